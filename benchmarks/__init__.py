@@ -1,0 +1,1 @@
+"""Measurements of speed, as ratios. Run them from the root: `python -m benchmarks.training`."""

@@ -1,0 +1,77 @@
+"""Training speed as a share of the matrix-product peak measured beside it.
+
+    python -m benchmarks.training [dotted.key=value ...]
+
+Trains 6 layers, width 384, 6 heads on G(2,5), N=50, batch 64. Peak: the fastest of several square matrix
+products in the same dtype. The two are measured in turn, so that a machine whose speed drifts does not
+favour either. FLOPs are counted by PyTorch over the matrix products that the step really does.
+"""
+
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from unforced.cli.progress import PlainLines
+from unforced.evaluation.accuracy import measure
+from unforced.recipes import resolve_run
+from unforced.training.folder import RunFolder
+from unforced.training.learner import flops_per_sample
+from unforced.training.loop import Trainer, flushed_denormals, start_accelerator
+from unforced.training.precision import matrix_dtype
+from unforced.training.source import encode, split_problems
+
+SIZES = (512, 1024, 2048)
+ROUNDS, STEPS = 7, 6
+
+
+def main() -> None:
+    """Measure and print."""
+    run = resolve_run("paper_gpt_mini", ["batch_size=64", "num_train=20000", "model.layers=6", *sys.argv[1:]])
+    trainer = Trainer(
+        run, RunFolder(Path("nowhere")), start_accelerator(run), measure, PlainLines(quiet=True)
+    )
+    device, dtype = trainer.device, matrix_dtype(run, trainer.device)
+    implementation = trainer.tune({})
+    trainer.step()
+    work = flops_per_sample(run, encode(run, split_problems(run, "train", 8))) * run.batch_size
+    shares, speeds, peaks = [], [], []
+    for _ in range(ROUNDS):
+        before = max(matrix_product(size, device, dtype) for size in SIZES)
+        with flushed_denormals():
+            seconds = timed(lambda: [trainer.step() for _ in range(STEPS)], device) / STEPS
+        peaks.append(max(before, *(matrix_product(size, device, dtype) for size in SIZES)))
+        speeds.append(run.batch_size / seconds)
+        shares.append(work / seconds / peaks[-1])
+    print(f"{run.task}, batch {run.batch_size}, {device}, {dtype}")
+    print(f"implementation      {implementation}")
+    print(f"matrix product peak {statistics.median(peaks) / 1e9:10,.0f} GFLOP/s")
+    print(f"training            {statistics.median(speeds):10,.0f} samples/s")
+    print(f"training / peak     {statistics.median(shares):10.2f}   ({min(shares):.2f} to {max(shares):.2f})")
+
+
+def matrix_product(size: int, device: torch.device, dtype: torch.dtype) -> float:
+    """Return the FLOP/s of a product of two square matrices, the best of five."""
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    return 2 * size**3 / min(timed(lambda: a @ b, device) for _ in range(5))
+
+
+def timed(function, device: torch.device) -> float:
+    """Return the seconds that a call takes."""
+    synchronize(device)
+    started = time.perf_counter()
+    function()
+    synchronize(device)
+    return time.perf_counter() - started
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for the device."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    main()

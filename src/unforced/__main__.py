@@ -1,0 +1,5 @@
+"""`python -m unforced`."""
+
+from unforced.cli.main import main
+
+main()

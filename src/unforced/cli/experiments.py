@@ -1,0 +1,117 @@
+"""Verbs that train and measure: `train`, `evaluate`, `quickstart`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from unforced.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from unforced.tasks.sampling import Split
+
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="dotted.key=value, as in task.degree=5 seed=3", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, or the path of a run's config.json.")],
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder. [default: runs/RECIPE-FINGERPRINT]")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in the folder, bit for bit.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train one run.
+
+    Example: unforced train quickstart.teacherless seed=3 --out runs/mine
+    """
+    from unforced.cli.progress import is_first_process, watch_run
+    from unforced.experiment import run_experiment
+    from unforced.files import read_json
+    from unforced.recipes import resolve_run
+    from unforced.reporting.tables import show_accuracy
+
+    run = resolve_run(recipe, overrides or [])
+    out = out or Path("runs") / f"{Path(recipe).stem}-{run.fingerprint[:8]}"
+    with watch_run(run, quiet=as_json) as observer:
+        outcome = run_experiment(run, out, observer, resume)
+    if outcome.stopped_by is not None:
+        print(f"stopped by {outcome.stopped_by.name}; the checkpoint is in {out}, go on with --resume")
+        raise typer.Exit(128 + outcome.stopped_by)
+    if not is_first_process():
+        return
+    result = read_json(out / "result.json")
+    if as_json:
+        print(json.dumps(result))
+        return
+    print(f"{'already done' if outcome.reason == 'done' else 'done'}: {out} ({result['steps']} steps)")
+    show_accuracy(result, run)
+
+
+def evaluate(
+    run_dir: Annotated[Path, typer.Argument(help="A run folder.")],
+    split: Annotated[
+        list[str] | None, typer.Option(help="train, validation or test. [default: train, test]")
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Problems per split. [default: the run's num_test]")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Measure on the problems of this .txt or .parquet file.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a run's newest weights, forced and free side by side.
+
+    Example: unforced evaluate runs/mine --split test --count 5000
+    """
+    from unforced.experiment import evaluate_file, evaluate_run, load_run
+    from unforced.reporting.tables import show_accuracy
+    from unforced.tasks.sampling import SPLITS
+
+    for name in split or []:
+        if name not in SPLITS:
+            raise unknown("split", name, SPLITS)
+    if data is not None and (split or count):
+        raise UserError("--data measures on a file; drop --split and --count")
+    loaded = load_run(run_dir)
+    if data is not None:
+        result = evaluate_file(loaded, data)
+    else:
+        result = evaluate_run(loaded, cast("list[Split]", split or ["train", "test"]), count)
+    if as_json:
+        print(json.dumps(result))
+        return
+    show_accuracy(result, loaded.run)
+
+
+def quickstart(
+    overrides: Overrides = None,
+    out: Annotated[Path, typer.Option(help="Folder for the three runs, table and figure.")] = Path(
+        "runs/quickstart"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Train three small models side by side: the failure and two ways out, as a table and a picture.
+
+    Example: unforced quickstart seed=1 --out runs/quickstart-1
+    """
+    from unforced.cli.progress import watch_study
+    from unforced.recipes import resolve
+    from unforced.reporting.quickstart import report
+    from unforced.studies.local import run_side_by_side
+
+    runs = resolve("quickstart", overrides or [])
+    assert isinstance(runs, dict)
+    with watch_study(runs, out, quiet=as_json) as watch:
+        run_side_by_side(runs, out, workers=len(runs), watch=watch)
+    summary = report(out, list(runs), quiet=as_json)
+    if as_json:
+        print(json.dumps(summary))

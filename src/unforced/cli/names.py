@@ -1,0 +1,94 @@
+"""Verbs that explain: `list` and `show`."""
+
+import inspect
+import json
+from typing import Annotated, Any
+
+import typer
+
+from unforced.cli.experiments import AsJson, Overrides
+
+
+def list_names(
+    kind: Annotated[
+        str | None, typer.Argument(help="tasks, objectives, models or recipes. [default: all]")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what there is, by name.
+
+    Example: unforced list recipes
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from unforced.errors import unknown
+    from unforced.registry import MODELS, OBJECTIVES, RECIPES, TASKS
+
+    registries = {f"{registry.kind}s": registry for registry in (TASKS, OBJECTIVES, MODELS, RECIPES)}
+    if kind is not None and kind not in registries:
+        raise unknown("kind", kind, registries)
+    chosen = registries if kind is None else {kind: registries[kind]}
+    summaries = {
+        plural: {name: _summary(registry.get(name)) for name in registry.names()}
+        for plural, registry in chosen.items()
+    }
+    if as_json:
+        print(json.dumps(summaries))
+        return
+    for plural, names in summaries.items():
+        table = Table(
+            "name", "what it is", title=plural, title_justify="left", box=None, padding=(0, 2, 0, 0)
+        )
+        for name, summary in names.items():
+            table.add_row(name, summary)
+        Console().print(table, "")
+
+
+def show_recipe(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, or the path of a run's config.json.")],
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the resolved config of a recipe, each field explained.
+
+    Example: unforced show paper_gpt_mini task.degree=5
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from unforced.config import Run, flatten
+    from unforced.recipes import resolve
+
+    found = resolve(recipe, overrides or [])
+    runs = {recipe: found} if isinstance(found, Run) else found
+    if as_json:
+        trees = {name: run.tree() for name, run in runs.items()}
+        print(json.dumps(trees[recipe] if isinstance(found, Run) else trees))
+        return
+    first = next(iter(runs.values()))
+    for name, run in runs.items():
+        explained, base = _explanations(run), flatten(first.tree())
+        table = Table(
+            "key", "value", "what it is", title=name, title_justify="left", box=None, padding=(0, 2, 0, 0)
+        )
+        for key, value in flatten(run.tree()).items():
+            if run is first or base.get(key) != value:
+                table.add_row(key, json.dumps(value), explained.get(key, ""))
+        if run is not first:
+            table.caption, table.caption_justify = f"otherwise as {next(iter(runs))}", "left"
+        Console().print(table, "")
+
+
+def _summary(thing: Any) -> str:
+    return (inspect.getdoc(thing) or "").partition("\n")[0]
+
+
+def _explanations(part: Any, prefix: str = "") -> dict[str, str]:
+    explained: dict[str, str] = {}
+    for key, field in type(part).model_fields.items():
+        value = getattr(part, key)
+        if hasattr(type(value), "model_fields"):
+            explained |= _explanations(value, f"{prefix}{key}.")
+        explained[prefix + key] = field.description or ""
+    return explained

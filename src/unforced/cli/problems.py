@@ -1,0 +1,89 @@
+"""Verbs for problems in files: `data export` and `data import`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from unforced.cli.experiments import AsJson, Overrides
+
+if TYPE_CHECKING:
+    from unforced.tasks.base import Order
+
+
+def export_problems(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, or the path of a run's config.json.")],
+    out: Annotated[Path, typer.Option(help="File to write: .txt (the paper's lines) or .parquet.")],
+    overrides: Overrides = None,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "train",
+    count: Annotated[int, typer.Option(min=1, help="How many problems.")] = 1000,
+    as_json: AsJson = False,
+) -> None:
+    """Write the problems of a run's split to a file.
+
+    Example: unforced data export paper_gpt_mini task.degree=5 --split test --count 20000 --out test.txt
+    """
+    from unforced.data.files import write_problems
+    from unforced.errors import UserError, unknown
+    from unforced.recipes import resolve_run
+    from unforced.tasks.sampling import SPLITS, problems
+
+    if split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+    run = resolve_run(recipe, overrides or [])
+    if split == "train" and run.num_train is not None and count > run.num_train:
+        raise UserError(f"--count: the training set has num_train={run.num_train} problems, not {count}")
+    chosen = problems(run.task, run.seed, split, 0, count)
+    write_problems(out, run.task, chosen, run.order, {"seed": run.seed, "split": split})
+    facts = {
+        "file": str(out),
+        "problems": count,
+        "task": run.task.model_dump(),
+        "split": split,
+        "seed": run.seed,
+    }
+    print(json.dumps(facts) if as_json else f"{out}: {count} problems of the {split} split of {run.task}")
+
+
+def import_problems(
+    file: Annotated[Path, typer.Argument(help="A .txt file of the paper's lines, or a .parquet file.")],
+    out: Annotated[Path | None, typer.Option(help="Also write them here, as .txt or .parquet.")] = None,
+    task: Annotated[str, typer.Option(help="The task whose problems they are.")] = "path_star",
+    known: Annotated[list[str] | None, typer.Argument(help="Fields of the task, as in num_nodes=50.")] = None,
+    order: Annotated[str | None, typer.Option(help="Order of the answers, forward or reversed.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read and verify problems from a file; say what they are.
+
+    Example: unforced data import test.txt num_nodes=50 --out test.parquet
+    """
+    import numpy as np
+
+    from unforced.config import assignments
+    from unforced.data.files import check_suffix, read_problems, write_problems
+    from unforced.errors import unknown
+    from unforced.registry import TASKS
+    from unforced.tasks.sampling import SPLITS, owner
+
+    if order not in (None, "forward", "reversed"):
+        raise unknown("order", order, ["forward", "reversed"])
+    if out is not None:
+        check_suffix(out)
+    read_task, problems, read_order = read_problems(
+        file, TASKS.get(task), cast("Order | None", order), assignments(known or [])
+    )
+    keys = read_task.keys(problems)
+    owners = np.bincount(owner(keys), minlength=len(SPLITS)).tolist()
+    owned_by = dict(zip(SPLITS, owners, strict=True))
+    distinct = len(np.unique(keys))
+    if out is not None:
+        write_problems(out, read_task, problems, read_order, {"source": file.name})
+    if as_json:
+        facts = {"file": str(file), "task": read_task.model_dump(), "order": read_order}
+        print(json.dumps(facts | {"problems": len(problems), "distinct": distinct, "owned_by": owned_by}))
+        return
+    print(f"{file}: {len(problems)} problems ({distinct} distinct) of {read_task}, answers {read_order}")
+    print("of which our splits own " + ", ".join(f"{name} {count}" for name, count in owned_by.items()))
+    if out is not None:
+        print(f"written to {out}")

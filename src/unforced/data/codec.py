@@ -1,0 +1,44 @@
+"""Codecs: from a task's symbols to token ids, and back."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from unforced.tasks.base import Symbols, Task
+
+
+@dataclass(frozen=True)
+class SymbolCodec:
+    """One token id per symbol, as in the paper's from-scratch models; the dummy `$` comes last.
+
+    Source: arXiv 2403.06963, App. For path-star: nodes 0..N-1, `|` N, `=` N+1, `/` N+2, `$` N+3.
+    """
+
+    num_symbols: int
+
+    @classmethod
+    def of(cls, task: Task) -> "SymbolCodec":
+        """Build the codec of a task's alphabet."""
+        return cls(len(task.alphabet))
+
+    @property
+    def dummy(self) -> int:
+        """Id of the token that stands where an answer token is hidden."""
+        return self.num_symbols
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids."""
+        return self.num_symbols + 1
+
+    def encode(self, symbols: Symbols) -> Int[Tensor, "count length"]:
+        """Turn symbols into token ids."""
+        return torch.from_numpy(np.ascontiguousarray(symbols, dtype=np.int64))
+
+    def decode(self, tokens: Int[Tensor, "count length"]) -> Symbols:
+        """Turn token ids into symbols; the dummy becomes -1, which no verifier accepts."""
+        symbols = tokens.numpy(force=True).astype(np.int64)
+        return np.where(symbols < self.num_symbols, symbols, -1)

@@ -1,0 +1,19 @@
+"""The user's mistakes: one clear line each, and exit code 2 on the command line."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake that the user can mend. Its message is one line: what, where, the limit, what to do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+def unknown(kind: str, value: str, choices: Iterable[str]) -> UserError:
+    """Build the error for a `value` that is not one of `choices`, naming the nearest one."""
+    known = sorted(choices)
+    near = difflib.get_close_matches(value, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known) or 'nothing here'}"
+    return UserError(f"unknown {kind} {value!r}; {hint}")

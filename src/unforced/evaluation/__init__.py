@@ -1,0 +1,1 @@
+"""Forced and free accuracy."""

@@ -1,0 +1,164 @@
+"""Whole runs, from a config to a result; and results from a folder."""
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import Accelerator, PartialState
+from jaxtyping import Int
+
+from unforced.config import Run
+from unforced.data.files import read_problems
+from unforced.errors import UserError
+from unforced.evaluation.accuracy import Counts, answers, measure, measure_problems, prefixed
+from unforced.evaluation.statistics import proportion
+from unforced.files import write_json
+from unforced.tasks.sampling import SPLITS, Split
+from unforced.training.checkpoint import load_newest
+from unforced.training.environment import describe
+from unforced.training.folder import RunFolder
+from unforced.training.learner import Learner, build_learner, flops_per_sample
+from unforced.training.loop import Observer, Outcome, Trainer, start_accelerator
+from unforced.training.precision import matrix_dtype
+from unforced.training.source import encode, split_problems
+
+_NUM_ANSWERS = 100
+
+
+def run_experiment(run: Run, path: Path, observer: Observer, resume: bool = False) -> Outcome:
+    """Train a run into the folder `path`, measure it, and write its result.
+
+    Raises UserError: the folder holds something else, the disk is full, the graph does not fit.
+    """
+    accelerator = start_accelerator(run)
+    try:
+        folder = _folder(run, path, accelerator, resume)
+        if folder.done:
+            return Outcome("done")
+        with folder.locked() if accelerator.is_main_process else contextlib.nullcontext():
+            return _train_and_measure(run, folder, accelerator, observer, resume)
+    except OSError as error:
+        where = f"{error.filename or path}: {error.strerror or error}"
+        raise UserError(f"{where}; what was written stands, go on with --resume") from error
+
+
+def _folder(run: Run, path: Path, accelerator: Accelerator, resume: bool) -> RunFolder:
+    open_folder = RunFolder.reopen if resume else RunFolder.create
+    if accelerator.is_main_process:
+        folder = open_folder(path, run)
+    accelerator.wait_for_everyone()
+    return folder if accelerator.is_main_process else RunFolder.open(path)
+
+
+def _train_and_measure(
+    run: Run, folder: RunFolder, accelerator: Accelerator, observer: Observer, resume: bool
+) -> Outcome:
+    trainer = Trainer(run, folder, accelerator, measure, observer)
+    known = folder.implementation() if resume else {}
+    environment = describe(accelerator.device) | {
+        "processes": accelerator.num_processes,
+        "matrix_dtype": str(matrix_dtype(run, accelerator.device)).removeprefix("torch."),
+        "implementation": trainer.tune(known),
+    }
+    if accelerator.is_main_process:
+        write_json(folder.env, environment)
+    if resume:
+        trainer.resume()
+    outcome = trainer.fit()
+    if outcome.stopped_by is None and accelerator.is_main_process:
+        metrics: Counts = {}
+        for split in SPLITS:
+            metrics |= prefixed(split, measure(run, trainer.learner, split, run.num_test))
+        write_json(folder.answers, _answers(run, trainer.learner))
+        write_json(folder.result, _result(run, outcome, trainer, environment, metrics))
+    accelerator.wait_for_everyone()
+    return outcome
+
+
+def _answers(run: Run, learner: Learner) -> list[dict[str, Any]]:
+    """Answer the first test problems freely: the line, the true answer, the model's, and the verdict."""
+    problems = split_problems(run, "test", min(_NUM_ANSWERS, run.num_test))
+    free = answers(run, learner, problems, learner.decode)
+    verdicts = run.task.score(problems, free)
+    return [
+        {"line": line, "true": _texts(run, true), "free": _texts(run, given), "verdict": verdicts.kinds[kind]}
+        for line, true, given, kind in zip(
+            run.task.lines(problems), run.task.answers(problems), free, verdicts.kind, strict=True
+        )
+    ]
+
+
+def _texts(run: Run, symbols: Int[np.ndarray, " length"]) -> list[str]:
+    return ["?" if symbol < 0 else run.task.alphabet[symbol] for symbol in symbols]
+
+
+def _result(
+    run: Run, outcome: Outcome, trainer: Trainer, environment: Mapping[str, Any], metrics: Counts
+) -> dict[str, Any]:
+    samples = trainer.progress.step * run.batch_size
+    example = encode(run, split_problems(run, "train", 8))
+    return {
+        "run": run.fingerprint,
+        "ended_by": outcome.reason,
+        "steps": trainer.progress.step,
+        "samples": samples,
+        "flops": flops_per_sample(run, example) * samples,
+        "parameters": sum(parameter.numel() for parameter in trainer.parameters),
+        "seconds": trainer.progress.seconds,
+        "hardware": {key: environment[key] for key in ("device", "processor", "threads", "processes")},
+        "chance": run.task.chance,
+        **with_intervals(metrics),
+    }
+
+
+def with_intervals(metrics: Counts) -> dict[str, Any]:
+    """Turn counts of right answers into proportions with intervals; leave counts of errors alone."""
+    return {
+        key: proportion(value["correct"], value["total"]) if "total" in value else value
+        for key, value in metrics.items()
+    }
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A run folder's newest usable weights, ready to measure."""
+
+    run: Run
+    learner: Learner
+    refused: list[str]
+
+
+def load_run(path: Path) -> LoadedRun:
+    """Load a run folder's newest usable weights. Raises UserError if there are none."""
+    folder = RunFolder.open(path)
+    run = folder.run()
+    device = PartialState().device
+    learner = build_learner(run).to(device)
+    learner.model.tune(device, matrix_dtype(run, device), learner.length, folder.implementation())
+    progress, refused = load_newest(folder.checkpoints, run, learner)
+    if progress is None:
+        raise UserError(f"{path} has no checkpoint yet; train it further with --resume")
+    return LoadedRun(run, learner, refused)
+
+
+def evaluate_run(loaded: LoadedRun, splits: Iterable[Split], count: int | None) -> dict[str, Any]:
+    """Measure loaded weights on `count` problems of each split (None: the run's num_test)."""
+    metrics: Counts = {}
+    for split in splits:
+        counts = measure(loaded.run, loaded.learner, split, count or loaded.run.num_test)
+        metrics |= prefixed(split, counts)
+    return with_intervals(metrics)
+
+
+def evaluate_file(loaded: LoadedRun, file: Path) -> dict[str, Any]:
+    """Measure loaded weights on the problems in a file; keys begin with `file`.
+
+    Raises UserError if they are problems of another shape than the run's.
+    """
+    run = loaded.run
+    known = run.task.model_dump()
+    _, problems, _ = read_problems(file, type(run.task), known=known, default_order=run.order)
+    return with_intervals(prefixed("file", measure_problems(run, loaded.learner, problems)))

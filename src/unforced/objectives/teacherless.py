@@ -1,0 +1,53 @@
+"""Teacherless training: the whole answer at once, from the prompt and dummy tokens.
+
+prompt  1,7|1,4|7,9|4,2/1,9=     answer  1 7 9
+inputs  ... =  $  $              targets 1 7 9
+"""
+
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from unforced.data.batch import Batch
+from unforced.models.base import ModelConfig, SequenceModel
+from unforced.objectives.base import Loss, Objective, answer_cross_entropy
+from unforced.objectives.decoding import predict
+from unforced.objectives.view import View, lay_out
+
+
+class Teacherless(Objective):
+    """Train on sum_i log p(r_i | p, $_<i); decode in one parallel pass over the same inputs.
+
+    Source: arXiv 2403.06963, Sec. 5; arXiv 2311.13581.
+    """
+
+    forced_note: ClassVar[str] = "teacherless training never shows the true answer, so forced is off its path"
+
+    name: Literal["teacherless"] = "teacherless"
+
+    def sequence_length(self, prompt: int, answer: int) -> int:
+        """Prompt and a dummy for each answer token but the last."""
+        return prompt + answer - 1
+
+    def build_heads(self, model: ModelConfig, vocab_size: int, max_length: int) -> nn.Module:
+        """Nothing."""
+        return nn.Identity()
+
+    def view(self, batch: Batch, rng: np.random.Generator) -> View:
+        """Feed a dummy for every answer token but the last."""
+        return lay_out(batch, torch.full_like(batch.answer[:, :-1], batch.dummy))
+
+    def loss(self, model: SequenceModel, heads: nn.Module, view: View) -> Loss:
+        """Cross-entropy of the answer."""
+        return answer_cross_entropy(model, view)
+
+    def decode(self, model: SequenceModel, heads: nn.Module, batch: Batch) -> Int[Tensor, "batch answer"]:
+        """Answer in one pass."""
+        return predict(model, lay_out(batch, torch.full_like(batch.answer[:, :-1], batch.dummy)))
+
+    def forced(self, model: SequenceModel, heads: nn.Module, batch: Batch) -> Int[Tensor, "batch answer"]:
+        """Feed the true answer, which this objective never does in training."""
+        return predict(model, lay_out(batch, batch.answer[:, :-1]))

@@ -1,0 +1,56 @@
+"""Views: a batch laid out for a model, and how padding is kept out of it."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from unforced.data.batch import Batch
+from unforced.models.base import SequenceModel
+
+
+@dataclass(frozen=True)
+class View:
+    """What the model reads, where it is asked, and what it should say there.
+
+    An objective with more to carry (targets per head, pairs, a noise level) defines a view of its own:
+    the training loop only hands it from `view` to `loss`.
+    """
+
+    inputs: Int[Tensor, "batch time"]
+    targets: Int[Tensor, "batch answer"]
+    at: slice
+    weights: Bool[Tensor, "batch answer"] | None = None
+    positions: Int[Tensor, "batch time"] | None = None
+    mask: Bool[Tensor, "batch time time"] | None = None
+
+
+def lay_out(batch: Batch, answer_inputs: Int[Tensor, "batch inputs"]) -> View:
+    """Put `answer_inputs` behind the prompts and ask for the answer from the last prompt token on.
+
+    Padding (left of prompts, right of answers) is attended by nobody and weighs nothing; positions count
+    real tokens only.
+    """
+    inputs = torch.cat([batch.prompt, answer_inputs], dim=1)
+    at = slice(batch.prompt.shape[1] - 1, inputs.shape[1])
+    if batch.prompt_mask is None:
+        return View(inputs, batch.answer, at, batch.answer_mask)
+    real = torch.cat([batch.prompt_mask, torch.ones_like(answer_inputs, dtype=torch.bool)], dim=1)
+    positions, mask = place(real)
+    return View(inputs, batch.answer, at, batch.answer_mask, positions, mask)
+
+
+def place(
+    real: Bool[Tensor, "batch time"],
+) -> tuple[Int[Tensor, "batch time"], Bool[Tensor, "batch time time"]]:
+    """Return positions and the causal mask of left-padded sequences; padding attends to itself alone."""
+    time = real.shape[1]
+    causal = torch.ones(time, time, dtype=torch.bool, device=real.device).tril()
+    alone = torch.eye(time, dtype=torch.bool, device=real.device)
+    return (real.cumsum(1) - 1).clamp(min=0), (causal & real[:, None, :]) | alone
+
+
+def answer_logits(model: SequenceModel, view: View) -> Float[Tensor, "batch answer vocab"]:
+    """Return the logits at the positions that a view asks about."""
+    return model.logits(model.hidden(view.inputs, positions=view.positions, mask=view.mask, at=view.at))

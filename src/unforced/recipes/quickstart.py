@@ -1,0 +1,41 @@
+"""Three small models that differ in one thing each: how they are trained on the same problems."""
+
+from unforced.config import Run
+from unforced.models.gpt import GPT
+from unforced.objectives.next_token import NextToken
+from unforced.tasks.path_star import PathStar
+
+
+def next_token() -> Run:
+    """Next-token prediction on path-star G(2,4): guesses one arm in two."""
+    return Run(
+        task=PathStar(degree=2, path_length=4, num_nodes=8),
+        model=GPT(layers=4, width=64, heads=4, rotary_base=100.0, init_std=None, attention="explicit_fp32"),
+        objective=NextToken(),
+        stream=True,
+        max_steps=4600,
+        batch_size=128,
+        learning_rate=1e-3,
+        warmup_steps=100,
+        betas=(0.9, 0.95),
+        stop_when="solved",
+        evaluate_every=150,
+        num_evaluate=1000,
+        num_test=5000,
+        checkpoint_every=1000,
+    )
+
+
+def reversed_answer() -> Run:
+    """The same, with the answer written from the goal back to the start: each token is one look-up."""
+    return next_token().override(["order=reversed"])
+
+
+def teacherless() -> Run:
+    """The same, with the whole answer predicted at once from dummy tokens."""
+    return next_token().override(["objective=teacherless"])
+
+
+def quickstart() -> dict[str, Run]:
+    """The failure and two ways out: the three quickstart runs, side by side."""
+    return {"next_token": next_token(), "reversed": reversed_answer(), "teacherless": teacherless()}

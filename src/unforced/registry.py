@@ -1,0 +1,82 @@
+"""Names of the tasks, models, objectives and recipes, and where each one lives.
+
+An entry is `name -> "module:attribute"` and is imported when it is first asked for, so that looking
+at names costs nothing. Other packages add theirs through entry points (`unforced.tasks`,
+`unforced.models`, `unforced.objectives`, `unforced.recipes`) or with `Registry.register`.
+"""
+
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from unforced.errors import unknown
+
+
+class Registry:
+    """Maps the names of one kind of thing to the classes or functions they stand for."""
+
+    def __init__(self, kind: str, entries: dict[str, str]) -> None:
+        self.kind = kind
+        self._entries = dict(entries)
+        self._plugins_read = False
+
+    def register(self, name: str, target: str) -> None:
+        """Add an entry; `target` is `module:attribute`. Raises ValueError if the name is taken."""
+        if self._entries.get(name, target) != target:
+            raise ValueError(f"{self.kind} {name!r} is already registered as {self._entries[name]}")
+        self._entries[name] = target
+
+    def names(self) -> list[str]:
+        """All names, in alphabetical order."""
+        self._read_plugins()
+        return sorted(self._entries)
+
+    def get(self, name: str) -> Any:
+        """Import and return what `name` stands for. Raises UserError with the nearest name."""
+        self._read_plugins()
+        if name not in self._entries:
+            raise unknown(self.kind, name, self._entries)
+        module, _, attribute = self._entries[name].partition(":")
+        return getattr(import_module(module), attribute)
+
+    def _read_plugins(self) -> None:
+        if self._plugins_read:
+            return
+        self._plugins_read = True
+        for point in entry_points(group=f"unforced.{self.kind}s"):
+            self.register(point.name, point.value)
+
+
+TASKS = Registry(
+    "task",
+    {
+        "path_star": "unforced.tasks.path_star:PathStar",
+    },
+)
+
+MODELS = Registry(
+    "model",
+    {
+        "gpt": "unforced.models.gpt:GPT",
+    },
+)
+
+OBJECTIVES = Registry(
+    "objective",
+    {
+        "next_token": "unforced.objectives.next_token:NextToken",
+        "teacherless": "unforced.objectives.teacherless:Teacherless",
+    },
+)
+
+RECIPES = Registry(
+    "recipe",
+    {
+        "paper_code": "unforced.recipes.paper:paper_code",
+        "paper_gpt_mini": "unforced.recipes.paper:paper_gpt_mini",
+        "quickstart": "unforced.recipes.quickstart:quickstart",
+        "quickstart.next_token": "unforced.recipes.quickstart:next_token",
+        "quickstart.reversed": "unforced.recipes.quickstart:reversed_answer",
+        "quickstart.teacherless": "unforced.recipes.quickstart:teacherless",
+    },
+)

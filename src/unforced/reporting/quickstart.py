@@ -1,0 +1,111 @@
+"""The quickstart's report: a table, a figure, and one problem worked by every model."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.text import Text
+
+from unforced.config import SOLVED
+from unforced.files import read_json, write_atomically, write_json
+from unforced.reporting.figures import learning_curves
+from unforced.reporting.tables import markdown, percent, show
+from unforced.training.folder import RunFolder
+
+ADVICE = {
+    "correct": "",
+    "wrong_arm": "takes a wrong arm at the first hop, then follows it faithfully",
+    "broken_edge": "reaches the goal by a step that is no edge",
+    "wrong_start": "does not begin at the start",
+    "wrong_end": "takes a step that is no edge, and ends elsewhere",
+    "malformed": "is no list of nodes",
+}
+
+
+def report(out: Path, names: Sequence[str], quiet: bool) -> dict[str, Any]:
+    """Write table.md, learning_curves.png, worked_problem.txt and summary.json into `out`, and print them.
+
+    Everything comes from the files of the run folders `out`/name.
+    """
+    folders = {name: RunFolder.open(out / name) for name in names}
+    results = {name: read_json(folder.result) for name, folder in folders.items()}
+    table = summary_table(folders, results)
+    notes = _notes(folders, results)
+    write_atomically(out / "table.md", f"{markdown(table)}\n{notes}\n".encode())
+    learning_curves(folders, out / "learning_curves.png")
+    worked = worked_problem(folders)
+    write_atomically(out / "worked_problem.txt", (worked.plain + "\n").encode())
+    summary = {"folder": str(out), "chance": results[names[0]]["chance"], "runs": results}
+    write_json(out / "summary.json", summary)
+    if not quiet:
+        console = Console()
+        show(table, console=console)
+        console.print(notes, worked, sep="\n\n", markup=False, highlight=False)
+        console.print(f"\nfigure {out / 'learning_curves.png'}, table {out / 'table.md'}", highlight=False)
+    return summary
+
+
+def summary_table(folders: Mapping[str, RunFolder], results: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Put the runs side by side: whole answers, on training and held-out problems, forced and free."""
+    rows = {}
+    for name, result in results.items():
+        rows[name] = {
+            "train, forced": percent(result["train.forced.exact"]),
+            "train, free": percent(result["train.free.exact"]),
+            "held-out, forced": percent(result["test.forced.exact"]),
+            "held-out, free": percent(result["test.free.exact"]),
+            "chance": f"{100 * result['chance']:.0f}%",
+            "steps": f"{result['steps']:,} of {folders[name].run().num_steps:,}",
+        }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.index.name = "whole answers right"
+    return table
+
+
+def worked_problem(folders: Mapping[str, RunFolder]) -> Text:
+    """Draw one test problem and each model's answer to it, and say where an answer goes wrong.
+
+    It is the first problem on which not all models are right, if there is one among those written down.
+    """
+    answers = {name: read_json(folder.answers) for name, folder in folders.items()}
+    first = next(iter(answers))
+    failing = [
+        any(a[i]["verdict"] != "correct" for a in answers.values()) for i in range(len(answers[first]))
+    ]
+    index = failing.index(True) if True in failing else 0
+    run = folders[first].run()
+    _, problems = type(run.task).read_lines([answers[first][index]["line"]], "answers.json")
+    text = Text("One held-out problem: ").append(answers[first][index]["line"].partition("=")[0] + "=\n\n")
+    for row in run.task.draw(problems, 0):
+        text.append(f"    {row}\n", style="dim")
+    truth = answers[first][index]["true"]
+    width = max(map(len, answers))
+    for name, given in answers.items():
+        text.append(f"\n    {name:<{width}}  ").append_text(_marked(given[index]["free"], truth))
+        verdict = given[index]["verdict"]
+        text.append(
+            "  correct" if verdict == "correct" else f"  {verdict.replace('_', ' ')}: {ADVICE[verdict]}"
+        )
+    return text
+
+
+def _marked(answer: Sequence[str], truth: Sequence[str]) -> Text:
+    text = Text()
+    for position, (given, true) in enumerate(zip(answer, truth, strict=True)):
+        text.append(" → " if position else "", style="dim")
+        text.append(given if given == true else f"{given}✗", style="green" if given == true else "bold red")
+    return text
+
+
+def _notes(folders: Mapping[str, RunFolder], results: Mapping[str, Mapping[str, Any]]) -> str:
+    lines = []
+    for name, result in results.items():
+        run = folders[name].run()
+        if run.objective.forced_note:
+            lines.append(f"{name}: {run.objective.forced_note}.")
+        if result["ended_by"] == "solved":
+            seen = f"{result['samples']:,} problems"
+            lines.append(f"{name}: stopped when solved ({100 * SOLVED:.0f}% of validation), after {seen}.")
+    return "\n".join(lines)

@@ -1,0 +1,195 @@
+"""The path-star task G(d, l): the minimal problem whose first step takes a plan.
+
+    prompt  1,7|1,4|7,9|4,2/1,9=     answer  1 7 9
+
+          4 - 2
+         /                 a star of d = 2 arms; a path of l = 3 nodes from the start 1 to the goal 9.
+        1                  Which neighbour comes first can be told only by walking back from the goal;
+         \\                 every later node is the one child of the node before it.
+          7 - 9 (goal)
+
+Source: arXiv 2403.06963, Sec. 4 (task) and App. (token format).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, cast
+
+import numpy as np
+from jaxtyping import Int, UInt64
+from pydantic import Field, model_validator
+
+from unforced.tasks import path_star_text
+from unforced.tasks.base import EMPTY, Order, Problems, Symbols, Task, Verdicts, in_order
+from unforced.tasks.sampling import draw_distinct, hash_rows
+
+KINDS = ("correct", "wrong_arm", "broken_edge", "wrong_start", "wrong_end", "malformed")
+
+
+@dataclass(frozen=True)
+class PathStarProblems(Problems):
+    """Path-star graphs. Arm 0 leads to the goal; `edge_order` is the order in which edges are written."""
+
+    start: Int[np.ndarray, " count"]
+    arms: Int[np.ndarray, "count degree hops"]
+    edge_order: Int[np.ndarray, "count edges"]
+
+    @property
+    def paths(self) -> Int[np.ndarray, "count degree nodes"]:
+        """Every arm as a path from the start to its leaf."""
+        count, degree, _ = self.arms.shape
+        start = np.broadcast_to(self.start[:, None, None], (count, degree, 1))
+        return np.concatenate([start, self.arms], axis=2)
+
+    @property
+    def edges(self) -> Int[np.ndarray, "count edges 2"]:
+        """Directed edges in the order in which the prompt lists them."""
+        paths = self.paths
+        edges = np.stack([paths[:, :, :-1], paths[:, :, 1:]], axis=-1).reshape(len(paths), -1, 2)
+        return np.take_along_axis(edges, self.edge_order[:, :, None], axis=1)
+
+
+class PathStar(Task):
+    """Find the path from the centre of a star to the end of one of its arms.
+
+    Symbols: nodes are 0..N-1, then `|` = N, `=` = N+1, `/` = N+2 (the codec adds `$` = N+3). A prompt
+    has 3 d (l-1) + 3 symbols, an answer l. Source: arXiv 2403.06963, Sec. 4.
+    """
+
+    verdict_kinds: ClassVar[tuple[str, ...]] = KINDS
+
+    name: Literal["path_star"] = "path_star"
+    degree: int = Field(2, ge=1, description="arms of the star, d")
+    path_length: int = Field(5, ge=2, description="nodes on a path, start and goal included, l")
+    num_nodes: int = Field(50, ge=2, description="labels that nodes are drawn from, N")
+
+    @model_validator(mode="after")
+    def _labels_suffice(self) -> "PathStar":
+        if self.graph_nodes > self.num_nodes:
+            raise ValueError(
+                f"num_nodes: a graph of degree {self.degree} and path_length {self.path_length} has "
+                f"{self.graph_nodes} nodes, more than num_nodes {self.num_nodes}; "
+                f"use num_nodes={self.graph_nodes} or more"
+            )
+        return self
+
+    def __str__(self) -> str:
+        return f"path-star G({self.degree},{self.path_length}) with {self.num_nodes} labels"
+
+    @property
+    def graph_nodes(self) -> int:
+        """Nodes in one graph: d (l-1) + 1."""
+        return self.num_edges + 1
+
+    @property
+    def num_edges(self) -> int:
+        """Edges in one graph: d (l-1)."""
+        return self.degree * (self.path_length - 1)
+
+    @property
+    def alphabet(self) -> tuple[str, ...]:
+        """Node labels, then the separators."""
+        return (*map(str, range(self.num_nodes)), "|", "=", "/")
+
+    @property
+    def chance(self) -> float:
+        """One arm in d."""
+        return 1 / self.degree
+
+    @property
+    def decisive_positions(self) -> tuple[int, ...]:
+        """The first hop."""
+        return (1,)
+
+    @property
+    def prompt_length(self) -> int:
+        """3 d (l-1) + 3."""
+        return 3 * self.num_edges + 3
+
+    @property
+    def answer_length(self) -> int:
+        """A path of l nodes."""
+        return self.path_length
+
+    def sample(self, rng: np.random.Generator, count: int) -> PathStarProblems:
+        """Draw graphs with uniform distinct labels and uniformly shuffled edges."""
+        nodes = draw_distinct(rng, self.num_nodes, (count, self.graph_nodes))
+        arms = nodes[:, 1:].reshape(count, self.degree, self.path_length - 1)
+        return PathStarProblems(
+            nodes[:, 0], arms, draw_distinct(rng, self.num_edges, (count, self.num_edges))
+        )
+
+    def keys(self, problems: Problems) -> UInt64[np.ndarray, " count"]:
+        """Hash the edge set, the start and the goal; neither edge order nor arm order matters."""
+        stars = cast(PathStarProblems, problems)
+        others = stars.arms[:, 1:]
+        if self.degree > 2:
+            by_first_node = np.argsort(others[:, :, 0], axis=1)
+            others = np.take_along_axis(others, by_first_node[:, :, None], axis=1)
+        count = len(stars)
+        return hash_rows(
+            np.concatenate([stars.start[:, None], stars.arms[:, 0], others.reshape(count, -1)], axis=1)
+        )
+
+    def prompts(self, problems: Problems) -> Symbols:
+        """Write `a b | c d ... / start goal =`."""
+        stars = cast(PathStarProblems, problems)
+        bar, equals, slash = range(self.num_nodes, self.num_nodes + 3)
+        prompts = np.full((len(stars), self.prompt_length), bar, dtype=np.int64)
+        edges = stars.edges
+        prompts[:, 0:-3:3] = edges[:, :, 0]
+        prompts[:, 1:-3:3] = edges[:, :, 1]
+        prompts[:, -4] = slash
+        prompts[:, -3] = stars.start
+        prompts[:, -2] = stars.arms[:, 0, -1]
+        prompts[:, -1] = equals
+        return prompts
+
+    def answers(self, problems: Problems) -> Symbols:
+        """Write the path from the start to the goal."""
+        stars = cast(PathStarProblems, problems)
+        return np.concatenate([stars.start[:, None], stars.arms[:, 0]], axis=1).astype(np.int64)
+
+    def score(self, problems: Problems, answers: Symbols) -> Verdicts:
+        """Name what is wrong with each answer; the first kind that applies, in this order.
+
+        malformed: a symbol that is no node. wrong_start: it begins elsewhere. wrong_arm: a true path to
+        another leaf. wrong_end: some step is no edge, and it ends elsewhere than at the goal.
+        broken_edge: it goes from the start to the goal, but some step is no edge.
+        """
+        stars = cast(PathStarProblems, problems)
+        goal = stars.arms[:, 0, -1]
+        conditions = [
+            (answers == self.answers(stars)).all(axis=1),
+            ((answers < 0) | (answers >= self.num_nodes)).any(axis=1),
+            answers[:, 0] != stars.start,
+            (answers[:, None, :] == stars.paths).all(axis=2).any(axis=1),
+            answers[:, -1] != goal,
+        ]
+        kinds = ["correct", "malformed", "wrong_start", "wrong_arm", "wrong_end"]
+        numbers = [KINDS.index(kind) for kind in kinds]
+        return Verdicts(KINDS, np.select(conditions, numbers, default=KINDS.index("broken_edge")))
+
+    def lines(self, problems: Problems, order: Order = "forward") -> list[str]:
+        """Write `a,b|c,d/start,goal=start,n1,...,goal`, the paper's line."""
+        stars = cast(PathStarProblems, problems)
+        paths = self.answers(stars)
+        return path_star_text.write(stars.edges, paths[:, [0, -1]], in_order(paths, order))
+
+    @classmethod
+    def read_lines(
+        cls, lines: Iterable[str], source: str, order: Order = "forward", known: Mapping[str, Any] = EMPTY
+    ) -> tuple["PathStar", PathStarProblems]:
+        """Read the paper's lines; d and l come from the first, N from `known` or the labels seen."""
+        num_nodes = known.get("num_nodes")
+        start, arms, edge_order = path_star_text.read(lines, source, order == "reversed", num_nodes)
+        largest = int(max(start.max(), arms.max()))
+        task = cls(degree=arms.shape[1], path_length=arms.shape[2] + 1, num_nodes=num_nodes or largest + 1)
+        return task, PathStarProblems(start, arms, edge_order)
+
+    def draw(self, problems: Problems, index: int) -> list[str]:
+        """Draw the arms, one a row, the goal's arm first."""
+        paths = cast(PathStarProblems, problems).paths[index]
+        rows = [" → ".join(map(str, path)) for path in paths]
+        rows[0] += "  (goal)"
+        return rows

@@ -1,0 +1,172 @@
+"""Checkpoints: tensors and JSON, written whole, verified before they are used.
+
+    checkpoints/step-00001000/learner.safetensors     weights
+                              optimizer.safetensors   AdamW's moments, the running loss
+                              state.json              step, run, SHA-256 of the two
+
+Loading executes nothing. All other state (data order, learning rate, randomness of an objective) is a
+function of the step.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from unforced.config import Run
+from unforced.errors import UserError
+from unforced.files import read_json, write_atomically, write_json
+from unforced.training.learner import Learner
+
+FORMAT = "unforced checkpoint 1"
+_KEYS = {"format", "run", "step", "seconds", "sha256"}
+
+
+@dataclass
+class Progress:
+    """How far a run is: the part of its state that is no weight."""
+
+    step: int
+    seconds: float
+    loss_total: Tensor
+    loss_count: Tensor
+
+    @classmethod
+    def start(cls, device: torch.device) -> "Progress":
+        """Before the first step."""
+        zero = torch.zeros((), dtype=torch.float64, device=device)
+        return cls(0, 0.0, zero, zero.clone())
+
+
+class UnusableError(Exception):
+    """Why a checkpoint is refused."""
+
+
+def save_checkpoint(
+    folder: Path, run: Run, learner: Learner, optimizer: torch.optim.Optimizer, progress: Progress
+) -> None:
+    """Write a checkpoint for the present step and drop those beyond `run.keep_checkpoints`.
+
+    Raises OSError (a full disk, say), and then leaves what was there before.
+    """
+    final = folder / f"step-{progress.step:08d}"
+    draft = folder / f".{final.name}.{os.getpid()}"
+    shutil.rmtree(draft, ignore_errors=True)
+    contents = {
+        "learner.safetensors": save(_contiguous(learner.weights())),
+        "optimizer.safetensors": save(_contiguous(_optimizer_tensors(learner, optimizer, progress))),
+    }
+    try:
+        draft.mkdir(parents=True)
+        for name, content in contents.items():
+            write_atomically(draft / name, content)
+        digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        state = {"format": FORMAT, "run": run.fingerprint, "step": progress.step, "seconds": progress.seconds}
+        write_json(draft / "state.json", state | {"sha256": digests})
+        shutil.rmtree(final, ignore_errors=True)
+        draft.replace(final)
+    except OSError:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    for old in checkpoints(folder)[run.keep_checkpoints :]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints in a folder, newest first."""
+    return sorted(folder.glob("step-*"), reverse=True)
+
+
+def load_newest(
+    folder: Path, run: Run, learner: Learner, optimizer: torch.optim.Optimizer | None = None
+) -> tuple[Progress | None, list[str]]:
+    """Load the newest usable checkpoint into the learner (and the optimiser).
+
+    Returns the progress (None if there are no checkpoints) and a line per checkpoint refused.
+    Raises UserError if there are some but none is usable.
+    """
+    refused: list[str] = []
+    for path in checkpoints(folder):
+        try:
+            return _load(path, run, learner, optimizer), refused
+        except UnusableError as reason:
+            refused.append(f"{path}: checkpoint refused: {reason}")
+    if refused:
+        raise UserError(f"{refused[0]}; no other checkpoint is usable: start a new run with another --out")
+    return None, refused
+
+
+def _load(path: Path, run: Run, learner: Learner, optimizer: torch.optim.Optimizer | None) -> Progress:
+    try:
+        state = read_json(path / "state.json")
+    except UserError as error:
+        raise UnusableError(str(error)) from None
+    if not isinstance(state, dict) or state.get("format") != FORMAT or state.keys() != _KEYS:
+        raise UnusableError(f"state.json is not of the format {FORMAT!r}")
+    if state["run"] != run.fingerprint:
+        raise UnusableError(f"it belongs to run {state['run']}, not to {run.fingerprint}")
+    weights = _verified(path, "learner.safetensors", state["sha256"])
+    _copy_into(learner.weights(), weights)
+    device = next(learner.parameters()).device
+    progress = Progress.start(device)
+    progress.step, progress.seconds = state["step"], state["seconds"]
+    if optimizer is not None:
+        tensors = _verified(path, "optimizer.safetensors", state["sha256"])
+        progress.loss_total = tensors.pop("loss_total").to(device)
+        progress.loss_count = tensors.pop("loss_count").to(device)
+        _restore_optimizer(learner, optimizer, tensors)
+    return progress
+
+
+def _verified(path: Path, name: str, sha256: Mapping[str, str]) -> dict[str, Tensor]:
+    try:
+        content = (path / name).read_bytes()
+    except OSError as error:
+        raise UnusableError(f"{name}: {error.strerror}") from None
+    if hashlib.sha256(content).hexdigest() != sha256.get(name):
+        raise UnusableError(f"{name} is cut short or changed (its SHA-256 differs)")
+    try:
+        return load(content)
+    except SafetensorError as error:
+        raise UnusableError(f"{name}: {error}") from None
+
+
+def _copy_into(targets: Mapping[str, Tensor], sources: Mapping[str, Tensor]) -> None:
+    for name in targets.keys() | sources.keys():
+        if name not in sources or name not in targets or sources[name].shape != targets[name].shape:
+            raise UnusableError(f"tensor {name!r} does not fit this model")
+    with torch.no_grad():
+        for name, target in targets.items():
+            target.copy_(sources[name])
+
+
+def _optimizer_tensors(
+    learner: Learner, optimizer: torch.optim.Optimizer, progress: Progress
+) -> dict[str, Tensor]:
+    tensors = {"loss_total": progress.loss_total, "loss_count": progress.loss_count}
+    for name, parameter in learner.named_parameters():
+        for moment, value in optimizer.state[parameter].items():
+            tensors[f"{moment}/{name}"] = value
+    return tensors
+
+
+def _restore_optimizer(
+    learner: Learner, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
+) -> None:
+    for name, parameter in learner.named_parameters():
+        optimizer.state[parameter] = {
+            key.partition("/")[0]: value.to(parameter.device)
+            for key, value in tensors.items()
+            if key.partition("/")[2] == name
+        }
+
+
+def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}

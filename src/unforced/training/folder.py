@@ -1,0 +1,119 @@
+"""The run folder: everything that a run leaves behind, and all that a report reads.
+
+config.json     the resolved run             metrics.jsonl   a line per evaluation, append-only
+env.json        versions, hardware, git      checkpoints/    weights and optimiser state
+answers.json    some test problems, answered freely
+result.json     written last: its presence means that the run is done
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from unforced.config import Run, flatten
+from unforced.errors import UserError
+from unforced.files import read_json, write_atomically, write_json
+
+
+class RunFolder:
+    """Paths and files of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config, self.env = path / "config.json", path / "env.json"
+        self.metrics, self.result = path / "metrics.jsonl", path / "result.json"
+        self.answers, self.checkpoints = path / "answers.json", path / "checkpoints"
+
+    @classmethod
+    def create(cls, path: Path, run: Run) -> "RunFolder":
+        """Make the folder of a new run. Raises UserError if `path` holds anything."""
+        folder = cls(path)
+        if folder.config.exists():
+            same = folder.run().fingerprint == run.fingerprint
+            advice = "add --resume to continue it" if same else "choose another --out"
+            raise UserError(f"{path} holds {'this' if same else 'another'} run already; {advice}")
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UserError(f"{path} exists and is not a run folder; choose another --out")
+        folder.checkpoints.mkdir(parents=True)
+        write_json(folder.config, run.tree())
+        return folder
+
+    @classmethod
+    def reopen(cls, path: Path, run: Run) -> "RunFolder":
+        """Open a run's folder to go on. Raises UserError if it holds no run, or a different one."""
+        folder = cls.open(path)
+        was, now = flatten(folder.run().tree()), flatten(run.tree())
+        changed = [
+            key for key in {**was, **now} if was.get(key) != now.get(key) and key not in run.operational
+        ]
+        if changed:
+            key, more = changed[0], f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
+            raise UserError(
+                f"{path} cannot be resumed with {key}={json.dumps(now.get(key))}{more}: its run has "
+                f"{key}={json.dumps(was.get(key))}; drop the override, or start a new run with another --out"
+            )
+        folder.checkpoints.mkdir(exist_ok=True)
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """Open an existing run folder. Raises UserError if it is none."""
+        folder = cls(path)
+        if not path.exists():
+            raise UserError(f"{path}: no such run folder")
+        if not folder.config.is_file():
+            raise UserError(f"{path} is not a run folder: it has no config.json")
+        folder.run()
+        return folder
+
+    def run(self) -> Run:
+        """Read the run that the folder is of."""
+        tree = read_json(self.config)
+        try:
+            return Run.from_tree(tree)
+        except (UserError, TypeError, ValueError) as error:
+            raise UserError(f"{self.config}: {error}") from None
+
+    def implementation(self) -> dict[str, str]:
+        """Read which implementations the run's first session chose; empty if it never got there."""
+        return dict(read_json(self.env)["implementation"]) if self.env.exists() else {}
+
+    @property
+    def done(self) -> bool:
+        """Whether the run has ended and its results stand."""
+        return self.result.exists()
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second process from training into the same folder. Raises UserError if one does."""
+        with (self.path / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UserError(f"{self.path}: another process is training this run") from None
+            yield
+
+    def append_metrics(self, line: dict[str, Any]) -> None:
+        """Add a line to metrics.jsonl and see it onto the disk."""
+        with self.metrics.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Return the complete lines of metrics.jsonl; a torn last line is left out."""
+        return [json.loads(line) for line in self._whole_lines()]
+
+    def rewind_metrics(self, step: int) -> None:
+        """Drop what was written after `step`: the steps that a resumed run takes again."""
+        kept = [line for line in self._whole_lines() if json.loads(line)["step"] <= step]
+        write_atomically(self.metrics, "".join(kept).encode())
+
+    def _whole_lines(self) -> list[str]:
+        if not self.metrics.exists():
+            return []
+        return [line for line in self.metrics.read_text().splitlines(keepends=True) if line.endswith("}\n")]

@@ -1,0 +1,60 @@
+"""What is trained: the model and the objective's heads, behind one forward pass that returns the loss."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from unforced.config import Run
+from unforced.data.batch import Batch
+from unforced.data.codec import SymbolCodec
+from unforced.objectives.view import View
+
+
+class Learner(nn.Module):
+    """A model and an objective's heads. Its parameters are all that a run trains."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        codec, task = SymbolCodec.of(run.task), run.task
+        self.objective = run.objective
+        self.length = run.objective.sequence_length(task.prompt_length, task.answer_length)
+        self.model = run.model.build(codec.vocab_size, self.length)
+        self.heads = run.objective.build_heads(run.model, codec.vocab_size, self.length)
+
+    def forward(self, view: View) -> tuple[Tensor, Tensor]:
+        """Return the summed loss of a view and its number of targets."""
+        loss = self.objective.loss(self.model, self.heads, view)
+        return loss.total, loss.count
+
+    def decode(self, batch: Batch) -> Tensor:
+        """Answer the prompts freely: [batch answer] tokens, in the run's order."""
+        return self.objective.decode(self.model, self.heads, batch)
+
+    def forced(self, batch: Batch) -> Tensor:
+        """Predict each answer token given the true ones before it: [batch answer] tokens."""
+        return self.objective.forced(self.model, self.heads, batch)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Every trained tensor by name; shared ones once."""
+        return dict(self.named_parameters()) | dict(self.named_buffers())
+
+
+def build_learner(run: Run) -> Learner:
+    """Build the learner with the initial weights that the run's seed decides."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.seed)
+        return Learner(run)
+
+
+def flops_per_sample(run: Run, batch: Batch) -> float:
+    """Count the floating-point operations of training on one problem: forward and backward.
+
+    Counted by PyTorch over matrix products, on shapes alone (the meta device).
+    """
+    with torch.device("meta"):
+        learner = Learner(run)
+    view = run.objective.view(batch.map(lambda tensor: tensor.to("meta")), np.random.default_rng(0))
+    with FlopCounterMode(display=False) as counter:
+        learner(view)[0].backward()
+    return counter.get_total_flops() / len(batch)

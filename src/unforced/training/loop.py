@@ -1,0 +1,254 @@
+"""The one training loop. Task, model and objective are passed in; nothing here knows their names."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from unforced.config import SOLVED, Run
+from unforced.errors import UserError
+from unforced.tasks.sampling import Split
+from unforced.training.checkpoint import Progress, load_newest, save_checkpoint
+from unforced.training.folder import RunFolder
+from unforced.training.learner import Learner, build_learner
+from unforced.training.optimizer import build_optimizer, learning_rate
+from unforced.training.precision import autocast, matrix_dtype
+from unforced.training.signals import StopRequest, stop_requests
+from unforced.training.source import build_source
+
+Counts = Mapping[str, Mapping[str, int]]
+Evaluate = Callable[[Run, Learner, Split, int], Counts]
+
+_OBJECTIVE_STREAM = 4  # spawn keys 0-3 are the splits and the epochs' orders
+_SECONDS_BETWEEN_UPDATES = 0.5
+_STEPS_BETWEEN_AGREEMENTS = 20
+_EVALUATIONS_TO_STOP = 2
+
+
+@runtime_checkable
+class Observer(Protocol):
+    """Someone who watches a run."""
+
+    def say(self, text: str) -> None:
+        """Take one line of news."""
+
+    def update(self, step: int, loss: float, samples_per_second: float) -> None:
+        """Hear how training goes, about twice a second."""
+
+    def evaluated(self, line: Mapping[str, Any]) -> None:
+        """Hear of a new line of metrics.jsonl."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Why training ended: `steps`, `solved`, `fitted`, or the signal that stopped it."""
+
+    reason: str
+    stopped_by: signal.Signals | None = None
+
+
+def start_accelerator(run: Run) -> Accelerator:
+    """Start the engine that places the run on devices and processes."""
+    accelerator = Accelerator(mixed_precision="no")  # the run's own precision decides, see autocast
+    parts = accelerator.num_processes * run.gradient_accumulation
+    if parts > run.batch_size:
+        raise UserError(
+            f"batch_size: {run.batch_size} problems do not divide among {accelerator.num_processes} "
+            f"processes x gradient_accumulation {run.gradient_accumulation}"
+        )
+    return accelerator
+
+
+@contextmanager
+def flushed_denormals() -> Iterator[None]:
+    """Treat numbers next to zero as zero, for speed: processors take many times longer over them."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+class Trainer:
+    """Trains one run into its folder."""
+
+    def __init__(
+        self, run: Run, folder: RunFolder, accelerator: Accelerator, evaluate: Evaluate, observer: Observer
+    ) -> None:
+        self.run, self.folder, self.accelerator = run, folder, accelerator
+        self.evaluate, self.observer = evaluate, observer
+        self.device = accelerator.device
+        self.learner = build_learner(run).to(self.device)
+        self.optimizer = build_optimizer(run, self.learner)
+        self.wrapped = accelerator.prepare(self.learner)
+        self.parameters = list(self.learner.parameters())
+        self.source = build_source(run, self.device)
+        self.progress = Progress.start(self.device)
+        self.recent: list[dict[str, Any]] = []
+
+    def tune(self, known: Mapping[str, str]) -> dict[str, str]:
+        """Let the model choose its implementations, or keep those `known`; all processes agree."""
+        tune, dtype = self.learner.model.tune, matrix_dtype(self.run, self.device)
+        chosen = broadcast_object_list([tune(self.device, dtype, self.learner.length, known)])[0]
+        return tune(self.device, dtype, self.learner.length, chosen)
+
+    def resume(self) -> None:
+        """Go back to the newest usable checkpoint, or to the start if there is none yet."""
+        progress, refused = load_newest(self.folder.checkpoints, self.run, self.learner, self.optimizer)
+        for line in refused:
+            self.observer.say(line)
+        if progress is not None:
+            self.progress = progress
+        if self.accelerator.is_main_process:
+            self.folder.rewind_metrics(self.progress.step if progress else -1)
+        self.accelerator.wait_for_everyone()
+        self.recent = self.folder.read_metrics()[-_EVALUATIONS_TO_STOP:]
+
+    def fit(self) -> Outcome:
+        """Train to the end, or until a signal asks to stop; leave a checkpoint either way."""
+        run, progress = self.run, self.progress
+        with stop_requests() as request, flushed_denormals():
+            pace = Pace(progress)
+            if not self.recent:
+                self._evaluate(pace)
+            while (outcome := self._outcome(request)) is None:
+                self.step()
+                self._tell(pace)
+                if progress.step % run.evaluate_every == 0 or progress.step == run.num_steps:
+                    self._evaluate(pace)
+                if progress.step % run.checkpoint_every == 0:
+                    self._save(pace)
+            if progress.step % run.checkpoint_every:
+                self._save(pace)
+        return outcome
+
+    def step(self) -> None:
+        """Take one optimiser step."""
+        run, step = self.run, self.progress.step
+        world, parts = self.accelerator.num_processes, self.run.gradient_accumulation
+        rate = learning_rate(run, step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        count = torch.zeros((), dtype=torch.int64, device=self.device)
+        for part in range(parts):
+            mine = slice(part * world + self.accelerator.process_index, None, parts * world)
+            key = (_OBJECTIVE_STREAM, step, mine.start)
+            rng = np.random.default_rng(np.random.SeedSequence(run.seed, spawn_key=key))
+            view = run.objective.view(self.source.batch(step, mine), rng)
+            last = part == parts - 1
+            with nullcontext() if last else self.accelerator.no_sync(self.wrapped):
+                with autocast(run, self.device):
+                    total, targets = self.wrapped(view)
+                self.accelerator.backward(total)
+            count += targets
+            self.progress.loss_total += total.detach()
+        self.progress.loss_count += count
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        # Each process holds the mean over processes of gradients of sums; make it the gradient of the mean.
+        scale = world / self.accelerator.reduce(count, "sum")
+        if run.clip_norm is not None:
+            norm = torch.nn.utils.get_total_norm(gradients) * scale
+            scale = scale * (run.clip_norm / (norm + 1e-6)).clamp(max=1.0)
+        torch._foreach_mul_(gradients, scale)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.progress.step += 1
+
+    def _evaluate(self, pace: "Pace") -> None:
+        run, progress = self.run, self.progress
+        total, targets = (
+            self.accelerator.reduce(value.clone(), "sum")
+            for value in (progress.loss_total, progress.loss_count)
+        )
+        line: dict[str, Any] = {
+            "step": progress.step,
+            "samples": progress.step * run.batch_size,
+            "loss": (total / targets).item() if targets > 0 else None,
+            "learning_rate": learning_rate(run, max(0, progress.step - 1)),
+            "samples_per_second": pace.rate(run.batch_size),
+        }
+        for split in ("train", "validation"):
+            counts = self.evaluate(run, self.learner, split, run.num_evaluate)
+            line |= {f"{split}.{measure}": count for measure, count in counts.items()}
+        line["seconds"] = pace.seconds()
+        progress.loss_total.zero_()
+        progress.loss_count.zero_()
+        if self.accelerator.is_main_process:
+            self.folder.append_metrics(line)
+        line = broadcast_object_list([line])[0]
+        self.recent = [*self.recent, line][-_EVALUATIONS_TO_STOP:]
+        self.observer.evaluated(line)
+        pace.restart()
+
+    def _tell(self, pace: "Pace") -> None:
+        if pace.since_update() > _SECONDS_BETWEEN_UPDATES:
+            loss = (self.progress.loss_total / self.progress.loss_count).item()
+            self.observer.update(self.progress.step, loss, pace.rate(self.run.batch_size) or 0.0)
+
+    def _save(self, pace: "Pace") -> None:
+        self.progress.seconds = pace.seconds()
+        if self.accelerator.is_main_process:
+            save_checkpoint(self.folder.checkpoints, self.run, self.learner, self.optimizer, self.progress)
+        self.accelerator.wait_for_everyone()
+
+    def _outcome(self, request: StopRequest) -> Outcome | None:
+        run = self.run
+        if self.progress.step >= run.num_steps:
+            return Outcome("steps")
+        for wish, measure in (("solved", "validation.free.exact"), ("fitted", "train.free.exact")):
+            if run.stop_when == wish and self._reached(measure):
+                return Outcome(wish)
+        if self._all_agree(request.signal is not None):
+            return Outcome("stopped", request.signal or signal.SIGTERM)
+        return None
+
+    def _reached(self, measure: str) -> bool:
+        """Whether a measure has been high enough in the last evaluations: once may be luck."""
+        counts = [line[measure] for line in self.recent]
+        high = [count["correct"] >= SOLVED * count["total"] for count in counts]
+        return len(high) == _EVALUATIONS_TO_STOP and all(high)
+
+    def _all_agree(self, stop: bool) -> bool:
+        """Whether to stop for a signal; processes that hear it at different steps stop at the same one."""
+        if self.accelerator.num_processes == 1:
+            return stop
+        if self.progress.step % _STEPS_BETWEEN_AGREEMENTS:
+            return False
+        votes = self.accelerator.reduce(torch.tensor(float(stop), device=self.device), "sum")
+        return votes.item() > 0
+
+
+class Pace:
+    """The clocks of one session: total seconds, and training speed without evaluation."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._before = progress, progress.seconds
+        self._started = self._updated = time.perf_counter()
+        self.restart()
+
+    def restart(self) -> None:
+        """Measure speed from here."""
+        self._since, self._from_step = time.perf_counter(), self._progress.step
+
+    def seconds(self) -> float:
+        """Seconds spent on the run, earlier sessions included."""
+        return self._before + time.perf_counter() - self._started
+
+    def rate(self, batch_size: int) -> float | None:
+        """Training samples per second since the last evaluation; None before the first step."""
+        steps = self._progress.step - self._from_step
+        return steps * batch_size / (time.perf_counter() - self._since) if steps else None
+
+    def since_update(self) -> float:
+        """Seconds since this was last more than the time between updates."""
+        passed = time.perf_counter() - self._updated
+        if passed > _SECONDS_BETWEEN_UPDATES:
+            self._updated += passed
+        return passed

@@ -1,0 +1,96 @@
+"""Where training batches come from: a finite set that lives on the device, or an endless stream.
+
+The batch of step k is a pure function of (run, k), so resuming needs no state but the step.
+"""
+
+from functools import lru_cache
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from numpy.typing import NDArray
+
+from unforced.config import Run
+from unforced.data.batch import Batch
+from unforced.data.codec import SymbolCodec
+from unforced.tasks.base import Problems, in_order
+from unforced.tasks.sampling import BLOCK, Split, block, problems
+
+_SHUFFLE = 3  # spawn keys 0-2 are the splits
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Training batches by step."""
+
+    def batch(self, step: int, part: slice) -> Batch:
+        """Return the rows `part` of step `step`'s batch, on the device."""
+
+
+def encode(run: Run, chosen: Problems) -> Batch:
+    """Encode problems as the run's model sees them, answers in the run's order."""
+    codec = SymbolCodec.of(run.task)
+    answers = in_order(run.task.answers(chosen), run.order)
+    return Batch(codec.encode(run.task.prompts(chosen)), codec.encode(answers), codec.dummy)
+
+
+def split_problems(run: Run, split: Split, count: int) -> Problems:
+    """Return the first `count` problems of a split; of a finite training set, no more than it has."""
+    if split == "train" and run.num_train is not None:
+        count = min(count, run.num_train)
+    return problems(run.task, run.seed, split, 0, count)
+
+
+def build_source(run: Run, device: torch.device) -> Source:
+    """Build the source that the run asks for."""
+    return StreamSource(run, device) if run.stream else FiniteSource(run, device)
+
+
+class FiniteSource:
+    """`num_train` problems, seen again every epoch in a new order.
+
+    Training sees the epochs' orders end to end, and a batch may straddle two of them.
+    """
+
+    def __init__(self, run: Run, device: torch.device) -> None:
+        assert run.num_train is not None
+        self.seed, self.count, self.batch_size = run.seed, run.num_train, run.batch_size
+        self.examples = encode(run, split_problems(run, "train", run.num_train)).map(lambda t: t.to(device))
+        self._order = lru_cache(maxsize=2)(self._shuffle)
+
+    def batch(self, step: int, part: slice) -> Batch:
+        """Return rows of the batch of step `step`."""
+        sample = np.arange(step * self.batch_size, (step + 1) * self.batch_size)[part]
+        epoch, place = np.divmod(sample, self.count)
+        index = np.empty_like(sample)
+        for each in np.unique(epoch):
+            index[epoch == each] = self._order(int(each))[place[epoch == each]]
+        return self.examples.rows(torch.from_numpy(index).to(self.examples.prompt.device))
+
+    def _shuffle(self, epoch: int) -> NDArray[np.int64]:
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(_SHUFFLE, epoch)))
+        return rng.permutation(self.count)
+
+
+class StreamSource:
+    """Fresh problems for ever, generated in blocks."""
+
+    def __init__(self, run: Run, device: torch.device) -> None:
+        self.batch_size, self.device = run.batch_size, device
+        self._block = lru_cache(maxsize=2)(
+            lambda index: encode(run, block(run.task, run.seed, "train", index))
+        )
+
+    def batch(self, step: int, part: slice) -> Batch:
+        """Return rows of the batch of step `step`."""
+        first, last = step * self.batch_size, (step + 1) * self.batch_size - 1
+        blocks = [self._block(index) for index in range(first // BLOCK, last // BLOCK + 1)]
+        rows = torch.arange(first, last + 1)[part] - first // BLOCK * BLOCK
+        joined = blocks[0] if len(blocks) == 1 else _join(blocks)
+        return joined.rows(rows).map(lambda tensor: tensor.to(self.device, non_blocking=True))
+
+
+def _join(blocks: list[Batch]) -> Batch:
+    prompt: Int[torch.Tensor, "batch prompt"] = torch.cat([each.prompt for each in blocks])
+    return Batch(prompt, torch.cat([each.answer for each in blocks]), blocks[0].dummy)

@@ -1,0 +1,55 @@
+"""Golden files: each recipe's resolved config, and a 20-step loss curve per objective and order.
+
+`make golden` writes them afresh; a change that should move no number leaves them as they are.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+from tests.runs import metrics, tiny_run, train
+from unforced.config import Run, flatten
+from unforced.recipes import resolve
+from unforced.registry import OBJECTIVES, RECIPES
+
+FOLDER = Path(__file__).parent
+
+
+def config_lines(run):
+    return "".join(f"{path}: {json.dumps(value)}\n" for path, value in flatten(run.tree()).items())
+
+
+def configs():
+    """The file name and content of each recipe that is one run."""
+    for name in RECIPES.names():
+        run = resolve(name, [])
+        if isinstance(run, Run):
+            yield FOLDER / "configs" / f"{name}.txt", config_lines(run)
+
+
+def curves():
+    """The file and the run of each loss curve."""
+    for objective in OBJECTIVES.names():
+        for order in ("forward", "reversed"):
+            overrides = ["max_steps=20", "evaluate_every=1", "num_evaluate=1", f"order={order}"]
+            run = tiny_run(f"objective={objective}", *overrides)
+            yield FOLDER / "losses" / f"{objective}-{order}.txt", run
+
+
+def losses(run):
+    with tempfile.TemporaryDirectory() as folder:
+        train(run, Path(folder) / "run")
+        return [line["loss"] for line in metrics(Path(folder) / "run")[1:]]
+
+
+def main():
+    for folder in ("configs", "losses"):
+        (FOLDER / folder).mkdir(exist_ok=True)
+    for file, content in configs():
+        file.write_text(content)
+    for file, run in curves():
+        file.write_text("".join(f"{loss!r}\n" for loss in losses(run)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The flow of imports: each layer knows those before it, and none after."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import unforced
+
+PACKAGE = Path(unforced.__file__).parent
+LAYERS = [
+    ["errors", "registry", "files"],
+    ["tasks"],
+    ["data"],
+    ["models"],
+    ["objectives"],
+    ["config"],
+    ["recipes"],
+    ["training"],
+    ["evaluation"],
+    ["experiment"],
+    ["studies"],
+    ["reporting"],
+    ["cli"],
+]
+RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+
+
+def imported(file):
+    """The parts of the package that a file imports when it is imported itself."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = [node.module] if isinstance(node, ast.ImportFrom) else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        yield from (name.split(".")[1] for name in names if name and name.startswith("unforced."))
+
+
+FILES = [file for file in PACKAGE.rglob("*.py") if file.parent != PACKAGE or file.stem in RANK]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_imports_run_one_way(file):
+    own = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    for part in imported(file):
+        assert RANK[part] <= RANK[own], f"{own} imports {part}, which comes after it"
+
+
+def test_only_reporting_and_the_command_line_plot_or_print_tables():
+    for file in PACKAGE.rglob("*.py"):
+        if file.relative_to(PACKAGE).parts[0] not in ("reporting", "cli"):
+            for word in ("matplotlib", "pandas", "rich"):
+                assert f"import {word}" not in file.read_text(), file
+                assert f"from {word}" not in file.read_text(), file
+
+
+def test_tasks_know_no_torch():
+    for file in (PACKAGE / "tasks").rglob("*.py"):
+        assert "torch" not in file.read_text(), file
+
+
+def test_no_model_task_or_objective_is_named_outside_its_own_file_the_registry_and_recipes():
+    for file in PACKAGE.rglob("*.py"):
+        place = file.relative_to(PACKAGE).parts[0]
+        if place in ("registry.py", "recipes", "tasks", "models", "objectives"):
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Compare):
+                words = [c.value for c in ast.walk(node) if isinstance(c, ast.Constant)]
+                assert not {"path_star", "gpt", "next_token", "teacherless"} & set(map(str, words)), file

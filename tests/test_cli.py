@@ -1,0 +1,261 @@
+"""The command line: what it prints, and the one line for each mistake."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.runs import stop_at, tiny_run, train
+from unforced.cli.main import main
+
+
+@pytest.fixture
+def call(capsys):
+    def call(*arguments):
+        with pytest.raises(SystemExit) as exit_:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return exit_.value.code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def mistake(call):
+    """Call with a mistake; return the one line that it prints."""
+
+    def mistake(*arguments):
+        code, output, errors = call(*arguments)
+        assert code == 2
+        assert output == ""
+        assert errors.count("\n") == 1, errors
+        assert "Traceback" not in errors
+        return errors.removeprefix("unforced: ").rstrip("\n")
+
+    return mistake
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    path = tmp_path_factory.mktemp("finished") / "run"
+    train(tiny_run(), path)
+    return path
+
+
+RECIPE_MISTAKES = {
+    ("quickstart.next_tokn",): "unknown recipe 'quickstart.next_tokn'; did you mean 'quickstart.next_token'?",
+    ("quickstart",): (
+        "recipe 'quickstart' is 3 runs; name one: "
+        "quickstart.next_token, quickstart.reversed, quickstart.teacherless"
+    ),
+    ("quickstart.next_token", "task.degre=3"): "task.degre: unknown key 'degre'; did you mean 'degree'?",
+    ("quickstart.next_token", "tsk.degree=3"): "tsk.degree: unknown key 'tsk'; did you mean 'task'?",
+    ("quickstart.next_token", "task.degree=two"): 'task.degree: input should be a valid integer, not "two"',
+    ("quickstart.next_token", "seed=1.5"): "seed: input should be a valid integer, not 1.5",
+    ("quickstart.next_token", "learning_rate=-1"): "learning_rate: input should be greater than 0, not -1",
+    ("quickstart.next_token", "order=backward"): (
+        "order: input should be 'forward' or 'reversed', not \"backward\""
+    ),
+    ("quickstart.next_token", "objective=teacherles"): (
+        "unknown objective 'teacherles'; did you mean 'teacherless'?"
+    ),
+    ("quickstart.next_token", "degree"): (
+        "'degree' is not an override; write dotted.key=value, as in seed=3"
+    ),
+    ("quickstart.next_token", "task.num_nodes=5"): (
+        "task.num_nodes: a graph of degree 2 and path_length 4 has 7 nodes, more than num_nodes 5; "
+        "use num_nodes=7 or more"
+    ),
+    ("quickstart.next_token", "model.heads=3"): "model.heads: 3 heads do not divide width 64",
+    ("quickstart.next_token", "stream=false"): "num_train: give the size of the training set, or stream=true",
+    ("quickstart.next_token", "max_steps=null"): (
+        "max_steps: a stream never ends by itself; give max_steps=STEPS"
+    ),
+    ("quickstart.next_token", "gradient_accumulation=3"): (
+        "gradient_accumulation: 3 does not divide batch_size 128"
+    ),
+    ("no/such/config.json",): "no/such/config.json: No such file or directory",
+}
+
+
+@pytest.mark.parametrize("arguments", RECIPE_MISTAKES, ids=" ".join)
+@pytest.mark.parametrize("verb", ["train", "show"])
+def test_a_mistaken_recipe_is_one_line(mistake, tmp_path, monkeypatch, verb, arguments):
+    monkeypatch.chdir(tmp_path)
+    if verb == "show" and arguments == ("quickstart",):
+        pytest.skip("show explains all three runs")
+    assert mistake(verb, *arguments) == RECIPE_MISTAKES[arguments]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_verb_or_option_is_one_line(mistake):
+    assert mistake("trian") == "No such command 'trian'. Did you mean 'train'?"
+    assert mistake("train", "quickstart.next_token", "--ot", "x").startswith("No such option: --ot")
+    assert mistake("train") == "Missing argument 'recipe'."
+    assert mistake("list", "task") == "unknown kind 'task'; did you mean 'tasks'?"
+
+
+def test_a_task_too_small_for_its_splits_is_one_line(mistake, tmp_path):
+    tiny = ["task.degree=1", "task.path_length=2", "task.num_nodes=2"]
+    line = mistake("train", "quickstart.next_token", *tiny, "--out", tmp_path / "run")
+    assert line.startswith("task: path-star G(1,2) with 2 labels has too few problems")
+    assert "split" in line
+
+
+def test_a_folder_that_holds_this_run_already(mistake, finished, tmp_path):
+    config = finished / "config.json"
+    before = sorted(path.stat().st_mtime_ns for path in finished.rglob("*"))
+    line = mistake("train", config, "--out", finished)
+    assert line == f"{finished} holds this run already; add --resume to continue it"
+    line = mistake("train", config, "seed=1", "--out", finished)
+    assert line == f"{finished} holds another run already; choose another --out"
+    assert sorted(path.stat().st_mtime_ns for path in finished.rglob("*")) == before
+
+
+def test_a_resumed_run_cannot_be_changed(mistake, finished):
+    line = mistake(
+        "train", finished / "config.json", "model.width=32", "seed=1", "--out", finished, "--resume"
+    )
+    assert line == (
+        f"{finished} cannot be resumed with model.width=32 (and 1 more): its run has model.width=16; "
+        "drop the override, or start a new run with another --out"
+    )
+
+
+def test_a_resumed_run_may_checkpoint_more_often(call, tmp_path):
+    train(tiny_run(), tmp_path / "run", observer=stop_at(10))
+    config = tmp_path / "run" / "config.json"
+    code, output, _ = call("train", config, "checkpoint_every=5", "--out", tmp_path / "run", "--resume")
+    assert code == 0
+    assert output.startswith(f"done: {tmp_path / 'run'} (40 steps)")
+
+
+@pytest.mark.parametrize("verb", [["train", "quickstart.next_token", "--resume", "--out"], ["evaluate"]])
+def test_a_folder_that_is_no_run(mistake, tmp_path, verb):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert mistake(*verb, tmp_path / "absent") == f"{tmp_path / 'absent'}: no such run folder"
+    assert mistake(*verb, tmp_path) == f"{tmp_path} is not a run folder: it has no config.json"
+
+
+def test_a_folder_with_other_files_is_not_written_to(mistake, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    line = mistake("train", "quickstart.next_token", "--out", tmp_path)
+    assert line == f"{tmp_path} exists and is not a run folder; choose another --out"
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_half_written_run_folder(mistake, tmp_path):
+    config = tmp_path / "config.json"
+    config.write_text('{"task": {"name": "path_st')
+    assert mistake("evaluate", tmp_path).startswith(f"{config}: not JSON, or cut short: ")
+    config.write_text('{"seed": 1}')
+    assert mistake("evaluate", tmp_path) == f"{config}: task: missing"
+    config.write_text(json.dumps(tiny_run().tree()))
+    line = mistake("evaluate", tmp_path)
+    assert line == f"{tmp_path} has no checkpoint yet; train it further with --resume"
+
+
+def test_train_prints_its_result_as_json(call, tmp_path):
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(tiny_run().tree()))
+    code, output, _ = call("train", config, "max_steps=2", "--out", tmp_path / "run", "--json")
+    assert code == 0
+    result = json.loads(output)
+    assert result == json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["samples"] == 64
+    assert result["flops"] > 0
+    assert set(result["test.free.exact"]) == {"value", "correct", "total", "low", "high"}
+
+
+def test_evaluate_gives_what_the_run_itself_found(call, finished):
+    code, output, _ = call("evaluate", finished, "--json", "--split", "test", "--split", "train")
+    assert code == 0
+    evaluated, result = json.loads(output), json.loads((finished / "result.json").read_text())
+    assert evaluated == {key: value for key, value in result.items() if key in evaluated}
+    assert {"test.free.exact", "test.forced.token_1", "train.free.exact", "test.free.errors"} <= set(
+        evaluated
+    )
+
+
+def test_evaluate_prints_forced_and_free_side_by_side(call, finished):
+    code, output, _ = call("evaluate", finished, "--count", 20)
+    assert code == 0
+    for words in [
+        "train, forced",
+        "train, free",
+        "held-out, forced",
+        "held-out, free",
+        "chance 50.0%",
+        "wrong arm",
+    ]:
+        assert words in output
+
+
+@pytest.mark.parametrize("tree", ['"abc"', '["abc"]', "[]", "null"])
+def test_a_config_that_is_no_object_is_one_line(mistake, tmp_path, tree):
+    config = tmp_path / "config.json"
+    config.write_text(tree)
+    assert mistake("show", config) == f"{config}: not the config of a run"
+
+
+def test_a_reversed_run_is_measured_on_its_own_export(call, tmp_path):
+    train(tiny_run("order=reversed", "max_steps=2"), tmp_path / "run")
+    for name in ("a.txt", "a.parquet"):
+        call("data", "export", tmp_path / "run" / "config.json", "--split", "test", "--count", 60,
+             "--out", tmp_path / name)  # fmt: skip
+        code, output, _ = call("evaluate", tmp_path / "run", "--data", tmp_path / name, "--json")
+        assert code == 0
+        result = json.loads((tmp_path / "run" / "result.json").read_text())
+        assert json.loads(output)["file.free.exact"] == result["test.free.exact"]
+
+
+def test_evaluate_measures_on_a_file(call, mistake, finished, tmp_path):
+    config, lines = finished / "config.json", tmp_path / "test.txt"
+    call("data", "export", config, "--split", "test", "--count", 60, "--out", lines)
+    _, output, _ = call("evaluate", finished, "--data", lines, "--json")
+    result = json.loads((finished / "result.json").read_text())
+    assert json.loads(output)["file.free.exact"] == result["test.free.exact"]
+    lines.write_text("1,2|1,3/1,3=1,3\n")
+    assert (
+        mistake("evaluate", finished, "--data", lines) == f"{lines}: its problems have path_length=2, not 3"
+    )
+    assert mistake("evaluate", finished, "--split", "tst") == "unknown split 'tst'; did you mean 'test'?"
+
+
+def test_list_and_show_print_json(call):
+    _, output, _ = call("list", "--json")
+    names = json.loads(output)
+    assert set(names) == {"tasks", "objectives", "models", "recipes"}
+    assert all(summary for kind in names.values() for summary in kind.values())
+    _, output, _ = call("show", "paper_gpt_mini", "task.degree=5", "--json")
+    assert json.loads(output)["task"] == {
+        "name": "path_star", "degree": 5, "path_length": 5, "num_nodes": 50,
+    }  # fmt: skip
+
+
+def test_show_explains_every_field(call):
+    _, output, _ = call("show", "paper_code")
+    for key in ("task.degree", "model.position_std", "warmup_from_zero", "learning_rate"):
+        assert key in output
+    assert "arms of the star" in output
+
+
+def test_help_of_every_verb_has_an_example(call):
+    for verb in (
+        ["quickstart"],
+        ["list"],
+        ["show"],
+        ["train"],
+        ["evaluate"],
+        ["data", "export"],
+        ["data", "import"],
+    ):
+        code, output, _ = call(*verb, "--help")
+        assert code == 0
+        assert f"Example: unforced {' '.join(verb)}" in output
+
+
+def test_the_light_commands_do_not_import_torch():
+    script = "import sys, unforced, unforced.cli.main as m; m.build_app(); print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "False\n"

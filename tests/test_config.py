@@ -1,0 +1,251 @@
+"""The run's config: exact round trips, overrides, one line for each mistake, and the fingerprint."""
+
+import json
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.runs import tiny_run
+from unforced.config import Run, assignments, flatten
+from unforced.errors import UserError
+from unforced.models.gpt import GPT
+from unforced.objectives.next_token import NextToken
+from unforced.objectives.teacherless import Teacherless
+from unforced.recipes import resolve
+from unforced.registry import RECIPES
+
+BASE = tiny_run("epochs=5")
+
+
+def recipes():
+    for name in RECIPES.names():
+        found = resolve(name, [])
+        yield from [found] if isinstance(found, Run) else found.values()
+
+
+def mistake(*overrides, run=BASE):
+    with pytest.raises(UserError) as error:
+        run.override(overrides)
+    return str(error.value)
+
+
+def through_json(run):
+    return Run.from_tree(json.loads(json.dumps(run.tree())))
+
+
+def test_every_recipe_comes_back_from_json():
+    for run in recipes():
+        assert through_json(run) == run
+        assert through_json(run).fingerprint == run.fingerprint
+
+
+def test_the_tree_holds_every_field():
+    tree = BASE.tree()
+    assert set(tree) == set(Run.model_fields)
+    assert tree["task"] == {"name": "path_star", "degree": 2, "path_length": 3, "num_nodes": 12}
+    assert set(tree["model"]) == set(GPT.model_fields)
+    assert tree["betas"] == [0.9, 0.999]
+
+
+@pytest.mark.parametrize("part", ["task", "model", "objective"])
+def test_a_tree_without_a_part_or_with_an_unknown_field_is_refused(part):
+    tree = BASE.tree()
+    with pytest.raises(UserError, match=f"^{part}.colour: unknown key 'colour'; "):
+        Run.from_tree(tree | {part: tree[part] | {"colour": 1}})
+    with pytest.raises(UserError, match=f"^{part}: missing$"):
+        Run.from_tree({key: value for key, value in tree.items() if key != part})
+
+
+def test_nested_overrides_change_their_field_alone():
+    run = BASE.override(["task.degree=3", "model.heads=null", "model.init_std=0.5", "betas=[0.5,0.6]"])
+    before, after = flatten(BASE.tree()), flatten(run.tree())
+    assert {key: value for key, value in after.items() if value != before[key]} == {
+        "task.degree": 3,
+        "model.heads": None,
+        "model.init_std": 0.5,
+        "betas": [0.5, 0.6],
+    }
+
+
+def test_no_overrides_change_nothing():
+    assert BASE.override([]) == BASE
+    assert through_json(BASE).override([]) == BASE
+
+
+def test_the_last_assignment_wins():
+    assert BASE.override(["seed=3", "seed=4"]).seed == 4
+
+
+@pytest.mark.parametrize("text", ["reversed", '"reversed"'])
+def test_text_needs_no_quotes(text):
+    assert BASE.override([f"order={text}"]).order == "reversed"
+
+
+@pytest.mark.parametrize("assignment", ["objective=teacherless", "objective.name=teacherless"])
+def test_a_part_is_chosen_by_name(assignment):
+    assert isinstance(BASE.objective, NextToken)
+    run = BASE.override([assignment])
+    assert run.objective == Teacherless()
+    assert run.override(["objective=next_token"]) == BASE
+
+
+def test_a_name_or_an_object_replaces_a_part_by_one_with_its_defaults():
+    assert BASE.override(["model=gpt"]).model == GPT()
+    assert BASE.override(['model={"name": "gpt", "width": 128}']).model == GPT(width=128)
+    assert BASE.override(["model.width=32"]).model == BASE.model.model_copy(update={"width": 32})
+
+
+def test_a_part_chosen_by_name_takes_overrides_after_it():
+    assert BASE.override(["model=gpt", "model.width=128"]).model == GPT(width=128)
+
+
+def test_assignments_make_a_tree():
+    assert assignments(["num_nodes=50", "name=x"]) == {"num_nodes": 50, "name": "x"}
+
+
+MISTAKES = {
+    "": "'' is not an override; write dotted.key=value, as in seed=3",
+    "seed": "'seed' is not an override; write dotted.key=value, as in seed=3",
+    "=3": "'=3' is not an override; write dotted.key=value, as in seed=3",
+    "batchsize=3": "batchsize: unknown key 'batchsize'; did you mean 'batch_size'?",
+    "task.degre=3": "task.degre: unknown key 'degre'; did you mean 'degree'?",
+    "objectiv.name=x": "objectiv.name: unknown key 'objectiv'; did you mean 'objective'?",
+    "zzz.degree=3": "zzz.degree: unknown key 'zzz'; choose from model, objective, task",
+    "objective=teacherles": "unknown objective 'teacherles'; did you mean 'teacherless'?",
+    "task=star": "unknown task 'star'; did you mean 'path_star'?",
+    "model=zzz": "unknown model 'zzz'; choose from gpt",
+    "task=null": "task: give a name, one of path_star",
+    "task.name=null": "task: give a name, one of path_star",
+    "seed=1.5": "seed: input should be a valid integer, not 1.5",
+    "seed=": 'seed: input should be a valid integer, not ""',
+    "seed=-1": "seed: input should be greater than or equal to 0, not -1",
+    "learning_rate=fast": 'learning_rate: input should be a valid number, not "fast"',
+    "betas=0.9": "betas: input should be a valid tuple, not 0.9",
+    'betas=[0.9,"x"]': 'betas.1: input should be a valid number, not "x"',
+    "betas=[0.9]": "betas.1: missing",
+    "task.degree=0": "task.degree: input should be greater than or equal to 1, not 0",
+    "task.num_nodes=4": (
+        "task.num_nodes: a graph of degree 2 and path_length 3 has 5 nodes, more than num_nodes 4; "
+        "use num_nodes=5 or more"
+    ),
+    "gradient_accumulation=5": "gradient_accumulation: 5 does not divide batch_size 32",
+    "num_train=null": "num_train: give the size of the training set, or stream=true",
+    "min_learning_rate=1": "min_learning_rate: 1.0 is above learning_rate 0.01",
+    "order.x=3": "order.x: unknown key 'order'; did you mean 'model'?",
+}
+
+
+@pytest.mark.parametrize("assignment", MISTAKES)
+def test_a_mistake_is_one_line(assignment):
+    assert mistake(assignment) == MISTAKES[assignment]
+
+
+def test_a_run_without_an_end_is_refused():
+    assert mistake("max_steps=null", "epochs=null") == "max_steps: give max_steps or epochs"
+    assert mistake("max_steps=null", "stream=true") == (
+        "max_steps: a stream never ends by itself; give max_steps=STEPS"
+    )
+
+
+def test_a_key_below_a_plain_value_is_explained():
+    message = mistake("task.degree.x=3")
+    assert message.startswith("task.degree.x: ")
+    assert not message.endswith("choose from ")
+
+
+@pytest.mark.parametrize("text", ["1" * 5000, "[" * 100_000], ids=["digits", "brackets"])
+def test_a_value_beyond_what_json_takes_is_refused(text):
+    assert "seed" in mistake(f"seed={text}")[:100]
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "betas=[5,-3]",
+        "betas=[0.9,1.0]",
+        "betas=[NaN,0.9]",
+        "learning_rate=Infinity",
+        "learning_rate=NaN",
+        "weight_decay=1e400",
+        f"seed={2**64}",
+    ],
+)
+def test_a_number_that_no_training_can_take_is_refused(assignment):
+    assert mistake(assignment).startswith(assignment.split("=")[0])
+
+
+def test_a_stream_drops_the_size_of_a_training_set_and_epochs():
+    stream = BASE.override(["stream=true"])
+    assert (stream.num_train, stream.epochs, stream.num_steps) == (None, None, 40)
+    other = BASE.override(["num_train=77", "epochs=2", "stream=true"])
+    assert other == stream
+    assert other.fingerprint == stream.fingerprint
+    assert through_json(stream) == stream
+
+
+@pytest.mark.parametrize(
+    ("max_steps", "epochs", "num_train", "batch_size", "steps"),
+    [
+        (40, "null", 300, 32, 40),
+        (40, 2, 64, 32, 4),
+        (3, 2, 64, 32, 3),
+        ("null", 5, 10, 4, 12),
+        ("null", 1, 10, 32, 1),
+        ("null", 100, 200_000, 256, 78_125),
+    ],
+)
+def test_a_run_ends_at_its_first_limit(max_steps, epochs, num_train, batch_size, steps):
+    values = f"max_steps={max_steps} epochs={epochs} num_train={num_train} batch_size={batch_size}"
+    assert BASE.override(values.split()).num_steps == steps
+
+
+OPERATIONAL = {"checkpoint_every": 7, "keep_checkpoints": 5}
+CHANGES = {
+    "task.degree": 3, "task.path_length": 4, "task.num_nodes": 13, "model.width": 32, "model.tied": True,
+    "objective.name": "teacherless", "order": "reversed", "seed": 1, "stream": True, "num_train": 301,
+    "batch_size": 64, "gradient_accumulation": 2, "max_steps": 41, "epochs": 6, "stop_when": "solved",
+    "learning_rate": 0.02, "schedule": "cosine", "schedule_steps": 9, "min_learning_rate": 0.001,
+    "warmup_steps": 1, "warmup_from_zero": True, "betas": [0.9, 0.99], "weight_decay": 0.02,
+    "clip_norm": None, "precision": "auto", "evaluate_every": 11, "num_evaluate": 51, "num_test": 61,
+}  # fmt: skip
+
+
+def test_every_field_is_of_the_experiment_or_operational():
+    assert {key.split(".")[0] for key in CHANGES} == set(Run.model_fields) - set(OPERATIONAL)
+
+
+def test_the_fingerprint_changes_with_every_field_of_the_experiment():
+    changed = [BASE.override([f"{key}={json.dumps(value)}"]) for key, value in CHANGES.items()]
+    fingerprints = {run.fingerprint for run in [BASE, *changed]}
+    assert len(fingerprints) == len(CHANGES) + 1
+
+
+@pytest.mark.parametrize("key", OPERATIONAL)
+def test_the_fingerprint_does_not_change_with_operational_fields(key):
+    run = BASE.override([f"{key}={OPERATIONAL[key]}"])
+    assert run != BASE
+    assert run.fingerprint == BASE.fingerprint
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=5,
+)
+KEYS = st.sampled_from([*flatten(BASE.tree()), "task", "model", "objective", "task.degree.x"])
+NAMES = st.sampled_from(["path_star", "gpt", "teacherless", "next_token", "cosine", "reversed", "1e9", "-0"])
+OVERRIDES = st.builds("{}={}".format, KEYS | st.text(max_size=8), JSON.map(json.dumps) | st.text() | NAMES)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(OVERRIDES | st.text(), min_size=1, max_size=3))
+@example(["\n=3"])
+def test_any_override_gives_a_run_or_one_line(overrides):
+    try:
+        run = BASE.override(overrides)
+    except UserError as error:
+        assert len(str(error).splitlines()) == 1  # noqa: PT017
+    else:
+        assert through_json(run).tree() == run.tree()
+        assert through_json(run).fingerprint == run.fingerprint

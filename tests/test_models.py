@@ -1,0 +1,227 @@
+"""What every registered model owes its callers."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unforced.objectives.view import place
+from unforced.registry import MODELS
+
+VOCAB, LENGTH, BATCH = 13, 8, 3
+SMALL = {
+    "gpt": [
+        {"layers": 2, "width": 16, "heads": 2, "positions": "rotary", "attention": "explicit"},
+        {
+            "layers": 2,
+            "width": 16,
+            "heads": 2,
+            "positions": "learned",
+            "attention": "explicit_fp32",
+            "tied": True,
+        },
+        {"layers": 2, "width": 16, "heads": 2, "positions": "rotary", "attention": "fused", "gelu": "tanh"},
+        {"layers": 1, "width": 12, "heads": 3, "positions": "learned", "attention": "auto"},
+    ]
+}
+CHOICES = {"gpt": [{"attention": name} for name in ("explicit", "explicit_fp32", "fused")]}
+CONFIGS = [MODELS.get(name)(**options) for name in MODELS.names() for options in SMALL[name]]
+CPU = torch.device("cpu")
+
+
+def random_model(config):
+    """Build a model whose every parameter matters: none stands at zero or one."""
+    torch.manual_seed(1)
+    model = config.build(VOCAB, LENGTH)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.3 * torch.randn_like(parameter)
+    return model
+
+
+@pytest.fixture(scope="module", params=CONFIGS, ids=[f"{c.name}{i}" for i, c in enumerate(CONFIGS)])
+def config(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def model(config):
+    return random_model(config)
+
+
+@pytest.fixture
+def tokens():
+    return torch.randint(VOCAB, (BATCH, LENGTH), generator=torch.Generator().manual_seed(2))
+
+
+def logits(model, tokens, **options):
+    with torch.no_grad():
+        return model.logits(model.hidden(tokens, **options))
+
+
+def close(one, other, atol=2e-5):
+    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=atol)
+
+
+def causal(steps, past=0):
+    return torch.ones(1, steps, past + steps, dtype=torch.bool).tril(past)
+
+
+def padded(tokens, lengths, padding):
+    """Keep the first `lengths` tokens of each row, with `padding` on their left, and say which are real."""
+    width = max(lengths)
+    real = torch.tensor([[i >= width - length for i in range(width)] for length in lengths])
+    rows = torch.full((len(lengths), width), padding)
+    rows[real] = torch.cat([row[:length] for row, length in zip(tokens, lengths, strict=True)])
+    return rows, real
+
+
+def test_shapes_are_those_the_model_names(model, tokens):
+    hidden = model.hidden(tokens)
+    assert hidden.shape == (BATCH, LENGTH, model.width)
+    assert model.logits(hidden).shape == (BATCH, LENGTH, model.vocab_size)
+    assert model.vocab_size == VOCAB
+
+
+@pytest.mark.parametrize("changed", range(LENGTH))
+def test_a_token_changes_its_own_logits_and_later_ones_but_no_earlier_one(model, tokens, changed):
+    other = tokens.clone()
+    other[:, changed] = (other[:, changed] + 1) % VOCAB
+    before, after = logits(model, tokens), logits(model, other)
+    assert close(before[:, :changed], after[:, :changed], atol=1e-6)
+    assert ((before - after)[:, changed:].abs().amax(-1) > 1e-4).all()
+
+
+def test_rows_do_not_see_each_other(model, tokens):
+    together = logits(model, tokens)
+    for row in range(BATCH):
+        assert close(together[row : row + 1], logits(model, tokens[row : row + 1]))
+    shuffled = tokens[[2, 0, 1]]
+    assert close(logits(model, shuffled), together[[2, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    "at",
+    [slice(None), slice(3, None), slice(2, 5), slice(-1, None), slice(0, 8, 3), torch.tensor([6, 0, 3])],
+    ids=str,
+)
+@pytest.mark.parametrize("masked", [False, True])
+def test_asking_for_some_steps_equals_slicing_all_of_them(model, tokens, at, masked):
+    around = {}
+    if masked:
+        tokens, real = padded(tokens, [8, 5, 3], padding=0)
+        around["positions"], around["mask"] = place(real)
+    assert close(logits(model, tokens, at=at, **around), logits(model, tokens, **around)[:, at])
+
+
+def test_default_positions_and_mask_are_counting_and_causal(model, tokens):
+    expected = logits(model, tokens)
+    positions = torch.arange(LENGTH)[None]
+    assert close(logits(model, tokens, positions=positions), expected)
+    assert close(logits(model, tokens, mask=causal(LENGTH)), expected)
+    each_row = {"positions": positions.expand(BATCH, -1), "mask": causal(LENGTH).expand(BATCH, -1, -1)}
+    assert close(logits(model, tokens, **each_row), expected)
+
+
+def test_positions_matter(model, tokens):
+    stretched = torch.tensor([[0, 1, 2, 4, 5, 6, 6, 7]])
+    assert not close(logits(model, tokens, positions=stretched), logits(model, tokens), atol=1e-2)
+
+
+def test_a_mask_hides_keys(model, tokens):
+    """Step t sees itself alone, so it cannot tell what stands before it."""
+    other = (tokens + 1) % VOCAB
+    other[:, -1] = tokens[:, -1]
+    alone = torch.eye(LENGTH, dtype=torch.bool)[None]
+    assert close(logits(model, tokens, mask=alone)[:, -1], logits(model, other, mask=alone)[:, -1])
+    assert not close(logits(model, tokens)[:, -1], logits(model, other)[:, -1], atol=1e-2)
+
+
+@settings(max_examples=12, deadline=None)
+@given(cuts=st.sets(st.integers(1, LENGTH - 1)), by_mask=st.booleans())
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
+def test_reading_in_pieces_with_a_cache_equals_reading_at_once(config, cuts, by_mask):
+    model = random_model(config)
+    tokens = torch.randint(VOCAB, (BATCH, LENGTH), generator=torch.Generator().manual_seed(3))
+    cache, pieces, edges = model.new_cache(BATCH, LENGTH), [], [0, *sorted(cuts), LENGTH]
+    for start, end in pairwise(edges):
+        assert cache.length == start
+        mask = causal(end - start, start) if by_mask else None
+        pieces.append(logits(model, tokens[:, start:end], cache=cache, mask=mask))
+    assert cache.length == LENGTH
+    assert close(torch.cat(pieces, dim=1), logits(model, tokens))
+
+
+@pytest.mark.parametrize("padding", [0, VOCAB - 1])
+def test_left_padding_changes_nothing(model, tokens, padding):
+    lengths = [8, 5, 1]
+    rows, real = padded(tokens, lengths, padding)
+    positions, mask = place(real)
+    found = logits(model, rows, positions=positions, mask=mask)
+    assert found.isfinite().all()
+    for i, length in enumerate(lengths):
+        assert close(found[i : i + 1, -length:], logits(model, tokens[i : i + 1, :length]))
+
+
+def test_left_padding_with_a_cache_changes_nothing(model, tokens):
+    lengths = [6, 4, 1]
+    rows, real = padded(tokens, lengths, padding=0)
+    cache = model.new_cache(BATCH, LENGTH)
+    positions, mask = place(real)
+    logits(model, rows, positions=positions, mask=mask, cache=cache)
+    real = torch.cat([real, torch.ones(BATCH, 1, dtype=torch.bool)], dim=1)
+    positions, mask = real.sum(1, keepdim=True) - 1, real[:, None]
+    found = logits(model, tokens[:, 7:], positions=positions, mask=mask, cache=cache)
+    for i, length in enumerate(lengths):
+        whole = torch.cat([tokens[i, :length], tokens[i, 7:]])[None]
+        assert close(found[i : i + 1], logits(model, whole)[:, -1:])
+
+
+def test_every_parameter_gets_a_gradient(model, tokens):
+    model.zero_grad()
+    model.logits(model.hidden(tokens)).logsumexp(-1).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+
+
+def test_asking_for_some_steps_gives_their_gradients(model, tokens):
+    def gradients(hidden):
+        model.zero_grad()
+        model.logits(hidden).square().sum().backward()
+        return [parameter.grad.clone() for parameter in model.parameters()]
+
+    some = gradients(model.hidden(tokens, at=slice(5, None)))
+    sliced = gradients(model.hidden(tokens)[:, 5:])
+    assert all(close(a, b, atol=1e-3 * b.abs().max().item()) for a, b in zip(some, sliced, strict=True))
+
+
+def test_equal_seeds_build_equal_weights_and_others_do_not(config):
+    def weights(seed):
+        torch.manual_seed(seed)
+        return torch.cat([parameter.flatten() for parameter in config.build(VOCAB, LENGTH).parameters()])
+
+    assert torch.equal(weights(5), weights(5))
+    assert not torch.equal(weights(5), weights(6))
+
+
+def test_tuning_names_its_choices_keeps_known_ones_and_leaves_the_logits(config, tokens):
+    model, again = random_model(config), random_model(config)
+    before = logits(model, tokens)
+    choices = model.tune(CPU, torch.float32, LENGTH, {})
+    assert isinstance(choices, dict)
+    assert all(isinstance(text, str) for pair in choices.items() for text in pair)
+    assert again.tune(CPU, torch.float32, LENGTH, choices) == choices
+    assert close(logits(model, tokens), before)
+    assert close(logits(again, tokens), before)
+
+
+@pytest.mark.parametrize(
+    ("name", "known"), [(name, known) for name in MODELS.names() for known in CHOICES[name]], ids=str
+)
+def test_tuning_keeps_every_choice_of_an_earlier_session(name, known):
+    model = MODELS.get(name)(**SMALL[name][-1]).build(VOCAB, LENGTH)
+    assert model.tune(CPU, torch.float32, LENGTH, known) == known

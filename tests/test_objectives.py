@@ -1,0 +1,220 @@
+"""What each objective trains on, written by hand, and what every objective owes its callers."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.planted import certain, chaotic, chaotic_next, oracle, ragged, uniform
+from unforced.config import Run
+from unforced.data.batch import Batch
+from unforced.models.gpt import GPT
+from unforced.objectives.decoding import autoregressive
+from unforced.objectives.view import View
+from unforced.registry import OBJECTIVES
+from unforced.tasks.path_star import PathStar
+from unforced.training.source import encode
+
+BAR, EQUALS, SLASH, DUMMY, VOCAB = 10, 11, 12, 13, 14
+PROMPT = [1, 7, BAR, 1, 4, BAR, 7, 9, BAR, 4, 2, SLASH, 1, 9, EQUALS]
+PROMPTS = [PROMPT, [3, 8, SLASH, 3, 8, EQUALS], [5, EQUALS]]
+ANSWERS = [[1, 7, 9], [3, 8], [6]]
+
+
+@pytest.fixture(params=OBJECTIVES.names())
+def objective(request):
+    return OBJECTIVES.get(request.param)()
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+def star_batch(order="forward", count=1):
+    """The docstrings' example, then random problems of its kind."""
+    lines = ["1,7|1,4|7,9|4,2/1,9=1,7,9"]
+    task, example = PathStar.read_lines(lines, "docstring", known={"num_nodes": BAR})
+    run = Run(
+        task=task, model=GPT(), objective=OBJECTIVES.get("next_token")(), order=order, num_train=1, epochs=1
+    )
+    return encode(run, type(example).concatenate([example, task.sample(rng(), count - 1)]))
+
+
+def padded_batch(padding=0):
+    return ragged(PROMPTS, ANSWERS, DUMMY, padding)
+
+
+@pytest.fixture(params=["forward", "reversed", "ragged"])
+def batch(request):
+    return padded_batch() if request.param == "ragged" else star_batch(request.param, count=4)
+
+
+def masks(batch):
+    """The batch's masks, spelled out."""
+    pairs = (batch.prompt, batch.prompt_mask), (batch.answer, batch.answer_mask)
+    return [torch.ones_like(ids, dtype=torch.bool) if mask is None else mask for ids, mask in pairs]
+
+
+def knowing(batch):
+    """An oracle for the batch."""
+    rows = zip(batch.prompt, batch.answer, *masks(batch), strict=True)
+    known = {tuple(prompt[p].tolist()): answer[a].tolist() for prompt, answer, p, a in rows}
+    return oracle(VOCAB, EQUALS, known)
+
+
+def heads_of(objective):
+    torch.manual_seed(5)
+    return objective.build_heads(small_gpt("rotary"), VOCAB, 18)
+
+
+def small_gpt(positions):
+    return GPT(layers=2, width=16, heads=2, positions=positions, attention="explicit", init_std=0.5)
+
+
+def random_model(positions):
+    torch.manual_seed(4)
+    return small_gpt(positions).build(VOCAB, 18)
+
+
+def loss_of(objective, model, batch):
+    return objective.loss(model, heads_of(objective), objective.view(batch, rng()))
+
+
+@pytest.mark.parametrize(
+    ("name", "order", "fed", "targets"),
+    [
+        ("next_token", "forward", [1, 7], [1, 7, 9]),
+        ("next_token", "reversed", [9, 7], [9, 7, 1]),
+        ("teacherless", "forward", [DUMMY, DUMMY], [1, 7, 9]),
+        ("teacherless", "reversed", [DUMMY, DUMMY], [9, 7, 1]),
+    ],
+)
+def test_view_of_the_docstrings_example(name, order, fed, targets):
+    view = OBJECTIVES.get(name)().view(star_batch(order), rng())
+    assert isinstance(view, View)
+    assert view.inputs.tolist() == [PROMPT + fed]
+    assert view.targets.tolist() == [targets]
+    assert view.at == slice(14, 17)
+    assert (view.weights, view.positions, view.mask) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "fed"),
+    [("next_token", [[2, 3], [4, 0]]), ("teacherless", [[DUMMY, DUMMY], [DUMMY, DUMMY]])],
+)
+def test_view_of_ragged_prompts_keeps_padding_out(name, fed):
+    batch = ragged([[5, 6, EQUALS], [EQUALS]], [[2, 3, 1], [4]], DUMMY)
+    view = OBJECTIVES.get(name)().view(batch, rng())
+    assert view.inputs.tolist() == [[5, 6, EQUALS, *fed[0]], [0, 0, EQUALS, *fed[1]]]
+    assert view.targets.tolist() == [[2, 3, 1], [4, 0, 0]]
+    assert view.weights.tolist() == [[True, True, True], [True, False, False]]
+    assert view.at == slice(2, 5)
+    assert view.positions.tolist() == [[0, 1, 2, 3, 4], [0, 0, 0, 1, 2]]
+    drawn = [["".join(".x"[allowed] for allowed in row) for row in mask] for mask in view.mask.tolist()]
+    assert drawn[0] == ["x....", "xx...", "xxx..", "xxxx.", "xxxxx"]
+    assert drawn[1] == ["x....", ".x...", "..x..", "..xx.", "..xxx"]
+
+
+class TestEveryObjective:
+    def test_view_is_a_pure_function(self, objective, batch):
+        before = batch.map(torch.clone)
+        one, other = objective.view(batch, rng()), objective.view(batch, rng())
+        for field, value in vars(one).items():
+            same = torch.equal if isinstance(value, torch.Tensor) else lambda a, b: a == b
+            assert same(value, getattr(other, field)), field
+        assert torch.equal(before.prompt, batch.prompt)
+        assert torch.equal(before.answer, batch.answer)
+
+    def test_a_perfect_model_has_zero_loss(self, objective, batch):
+        loss = loss_of(objective, knowing(batch), batch)
+        assert loss.total.item() == 0
+        assert loss.count.item() == masks(batch)[1].sum()
+
+    def test_a_model_that_knows_nothing_pays_the_log_of_the_vocabulary_per_target(self, objective, batch):
+        loss = loss_of(objective, uniform(VOCAB), batch)
+        assert loss.total.item() == pytest.approx(math.log(VOCAB) * masks(batch)[1].sum().item(), rel=1e-6)
+
+    def test_gradients_reach_only_what_weighs(self, objective, batch):
+        model = uniform(VOCAB)
+        loss_of(objective, model, batch).total.backward()
+        assert torch.equal(model.asked.grad.abs().sum(-1) > 0, masks(batch)[1])
+
+    def test_an_oracle_decodes_to_the_answers_freely_and_forced(self, objective, batch):
+        model, real = knowing(batch), masks(batch)[1]
+        for answer in (objective.decode, objective.forced):
+            found = answer(model, heads_of(objective), batch)
+            assert found.shape == batch.answer.shape
+            assert torch.equal(found[real], batch.answer[real])
+
+    def test_decoding_never_reads_the_answers(self, objective, batch):
+        model = chaotic(VOCAB)
+        other = replace(batch, answer=(batch.answer + 1) % BAR)
+        found = objective.decode(model, heads_of(objective), batch)
+        assert torch.equal(found, objective.decode(model, heads_of(objective), other))
+
+    def test_forced_reads_the_true_answer_up_to_each_token(self, objective, batch):
+        prompt_mask, answer_mask = masks(batch)
+        found = objective.forced(chaotic(VOCAB), heads_of(objective), batch)
+        for i, row in enumerate(found.tolist()):
+            prompt, answer = batch.prompt[i][prompt_mask[i]].tolist(), batch.answer[i].tolist()
+            for j in range(int(answer_mask[i].sum())):
+                assert row[j] == chaotic_next(VOCAB, prompt + answer[:j])
+
+    def test_no_sequence_is_longer_than_the_objective_says(self, objective, batch):
+        model, heads = uniform(VOCAB), heads_of(objective)
+        loss_of(objective, model, batch)
+        objective.decode(model, heads, batch)
+        objective.forced(model, heads, batch)
+        limit = objective.sequence_length(batch.prompt.shape[1], batch.answer.shape[1])
+        assert batch.prompt.shape[1] < model.longest <= limit
+
+
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+@pytest.mark.parametrize("padding", [0, DUMMY])
+def test_ragged_problems_are_decoded_and_weighed_as_one_at_a_time(objective, positions, padding):
+    model, heads, together = random_model(positions), heads_of(objective), padded_batch(padding)
+    decoded, forced = (answer(model, heads, together) for answer in (objective.decode, objective.forced))
+    total = 0.0
+    for i, (prompt, answer) in enumerate(zip(PROMPTS, ANSWERS, strict=True)):
+        alone = Batch(torch.tensor([prompt]), torch.tensor([answer]), DUMMY)
+        assert decoded[i, : len(answer)].tolist() == objective.decode(model, heads, alone)[0].tolist()
+        assert forced[i, : len(answer)].tolist() == objective.forced(model, heads, alone)[0].tolist()
+        total += loss_of(objective, model, alone).total.item()
+    assert loss_of(objective, model, together).total.item() == pytest.approx(total, rel=1e-5)
+
+
+def test_padding_that_a_model_holds_impossible_weighs_nothing(objective):
+    batch = padded_batch(padding=0)
+    model = uniform(VOCAB)
+    model.rule = lambda tokens: certain(VOCAB, 1).index_fill_(0, torch.tensor(0), -torch.inf)
+    assert loss_of(objective, model, batch).total.isfinite()
+
+
+def longhand(say, prompt, length):
+    """Decode without a cache, reading everything anew for each token."""
+    sequence = list(prompt)
+    for _ in range(length):
+        sequence.append(say(sequence))
+    return sequence[len(prompt) :]
+
+
+def test_autoregressive_feeds_its_own_output_back():
+    batch = replace(padded_batch(), answer=torch.zeros(3, 7, dtype=torch.long), answer_mask=None)
+    found = autoregressive(chaotic(VOCAB), batch)
+    for row, prompt in zip(found.tolist(), PROMPTS, strict=True):
+        assert row == longhand(lambda tokens: chaotic_next(VOCAB, tokens), prompt, 7)
+
+
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+def test_autoregressive_with_a_cache_equals_an_uncached_loop(positions, batch):
+    model = random_model(positions)
+
+    def say(tokens):
+        return model.logits(model.hidden(torch.tensor([tokens])))[0, -1].argmax().item()
+
+    found = autoregressive(model, batch)
+    for row, prompt, real in zip(found.tolist(), batch.prompt, masks(batch)[0], strict=True):
+        assert row == longhand(say, prompt[real].tolist(), batch.answer.shape[1])
+    assert len(found.unique()) > 2

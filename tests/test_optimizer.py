@@ -1,0 +1,113 @@
+"""Learning rates against tables worked out by hand, and which weights decay."""
+
+import pytest
+import torch
+from torch import nn
+
+from tests.runs import tiny_run
+from unforced.recipes.paper import paper_code
+from unforced.training.learner import build_learner
+from unforced.training.optimizer import build_optimizer, learning_rate
+
+# A cosine from 8 to 0 over four steps: 8 (1 + cos(k pi / 4)) / 2.
+COSINE = [8, 6.828427, 4, 1.171573]
+
+
+def rates(*overrides, steps=8):
+    run = tiny_run("learning_rate=8", *overrides)
+    return [learning_rate(run, step) for step in range(steps)]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], [8] * 8),
+        (["warmup_steps=1"], [8] * 8),
+        (["warmup_steps=4"], [2, 4, 6, 8, 8, 8, 8, 8]),
+        (["warmup_steps=4", "warmup_from_zero=true"], [0, 2, 4, 6, 8, 8, 8, 8]),
+        (["warmup_steps=16"], [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4]),
+        (["schedule=cosine", "max_steps=4"], [*COSINE, 0, 0, 0, 0]),
+        (["schedule=cosine", "max_steps=6", "warmup_steps=2"], [4, 8, *COSINE, 0, 0]),
+        (
+            ["schedule=cosine", "max_steps=6", "warmup_steps=2", "warmup_from_zero=true"],
+            [0, 4, *COSINE, 0, 0],
+        ),
+        (["schedule=cosine", "max_steps=20", "schedule_steps=4"], [*COSINE, 0, 0, 0, 0]),
+        (["schedule=cosine", "max_steps=1000000000"], [8] * 8),
+        (["schedule=constant", "schedule_steps=4", "min_learning_rate=2"], [8] * 8),
+        (
+            ["schedule=cosine", "max_steps=4", "min_learning_rate=2"],
+            [8, 7.121320, 5, 2.878680, 2, 2, 2, 2],
+        ),
+        (["schedule=cosine", "max_steps=3", "warmup_steps=8"], [1, 2, 3, 4, 5, 6, 7, 8]),
+    ],
+    ids=lambda value: " ".join(value) if value and isinstance(value[0], str) else "",
+)
+def test_the_learning_rate_of_each_step(overrides, expected):
+    assert rates(*overrides) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_cosine_spans_the_epochs_of_a_run_that_counts_epochs():
+    by_epochs = rates("schedule=cosine", "max_steps=null", "epochs=2", "num_train=64", "batch_size=32")
+    assert by_epochs == pytest.approx([*COSINE, 0, 0, 0, 0], abs=1e-5)
+
+
+def test_the_papers_code_hardly_moves_its_rate_after_warm_up():
+    run = paper_code()
+    assert learning_rate(run, 0) == 0
+    assert learning_rate(run, 50) == pytest.approx(5e-5)
+    assert learning_rate(run, 100) == pytest.approx(1e-4)
+    assert learning_rate(run, run.num_steps - 1) == pytest.approx(1e-4, rel=1e-4)
+
+
+class Pieces(nn.Module):
+    """Weights of each kind, all 1, whose gradients are 0: a step of AdamW can only decay them."""
+
+    def __init__(self, *kinds):
+        super().__init__()
+        for kind, shape in {"matrix": (2, 3), "stack": (2, 2, 2), "vector": (3,), "scalar": ()}.items():
+            if kind in kinds:
+                weight = nn.Parameter(torch.ones(shape))
+                weight.grad = torch.zeros(shape)
+                self.register_parameter(kind, weight)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "decayed"),
+    [
+        (["matrix", "stack", "vector", "scalar"], {"matrix", "stack"}),
+        (["matrix"], {"matrix"}),
+        (["vector"], set()),
+    ],
+)
+def test_only_matrices_decay(kinds, decayed):
+    pieces = Pieces(*kinds)
+    build_optimizer(tiny_run("learning_rate=0.1", "weight_decay=0.5"), pieces).step()
+    for name, weight in pieces.named_parameters():
+        expected = 0.95 if name in decayed else 1.0
+        assert weight.detach().unique().tolist() == pytest.approx([expected]), name
+
+
+def test_without_weight_decay_nothing_decays():
+    pieces = Pieces("matrix", "vector")
+    build_optimizer(tiny_run("learning_rate=0.1", "weight_decay=0"), pieces).step()
+    assert all((weight == 1).all() for weight in pieces.parameters())
+
+
+@pytest.mark.parametrize("tied", ["true", "false"])
+def test_every_weight_of_a_model_is_optimised_once(tied):
+    run = tiny_run(f"model.tied={tied}", "betas=[0.8,0.9]", "weight_decay=0.3")
+    learner = build_learner(run)
+    optimizer = build_optimizer(run, learner)
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(decay)
+    assert decay == {id(p): 0.3 if p.dim() > 1 else 0.0 for p in learner.parameters()}
+    assert all(group["betas"] == (0.8, 0.9) for group in optimizer.param_groups)
+
+
+def test_the_first_step_moves_each_weight_by_the_learning_rate():
+    pieces = Pieces("matrix")
+    pieces.matrix.grad = torch.tensor([[1.0, -2.0, 30.0], [-1e-3, 5.0, -7.0]])
+    build_optimizer(tiny_run("learning_rate=0.1", "weight_decay=0"), pieces).step()
+    moved = pieces.matrix.detach() - 1
+    assert torch.allclose(moved, -0.1 * pieces.matrix.grad.sign(), atol=1e-5)

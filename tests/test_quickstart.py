@@ -1,0 +1,98 @@
+"""The quickstart: three runs side by side, and what it writes of them. And one model trained to the end."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from tests.runs import train
+from unforced.cli.main import main
+from unforced.recipes import resolve_run
+
+SMALL = ["max_steps=20", "evaluate_every=10", "num_evaluate=50", "num_test=200", "batch_size=32"]
+
+
+def quickstart(out, *arguments):
+    with pytest.raises(SystemExit) as exit_:
+        main(["quickstart", *SMALL, "--out", str(out), *arguments])
+    return exit_.value.code
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("quickstart") / "q"
+    assert quickstart(out, "--json") == 0
+    return out
+
+
+def test_it_writes_runs_table_figure_and_a_worked_problem(folder):
+    for name in ("next_token", "reversed", "teacherless"):
+        assert (folder / name / "result.json").exists()
+    table = (folder / "table.md").read_text()
+    assert [line.split("|")[1].strip() for line in table.splitlines()[2:5]] == [
+        "next_token",
+        "reversed",
+        "teacherless",
+    ]
+    assert "20 of 20" in table
+    assert "teacherless training never shows the true answer" in table
+    width, height = Image.open(folder / "learning_curves.png").size
+    assert width > 1000
+    assert height > 300
+
+
+def test_the_worked_problem_shows_each_answer_beside_the_truth(folder):
+    worked = (folder / "worked_problem.txt").read_text()
+    answers = json.loads((folder / "teacherless" / "answers.json").read_text())
+    shown = next(answer for answer in answers if answer["line"].split("=")[0] in worked)
+    assert " → ".join(shown["true"]) in worked
+    drawn = worked.split("teacherless")[1].splitlines()[0].replace("✗", "")
+    assert " → ".join(shown["free"]) in drawn
+    assert shown["verdict"].replace("_", " ") in drawn
+
+
+def test_all_three_runs_are_tested_on_the_same_problems(folder):
+    lines = [
+        [answer["line"] for answer in json.loads((folder / name / "answers.json").read_text())]
+        for name in ("next_token", "reversed", "teacherless")
+    ]
+    assert lines[0] == lines[1] == lines[2]
+    assert len(set(lines[0])) == 100
+
+
+def test_a_second_call_trains_nothing_anew_and_prints_the_report(folder, capsys):
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*/result.json")}
+    assert quickstart(folder) == 0
+    assert before == {path: path.stat().st_mtime_ns for path in folder.glob("*/result.json")}
+    output = capsys.readouterr().out
+    assert "held-out" in output
+    assert "One held-out problem" in output
+
+
+def test_a_folder_with_other_runs_is_refused(folder, capsys):
+    assert quickstart(folder, "seed=1") == 2
+    assert "cannot be resumed with seed=1" in capsys.readouterr().err
+
+
+def test_a_failing_run_is_one_line_with_its_log(tmp_path, capsys):
+    (tmp_path / "teacherless").mkdir()
+    (tmp_path / "teacherless" / "mine.txt").write_text("mine")
+    assert quickstart(tmp_path) == 2
+    assert "is not a run folder" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_reversed_answers_are_solved_and_forward_ones_are_guessed(tmp_path):
+    """About two minutes: the same model and steps, the answer backwards or forwards."""
+    train(resolve_run("quickstart.reversed", ["num_test=2000"]), tmp_path / "reversed")
+    solved = json.loads((tmp_path / "reversed" / "result.json").read_text())
+    assert solved["ended_by"] == "solved"
+    assert solved["test.free.exact"]["low"] > 0.97
+    steps = f"max_steps={solved['steps']}"
+    train(resolve_run("quickstart.next_token", ["num_test=2000", steps]), tmp_path / "next_token")
+    guessed = json.loads((tmp_path / "next_token" / "result.json").read_text())
+    assert guessed["test.free.exact"]["high"] < 0.6
+    assert (
+        guessed["test.free.token_1"]["low"] < guessed["chance"] < guessed["test.free.token_1"]["high"] + 0.05
+    )
+    assert guessed["test.free.errors"]["wrong_arm"] > 0.9 * (2000 - guessed["test.free.exact"]["correct"])

@@ -1,0 +1,185 @@
+"""Stop anywhere, resume, and get the same bytes."""
+
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.runs import Silent, command, metrics, newest_weights, stop_at, tiny_run, train
+from unforced.errors import UserError
+from unforced.training.folder import RunFolder
+
+
+def assert_same(one, other):
+    assert metrics(one) == metrics(other)
+    assert newest_weights(one) == newest_weights(other)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    path = tmp_path_factory.mktemp("straight") / "run"
+    assert train(tiny_run(), path).reason == "steps"
+    return path
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("step", [0, 10, 30])
+def test_a_signal_leaves_a_checkpoint_and_resuming_gives_the_same_bytes(straight, tmp_path, step, number):
+    path = tmp_path / "run"
+    outcome = train(tiny_run(), path, observer=stop_at(step, number))
+    assert outcome.stopped_by == number
+    assert not RunFolder(path).done
+    assert train(tiny_run(), path, resume=True).reason == "steps"
+    assert_same(path, straight)
+
+
+@pytest.mark.parametrize(
+    "overrides", [["stream=true"], ["objective=teacherless"], ["gradient_accumulation=4"]]
+)
+def test_resuming_is_exact_for_streams_other_objectives_and_accumulation(tmp_path, overrides):
+    run = tiny_run(*overrides)
+    train(run, tmp_path / "straight")
+    train(run, tmp_path / "stopped", observer=stop_at(20))
+    train(run, tmp_path / "stopped", resume=True)
+    assert_same(tmp_path / "stopped", tmp_path / "straight")
+
+
+def test_killed_with_sigkill_at_a_random_step_and_resumed(tmp_path):
+    arguments = ["train", "paper_gpt_mini", "model.layers=1", "model.width=64", "task.path_length=3"]
+    arguments += [
+        "batch_size=32",
+        "max_steps=120",
+        "evaluate_every=20",
+        "checkpoint_every=7",
+        "num_train=2000",
+    ]
+    arguments += ["num_evaluate=50", "num_test=50", "--out"]
+    first, straight = tmp_path / "killed", tmp_path / "straight"
+    process = command(*arguments, first)
+    at_least = random.randint(1, 5)
+    while not (first / "metrics.jsonl").exists() or len(metrics(first)) < at_least:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not RunFolder(first).done
+    resumed = command(*arguments, first, "--resume")
+    assert resumed.wait() == 0, resumed.communicate()
+    uninterrupted = command(*arguments, straight)
+    assert uninterrupted.wait() == 0, uninterrupted.communicate()
+    assert_same(first, straight)
+
+
+def test_sigterm_to_the_command_exits_with_143_and_says_how_to_go_on(tmp_path):
+    path = tmp_path / "run"
+    process = command("train", "quickstart.next_token", "evaluate_every=5", "num_evaluate=20", "--out", path)
+    while not (path / "metrics.jsonl").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.terminate()
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert output == f"stopped by SIGTERM; the checkpoint is in {path}, go on with --resume\n"
+    assert "Traceback" not in errors
+    assert newest_weights(path)
+
+
+def test_resuming_a_finished_run_changes_nothing(straight):
+    before = newest_weights(straight), metrics(straight)
+    assert train(tiny_run(), straight, resume=True).reason == "done"
+    assert (newest_weights(straight), metrics(straight)) == before
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "foreign", "no state", "not json"])
+def test_a_damaged_checkpoint_is_refused_by_name_and_the_one_before_it_used(straight, tmp_path, damage):
+    path = tmp_path / "run"
+    train(tiny_run(), path, observer=stop_at(30))
+    newest = sorted((path / "checkpoints").iterdir())[-1]
+    reason = spoil(newest, damage)
+    observer = Silent()
+    train(tiny_run(), path, resume=True, observer=observer)
+    assert len(observer.news) == 1
+    assert str(newest) in observer.news[0]
+    assert reason in observer.news[0]
+    assert_same(path, straight)
+
+
+def spoil(checkpoint, damage):
+    weights, state = checkpoint / "learner.safetensors", checkpoint / "state.json"
+    if damage == "truncate":
+        weights.write_bytes(weights.read_bytes()[:-100])
+        return "cut short"
+    if damage == "flip":
+        content = bytearray(weights.read_bytes())
+        content[-1] ^= 1
+        weights.write_bytes(content)
+        return "SHA-256"
+    if damage == "foreign":
+        state.write_text(state.read_text().replace(tiny_run().fingerprint, "0" * 16))
+        return "belongs to run 0000"
+    if damage == "no state":
+        state.unlink()
+        return "No such file"
+    state.write_text("{")
+    return "not JSON"
+
+
+def test_no_usable_checkpoint_is_an_error_not_a_fresh_start(tmp_path):
+    path = tmp_path / "run"
+    train(tiny_run(), path, observer=stop_at(10))
+    for checkpoint in (path / "checkpoints").iterdir():
+        spoil(checkpoint, "truncate")
+    with pytest.raises(UserError, match="no other checkpoint is usable"):
+        train(tiny_run(), path, resume=True)
+
+
+def test_killed_before_the_first_checkpoint_starts_over(straight, tmp_path):
+    path = tmp_path / "run"
+    train(tiny_run(), path, observer=stop_at(10))
+    for checkpoint in (path / "checkpoints").iterdir():
+        for file in checkpoint.iterdir():
+            file.unlink()
+        checkpoint.rmdir()
+    train(tiny_run(), path, resume=True)
+    assert_same(path, straight)
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing_written(straight, tmp_path):
+    path = tmp_path / "run"
+    train(tiny_run(), path, observer=stop_at(20))
+    before = newest_weights(path), metrics(path)
+    script = "import sys; from tests.runs import *; train(tiny_run(), sys.argv[1], resume=True)"
+    largest = len(newest_weights(path)[1]) // 2
+    full = subprocess.run(
+        [sys.executable, "-c", script, str(path)],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest)),
+    )
+    assert full.returncode != 0
+    assert "UserError" in full.stderr
+    assert "go on with --resume" in full.stderr
+    assert newest_weights(path) == before[0]
+    assert metrics(path)[: len(before[1])] == before[1]
+    train(tiny_run(), path, resume=True)
+    assert_same(path, straight)
+
+
+def test_two_processes_cannot_train_one_folder(tmp_path):
+    path = tmp_path / "run"
+    train(tiny_run(), path, observer=stop_at(10))
+    with RunFolder(path).locked(), pytest.raises(UserError, match="another process is training this run"):
+        train(tiny_run(), path, resume=True)
+
+
+def test_a_torn_last_line_of_metrics_is_dropped(straight, tmp_path):
+    path = tmp_path / "run"
+    train(tiny_run(), path, observer=stop_at(20))
+    with (path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 30, "lo')
+    train(tiny_run(), path, resume=True)
+    assert_same(path, straight)

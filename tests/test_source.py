@@ -1,0 +1,143 @@
+"""Training batches: what an epoch holds, in which order, and that a step alone decides its batch."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.runs import tiny_run
+from unforced.tasks.sampling import BLOCK, problems
+from unforced.training.source import FiniteSource, StreamSource, build_source, encode, split_problems
+
+CPU = torch.device("cpu")
+WHOLE = slice(None)
+RUNS = {
+    "finite": ["num_train=10", "batch_size=4"],
+    "finite, batch over several epochs": ["num_train=10", "batch_size=25"],
+    "stream": ["stream=true", "batch_size=7"],
+    "stream, batch over several blocks": ["stream=true", f"batch_size={BLOCK + 1000}"],
+}
+every_source = pytest.mark.parametrize("overrides", RUNS.values(), ids=RUNS)
+
+
+def rows(batch):
+    """Each problem of a batch as one tuple of tokens."""
+    return [tuple(row) for row in torch.cat([batch.prompt, batch.answer], dim=1).tolist()]
+
+
+def seen(source, steps):
+    """The problems of the steps from 0 on, end to end."""
+    return [row for step in range(steps) for row in rows(source.batch(step, WHOLE))]
+
+
+def finite(num_train, batch_size, *overrides):
+    run = tiny_run(f"num_train={num_train}", f"batch_size={batch_size}", *overrides)
+    return FiniteSource(run, CPU), rows(encode(run, split_problems(run, "train", num_train)))
+
+
+def stream(*overrides):
+    run = tiny_run("stream=true", *overrides)
+    return StreamSource(run, CPU), run
+
+
+@pytest.mark.parametrize(("num_train", "batch_size"), [(10, 4), (10, 5), (10, 25), (7, 7), (12, 1)])
+def test_every_epoch_sees_every_problem_once(num_train, batch_size):
+    source, training_set = finite(num_train, batch_size)
+    assert len(set(training_set)) == num_train
+    epochs = 5
+    sequence = seen(source, -(-epochs * num_train // batch_size))
+    for epoch in range(epochs):
+        assert sorted(sequence[epoch * num_train : (epoch + 1) * num_train]) == sorted(training_set)
+
+
+def test_a_batch_may_straddle_two_epochs():
+    source, _ = finite(10, 4)
+    sequence = seen(source, 5)
+    straddling = rows(source.batch(2, WHOLE))
+    assert len(straddling) == 4
+    assert set(straddling[:2]) == set(sequence[:10]) - set(sequence[:8])
+    assert set(straddling[2:]) == set(sequence[10:]) - set(sequence[12:])
+
+
+def test_the_order_differs_from_epoch_to_epoch_and_from_seed_to_seed():
+    source, training_set = finite(30, 30)
+    orders = [rows(source.batch(epoch, WHOLE)) for epoch in range(3)]
+    places = [[training_set.index(row) for row in order] for order in orders]
+    other, other_set = finite(30, 30, "seed=1")
+    places.append([other_set.index(row) for row in rows(other.batch(0, WHOLE))])
+    assert len(set(map(tuple, [*places, range(30)]))) == 5
+
+
+def test_the_training_set_grows_without_changing():
+    _, small = finite(10, 4)
+    _, large = finite(20, 4)
+    assert large[:10] == small
+
+
+def test_a_stream_is_the_stream_of_problems():
+    source, run = stream("batch_size=3000", "seed=2")
+    for step in (0, 1, 2, 5):  # step 1 straddles two blocks
+        fresh = problems(run.task, 2, "train", 3000 * step, 3000)
+        batch = source.batch(step, WHOLE)
+        assert np.array_equal(batch.prompt.numpy(), run.task.prompts(fresh))
+        assert np.array_equal(batch.answer.numpy(), run.task.answers(fresh))
+        assert batch.dummy == len(run.task.alphabet)
+
+
+def test_a_stream_is_fresh_at_every_step():
+    source, _ = stream("batch_size=1000", "task.num_nodes=100")
+    sequence = seen(source, 6)
+    assert len(sequence) == len(set(sequence)) == 6000
+
+
+def test_a_small_training_set_begins_the_stream():
+    _, training_set = finite(10, 4)
+    source, _ = stream("batch_size=10")
+    assert rows(source.batch(0, WHOLE)) == training_set
+
+
+@pytest.mark.parametrize("kind", ["stream=false", "stream=true"])
+def test_reversed_batches_hold_the_same_problems_with_the_answer_turned_round(kind):
+    forward = build_source(tiny_run(kind), CPU).batch(3, WHOLE)
+    backward = build_source(tiny_run(kind, "order=reversed"), CPU).batch(3, WHOLE)
+    assert torch.equal(backward.prompt, forward.prompt)
+    assert torch.equal(backward.answer, forward.answer.flip(1))
+    assert not torch.equal(backward.answer, forward.answer)
+
+
+@every_source
+@pytest.mark.parametrize("parts", [1, 2, 3, 6])
+def test_parts_partition_the_batch(overrides, parts):
+    source = build_source(tiny_run(*overrides), CPU)
+    whole = rows(source.batch(1, WHOLE))
+    interleaved = [None] * len(whole)
+    for part in range(parts):
+        mine = slice(part, None, parts)
+        interleaved[mine] = rows(source.batch(1, mine))
+    assert interleaved == whole
+    assert rows(source.batch(1, slice(2, 4))) == whole[2:4]
+
+
+@every_source
+def test_a_batch_depends_on_the_step_alone(overrides):
+    in_order, out_of_order = (build_source(tiny_run(*overrides), CPU) for _ in range(2))
+    expected = {step: rows(in_order.batch(step, WHOLE)) for step in range(5)}
+    assert {step: rows(out_of_order.batch(step, WHOLE)) for step in (4, 0, 3, 1, 2, 0)} == expected
+    assert len(set(map(tuple, expected.values()))) == 5
+
+
+@pytest.mark.parametrize("kind", ["stream=false", "stream=true"])
+def test_the_seed_decides_the_problems(kind):
+    batches = [rows(build_source(tiny_run(kind, f"seed={seed}"), CPU).batch(0, WHOLE)) for seed in (0, 1)]
+    assert not set(batches[0]) & set(batches[1])
+
+
+@pytest.mark.parametrize(("kind", "source"), [("stream=false", FiniteSource), ("stream=true", StreamSource)])
+def test_the_run_says_which_source_it_wants(kind, source):
+    assert isinstance(build_source(tiny_run(kind), CPU), source)
+
+
+def test_a_finite_training_set_has_no_more_problems_than_it_has():
+    run = tiny_run("num_train=10")
+    assert len(split_problems(run, "train", 50)) == 10
+    assert len(split_problems(run, "test", 50)) == 50
+    assert len(split_problems(tiny_run("stream=true"), "train", 50)) == 50

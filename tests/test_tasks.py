@@ -1,0 +1,192 @@
+"""What every task keeps to, for each one in the registry."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from unforced.data.codec import SymbolCodec
+from unforced.registry import TASKS
+from unforced.tasks.sampling import BLOCK, SPLITS, owner, problems
+
+COUNT = 200
+
+
+@pytest.fixture(scope="module", params=TASKS.names())
+def task(request):
+    return TASKS.get(request.param)()
+
+
+@pytest.fixture(scope="module")
+def some(task):
+    return problems(task, 0, "train", 0, COUNT)
+
+
+@pytest.fixture(scope="module")
+def keys_of(task):
+    """Keys of the first problems of a split, by seed and split, each made once."""
+    made = {}
+
+    def keys_of(seed, split):
+        if (seed, split) not in made:
+            made[seed, split] = task.keys(problems(task, seed, split, 0, 2 * BLOCK))
+        return made[seed, split]
+
+    return keys_of
+
+
+def same(task, left, right):
+    """Whether two batches hold the same problems in the same words."""
+    return (
+        np.array_equal(task.prompts(left), task.prompts(right))
+        and np.array_equal(task.answers(left), task.answers(right))
+        and np.array_equal(task.keys(left), task.keys(right))
+    )
+
+
+def test_the_same_seed_gives_the_same_problems(task, some):
+    again = type(task).model_validate(task.model_dump())
+    assert same(task, some, problems(again, 0, "train", 0, COUNT))
+
+
+def test_another_process_gives_the_same_problems(task, some):
+    script = (
+        "import sys, json; from unforced.registry import TASKS; from unforced.tasks.sampling import problems;"
+        "task = TASKS.get(sys.argv[1])();"
+        f"print(json.dumps(task.lines(problems(task, 0, 'train', 0, {COUNT}))))"
+    )
+    environment = os.environ | {"PYTHONHASHSEED": "12345"}
+    said = subprocess.run(
+        [sys.executable, "-c", script, task.name], capture_output=True, text=True, env=environment, check=True
+    )
+    assert json.loads(said.stdout) == task.lines(some)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_neighbouring_seeds_share_no_problem(keys_of, split):
+    assert len(np.intersect1d(keys_of(0, split), keys_of(1, split))) == 0
+
+
+def test_neighbouring_blocks_share_no_problem(task):
+    keys = task.keys(problems(task, 0, "train", 0, 3 * BLOCK))
+    assert len(np.unique(keys)) == 3 * BLOCK
+
+
+@pytest.mark.parametrize(
+    ("start", "count"),
+    [(0, 1), (7, 3), (0, BLOCK), (BLOCK - 1, 2), (BLOCK, 1), (BLOCK, BLOCK), (5, 2 * BLOCK), (2 * BLOCK, 9)],
+)
+def test_a_slice_of_a_stream_is_the_slice_of_a_longer_one(task, start, count):
+    longer = problems(task, 3, "train", 0, 2 * BLOCK + 10)
+    part = problems(task, 3, "train", start, count)
+    assert len(part) == count
+    assert same(task, part, longer.take(slice(start, start + count)))
+
+
+@pytest.mark.parametrize(("start", "count"), [(0, 0), (-1, 5), (3, -1)])
+def test_a_slice_without_problems_is_refused(task, start, count):
+    with pytest.raises(ValueError, match="name no problems"):
+        problems(task, 0, "train", start, count)
+
+
+def test_joining_the_parts_of_a_batch_gives_it_back(task, some):
+    parts = [some.take(slice(0, 30)), some.take(np.arange(30, COUNT))]
+    assert same(task, type(some).concatenate(parts), some)
+
+
+def test_each_split_holds_only_problems_that_it_owns(keys_of):
+    for seed in (0, 1):
+        for split, number in SPLITS.items():
+            assert (owner(keys_of(seed, split)) == number).all()
+
+
+def test_splits_share_no_problem_even_between_seeds(keys_of):
+    for split in SPLITS:
+        for other in set(SPLITS) - {split}:
+            assert len(np.intersect1d(keys_of(0, split), keys_of(0, other))) == 0
+            assert len(np.intersect1d(keys_of(0, split), keys_of(1, other))) == 0
+
+
+def test_splits_own_eighty_ten_and_ten_percent(task):
+    drawn = task.sample(np.random.default_rng(0), 20_000)
+    shares = np.bincount(owner(task.keys(drawn)), minlength=len(SPLITS)) / 20_000
+    assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.015)  # five standard errors
+
+
+def test_symbols_are_those_of_the_alphabet(task, some):
+    prompts, answers = task.prompts(some), task.answers(some)
+    assert prompts.shape == (COUNT, task.prompt_length)
+    assert answers.shape == (COUNT, task.answer_length)
+    used = np.unique(np.concatenate([prompts, answers], axis=1))
+    assert used.min() >= 0
+    assert used.max() < len(task.alphabet)
+    assert len(set(task.alphabet)) == len(task.alphabet)
+
+
+def test_all_of_the_alphabet_is_used(task):
+    drawn = task.sample(np.random.default_rng(0), 5000)
+    used = np.union1d(task.prompts(drawn), task.answers(drawn))
+    assert used.tolist() == list(range(len(task.alphabet)))
+
+
+def test_every_prompt_ends_in_the_same_symbol(task, some):
+    assert len(np.unique(task.prompts(some)[:, -1])) == 1
+
+
+def test_tokens_turn_back_into_symbols_and_the_dummy_into_none(task, some):
+    codec = SymbolCodec.of(task)
+    tokens = codec.encode(task.answers(some))
+    assert np.array_equal(codec.decode(tokens), task.answers(some))
+    assert (codec.decode(tokens.fill_(codec.dummy)) == -1).all()
+    assert codec.dummy == len(task.alphabet) == codec.vocab_size - 1
+
+
+def test_the_oracle_scores_correct(task, some):
+    verdicts = task.score(some, task.answers(some))
+    assert verdicts.exact.all()
+    assert verdicts.kinds == task.verdict_kinds
+    assert verdicts.counts() == dict.fromkeys(task.verdict_kinds, 0) | {"correct": COUNT}
+
+
+def test_a_dummy_anywhere_in_an_answer_is_an_error(task, some):
+    for position in range(task.answer_length):
+        answers = task.answers(some).copy()
+        answers[:, position] = -1
+        assert not task.score(some, answers).exact.any()
+
+
+def test_answers_to_other_problems_are_errors(task, some):
+    verdicts = task.score(some, np.roll(task.answers(some), 1, axis=0))
+    assert verdicts.exact.mean() < 0.05
+    assert sum(verdicts.counts().values()) == COUNT
+
+
+def test_facts_about_the_answer_are_possible(task):
+    assert 0 < task.chance <= 1
+    assert task.decisive_positions
+    assert set(task.decisive_positions) <= set(range(task.answer_length))
+
+
+@pytest.mark.parametrize("order", ["forward", "reversed"])
+def test_lines_turn_back_into_problems(task, some, order):
+    lines = task.lines(some, order)
+    assert len(set(lines)) == COUNT
+    read_task, read = task.read_lines(lines, "here", order, task.model_dump())
+    assert read_task == task
+    assert same(task, read, some)
+    assert task.lines(read, order) == lines
+
+
+def test_the_orders_differ_in_the_answer_alone(task, some):
+    for forward, backward in zip(task.lines(some), task.lines(some, "reversed"), strict=True):
+        assert forward != backward
+        assert forward.split("=")[0] == backward.split("=")[0]
+
+
+def test_a_problem_is_drawn_in_rows_of_text(task, some):
+    drawings = [task.draw(some, index) for index in range(3)]
+    assert all(row.strip() for drawing in drawings for row in drawing)
+    assert drawings[0] != drawings[1]
