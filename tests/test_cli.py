@@ -73,7 +73,7 @@ RECIPE_MISTAKES = {
         "max_steps: a stream never ends by itself; give max_steps=STEPS"
     ),
     ("quickstart.next_token", "gradient_accumulation=3"): (
-        "gradient_accumulation: 3 does not divide batch_size 128"
+        "gradient_accumulation: 3 does not divide batch_size 64"
     ),
     ("no/such/config.json",): "no/such/config.json: No such file or directory",
 }

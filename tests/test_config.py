@@ -206,7 +206,8 @@ CHANGES = {
     "objective.name": "teacherless", "order": "reversed", "seed": 1, "stream": True, "num_train": 301,
     "batch_size": 64, "gradient_accumulation": 2, "max_steps": 41, "epochs": 6, "stop_when": "solved",
     "learning_rate": 0.02, "schedule": "cosine", "schedule_steps": 9, "min_learning_rate": 0.001,
-    "warmup_steps": 1, "warmup_from_zero": True, "betas": [0.9, 0.99], "weight_decay": 0.02,
+    "optimizer": "muon", "muon_factor": 2.0, "warmup_steps": 1, "warmup_from_zero": True,
+    "betas": [0.9, 0.99], "weight_decay": 0.02,
     "clip_norm": None, "precision": "auto", "evaluate_every": 11, "num_evaluate": 51, "num_test": 61,
 }  # fmt: skip
 

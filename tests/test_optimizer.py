@@ -111,3 +111,33 @@ def test_the_first_step_moves_each_weight_by_the_learning_rate():
     build_optimizer(tiny_run("learning_rate=0.1", "weight_decay=0"), pieces).step()
     moved = pieces.matrix.detach() - 1
     assert torch.allclose(moved, -0.1 * pieces.matrix.grad.sign(), atol=1e-5)
+
+
+@pytest.mark.parametrize("tied", ["true", "false"])
+def test_muon_takes_the_matrices_inside_the_blocks_alone(tied):
+    run = tiny_run(f"model.tied={tied}", "optimizer=muon", "muon_factor=3", "weight_decay=0.3")
+    learner = build_learner(run)
+    inner, outer = build_optimizer(run, learner).parts
+    taken = {id(p) for group in inner.param_groups for p in group["params"]}
+    matrices = {id(p) for p in learner.model.blocks.parameters() if p.dim() == 2}
+    assert taken == matrices
+    rest = [id(p) for group in outer.param_groups for p in group["params"]]
+    assert sorted(rest) == sorted({id(p) for p in learner.parameters()} - matrices)
+    assert [group["rate_factor"] for group in inner.param_groups] == [3]
+    assert {group["rate_factor"] for group in outer.param_groups} == {1}
+
+
+def test_a_step_of_muon_is_an_orthogonal_matrix_of_the_size_of_adamws():
+    """Nearly: its singular values are near one another, and its root mean square is 0.2 times the rate."""
+    run = tiny_run("optimizer=muon", "weight_decay=0", "learning_rate=0.1")
+    learner = build_learner(run)
+    weight = learner.model.blocks[0].up.weight
+    before = weight.detach().clone()
+    generator = torch.Generator().manual_seed(0)
+    for parameter in learner.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator) ** 3
+    build_optimizer(run, learner).step()
+    moved = before - weight.detach()
+    singular = torch.linalg.svdvals(moved)
+    assert singular.max() / singular.min() < 2.5
+    assert moved.square().mean().sqrt().item() == pytest.approx(0.02, rel=0.2)

@@ -250,7 +250,7 @@ def test_a_place_that_cannot_be_written_is_refused(some, tmp_path, name):
 
 
 def test_no_more_is_exported_of_a_training_set_than_it_has(tmp_path):
-    with pytest.raises(UserError, match="^--count: the training set has num_train=10 problems, not 11$"):
+    with pytest.raises(UserError, match=r"^--count: the training set has num_train=10 problems, not 11$"):
         export_problems("paper_gpt_mini", tmp_path / "a.txt", ["num_train=10"], "train", 11)
     export_problems("paper_gpt_mini", tmp_path / "a.txt", ["num_train=10"], "train", 10)
     assert len((tmp_path / "a.txt").read_text().splitlines()) == 10

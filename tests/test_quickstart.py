@@ -83,16 +83,14 @@ def test_a_failing_run_is_one_line_with_its_log(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_reversed_answers_are_solved_and_forward_ones_are_guessed(tmp_path):
-    """About two minutes: the same model and steps, the answer backwards or forwards."""
+    """About a minute and a half: the same model and data, the answer backwards or forwards."""
     train(resolve_run("quickstart.reversed", ["num_test=2000"]), tmp_path / "reversed")
     solved = json.loads((tmp_path / "reversed" / "result.json").read_text())
     assert solved["ended_by"] == "solved"
+    assert solved["steps"] < 1500
     assert solved["test.free.exact"]["low"] > 0.97
-    steps = f"max_steps={solved['steps']}"
-    train(resolve_run("quickstart.next_token", ["num_test=2000", steps]), tmp_path / "next_token")
+    train(resolve_run("quickstart.next_token", ["num_test=2000", "max_steps=1500"]), tmp_path / "next_token")
     guessed = json.loads((tmp_path / "next_token" / "result.json").read_text())
-    assert guessed["test.free.exact"]["high"] < 0.6
-    assert (
-        guessed["test.free.token_1"]["low"] < guessed["chance"] < guessed["test.free.token_1"]["high"] + 0.05
-    )
+    assert abs(guessed["test.free.exact"]["value"] - guessed["chance"]) < 0.05
+    assert abs(guessed["test.free.token_1"]["value"] - guessed["chance"]) < 0.05
     assert guessed["test.free.errors"]["wrong_arm"] > 0.9 * (2000 - guessed["test.free.exact"]["correct"])

@@ -38,7 +38,7 @@ def test_a_signal_leaves_a_checkpoint_and_resuming_gives_the_same_bytes(straight
 
 
 @pytest.mark.parametrize(
-    "overrides", [["stream=true"], ["objective=teacherless"], ["gradient_accumulation=4"]]
+    "overrides", [["stream=true"], ["objective=teacherless"], ["gradient_accumulation=4"], ["optimizer=muon"]]
 )
 def test_resuming_is_exact_for_streams_other_objectives_and_accumulation(tmp_path, overrides):
     run = tiny_run(*overrides)

@@ -51,12 +51,16 @@ class Run(BaseModel):
         "never", description="stop once two evaluations in a row are solved (validation) or fitted (train)"
     )
 
-    learning_rate: float = Field(5e-4, gt=0, description="peak learning rate of AdamW")
+    learning_rate: float = Field(5e-4, gt=0, description="peak learning rate")
     schedule: Literal["constant", "cosine"] = Field("constant", description="learning rate after warm-up")
     schedule_steps: int | None = Field(None, ge=1, description="steps the cosine spans (null: all steps)")
     min_learning_rate: float = Field(0.0, ge=0, description="where the cosine ends")
     warmup_steps: int = Field(0, ge=0, description="optimiser steps of linear warm-up")
     warmup_from_zero: bool = Field(False, description="the very first step has learning rate 0")
+    optimizer: Literal["adamw", "muon"] = Field(
+        "adamw", description="AdamW, or Muon for the matrices inside blocks and AdamW for all else"
+    )
+    muon_factor: float = Field(1.0, gt=0, description="Muon's learning rate, in learning rates of AdamW")
     betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="AdamW's moment decays")
     weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay, on matrices only")
     clip_norm: float | None = Field(1.0, gt=0, description="largest global gradient norm (null: no clipping)")

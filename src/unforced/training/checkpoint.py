@@ -1,7 +1,7 @@
 """Checkpoints: tensors and JSON, written whole, verified before they are used.
 
     checkpoints/step-00001000/learner.safetensors     weights
-                              optimizer.safetensors   AdamW's moments, the running loss
+                              optimizer.safetensors   the optimiser's moments, the running loss
                               state.json              step, run, SHA-256 of the two
 
 Loading executes nothing. All other state (data order, learning rate, randomness of an objective) is a
@@ -24,6 +24,7 @@ from unforced.config import Run
 from unforced.errors import UserError
 from unforced.files import read_json, write_atomically, write_json
 from unforced.training.learner import Learner
+from unforced.training.optimizer import Optimizers
 
 FORMAT = "unforced checkpoint 1"
 _KEYS = {"format", "run", "step", "seconds", "sha256"}
@@ -50,7 +51,7 @@ class UnusableError(Exception):
 
 
 def save_checkpoint(
-    folder: Path, run: Run, learner: Learner, optimizer: torch.optim.Optimizer, progress: Progress
+    folder: Path, run: Run, learner: Learner, optimizer: Optimizers, progress: Progress
 ) -> None:
     """Write a checkpoint for the present step and drop those beyond `run.keep_checkpoints`.
 
@@ -85,7 +86,7 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def load_newest(
-    folder: Path, run: Run, learner: Learner, optimizer: torch.optim.Optimizer | None = None
+    folder: Path, run: Run, learner: Learner, optimizer: Optimizers | None = None
 ) -> tuple[Progress | None, list[str]]:
     """Load the newest usable checkpoint into the learner (and the optimiser).
 
@@ -103,7 +104,7 @@ def load_newest(
     return None, refused
 
 
-def _load(path: Path, run: Run, learner: Learner, optimizer: torch.optim.Optimizer | None) -> Progress:
+def _load(path: Path, run: Run, learner: Learner, optimizer: Optimizers | None) -> Progress:
     try:
         state = read_json(path / "state.json")
     except UserError as error:
@@ -147,25 +148,22 @@ def _copy_into(targets: Mapping[str, Tensor], sources: Mapping[str, Tensor]) -> 
             target.copy_(sources[name])
 
 
-def _optimizer_tensors(
-    learner: Learner, optimizer: torch.optim.Optimizer, progress: Progress
-) -> dict[str, Tensor]:
+def _optimizer_tensors(learner: Learner, optimizer: Optimizers, progress: Progress) -> dict[str, Tensor]:
     tensors = {"loss_total": progress.loss_total, "loss_count": progress.loss_count}
     for name, parameter in learner.named_parameters():
-        for moment, value in optimizer.state[parameter].items():
+        for moment, value in optimizer.state_of(parameter).items():
             tensors[f"{moment}/{name}"] = value
     return tensors
 
 
-def _restore_optimizer(
-    learner: Learner, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
-) -> None:
+def _restore_optimizer(learner: Learner, optimizer: Optimizers, tensors: Mapping[str, Tensor]) -> None:
     for name, parameter in learner.named_parameters():
-        optimizer.state[parameter] = {
+        moments = {
             key.partition("/")[0]: value.to(parameter.device)
             for key, value in tensors.items()
             if key.partition("/")[2] == name
         }
+        optimizer.restore(parameter, moments)
 
 
 def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -135,7 +135,7 @@ class Trainer:
         world, parts = self.accelerator.num_processes, self.run.gradient_accumulation
         rate = learning_rate(run, step)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["rate_factor"]
         count = torch.zeros((), dtype=torch.int64, device=self.device)
         for part in range(parts):
             mine = slice(part * world + self.accelerator.process_index, None, parts * world)

@@ -1,6 +1,7 @@
-"""AdamW with decay on matrices only, and learning-rate schedules counted in optimiser steps."""
+"""AdamW or Muon, with decay on matrices only, and learning-rate schedules counted in optimiser steps."""
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -8,16 +9,71 @@ from torch import nn
 from unforced.config import Run
 
 
-def build_optimizer(run: Run, module: nn.Module) -> torch.optim.AdamW:
-    """Build AdamW; vectors (biases, layer norms) are not decayed. Source: arXiv 1711.05101."""
-    matrices = [parameter for parameter in module.parameters() if parameter.dim() >= 2]
-    vectors = [parameter for parameter in module.parameters() if parameter.dim() < 2]
+class Optimizers:
+    """Several optimisers that share out a module's parameters and step as one."""
+
+    def __init__(self, *parts: torch.optim.Optimizer) -> None:
+        self.parts = parts
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The groups of all parts."""
+        return [group for part in self.parts for group in part.param_groups]
+
+    def state_of(self, parameter: nn.Parameter) -> dict[str, torch.Tensor]:
+        """Return what is remembered of a parameter: its moments, by name."""
+        return self._part_of(parameter).state[parameter]
+
+    def restore(self, parameter: nn.Parameter, state: dict[str, torch.Tensor]) -> None:
+        """Remember `state` of a parameter."""
+        self._part_of(parameter).state[parameter] = state
+
+    def step(self) -> None:
+        """Take one step of every part."""
+        for part in self.parts:
+            part.step()
+
+    def zero_grad(self) -> None:
+        """Drop all gradients."""
+        for part in self.parts:
+            part.zero_grad()
+
+    def _part_of(self, parameter: nn.Parameter) -> torch.optim.Optimizer:
+        for part in self.parts:
+            if any(parameter is each for group in part.param_groups for each in group["params"]):
+                return part
+        raise KeyError("no optimiser has this parameter")
+
+
+def build_optimizer(run: Run, module: nn.Module) -> Optimizers:
+    """Build the run's optimiser; vectors (biases, layer norms) are not decayed.
+
+    AdamW: arXiv 1711.05101. Muon: matrices inside the blocks take orthogonalised momentum, at steps of the
+    size that AdamW's would have, and all else AdamW; https://kellerjordan.github.io/posts/muon, and
+    arXiv 2502.16982 for the size.
+    """
+    parameters = dict(module.named_parameters())
+    muon = [p for name, p in parameters.items() if run.optimizer == "muon" and _is_inner_matrix(name, p)]
+    others = [p for p in parameters.values() if not any(p is each for each in muon)]
     groups = [
-        {"params": matrices, "weight_decay": run.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+        {"params": [p for p in others if p.dim() >= 2], "weight_decay": run.weight_decay},
+        {"params": [p for p in others if p.dim() < 2], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(groups, lr=run.learning_rate, betas=run.betas, fused=True)
+    adamw = torch.optim.AdamW(groups, lr=run.learning_rate, betas=run.betas, fused=True)
+    for group in adamw.param_groups:
+        group["rate_factor"] = 1.0
+    if not muon:
+        return Optimizers(adamw)
+    inner = torch.optim.Muon(
+        muon, lr=run.learning_rate, weight_decay=run.weight_decay, adjust_lr_fn="match_rms_adamw"
+    )
+    inner.param_groups[0]["rate_factor"] = run.muon_factor
+    return Optimizers(inner, adamw)
+
+
+def _is_inner_matrix(name: str, parameter: nn.Parameter) -> bool:
+    return parameter.dim() == 2 and ".blocks." in f".{name}"
 
 
 def learning_rate(run: Run, step: int) -> float:
