@@ -217,3 +217,12 @@ def test_the_kind_of_a_hand_made_error(answer, kind):
 def test_another_arm_is_called_so(task, seed):
     stars = sample(task, seed)
     assert task.score(stars, stars.paths[:, 1].astype(np.int64)).counts()["wrong_arm"] == 20
+
+
+def test_a_draw_of_many_labels_is_bounded_in_memory_and_distinct():
+    task = PathStar(degree=2, path_length=3, num_nodes=3_000_000)
+    drawn = task.sample(np.random.default_rng(0), 40)
+    assert all(len(set(row)) == 3 for row in drawn.paths[:, 0].tolist())
+    assert len(np.unique(drawn.paths)) > 150
+    assert drawn.paths.max() > 2_500_000
+    assert len(task.sample(np.random.default_rng(0), 0)) == 0

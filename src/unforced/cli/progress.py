@@ -111,9 +111,8 @@ class StudyLines:
 
 
 def _study_table(runs: Mapping[str, Run], out: Path, states: Mapping[str, str]) -> Table:
-    table = Table(
-        "run", "state", "step", "of", "samples/s", "loss", "accuracy", box=None, padding=(0, 2, 0, 0)
-    )
+    accuracy = [f"{name}\nforced/free" for name in ("train %", "held-out %")]
+    table = Table("run", "state", "step", "samples/s", "loss", *accuracy, box=None, padding=(0, 2, 0, 0))
     for name, run in runs.items():
         line = _latest(out / name)
         if line is None:
@@ -121,9 +120,8 @@ def _study_table(runs: Mapping[str, Run], out: Path, states: Mapping[str, str]) 
             continue
         speed = f"{line['samples_per_second'] or 0:,.0f}"
         loss = "" if line["loss"] is None else f"{line['loss']:.3f}"
-        table.add_row(
-            name, states[name], str(line["step"]), str(run.num_steps), speed, loss, accuracies(line)
-        )
+        step = f"{line['step']}/{run.num_steps}"
+        table.add_row(name, states[name], step, speed, loss, *map("/".join, _shares(line)))
     return table
 
 
@@ -140,12 +138,13 @@ def summarise(line: Mapping[str, Any]) -> str:
 
 def accuracies(line: Mapping[str, Any]) -> str:
     """Put the accuracies of a line of metrics.jsonl into words."""
-    parts = []
-    for split in ("train", "validation"):
-        shares = [_share(line[f"{split}.{mode}.exact"]) for mode in ("forced", "free")]
-        parts.append(f"{split} forced {shares[0]} free {shares[1]}")
-    return "  ".join(parts)
+    (train_forced, train_free), (forced, free) = _shares(line)
+    return f"train forced {train_forced}% free {train_free}%  validation forced {forced}% free {free}%"
 
 
-def _share(count: Mapping[str, int]) -> str:
-    return f"{100 * count['correct'] / count['total']:.1f}%"
+def _shares(line: Mapping[str, Any]) -> list[list[str]]:
+    """Return percentages of whole answers right: [forced, free] on train, then on validation."""
+    pairs = [
+        [line[f"{split}.{mode}.exact"] for mode in ("forced", "free")] for split in ("train", "validation")
+    ]
+    return [[f"{100 * count['correct'] / count['total']:.1f}" for count in pair] for pair in pairs]

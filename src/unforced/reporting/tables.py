@@ -47,7 +47,8 @@ def error_table(result: Mapping[str, Any]) -> pd.DataFrame:
 
 def show(table: pd.DataFrame, note: str = "", console: Console | None = None) -> None:
     """Print a table, and a note below it."""
-    drawn = Table(str(table.index.name or ""), box=None, padding=(0, 2, 0, 0))
+    drawn = Table(box=None, padding=(0, 2, 0, 0))
+    drawn.add_column(str(table.index.name or ""), no_wrap=True, min_width=max(map(len, table.index)))
     for column in table.columns:
         drawn.add_column(str(column), justify="right")
     for name, row in table.iterrows():

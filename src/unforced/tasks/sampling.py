@@ -37,9 +37,12 @@ def draw_distinct(
     """Draw rows of distinct integers from {0..high-1}, uniformly: a partial Fisher-Yates shuffle."""
     count, chosen = size
     uniforms = rng.random((chosen, count))
+    drawn = np.empty((chosen, count), dtype=np.int32)
     rows_at_once = max(1, _POOL // high)
-    parts = [_shuffle(high, uniforms[:, i : i + rows_at_once]) for i in range(0, count, rows_at_once)]
-    return np.concatenate(parts, axis=1).T
+    for first in range(0, count, rows_at_once):
+        rows = slice(first, first + rows_at_once)
+        drawn[:, rows] = _shuffle(high, uniforms[:, rows])
+    return drawn.T
 
 
 def _shuffle(high: int, uniforms: Float[np.ndarray, "chosen count"]) -> Int[np.ndarray, "chosen count"]:
