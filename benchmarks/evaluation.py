@@ -14,7 +14,8 @@ from unforced.cli.progress import PlainLines
 from unforced.evaluation.accuracy import answers, measure
 from unforced.recipes import resolve_run
 from unforced.training.folder import RunFolder
-from unforced.training.loop import Trainer, flushed_denormals, start_accelerator
+from unforced.training.loop import Trainer, start_accelerator
+from unforced.training.processor import flushed_denormals, keep_freed_memory
 from unforced.training.source import split_problems
 
 ROUNDS, PROBLEMS = 5, 20_000
@@ -27,6 +28,7 @@ def main() -> None:
         run, RunFolder(Path("nowhere")), start_accelerator(run), measure, PlainLines(quiet=True)
     )
     trainer.tune({})
+    keep_freed_memory()
     trainer.step()
     learner = trainer.learner
     problems = split_problems(run, "test", PROBLEMS // ROUNDS)

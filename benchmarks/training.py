@@ -19,8 +19,9 @@ from unforced.evaluation.accuracy import measure
 from unforced.recipes import resolve_run
 from unforced.training.folder import RunFolder
 from unforced.training.learner import flops_per_sample
-from unforced.training.loop import Trainer, flushed_denormals, start_accelerator
+from unforced.training.loop import Trainer, start_accelerator
 from unforced.training.precision import matrix_dtype
+from unforced.training.processor import flushed_denormals, keep_freed_memory
 from unforced.training.source import encode, split_problems
 
 SIZES = (512, 1024, 2048)
@@ -35,6 +36,7 @@ def main() -> None:
     )
     device, dtype = trainer.device, matrix_dtype(run, trainer.device)
     implementation = trainer.tune({})
+    keep_freed_memory()
     trainer.step()
     work = flops_per_sample(run, encode(run, split_problems(run, "train", 8))) * run.batch_size
     shares, speeds, peaks = [], [], []

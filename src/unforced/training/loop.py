@@ -2,8 +2,8 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,6 +20,7 @@ from unforced.training.folder import RunFolder
 from unforced.training.learner import Learner, build_learner
 from unforced.training.optimizer import build_optimizer, learning_rate
 from unforced.training.precision import autocast, matrix_dtype
+from unforced.training.processor import flushed_denormals, keep_freed_memory
 from unforced.training.signals import StopRequest, stop_requests
 from unforced.training.source import build_source
 
@@ -66,16 +67,6 @@ def start_accelerator(run: Run) -> Accelerator:
     return accelerator
 
 
-@contextmanager
-def flushed_denormals() -> Iterator[None]:
-    """Treat numbers next to zero as zero, for speed: processors take many times longer over them."""
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
-
-
 class Trainer:
     """Trains one run into its folder."""
 
@@ -114,6 +105,7 @@ class Trainer:
     def fit(self) -> Outcome:
         """Train to the end, or until a signal asks to stop; leave a checkpoint either way."""
         run, progress = self.run, self.progress
+        keep_freed_memory()
         with stop_requests() as request, flushed_denormals():
             pace = Pace(progress)
             if not self.recent:
