@@ -56,7 +56,7 @@ class Run(BaseModel):
     schedule_steps: int | None = Field(None, ge=1, description="steps the cosine spans (null: all steps)")
     min_learning_rate: float = Field(0.0, ge=0, description="where the cosine ends")
     warmup_steps: int = Field(0, ge=0, description="optimiser steps of linear warm-up")
-    warmup_from_zero: bool = Field(False, description="the very first step has learning rate 0")
+    warmup_from_zero: bool = Field(False, description="warm up from 0, not from 1/warmup_steps")
     optimizer: Literal["adamw", "muon"] = Field(
         "adamw", description="AdamW, or Muon for the matrices inside blocks and AdamW for all else"
     )
@@ -160,7 +160,7 @@ def assignments(texts: Iterable[str]) -> Tree:
 
 def _assign(tree: Tree, assignment: str) -> None:
     path, equals, text = assignment.partition("=")
-    if not equals or not path:
+    if not equals or not path or not path.isprintable():
         raise UserError(f"{assignment!r} is not an override; write dotted.key=value, as in seed=3")
     *parents, leaf = path.split(".")
     node = tree
@@ -214,6 +214,6 @@ def _one_line(cls: type[BaseModel], error: ValidationError, prefix: str) -> User
     if first["type"] == "value_error":
         message = str(first["ctx"]["error"])
         return UserError(f"{prefix}{message}")
-    message = first["msg"][0].lower() + first["msg"][1:]
+    message = (first["msg"][0].lower() + first["msg"][1:]).replace("tuple", "list")
     given = json.dumps(first["input"], default=str)
     return UserError(f"{path}: {message}, not {given if len(given) < 80 else given[:80] + '...'}")

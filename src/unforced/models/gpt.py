@@ -79,6 +79,11 @@ class KeyValueCache:
     values: Float[Tensor, "layers batch heads capacity depth"]
     length: int = 0
 
+    @property
+    def capacity(self) -> int:
+        """How many tokens it can hold."""
+        return self.keys.shape[3]
+
     def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Write a layer's new keys and values behind the old ones; return all of them."""
         end = self.length + key.shape[2]
@@ -151,6 +156,8 @@ class Transformer(SequenceModel):
             raise UserError(
                 f"a sequence of {past + steps} tokens exceeds the model's {self.max_length} positions"
             )
+        if cache is not None and past + steps > cache.capacity:
+            raise UserError(f"a cache for {cache.capacity} tokens cannot hold {past + steps}")
         if positions is None:
             positions = torch.arange(past, past + steps, device=tokens.device)[None]
         pattern = causal_pattern(steps, past, tokens.device) if mask is None else Pattern.of(mask)

@@ -16,11 +16,11 @@ from unforced.training.folder import RunFolder
 
 ADVICE = {
     "correct": "",
-    "wrong_arm": "takes a wrong arm at the first hop, then follows it faithfully",
-    "broken_edge": "reaches the goal by a step that is no edge",
-    "wrong_start": "does not begin at the start",
-    "wrong_end": "takes a step that is no edge, and ends elsewhere",
-    "malformed": "is no list of nodes",
+    "wrong_arm": "followed faithfully to its end",
+    "broken_edge": "a step is no edge",
+    "wrong_start": "it does not begin at the start",
+    "wrong_end": "a step is no edge, and it ends elsewhere",
+    "malformed": "it is no list of nodes",
 }
 
 
