@@ -21,7 +21,7 @@ def next_token() -> Run:
         ),
         objective=NextToken(),
         stream=True,
-        max_steps=6000,
+        max_steps=5000,
         batch_size=64,
         learning_rate=1e-3,
         optimizer="muon",
