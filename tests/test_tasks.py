@@ -97,10 +97,10 @@ def test_joining_the_parts_of_a_batch_gives_it_back(task, some):
     assert same(task, type(some).concatenate(parts), some)
 
 
-def test_each_split_holds_only_problems_that_it_owns(keys_of):
+def test_each_split_holds_only_families_that_it_owns(task):
     for seed in (0, 1):
         for split, number in SPLITS.items():
-            assert (owner(keys_of(seed, split)) == number).all()
+            assert (owner(task.families(problems(task, seed, split, 0, BLOCK))) == number).all()
 
 
 def test_splits_share_no_problem_even_between_seeds(keys_of):
@@ -112,7 +112,7 @@ def test_splits_share_no_problem_even_between_seeds(keys_of):
 
 def test_splits_own_eighty_ten_and_ten_percent(task):
     drawn = task.sample(np.random.default_rng(0), 20_000)
-    shares = np.bincount(owner(task.keys(drawn)), minlength=len(SPLITS)) / 20_000
+    shares = np.bincount(owner(task.families(drawn)), minlength=len(SPLITS)) / 20_000
     assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.015)  # five standard errors
 
 
@@ -190,3 +190,59 @@ def test_a_problem_is_drawn_in_rows_of_text(task, some):
     drawings = [task.draw(some, index) for index in range(3)]
     assert all(row.strip() for drawing in drawings for row in drawing)
     assert drawings[0] != drawings[1]
+
+
+def columns(marks):
+    """The positions that are marked in some problem."""
+    return tuple(np.flatnonzero(marks.any(axis=0)).tolist())
+
+
+class TestCounterfactuals:
+    def test_decisive_positions_are_those_that_are_decisive_somewhere(self, task, some):
+        assert columns(task.decisive(some)) == task.decisive_positions
+        below_one = [i for i, chance in enumerate(task.position_chances) if chance < 1]
+        assert tuple(below_one) == task.decisive_positions
+        assert len(task.position_chances) == task.answer_length
+        assert all(0 < chance <= 1 for chance in task.position_chances)
+
+    def test_no_position_is_both_decisive_and_given_away(self, task, some):
+        assert not (task.decisive(some) & task.followers(some)).any()
+        assert task.decisive(some).shape == task.followers(some).shape == (COUNT, task.answer_length)
+
+    def test_answers_are_made_of_answer_symbols(self, task, some):
+        assert task.answers(some).max() < task.answer_symbols <= len(task.alphabet)
+
+    def test_options_are_distinct_and_the_true_one_comes_first(self, task, some):
+        for position in task.decisive_positions:
+            options = task.options(some, position)
+            assert np.array_equal(options[:, 0], task.answers(some)[:, position])
+            assert options.shape[1] > 1
+            assert (np.diff(np.sort(options, axis=1), axis=1) > 0).all()
+            assert options.max() < task.answer_symbols
+
+    def test_guessing_an_option_is_at_least_as_good_as_chance_says_on_average(self, task, some):
+        for position in task.decisive_positions:
+            assert task.position_chances[position] >= 1 / task.options(some, position).shape[1] - 1e-9
+
+    def test_decoys_are_answers_that_go_wrong_at_a_decision(self, task, some):
+        truth, decoys = task.answers(some), task.decoys(some)
+        assert decoys.shape[::2] == truth.shape
+        for decoy in decoys.transpose(1, 0, 2):
+            assert not task.score(some, decoy).exact.any()
+            first = (decoy != truth).argmax(axis=1)
+            assert task.decisive(some)[np.arange(COUNT), first].all()
+
+    def test_other_questions_change_the_answer_first_at_a_decision(self, task, some):
+        for other in task.other_questions(some):
+            assert len(other) == COUNT
+            differs = task.answers(other) != task.answers(some)
+            changed = differs.any(axis=1)
+            assert changed.mean() > 0.8
+            first = differs.argmax(axis=1)[changed]
+            assert task.decisive(some)[changed][np.arange(len(first)), first].all()
+            assert np.array_equal(task.keys(other) != task.keys(some), changed)
+            assert np.array_equal(task.families(other), task.families(some))
+
+    def test_other_questions_change_little_of_the_prompt(self, task, some):
+        for other in task.other_questions(some):
+            assert ((task.prompts(other) != task.prompts(some)).sum(axis=1) <= 1).all()

@@ -73,10 +73,9 @@ def import_problems(
     read_task, problems, read_order = read_problems(
         file, TASKS.get(task), cast("Order | None", order), assignments(known or [])
     )
-    keys = read_task.keys(problems)
-    owners = np.bincount(owner(keys), minlength=len(SPLITS)).tolist()
+    owners = np.bincount(owner(read_task.families(problems)), minlength=len(SPLITS)).tolist()
     owned_by = dict(zip(SPLITS, owners, strict=True))
-    distinct = len(np.unique(keys))
+    distinct = len(np.unique(read_task.keys(problems)))
     if out is not None:
         write_problems(out, read_task, problems, read_order, {"source": file.name})
     if as_json:

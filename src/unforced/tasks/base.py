@@ -7,12 +7,13 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
-from jaxtyping import Int, UInt64
+from jaxtyping import Bool, Int, UInt64
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 Order = Literal["forward", "reversed"]
 Symbols = Int[np.ndarray, "count length"]
+Marks = Bool[np.ndarray, "count length"]
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -81,7 +82,20 @@ class Task(BaseModel, ABC):
     @property
     @abstractmethod
     def decisive_positions(self) -> tuple[int, ...]:
-        """Answer positions (forward order, from 0) that only lookahead gets right."""
+        """Answer positions (forward order, from 0) that only lookahead gets right, in some problems."""
+
+    @property
+    @abstractmethod
+    def position_chances(self) -> tuple[float, ...]:
+        """The best accuracy without lookahead at each answer position where it is decisive; 1 where never.
+
+        The true answer before the position is known.
+        """
+
+    @property
+    @abstractmethod
+    def answer_symbols(self) -> int:
+        """Answers are made of the symbols 0 .. answer_symbols - 1."""
 
     @property
     @abstractmethod
@@ -102,6 +116,14 @@ class Task(BaseModel, ABC):
         """Hash each problem as a *problem*: equal for two prompts that ask the same thing."""
 
     @abstractmethod
+    def families(self, problems: Problems) -> UInt64[np.ndarray, " count"]:
+        """Hash what a problem shares with those that ask something else of the same material.
+
+        A family falls to one split as a whole: who has learned one of its problems by heart has learned
+        something of the others (path-star: another goal in the same graph).
+        """
+
+    @abstractmethod
     def prompts(self, problems: Problems) -> Symbols:
         """Write the prompts."""
 
@@ -112,6 +134,40 @@ class Task(BaseModel, ABC):
     @abstractmethod
     def score(self, problems: Problems, answers: Symbols) -> Verdicts:
         """Verify answers given in forward order, and name the kind of each error."""
+
+    @abstractmethod
+    def decisive(self, problems: Problems) -> Marks:
+        """Mark the answer positions, in forward order, that only lookahead gets right."""
+
+    @abstractmethod
+    def followers(self, problems: Problems) -> Marks:
+        """Mark the positions that follow from the prompt and the true answer before them without lookahead.
+
+        They are what the Clever Hans cheat fits (arXiv 2403.06963, Sec. 4): given away by teacher forcing.
+        Positions that need no answer before them either (path-star's start) are neither these nor decisive.
+        """
+
+    @abstractmethod
+    def options(self, problems: Problems, position: int) -> Symbols:
+        """Return what someone who does not look ahead chooses from at a position where it is decisive.
+
+        The true symbol comes first; the others are distinct from it.
+        """
+
+    @abstractmethod
+    def decoys(self, problems: Problems) -> Int[np.ndarray, "count decoys length"]:
+        """Return counterfactual answers: one decision made wrongly, and all that it entails.
+
+        There may be none (`decoys` = 0), where a wrong decision entails nothing definite.
+        """
+
+    @abstractmethod
+    def other_questions(self, problems: Problems) -> list[Problems]:
+        """Return counterfactual prompts: batches alike but for what is asked, so that decisions change.
+
+        They are of the same family. A problem that cannot be altered so may stay as it is. The list may be
+        empty.
+        """
 
     @abstractmethod
     def lines(self, problems: Problems, order: Order = "forward") -> list[str]:

@@ -20,7 +20,7 @@ from jaxtyping import Int, UInt64
 from pydantic import Field, model_validator
 
 from unforced.tasks import path_star_text
-from unforced.tasks.base import EMPTY, Order, Problems, Symbols, Task, Verdicts, in_order
+from unforced.tasks.base import EMPTY, Marks, Order, Problems, Symbols, Task, Verdicts, in_order
 from unforced.tasks.sampling import draw_distinct, hash_rows
 
 KINDS = ("correct", "wrong_arm", "broken_edge", "wrong_start", "wrong_end", "malformed")
@@ -102,6 +102,16 @@ class PathStar(Task):
         return (1,)
 
     @property
+    def position_chances(self) -> tuple[float, ...]:
+        """One arm in d at the first hop."""
+        return (1.0, self.chance, *[1.0] * (self.path_length - 2))
+
+    @property
+    def answer_symbols(self) -> int:
+        """Nodes."""
+        return self.num_nodes
+
+    @property
     def prompt_length(self) -> int:
         """3 d (l-1) + 3."""
         return 3 * self.num_edges + 3
@@ -121,15 +131,14 @@ class PathStar(Task):
 
     def keys(self, problems: Problems) -> UInt64[np.ndarray, " count"]:
         """Hash the edge set, the start and the goal; neither edge order nor arm order matters."""
+        goals = cast(PathStarProblems, problems).arms[:, 0, -1]
+        return hash_rows(np.stack([self.families(problems), goals.astype(np.uint64)], axis=1))
+
+    def families(self, problems: Problems) -> UInt64[np.ndarray, " count"]:
+        """Hash the graph: its edge set, which has one start."""
         stars = cast(PathStarProblems, problems)
-        others = stars.arms[:, 1:]
-        if self.degree > 2:
-            by_first_node = np.argsort(others[:, :, 0], axis=1)
-            others = np.take_along_axis(others, by_first_node[:, :, None], axis=1)
-        count = len(stars)
-        return hash_rows(
-            np.concatenate([stars.start[:, None], stars.arms[:, 0], others.reshape(count, -1)], axis=1)
-        )
+        arms = hash_rows(stars.arms.reshape(-1, self.path_length - 1)).reshape(len(stars), self.degree)
+        return hash_rows(np.stack([arms.sum(axis=1), stars.start.astype(np.uint64)], axis=1))
 
     def prompts(self, problems: Problems) -> Symbols:
         """Write `a b | c d ... / start goal =`."""
@@ -169,6 +178,34 @@ class PathStar(Task):
         kinds = ["correct", "malformed", "wrong_start", "wrong_arm", "wrong_end"]
         numbers = [KINDS.index(kind) for kind in kinds]
         return Verdicts(KINDS, np.select(conditions, numbers, default=KINDS.index("broken_edge")))
+
+    def decisive(self, problems: Problems) -> Marks:
+        """Mark the first hop."""
+        return np.tile(np.arange(self.path_length) == 1, (len(problems), 1))
+
+    def followers(self, problems: Problems) -> Marks:
+        """Mark all after the first hop: each is the one child of the node before it."""
+        return np.tile(np.arange(self.path_length) > 1, (len(problems), 1))
+
+    def options(self, problems: Problems, position: int) -> Symbols:
+        """Return the first nodes of the arms, the goal's first."""
+        return cast(PathStarProblems, problems).arms[:, :, 0].astype(np.int64)
+
+    def decoys(self, problems: Problems) -> Int[np.ndarray, "count decoys length"]:
+        """Return the paths to the other leaves."""
+        return cast(PathStarProblems, problems).paths[:, 1:].astype(np.int64)
+
+    def other_questions(self, problems: Problems) -> list[Problems]:
+        """Ask for each other leaf instead."""
+        return [self._ask_for(cast(PathStarProblems, problems), arm) for arm in range(1, self.degree)]
+
+    def _ask_for(self, stars: PathStarProblems, arm: int) -> PathStarProblems:
+        """Let `arm` and the goal's arm change places; the edges stay written as they are."""
+        order = np.arange(self.degree)
+        order[[0, arm]] = [arm, 0]
+        hops = self.path_length - 1
+        written = order[stars.edge_order // hops] * hops + stars.edge_order % hops
+        return PathStarProblems(stars.start, stars.arms[:, order], written.astype(stars.edge_order.dtype))
 
     def lines(self, problems: Problems, order: Order = "forward") -> list[str]:
         """Write `a,b|c,d/start,goal=start,n1,...,goal`, the paper's line."""

@@ -4,15 +4,16 @@ The problem at (task, seed, split, index) is a pure function of those four. Stre
 block b of a split draws from `SeedSequence(seed, spawn_key=(split, b))`, so any part can be made
 without the parts before it, and neighbouring seeds share nothing.
 
-Splits are disjoint by construction: a hash of the *problem* (not of its wording) decides which split
-owns it, and each split rejects what it does not own. Ownership does not depend on the seed, so a test
-problem is in no training set of any run.
+Splits are disjoint by construction: a hash of the problem's *family* (path-star: its graph, in whatever
+wording and whatever the goal) decides which split owns it, and each split rejects what it does not own.
+Ownership does not depend on the seed, so a test problem is in no training set of any run, and neither is
+its graph with another goal.
 """
 
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt64
+from jaxtyping import Bool, Float, Int, Integer, UInt64
 
 from unforced.errors import UserError
 from unforced.tasks.base import Problems, Task
@@ -25,10 +26,10 @@ _MAX_EMPTY_DRAWS = 1 << 20
 _POOL = 1 << 22  # labels shuffled at once; bounds the memory of a draw
 
 
-def owner(keys: UInt64[np.ndarray, " count"]) -> Int[np.ndarray, " count"]:
-    """Return the number of the split that owns each key: 80% train, 10% validation, 10% test."""
+def owner(families: UInt64[np.ndarray, " count"]) -> Int[np.ndarray, " count"]:
+    """Return the number of the split that owns each family: 80% train, 10% validation, 10% test."""
     bounds = np.cumsum(_SHARES)[:-1] * 2.0**64
-    return np.searchsorted(bounds.astype(np.uint64), keys, side="right")
+    return np.searchsorted(bounds.astype(np.uint64), families, side="right")
 
 
 def draw_distinct(
@@ -57,7 +58,7 @@ def _shuffle(high: int, uniforms: Float[np.ndarray, "chosen count"]) -> Int[np.n
     return drawn
 
 
-def hash_rows(rows: Int[np.ndarray, "count length"]) -> UInt64[np.ndarray, " count"]:
+def hash_rows(rows: Integer[np.ndarray, "count length"]) -> UInt64[np.ndarray, " count"]:
     """Hash each row of integers to 64 bits (the splitmix64 finaliser, folded over the columns)."""
     digest = np.full(len(rows), 0x9E3779B97F4A7C15, dtype=np.uint64)
     for column in rows.T.astype(np.uint64):
@@ -82,7 +83,7 @@ def block(task: Task, seed: int, split: Split, index: int) -> Problems:
     accepted = drawn = 0
     while accepted < BLOCK:
         candidates = task.sample(rng, draws)
-        owned: Bool[np.ndarray, " draws"] = owner(task.keys(candidates)) == SPLITS[split]
+        owned: Bool[np.ndarray, " draws"] = owner(task.families(candidates)) == SPLITS[split]
         parts.append(candidates.take(owned))
         accepted += int(owned.sum())
         drawn += draws
