@@ -11,7 +11,8 @@ from pathlib import Path
 
 from benchmarks.training import timed
 from unforced.cli.progress import PlainLines
-from unforced.evaluation.accuracy import answers, measure
+from unforced.evaluation.accuracy import measure
+from unforced.evaluation.subject import Subject, answers
 from unforced.recipes import resolve_run
 from unforced.training.folder import RunFolder
 from unforced.training.loop import Trainer, start_accelerator
@@ -30,14 +31,14 @@ def main() -> None:
     trainer.tune({})
     keep_freed_memory()
     trainer.step()
-    learner = trainer.learner
+    subject = Subject.of(run, trainer.learner)
     problems = split_problems(run, "test", PROBLEMS // ROUNDS)
     steps = PROBLEMS // ROUNDS // run.batch_size
     training, free = [], []
     for _ in range(ROUNDS):
         with flushed_denormals():
             training.append(timed(lambda: [trainer.step() for _ in range(steps)], trainer.device))
-        free.append(timed(lambda: answers(run, learner, problems, learner.decode), trainer.device))
+        free.append(timed(lambda: answers(subject, problems, subject.decode), trainer.device))
     ratios = [ours / theirs for ours, theirs in zip(free, training, strict=True)]
     print(f"{run.task}, {run.objective.name}, {trainer.device}")
     print(f"training on {PROBLEMS:,} problems      {sum(training):8.1f} s")

@@ -17,6 +17,9 @@ class ReadTokens:
     tokens: torch.Tensor
     length: int = 0
 
+    def fork(self):
+        return ReadTokens(self.tokens, self.length)
+
 
 class Planted(SequenceModel):
     """After each token, gives the logits `rule(tokens)`, where `tokens` is what that step may attend to.

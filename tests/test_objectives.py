@@ -12,7 +12,7 @@ from unforced.config import Run
 from unforced.data.batch import Batch
 from unforced.models.gpt import GPT
 from unforced.objectives.decoding import autoregressive
-from unforced.objectives.view import View
+from unforced.objectives.view import View, place
 from unforced.registry import OBJECTIVES
 from unforced.tasks.path_star import PathStar
 from unforced.training.source import encode
@@ -76,6 +76,11 @@ def small_gpt(positions):
 def random_model(positions):
     torch.manual_seed(4)
     return small_gpt(positions).build(VOCAB, 18)
+
+
+def forced_tokens(objective):
+    """The objective's forced predictions, as tokens."""
+    return lambda *arguments: objective.forced(*arguments).argmax(-1)
 
 
 def loss_of(objective, model, batch):
@@ -143,7 +148,7 @@ class TestEveryObjective:
 
     def test_an_oracle_decodes_to_the_answers_freely_and_forced(self, objective, batch):
         model, real = knowing(batch), masks(batch)[1]
-        for answer in (objective.decode, objective.forced):
+        for answer in (objective.decode, forced_tokens(objective)):
             found = answer(model, heads_of(objective), batch)
             assert found.shape == batch.answer.shape
             assert torch.equal(found[real], batch.answer[real])
@@ -156,7 +161,7 @@ class TestEveryObjective:
 
     def test_forced_reads_the_true_answer_up_to_each_token(self, objective, batch):
         prompt_mask, answer_mask = masks(batch)
-        found = objective.forced(chaotic(VOCAB), heads_of(objective), batch)
+        found = forced_tokens(objective)(chaotic(VOCAB), heads_of(objective), batch)
         for i, row in enumerate(found.tolist()):
             prompt, answer = batch.prompt[i][prompt_mask[i]].tolist(), batch.answer[i].tolist()
             for j in range(int(answer_mask[i].sum())):
@@ -175,12 +180,14 @@ class TestEveryObjective:
 @pytest.mark.parametrize("padding", [0, DUMMY])
 def test_ragged_problems_are_decoded_and_weighed_as_one_at_a_time(objective, positions, padding):
     model, heads, together = random_model(positions), heads_of(objective), padded_batch(padding)
-    decoded, forced = (answer(model, heads, together) for answer in (objective.decode, objective.forced))
+    decoded, forced = (
+        answer(model, heads, together) for answer in (objective.decode, forced_tokens(objective))
+    )
     total = 0.0
     for i, (prompt, answer) in enumerate(zip(PROMPTS, ANSWERS, strict=True)):
         alone = Batch(torch.tensor([prompt]), torch.tensor([answer]), DUMMY)
         assert decoded[i, : len(answer)].tolist() == objective.decode(model, heads, alone)[0].tolist()
-        assert forced[i, : len(answer)].tolist() == objective.forced(model, heads, alone)[0].tolist()
+        assert forced[i, : len(answer)].tolist() == forced_tokens(objective)(model, heads, alone)[0].tolist()
         total += loss_of(objective, model, alone).total.item()
     assert loss_of(objective, model, together).total.item() == pytest.approx(total, rel=1e-5)
 
@@ -190,6 +197,68 @@ def test_padding_that_a_model_holds_impossible_weighs_nothing(objective):
     model = uniform(VOCAB)
     model.rule = lambda tokens: certain(VOCAB, 1).index_fill_(0, torch.tensor(0), -torch.inf)
     assert loss_of(objective, model, batch).total.isfinite()
+
+
+def read_ahead(model, batch, count):
+    """A cache that holds the first tokens of the batch's prompts."""
+    real = batch.prompt_mask
+    positions, mask = (None, None) if real is None else place(real)
+    seen = slice(None, count)
+    cache = model.new_cache(len(batch), 18)
+    model.hidden(
+        batch.prompt[:, seen],
+        positions=None if positions is None else positions[:, seen],
+        mask=None if mask is None else mask[:, seen, seen],
+        cache=cache,
+    )
+    return cache
+
+
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+@pytest.mark.parametrize("count", [1, 6, 14])
+def test_a_prompt_read_ahead_and_shared_by_forks_changes_nothing(objective, positions, batch, count):
+    model, heads = random_model(positions), heads_of(objective)
+    cache = read_ahead(model, batch, count)
+    for answer in (objective.predict, objective.forced, objective.decode, objective.predict):
+        torch.testing.assert_close(
+            answer(model, heads, batch, cache.fork()), answer(model, heads, batch), atol=1e-4, rtol=1e-4
+        )
+    assert cache.length == count
+
+
+def test_predictions_are_made_on_the_inputs_of_training(objective, batch):
+    model = chaotic(VOCAB)
+    objective.loss(model, heads_of(objective), objective.view(batch, rng()))
+    trained = model.asked.argmax(-1)
+    real = masks(batch)[1]
+    found = objective.predict(model, heads_of(objective), batch).argmax(-1)
+    assert torch.equal(found[real], trained[real])
+
+
+@pytest.mark.parametrize(
+    ("order", "chosen", "counted"),
+    [
+        ("forward", (1,), [False, True, False]),
+        ("forward", (2, 0), [True, False, True]),
+        ("reversed", (2,), [True, False, False]),
+        ("reversed", (0, 1), [False, True, True]),
+    ],
+)
+def test_the_loss_counts_only_the_positions_to_train(objective, order, chosen, counted):
+    objective = type(objective)(train_positions=chosen)
+    batch, model = star_batch(order, count=4), uniform(VOCAB)
+    loss = loss_of(objective, model, batch)
+    loss.total.backward()
+    assert loss.count.item() == 4 * sum(counted)
+    assert ((model.asked.grad.abs().sum(-1) > 0) == torch.tensor(counted)).all()
+
+
+def test_positions_to_train_are_found_in_answers_of_different_lengths():
+    objective = OBJECTIVES.get("next_token")(train_positions=(1,))
+    forward = padded_batch()
+    assert objective.weights(forward).tolist() == [[False, True, False], [False, True, False], [False] * 3]
+    backward = replace(forward, order="reversed")
+    assert objective.weights(backward).tolist() == [[False, True, False], [True, False, False], [False] * 3]
 
 
 def longhand(say, prompt, length):

@@ -94,6 +94,13 @@ class Run(BaseModel):
                 f"gradient_accumulation: {self.gradient_accumulation} does not divide "
                 f"batch_size {self.batch_size}"
             )
+        last = self.task.answer_length - 1
+        for position in self.objective.train_positions or ():
+            if not 0 <= position <= last:
+                raise ValueError(
+                    f"objective.train_positions: {position} is no answer position of this task; "
+                    f"they are 0 to {last}"
+                )
         if self.min_learning_rate > self.learning_rate:
             raise ValueError(
                 f"min_learning_rate: {self.min_learning_rate} is above learning_rate {self.learning_rate}"

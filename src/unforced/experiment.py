@@ -13,8 +13,9 @@ from jaxtyping import Int
 from unforced.config import Run
 from unforced.data.files import read_problems
 from unforced.errors import UserError
-from unforced.evaluation.accuracy import Counts, answers, measure, measure_problems, prefixed
+from unforced.evaluation.accuracy import Counts, measure, measure_problems, prefixed
 from unforced.evaluation.statistics import proportion
+from unforced.evaluation.subject import Subject, answers
 from unforced.files import write_json
 from unforced.tasks.sampling import SPLITS, Split
 from unforced.training.checkpoint import load_newest
@@ -81,7 +82,8 @@ def _train_and_measure(
 def _answers(run: Run, learner: Learner) -> list[dict[str, Any]]:
     """Answer the first test problems freely: the line, the true answer, the model's, and the verdict."""
     problems = split_problems(run, "test", min(_NUM_ANSWERS, run.num_test))
-    free = answers(run, learner, problems, learner.decode)
+    subject = Subject.of(run, learner)
+    free = answers(subject, problems, subject.decode)
     verdicts = run.task.score(problems, free)
     return [
         {"line": line, "true": _texts(run, true), "free": _texts(run, given), "verdict": verdicts.kinds[kind]}
@@ -161,4 +163,4 @@ def evaluate_file(loaded: LoadedRun, file: Path) -> dict[str, Any]:
     run = loaded.run
     known = run.task.model_dump()
     _, problems, _ = read_problems(file, type(run.task), known=known, default_order=run.order)
-    return with_intervals(prefixed("file", measure_problems(run, loaded.learner, problems)))
+    return with_intervals(prefixed("file", measure_problems(Subject.of(run, loaded.learner), problems)))

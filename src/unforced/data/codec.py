@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from unforced.tasks.base import Symbols, Task
+from unforced.data.batch import Batch
+from unforced.tasks.base import Order, Problems, Symbols, Task, in_order
 
 
 @dataclass(frozen=True)
@@ -42,3 +43,10 @@ class SymbolCodec:
         """Turn token ids into symbols; the dummy becomes -1, which no verifier accepts."""
         symbols = tokens.numpy(force=True).astype(np.int64)
         return np.where(symbols < self.num_symbols, symbols, -1)
+
+
+def encode_problems(task: Task, order: Order, problems: Problems) -> Batch:
+    """Encode problems as a model sees them, with answers in `order`."""
+    codec = SymbolCodec.of(task)
+    answers = codec.encode(in_order(task.answers(problems), order))
+    return Batch(codec.encode(task.prompts(problems)), answers, codec.dummy, order=order)

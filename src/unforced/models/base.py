@@ -20,6 +20,12 @@ class Cache(Protocol):
 
     length: int
 
+    def fork(self) -> "Cache":
+        """Return a cache that goes on from here, so that several continuations share what was read.
+
+        Forks may share memory: be done with one before the next is read or extended.
+        """
+
 
 class SequenceModel(torch.nn.Module, ABC):
     """A causal sequence model over token ids."""

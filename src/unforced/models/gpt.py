@@ -8,7 +8,7 @@ pays for 5.
 import contextlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -83,6 +83,10 @@ class KeyValueCache:
     def capacity(self) -> int:
         """How many tokens it can hold."""
         return self.keys.shape[3]
+
+    def fork(self) -> "KeyValueCache":
+        """Go on from here in the same memory."""
+        return replace(self)
 
     def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Write a layer's new keys and values behind the old ones; return all of them."""

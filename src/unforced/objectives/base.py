@@ -7,13 +7,15 @@ from typing import ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict
+from jaxtyping import Bool, Float, Int
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from unforced.data.batch import Batch
-from unforced.models.base import ModelConfig, SequenceModel
+from unforced.models.base import Cache, ModelConfig, SequenceModel
 from unforced.objectives.view import View, answer_logits
+
+Logits = Float[Tensor, "batch answer vocab"]
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,20 @@ class Loss:
 
 
 class Objective(BaseModel, ABC):
-    """A frozen config with the functions that make it an objective. It holds no weights."""
+    """A frozen config with the functions that make it an objective. It holds no weights.
+
+    `cache`, where a function takes one, holds the first tokens of the batch's prompts already (not the
+    last), so that several questions about the same prompts read them once; it is extended. An objective
+    that cannot use it may ignore it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     forced_note: ClassVar[str] = ""
-    """What a reader of this objective's forced accuracy must know; empty where nothing."""
+    """Why this objective's forced accuracy says little of it; empty where training reads the true answer."""
     name: str
+    train_positions: tuple[int, ...] | None = Field(
+        None, min_length=1, description="answer positions that the loss counts, forward order (null: all)"
+    )
 
     @abstractmethod
     def sequence_length(self, prompt: int, answer: int) -> int:
@@ -49,12 +59,30 @@ class Objective(BaseModel, ABC):
         """Return the summed training loss of a view."""
 
     @abstractmethod
-    def decode(self, model: SequenceModel, heads: nn.Module, batch: Batch) -> Int[Tensor, "batch answer"]:
+    def decode(
+        self, model: SequenceModel, heads: nn.Module, batch: Batch, cache: Cache | None = None
+    ) -> Int[Tensor, "batch answer"]:
         """Answer the prompts freely; the batch's answers tell the length alone."""
 
     @abstractmethod
-    def forced(self, model: SequenceModel, heads: nn.Module, batch: Batch) -> Int[Tensor, "batch answer"]:
-        """Predict each answer token with the true answer before it as input."""
+    def predict(
+        self, model: SequenceModel, heads: nn.Module, batch: Batch, cache: Cache | None = None
+    ) -> Logits:
+        """Return the logits of each answer token on the inputs that training gives for it."""
+
+    @abstractmethod
+    def forced(
+        self, model: SequenceModel, heads: nn.Module, batch: Batch, cache: Cache | None = None
+    ) -> Logits:
+        """Return the logits of each answer token with the true answer before it as input."""
+
+    def weights(self, batch: Batch) -> Bool[Tensor, "batch answer"] | None:
+        """Say which answer tokens the loss counts: real ones at the positions to train; None for all."""
+        if self.train_positions is None:
+            return batch.answer_mask
+        chosen = torch.tensor(self.train_positions, device=batch.answer.device)
+        wanted = torch.isin(batch.places, chosen).expand(batch.answer.shape)
+        return wanted if batch.answer_mask is None else wanted & batch.answer_mask
 
 
 def answer_cross_entropy(model: SequenceModel, view: View) -> Loss:
@@ -64,5 +92,5 @@ def answer_cross_entropy(model: SequenceModel, view: View) -> Loss:
         view.targets
     )
     if view.weights is None:
-        return Loss(nats.sum(), torch.tensor(nats.numel(), device=nats.device))
+        return Loss(nats.sum(), torch.full((), nats.numel(), dtype=torch.int64, device=nats.device))
     return Loss(nats.masked_fill(~view.weights, 0.0).sum(), view.weights.sum())

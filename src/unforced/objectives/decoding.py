@@ -1,26 +1,28 @@
-"""Decoders: token by token with a cache, or all at once."""
+"""Decoding token by token, with a cache."""
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from unforced.data.batch import Batch
-from unforced.models.base import SequenceModel
-from unforced.objectives.view import View, answer_logits, place
+from unforced.models.base import Cache, SequenceModel
+from unforced.objectives.view import place
 
 
-def predict(model: SequenceModel, view: View) -> Int[Tensor, "batch answer"]:
-    """Return the likeliest token at each position that a view asks about, in one pass."""
-    return answer_logits(model, view).argmax(-1)
+def autoregressive(
+    model: SequenceModel, batch: Batch, cache: Cache | None = None
+) -> Int[Tensor, "batch answer"]:
+    """Decode greedily: read the prompt once, then one token at a time; cost grows linearly in the answer.
 
-
-def autoregressive(model: SequenceModel, batch: Batch) -> Int[Tensor, "batch answer"]:
-    """Decode greedily: read the prompt once, then one token at a time; cost grows linearly in the answer."""
+    cache: holds the first tokens of the prompts already, but not the last; it is extended.
+    """
     prompt, length = batch.prompt.shape[1], batch.answer.shape[1]
-    cache = model.new_cache(len(batch), prompt + length - 1)
+    cache = model.new_cache(len(batch), prompt + length - 1) if cache is None else cache
     real = batch.prompt_mask
     positions, mask = (None, None) if real is None else place(real)
-    tokens, answer = batch.prompt, batch.prompt.new_empty((len(batch), length))
+    unread = slice(cache.length, None)
+    positions, mask = (None if each is None else each[:, unread] for each in (positions, mask))
+    tokens, answer = batch.prompt[:, unread], batch.prompt.new_empty((len(batch), length))
     for i in range(length):
         hidden = model.hidden(tokens, positions=positions, mask=mask, cache=cache, at=slice(-1, None))
         answer[:, i] = model.logits(hidden)[:, 0].argmax(-1)

@@ -11,10 +11,10 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from unforced.data.batch import Batch
-from unforced.models.base import ModelConfig, SequenceModel
-from unforced.objectives.base import Loss, Objective, answer_cross_entropy
-from unforced.objectives.decoding import autoregressive, predict
-from unforced.objectives.view import View, lay_out
+from unforced.models.base import Cache, ModelConfig, SequenceModel
+from unforced.objectives.base import Logits, Loss, Objective, answer_cross_entropy
+from unforced.objectives.decoding import autoregressive
+from unforced.objectives.view import View, answer_logits, lay_out
 
 
 class NextToken(Objective):
@@ -35,16 +35,26 @@ class NextToken(Objective):
 
     def view(self, batch: Batch, rng: np.random.Generator) -> View:
         """Feed the true answer up to its last token."""
-        return lay_out(batch, batch.answer[:, :-1])
+        return lay_out(batch, batch.answer[:, :-1], self.weights(batch))
 
     def loss(self, model: SequenceModel, heads: nn.Module, view: View) -> Loss:
         """Cross-entropy of the answer."""
         return answer_cross_entropy(model, view)
 
-    def decode(self, model: SequenceModel, heads: nn.Module, batch: Batch) -> Int[Tensor, "batch answer"]:
+    def decode(
+        self, model: SequenceModel, heads: nn.Module, batch: Batch, cache: Cache | None = None
+    ) -> Int[Tensor, "batch answer"]:
         """Feed the model its own output."""
-        return autoregressive(model, batch)
+        return autoregressive(model, batch, cache)
 
-    def forced(self, model: SequenceModel, heads: nn.Module, batch: Batch) -> Int[Tensor, "batch answer"]:
-        """Predict as in training."""
-        return predict(model, lay_out(batch, batch.answer[:, :-1]))
+    def predict(
+        self, model: SequenceModel, heads: nn.Module, batch: Batch, cache: Cache | None = None
+    ) -> Logits:
+        """Training is forced."""
+        return self.forced(model, heads, batch, cache)
+
+    def forced(
+        self, model: SequenceModel, heads: nn.Module, batch: Batch, cache: Cache | None = None
+    ) -> Logits:
+        """Feed the true answer."""
+        return answer_logits(model, lay_out(batch, batch.answer[:, :-1]), cache)

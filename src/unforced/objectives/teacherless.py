@@ -12,10 +12,9 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from unforced.data.batch import Batch
-from unforced.models.base import ModelConfig, SequenceModel
-from unforced.objectives.base import Loss, Objective, answer_cross_entropy
-from unforced.objectives.decoding import predict
-from unforced.objectives.view import View, lay_out
+from unforced.models.base import Cache, ModelConfig, SequenceModel
+from unforced.objectives.base import Logits, Loss, Objective, answer_cross_entropy
+from unforced.objectives.view import View, answer_logits, lay_out
 
 
 class Teacherless(Objective):
@@ -38,16 +37,30 @@ class Teacherless(Objective):
 
     def view(self, batch: Batch, rng: np.random.Generator) -> View:
         """Feed a dummy for every answer token but the last."""
-        return lay_out(batch, torch.full_like(batch.answer[:, :-1], batch.dummy))
+        return lay_out(batch, _dummies(batch), self.weights(batch))
 
     def loss(self, model: SequenceModel, heads: nn.Module, view: View) -> Loss:
         """Cross-entropy of the answer."""
         return answer_cross_entropy(model, view)
 
-    def decode(self, model: SequenceModel, heads: nn.Module, batch: Batch) -> Int[Tensor, "batch answer"]:
+    def decode(
+        self, model: SequenceModel, heads: nn.Module, batch: Batch, cache: Cache | None = None
+    ) -> Int[Tensor, "batch answer"]:
         """Answer in one pass."""
-        return predict(model, lay_out(batch, torch.full_like(batch.answer[:, :-1], batch.dummy)))
+        return self.predict(model, heads, batch, cache).argmax(-1)
 
-    def forced(self, model: SequenceModel, heads: nn.Module, batch: Batch) -> Int[Tensor, "batch answer"]:
+    def predict(
+        self, model: SequenceModel, heads: nn.Module, batch: Batch, cache: Cache | None = None
+    ) -> Logits:
+        """Feed dummies."""
+        return answer_logits(model, lay_out(batch, _dummies(batch)), cache)
+
+    def forced(
+        self, model: SequenceModel, heads: nn.Module, batch: Batch, cache: Cache | None = None
+    ) -> Logits:
         """Feed the true answer, which this objective never does in training."""
-        return predict(model, lay_out(batch, batch.answer[:, :-1]))
+        return answer_logits(model, lay_out(batch, batch.answer[:, :-1]), cache)
+
+
+def _dummies(batch: Batch) -> Int[Tensor, "batch inputs"]:
+    return torch.full_like(batch.answer[:, :-1], batch.dummy)

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from unforced.data.batch import Batch
-from unforced.models.base import SequenceModel
+from unforced.models.base import Cache, SequenceModel
 
 
 @dataclass(frozen=True)
@@ -26,19 +26,24 @@ class View:
     mask: Bool[Tensor, "batch time time"] | None = None
 
 
-def lay_out(batch: Batch, answer_inputs: Int[Tensor, "batch inputs"]) -> View:
+def lay_out(
+    batch: Batch,
+    answer_inputs: Int[Tensor, "batch inputs"],
+    weights: Bool[Tensor, "batch answer"] | None = None,
+) -> View:
     """Put `answer_inputs` behind the prompts and ask for the answer from the last prompt token on.
 
     Padding (left of prompts, right of answers) is attended by nobody and weighs nothing; positions count
-    real tokens only.
+    real tokens only. `weights` says which answer tokens weigh (all real ones, if None).
     """
     inputs = torch.cat([batch.prompt, answer_inputs], dim=1)
     at = slice(batch.prompt.shape[1] - 1, inputs.shape[1])
+    weights = batch.answer_mask if weights is None else weights
     if batch.prompt_mask is None:
-        return View(inputs, batch.answer, at, batch.answer_mask)
+        return View(inputs, batch.answer, at, weights)
     real = torch.cat([batch.prompt_mask, torch.ones_like(answer_inputs, dtype=torch.bool)], dim=1)
     positions, mask = place(real)
-    return View(inputs, batch.answer, at, batch.answer_mask, positions, mask)
+    return View(inputs, batch.answer, at, weights, positions, mask)
 
 
 def place(
@@ -51,6 +56,19 @@ def place(
     return (real.cumsum(1) - 1).clamp(min=0), (causal & real[:, None, :]) | alone
 
 
-def answer_logits(model: SequenceModel, view: View) -> Float[Tensor, "batch answer vocab"]:
-    """Return the logits at the positions that a view asks about."""
-    return model.logits(model.hidden(view.inputs, positions=view.positions, mask=view.mask, at=view.at))
+def answer_logits(
+    model: SequenceModel, view: View, cache: Cache | None = None
+) -> Float[Tensor, "batch answer vocab"]:
+    """Return the logits at the positions that a view asks about.
+
+    cache: holds the first tokens of the inputs already, but none that is asked about; it is extended.
+    """
+    past = 0 if cache is None else cache.length
+    hidden = model.hidden(
+        view.inputs[:, past:],
+        positions=None if view.positions is None else view.positions[:, past:],
+        mask=None if view.mask is None else view.mask[:, past:],
+        cache=cache,
+        at=slice(view.at.start - past, view.at.stop - past),
+    )
+    return model.logits(hidden)

@@ -27,14 +27,6 @@ class Learner(nn.Module):
         loss = self.objective.loss(self.model, self.heads, view)
         return loss.total, loss.count
 
-    def decode(self, batch: Batch) -> Tensor:
-        """Answer the prompts freely: [batch answer] tokens, in the run's order."""
-        return self.objective.decode(self.model, self.heads, batch)
-
-    def forced(self, batch: Batch) -> Tensor:
-        """Predict each answer token given the true ones before it: [batch answer] tokens."""
-        return self.objective.forced(self.model, self.heads, batch)
-
     def weights(self) -> dict[str, Tensor]:
         """Every trained tensor by name; shared ones once."""
         return dict(self.named_parameters()) | dict(self.named_buffers())

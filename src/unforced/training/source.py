@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from unforced.config import Run
 from unforced.data.batch import Batch
-from unforced.data.codec import SymbolCodec
-from unforced.tasks.base import Problems, in_order
+from unforced.data.codec import encode_problems
+from unforced.tasks.base import Problems
 from unforced.tasks.sampling import BLOCK, Split, block, problems
 
 _SHUFFLE = 3  # spawn keys 0-2 are the splits
@@ -30,9 +30,7 @@ class Source(Protocol):
 
 def encode(run: Run, chosen: Problems) -> Batch:
     """Encode problems as the run's model sees them, answers in the run's order."""
-    codec = SymbolCodec.of(run.task)
-    answers = in_order(run.task.answers(chosen), run.order)
-    return Batch(codec.encode(run.task.prompts(chosen)), codec.encode(answers), codec.dummy)
+    return encode_problems(run.task, run.order, chosen)
 
 
 def split_problems(run: Run, split: Split, count: int) -> Problems:
@@ -93,4 +91,5 @@ class StreamSource:
 
 def _join(blocks: list[Batch]) -> Batch:
     prompt: Int[torch.Tensor, "batch prompt"] = torch.cat([each.prompt for each in blocks])
-    return Batch(prompt, torch.cat([each.answer for each in blocks]), blocks[0].dummy)
+    answer = torch.cat([each.answer for each in blocks])
+    return Batch(prompt, answer, blocks[0].dummy, order=blocks[0].order)
