@@ -14,6 +14,7 @@ from unforced.config import Run
 from unforced.data.files import read_problems
 from unforced.errors import UserError
 from unforced.evaluation.accuracy import Counts, measure, measure_problems, prefixed
+from unforced.evaluation.diagnosis import check_enough, diagnose, history
 from unforced.evaluation.statistics import proportion
 from unforced.evaluation.subject import Subject, answers
 from unforced.files import write_json
@@ -153,6 +154,29 @@ def evaluate_run(loaded: LoadedRun, splits: Iterable[Split], count: int | None) 
         counts = measure(loaded.run, loaded.learner, split, count or loaded.run.num_test)
         metrics |= prefixed(split, counts)
     return with_intervals(metrics)
+
+
+def diagnose_run(path: Path, count: int | None, confidence: float) -> dict[str, Any]:
+    """Diagnose a finished run on `count` held-out problems (None: the run's num_test); write diagnosis.json.
+
+    Training problems are the first `count` of the training set, or all of it. Raises UserError if the run has
+    not finished, or the problems are too few for the confidence.
+    """
+    folder = RunFolder.open(path)
+    if not folder.done:
+        raise UserError(
+            f"{path} has not finished: it has no result.json; finish it with `unforced train ... --resume`, "
+            f"or measure its newest checkpoint with `unforced evaluate {path}`"
+        )
+    loaded = load_run(path)
+    run, count = loaded.run, count or loaded.run.num_test
+    subject = Subject.of(run, loaded.learner)
+    check_enough(count, confidence)
+    train, held_out = (split_problems(run, split, count) for split in ("train", "test"))
+    diagnosis = diagnose(subject, train, held_out, confidence) | history(subject, folder.read_metrics())
+    diagnosis = {"run": run.fingerprint, **diagnosis}
+    write_json(folder.diagnosis, diagnosis)
+    return diagnosis
 
 
 def evaluate_file(loaded: LoadedRun, file: Path) -> dict[str, Any]:

@@ -1,19 +1,79 @@
-"""Intervals for counted outcomes."""
+"""Intervals for counted outcomes. `scipy.stats` does the mathematics."""
 
+import math
 from typing import Any
 
-from scipy.stats import binomtest
+import numpy as np
+from jaxtyping import Bool
+from scipy import stats
 
 CONFIDENCE = 0.95
 
+Estimate = dict[str, Any]
 
-def proportion(correct: int, total: int) -> dict[str, Any]:
-    """Return value, correct, total, and the Wilson interval `low` to `high` (95%) of a proportion."""
-    interval = binomtest(correct, total).proportion_ci(CONFIDENCE, method="wilson")
+
+def proportion(
+    correct: int, total: int, confidence: float = CONFIDENCE, trials: int | None = None
+) -> Estimate:
+    """Return value, correct, total, and the Wilson interval `low` to `high` of a proportion.
+
+    trials: how many of the `total` are independent (all, if None). Several outcomes of one problem count as
+    one trial, which makes the interval wide enough however they depend on one another.
+    """
+    trials = total if trials is None else min(trials, total)
+    interval = stats.binomtest(round(correct / total * trials), trials).proportion_ci(
+        confidence, method="wilson"
+    )
+    value = correct / total
     return {
-        "value": correct / total,
+        "value": value,
         "correct": correct,
         "total": total,
-        "low": float(interval.low),
-        "high": float(interval.high),
+        "low": min(float(interval.low), value),
+        "high": max(float(interval.high), value),
     }
+
+
+def share(
+    marks: Bool[np.ndarray, "count ..."], among: Bool[np.ndarray, "count ..."], confidence: float
+) -> Estimate | None:
+    """Return the proportion of `marks` among the entries `among`; None if there are none.
+
+    The first axis is the problem: the entries of one problem count as one trial.
+    """
+    total = int(among.sum())
+    if not total:
+        return None
+    problems = int(among.reshape(len(among), -1).any(axis=1).sum())
+    return proportion(int((marks & among).sum()), total, confidence, problems)
+
+
+def difference(first: Estimate, second: Estimate) -> Estimate:
+    """Return the difference of two independent proportions, with Newcombe's interval from theirs.
+
+    Source: Newcombe, Statistics in Medicine 17 (1998), method 10.
+    """
+    value = first["value"] - second["value"]
+    below = math.hypot(first["value"] - first["low"], second["high"] - second["value"])
+    above = math.hypot(first["high"] - first["value"], second["value"] - second["low"])
+    return {"value": value, "low": value - below, "high": value + above}
+
+
+def product_of_accuracies(right: Bool[np.ndarray, "count length"], confidence: float) -> Estimate:
+    """Return the product of the accuracies of each position, with a delta-method interval on its logarithm.
+
+    The interval takes into account that positions of one problem are right or wrong together.
+    """
+    accuracy = right.mean(axis=0)
+    value = float(accuracy.prod())
+    if value == 0:
+        return {"value": 0.0, "low": 0.0, "high": 0.0}
+    influence = (right / accuracy).sum(axis=1)
+    error = float(influence.std(ddof=1)) / math.sqrt(len(right)) if len(right) > 1 else math.inf
+    width = float(stats.norm.ppf((1 + confidence) / 2)) * error
+    return {"value": value, "low": value * math.exp(-width), "high": min(1.0, value * math.exp(width))}
+
+
+def problems_needed(confidence: float, half_width: float) -> int:
+    """Return how many problems bound the half width of any proportion's interval."""
+    return math.ceil((float(stats.norm.ppf((1 + confidence) / 2)) / (2 * half_width)) ** 2)

@@ -4,6 +4,7 @@ config.json     the resolved run             metrics.jsonl   a line per evaluati
 env.json        versions, hardware, git      checkpoints/    weights and optimiser state
 answers.json    some test problems, answered freely
 result.json     written last: its presence means that the run is done
+diagnosis.json  what `unforced diagnose` found
 """
 
 import contextlib
@@ -27,6 +28,7 @@ class RunFolder:
         self.config, self.env = path / "config.json", path / "env.json"
         self.metrics, self.result = path / "metrics.jsonl", path / "result.json"
         self.answers, self.checkpoints = path / "answers.json", path / "checkpoints"
+        self.diagnosis = path / "diagnosis.json"
 
     @classmethod
     def create(cls, path: Path, run: Run) -> "RunFolder":

@@ -1,0 +1,152 @@
+"""What each number of a diagnosis means: the one place that says it.
+
+Keys are paths in diagnosis.json, with `token_i` for any position. docs/metrics.md is written from here.
+"""
+
+import re
+from collections.abc import Mapping
+
+from unforced.config import SOLVED
+from unforced.evaluation import verdict
+from unforced.evaluation.learning import MARGIN as LEFT_CHANCE
+from unforced.evaluation.verdict import ACCURATE, CHEAT, GATHERED, MARGIN, SOLVED_AT_LEAST, TITLES
+
+SECTIONS: Mapping[str, str] = {
+    "exact": "Whole answers",
+    "clever_hans": "Clever Hans cheat",
+    "indecipherable_token": "Indecipherable token",
+    "snowball": "Snowball or training failure",
+    "error_kinds": "Kinds of free answers",
+    "probability": "Where the probability goes",
+    "learned": "What was learned when",
+    "grokking": "Late grokking",
+}
+
+DEFINITIONS: Mapping[str, str] = {
+    "exact.train": "Share of training problems whose whole free answer is right.",
+    "exact.test": "Share of held-out problems whose whole free answer is right.",
+    "clever_hans.cheat_accuracy": (
+        "Share of held-out problems in which, given the true answer so far, every token that it gives "
+        "away is predicted rightly (path-star: tokens 2 and on, given the true first hop). Near 100% "
+        "while the decision is at chance is the signature of the cheat. arXiv 2403.06963, Sec. 4."
+    ),
+    "clever_hans.wrong_arm_following": (
+        "Feed the answer up to a wrong decision (path-star: a neighbour of the start on another arm, "
+        "drawn at random), then decode freely: the share of problems in which the model completes just "
+        "that wrong answer."
+    ),
+    "clever_hans.goal_blindness.decisions": (
+        "Put another question into the prompt (path-star: each other leaf as the goal), keep the true "
+        "answer to the first one as input, and look at the first token on which the two true answers "
+        "differ: the share of predictions there that do not move. A model that looks ahead moves them "
+        "all."
+    ),
+    "clever_hans.goal_blindness.followers": (
+        "The same for the tokens after it that the true answer so far gives away: the share of "
+        "predictions that do not move. A cheater reads the answer, not the goal, and moves none."
+    ),
+    "indecipherable_token.token_i.train": (
+        "Accuracy of a decisive token on training problems, on the inputs of training (the true answer "
+        "so far, or whatever the objective trains on)."
+    ),
+    "indecipherable_token.token_i.test": "The same on held-out problems.",
+    "indecipherable_token.token_i.chance": "The best accuracy of that token without lookahead.",
+    "indecipherable_token.token_i.gap": (
+        "Train minus test: what the model knows of its training problems by heart. Newcombe's interval."
+    ),
+    "snowball.free_exact": "Share of held-out problems whose whole free answer is right.",
+    "snowball.forced_product": (
+        "The product of the forced accuracies of all positions: what free answers would score if each "
+        "token failed independently, at its own rate. It agrees with free_exact for any of the failures; "
+        "what tells them apart is where the errors are."
+    ),
+    "snowball.forced.token_i": "Accuracy of a token given the true answer so far, on held-out problems.",
+    "snowball.first_error.token_i": (
+        "How many failed free answers have their first wrong token, in order of generation, at this position."
+    ),
+    "snowball.errors_at_decisions.observed": (
+        "Share of failed free answers whose first wrong token is a decision."
+    ),
+    "snowball.errors_at_decisions.expected": (
+        "The same share if every position failed at one steady rate (arXiv 2403.06963, Sec. 3: errors "
+        "that compound)."
+    ),
+    "snowball.errors_at_decisions.p_value": (
+        "One-sided binomial test of observed against expected: small where first errors gather at "
+        "decisions, which is a failure of training and not of inference."
+    ),
+    "error_kinds": "Free answers to held-out problems by the kind that the task's verifier names.",
+    "probability.token_i.true": (
+        "Mean probability of the true symbol at a decision, on the inputs of training, held-out problems."
+    ),
+    "probability.token_i.other_options": (
+        "Mean probability of the other symbols that someone who does not look ahead would choose from "
+        "(path-star: the other first hops)."
+    ),
+    "probability.token_i.other_answer_symbols": (
+        "Mean probability of all other symbols that answers are made of."
+    ),
+    "probability.token_i.rest": "Mean probability of symbols that occur in no answer: separators, the dummy.",
+    "learned.fitted": (
+        "Step of the first of two evaluations in a row at which a position (or the whole answer) was "
+        f"right in {SOLVED:.0%} of training problems; censored where training ended before. Positions are "
+        "measured on the inputs of training, whole answers freely."
+    ),
+    "learned.solved": "The same on held-out problems (the validation split).",
+    "learned.order": "Positions by the step at which they were solved: the order in which they were learned.",
+    "grokking": (
+        "After the training set was fitted: how long training went on, in multiples of the steps that "
+        "the fit took, and whether a decisive token ever left chance on held-out problems, which it does "
+        f"when the Wilson interval of an evaluation lies more than {100 * LEFT_CHANCE:.0f} points above "
+        "chance (95%, shared out over all evaluations after the fit)."
+    ),
+}
+
+RULES: Mapping[verdict.Name, str] = {
+    "solved": (
+        f"test.exact is at least {SOLVED:.0%}, and its interval reaches no lower than {SOLVED_AT_LEAST:.0%}."
+    ),
+    "clever_hans": (
+        f"the interval of cheat accuracy lies above {CHEAT:.0%}, and that of a decisive token on held-out "
+        f"problems below chance + {100 * MARGIN:.0f} points. Whether the decision was memorised on "
+        "training problems is said beside it."
+    ),
+    "compounding": (
+        f"the interval of the forced accuracy of every token lies above {ACCURATE:.0%}, and first errors "
+        "do not gather at decisions (they do where observed lies above expected with its interval, and "
+        f"its odds are {GATHERED:g} times as high)."
+    ),
+    "memorised": "training problems are fitted (by the rule of *solved*), held-out ones are not.",
+    "not_yet_fitted": f"the interval of exact.train lies below {SOLVED:.0%}.",
+    "inconclusive": "an interval that a rule needs holds its threshold; the verdict says which.",
+}
+
+
+def definition(path: str) -> str:
+    """Return what the number at `path` of a diagnosis means; empty for what needs no word."""
+    general = re.sub(r"token_\d+", "token_i", path)
+    while general not in DEFINITIONS and "." in general:
+        general = general.rpartition(".")[0]
+    return DEFINITIONS.get(general, "")
+
+
+def metrics_page() -> str:
+    """Write docs/metrics.md."""
+    lines = [
+        "# Metrics",
+        "",
+        "What `unforced diagnose RUN_DIR` measures, and how it judges. `--explain` prints the same beside",
+        "each number, and `diagnosis.json` in the run folder holds them under the keys below. Intervals are",
+        "Wilson's over problems unless said otherwise; several outcomes of one problem count as one.",
+        "Examples: [diagnosis.md](diagnosis.md).",
+        "",
+    ]
+    for section, title in SECTIONS.items():
+        lines += [f"## {title}", ""]
+        for key, words in DEFINITIONS.items():
+            if key.partition(".")[0] == section:
+                lines += [f"- **`{key}`**: {words}"]
+        lines.append("")
+    lines += ["## The verdict", "", "The first rule that holds decides, in this order.", ""]
+    lines += [f"- **{TITLES[name]}** (`{name}`): {rule}" for name, rule in RULES.items()]
+    return "\n".join(lines) + "\n"

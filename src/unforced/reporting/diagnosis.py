@@ -1,0 +1,89 @@
+"""A diagnosis on the terminal."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from unforced.evaluation.glossary import SECTIONS, definition
+
+
+def show_diagnosis(name: str, diagnosis: Mapping[str, Any], explain: bool) -> None:
+    """Print the verdict, what it rests on, and every number; with `explain`, what each number means."""
+    console = Console(highlight=False)
+    verdict = diagnosis["verdict"]
+    console.print(Text.assemble((f"{name}: ", ""), (verdict["title"], "bold")))
+    for reason in verdict["because"]:
+        console.print(Padding(Text(f"- {reason}"), (0, 0, 0, 2)))
+    console.print(Padding(Text(f"What would settle it: {verdict['settle']}."), (0, 0, 0, 2)))
+    test, train = diagnosis["problems"]["test"], diagnosis["problems"]["train"]
+    confidence = f"{100 * diagnosis['confidence']:g}%"
+    console.print(f"\n{test:,} held-out and {train:,} training problems; intervals at {confidence}")
+    for section, title in SECTIONS.items():
+        if section in diagnosis:
+            console.print(f"\n{title}", style="bold")
+            console.print(_table(section, diagnosis[section], explain))
+
+
+def _table(section: str, measures: Any, explain: bool) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(min_width=34, no_wrap=True)
+    table.add_column()
+    for path, value in _rows(section, measures):
+        label = (
+            path.removeprefix(f"{section}.").replace("_", " ").replace(".", ", ").replace("token ", "token_")
+        )
+        table.add_row(f"  {label}", value)
+        if explain:
+            table.add_row("", Text(definition(path), style="dim"))
+    return table
+
+
+def _rows(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Flatten measures into rows: a path and a value in words."""
+    if not isinstance(value, Mapping):
+        yield path, _number(path, value)
+    elif "does_not_apply" in value:
+        yield path, f"does not apply: {value['does_not_apply']}"
+        rest = {key: each for key, each in value.items() if key != "does_not_apply"}
+        if rest:
+            yield from _rows(path, rest)
+    elif "low" in value:
+        yield path, _interval(path, value)
+    elif "censored_at" in value:
+        never = f"not by step {value['censored_at']:,}" if value["censored_at"] is not None else ""
+        yield path, f"step {value['steps']:,}" if value["steps"] is not None else never
+    elif value and all(isinstance(each, int) for each in value.values()):
+        yield (
+            path,
+            ", ".join(f"{key.replace('_', ' ')} {each:,}" for key, each in value.items()).replace(
+                "token ", "token_"
+            ),
+        )
+    else:
+        for key, each in value.items():
+            yield from _rows(f"{path}.{key}", each)
+
+
+def _interval(path: str, estimate: Mapping[str, Any]) -> str:
+    value, low, high = (100 * estimate[key] for key in ("value", "low", "high"))
+    unit = " points" if path.endswith("gap") else "%"
+    counts = f"  {estimate['correct']:,} of {estimate['total']:,}" if "total" in estimate else ""
+    return f"{value:.1f}{unit} [{low:.1f}, {high:.1f}]{counts}"
+
+
+def _number(path: str, value: Any) -> str:
+    if value is None:
+        return "never"
+    if isinstance(value, list):
+        return ", then ".join(" and ".join(group) for group in value) or "none"
+    if path.endswith("p_value"):
+        return f"{value:.2g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if path.endswith("multiple"):
+        return f"{value:.1f}"
+    return f"{100 * value:.1f}%"

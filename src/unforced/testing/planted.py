@@ -1,0 +1,231 @@
+"""Planted models: they answer the model protocol, and fail in a way that is known beforehand.
+
+Each knows some problems by their prompts, and says after each token what its behaviour makes of the problem
+and of the answer so far. Randomness is a hash of the seed and of what was read, so a planted model is a
+function. They stand for trained models wherever diagnostics are tested:
+
+    subject = planted_subject(task, Cheater(), problems)
+    diagnose(subject, problems, other_problems)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from unforced.data.codec import SymbolCodec
+from unforced.evaluation.subject import Subject
+from unforced.models.base import Cache, SequenceModel
+from unforced.objectives.base import Objective
+from unforced.objectives.next_token import NextToken
+from unforced.tasks.base import Problems, Symbols, Task
+from unforced.tasks.sampling import hash_rows
+
+_CERTAIN = 100.0
+_UNKNOWN = -1
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a behaviour may look at: problems with their answers, and which of them it was trained on."""
+
+    task: Task
+    problems: Problems
+    truth: Symbols
+    trained: Bool[np.ndarray, " count"]
+
+    def take(self, index: Int[np.ndarray, " rows"]) -> "Known":
+        """Select problems."""
+        return Known(self.task, self.problems.take(index), self.truth[index], self.trained[index])
+
+
+@runtime_checkable
+class Behaviour(Protocol):
+    """What a planted model says: a symbol, or -1 for no idea (all symbols alike)."""
+
+    def next(
+        self, known: Known, so_far: Symbols, chance: Float[np.ndarray, " rows"]
+    ) -> Int[np.ndarray, " rows"]:
+        """Return the symbol after the answers `so_far`; `chance` is uniform in [0, 1), by what was read."""
+
+
+@dataclass(frozen=True)
+class Perfect:
+    """Knows the true symbol at every position, whatever it read before."""
+
+    def next(
+        self, known: Known, so_far: Symbols, chance: Float[np.ndarray, " rows"]
+    ) -> Int[np.ndarray, " rows"]:
+        """Say the true symbol."""
+        return known.truth[:, so_far.shape[1]]
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Knows nothing."""
+
+    def next(
+        self, known: Known, so_far: Symbols, chance: Float[np.ndarray, " rows"]
+    ) -> Int[np.ndarray, " rows"]:
+        """Have no idea."""
+        return np.full(len(so_far), _UNKNOWN)
+
+
+@dataclass(frozen=True)
+class Snowballer:
+    """Looks ahead, but each symbol is wrong at a rate of `error`, independently."""
+
+    error: float = 0.03
+
+    def next(
+        self, known: Known, so_far: Symbols, chance: Float[np.ndarray, " rows"]
+    ) -> Int[np.ndarray, " rows"]:
+        """Say the true symbol, or at times the one after it in the alphabet."""
+        true = known.truth[:, so_far.shape[1]]
+        return np.where(chance < self.error, (true + 1) % known.task.answer_symbols, true)
+
+
+@dataclass(frozen=True)
+class Memoriser:
+    """Knows the answers to the problems it was trained on, and says anything to others."""
+
+    def next(
+        self, known: Known, so_far: Symbols, chance: Float[np.ndarray, " rows"]
+    ) -> Int[np.ndarray, " rows"]:
+        """Say the true symbol of a training problem, and a random one otherwise."""
+        anything = (chance * known.task.answer_symbols).astype(np.int64)
+        return np.where(known.trained, known.truth[:, so_far.shape[1]], anything)
+
+
+@dataclass(frozen=True)
+class Cheater:
+    """Does not look ahead: decides by chance, and follows whatever it reads. It never learned a decision.
+
+    memorises: on the problems it was trained on, it decides rightly (a fitted model, in the paper's words).
+    """
+
+    memorises: bool = False
+
+    def next(
+        self, known: Known, so_far: Symbols, chance: Float[np.ndarray, " rows"]
+    ) -> Int[np.ndarray, " rows"]:
+        """Decide by chance on the true path, follow a decoy that it is on, and know the rest."""
+        position = so_far.shape[1]
+        said = known.truth[:, position].copy()
+        on_path = (so_far == known.truth[:, :position]).all(axis=1)
+        if position in known.task.decisive_positions:
+            options = known.task.options(known.problems, position)
+            picked = options[np.arange(len(options)), (chance * options.shape[1]).astype(np.int64)]
+            blind = ~known.trained if self.memorises else np.ones(len(said), dtype=np.bool_)
+            said = np.where(known.task.decisive(known.problems)[:, position] & blind, picked, said)
+        for decoy in known.task.decoys(known.problems).transpose(1, 0, 2):
+            follows = ~on_path & (so_far == decoy[:, :position]).all(axis=1)
+            said = np.where(follows, decoy[:, position], said)
+        return said
+
+
+@dataclass
+class TokensRead:
+    """A cache of the tokens read so far."""
+
+    tokens: Int[Tensor, "batch time"]
+    length: int = 0
+
+    def fork(self) -> "TokensRead":
+        """Go on from here."""
+        return TokensRead(self.tokens, self.length)
+
+    def extend(self, tokens: Int[Tensor, "batch new"]) -> Int[Tensor, "batch all"]:
+        """Read more tokens; return all of them."""
+        self.tokens = torch.cat([self.tokens, tokens], dim=1)
+        self.length = self.tokens.shape[1]
+        return self.tokens
+
+
+class PlantedModel(SequenceModel):
+    """Says what a behaviour says; its hidden states are its logits. Answers are read in forward order."""
+
+    def __init__(self, behaviour: Behaviour, known: Known, seed: int) -> None:
+        super().__init__()
+        self.behaviour, self.known, self.seed = behaviour, known, seed
+        self.vocab_size = self.width = SymbolCodec.of(known.task).vocab_size
+        self.prompt_length = known.task.prompt_length
+        keys = hash_rows(known.task.prompts(known.problems))
+        self._sorting = np.argsort(keys)
+        self._keys = keys[self._sorting]
+
+    def tune(
+        self, device: torch.device, dtype: torch.dtype, length: int, known: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Choose nothing."""
+        return {}
+
+    def new_cache(self, batch: int, capacity: int) -> TokensRead:
+        """Return an empty cache."""
+        return TokensRead(torch.empty((batch, 0), dtype=torch.int64))
+
+    def hidden(
+        self,
+        tokens: Int[Tensor, "batch time"],
+        *,
+        positions: Int[Tensor, "#batch time"] | None = None,
+        mask: Bool[Tensor, "#batch time key"] | None = None,
+        cache: Cache | None = None,
+        at: slice | Int[Tensor, " chosen"] | None = None,
+    ) -> Float[Tensor, "batch chosen width"]:
+        """Return the logits at the time steps `at`; uniform within the prompt."""
+        past = 0
+        if cache is not None:
+            assert isinstance(cache, TokensRead)
+            past = cache.length
+            tokens = cache.extend(tokens)
+        chosen = torch.arange(past, tokens.shape[1])
+        chosen = chosen if at is None else chosen[at]
+        symbols: Symbols = tokens.numpy(force=True)
+        return torch.stack([self._after(symbols[:, : int(time) + 1]) for time in chosen], dim=1)
+
+    def logits(self, hidden: Float[Tensor, "batch chosen width"]) -> Float[Tensor, "batch chosen vocab"]:
+        """Return hidden states as they are."""
+        return hidden
+
+    def _after(self, read: Symbols) -> Float[Tensor, "batch width"]:
+        logits = torch.zeros(len(read), self.width)
+        if read.shape[1] < self.prompt_length:
+            return logits
+        prompts, so_far = read[:, : self.prompt_length], read[:, self.prompt_length :]
+        index, found = self._look_up(prompts)
+        said = self.behaviour.next(self.known.take(index), so_far, self._chance(read))
+        said = np.where(found, said, _UNKNOWN)
+        rows = np.flatnonzero(said != _UNKNOWN)
+        logits[torch.from_numpy(rows), torch.from_numpy(said[rows].astype(np.int64))] = _CERTAIN
+        return logits
+
+    def _look_up(self, prompts: Symbols) -> tuple[Int[np.ndarray, " batch"], Bool[np.ndarray, " batch"]]:
+        keys = hash_rows(prompts)
+        place = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        return self._sorting[place], self._keys[place] == keys
+
+    def _chance(self, read: Symbols) -> Float[np.ndarray, " batch"]:
+        seeds = np.full((len(read), 1), self.seed)
+        return hash_rows(np.concatenate([seeds, read], axis=1)) / 2.0**64
+
+
+def planted_subject(
+    task: Task,
+    behaviour: Behaviour,
+    trained: Problems,
+    held_out: Problems,
+    seed: int = 0,
+    objective: Objective | None = None,
+) -> Subject:
+    """Build a subject with a planted model that knows these problems, and the other questions in them."""
+    parts = [trained, held_out, *task.other_questions(trained), *task.other_questions(held_out)]
+    problems = type(trained).concatenate(parts)
+    was_trained = np.arange(len(problems)) < len(trained)
+    known = Known(task, problems, task.answers(problems), was_trained)
+    model = PlantedModel(behaviour, known, seed)
+    return Subject(task, "forward", objective or NextToken(), model, nn.Identity(), torch.device("cpu"))
