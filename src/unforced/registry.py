@@ -50,6 +50,8 @@ class Registry:
 TASKS = Registry(
     "task",
     {
+        "addition": "unforced.tasks.addition:Addition",
+        "branching_path": "unforced.tasks.branching_path:BranchingPath",
         "path_star": "unforced.tasks.path_star:PathStar",
     },
 )

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Int, UInt64
 from pydantic import Field, model_validator
 
-from unforced.tasks import path_star_text
+from unforced.tasks import graph_text, path_star_text
 from unforced.tasks.base import EMPTY, Marks, Order, Problems, Symbols, Task, Verdicts, in_order
 from unforced.tasks.sampling import draw_distinct, hash_rows
 
@@ -211,7 +211,7 @@ class PathStar(Task):
         """Write `a,b|c,d/start,goal=start,n1,...,goal`, the paper's line."""
         stars = cast(PathStarProblems, problems)
         paths = self.answers(stars)
-        return path_star_text.write(stars.edges, paths[:, [0, -1]], in_order(paths, order))
+        return graph_text.write(stars.edges, paths[:, [0, -1]], in_order(paths, order))
 
     @classmethod
     def read_lines(

@@ -1,0 +1,234 @@
+"""Addition of two numbers: each digit of the sum awaits a carry from columns further on.
+
+    prompt  4 7 2 + 3 2 8 =     answer  0 8 0 0
+
+    carry ·11
+           472        n = 3 digits in base 10. Who writes the sum from its highest digit meets each column
+        +  328        before those that carry into it; only by looking ahead to them is the carry known.
+        = 0800        Written from the lowest digit (`order=reversed`), no digit needs lookahead.
+
+Without lookahead, a predictor at answer position j sees the columns written up to and including its own,
+and the true answer before it, but no lower column. Count the columns from the lowest, k = 0. Position
+j = n - k holds (a_k + b_k + c_k) mod base, c_k being the carry into column k; position 0 holds c_n.
+
+- Column k >= 1, a_k + b_k = base - 1: c_k equals c_(k+1), which the answer before has shown.
+- Column k >= 1, any other sum: c_(k+1) tells nothing of c_k. Lookahead is needed, as at position 0.
+- Column 0: c_0 = 0. Nothing but its own column is needed.
+
+Source: ours. On the order of the digits: arXiv 2307.03381.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, cast
+
+import numpy as np
+from jaxtyping import Int, Int8, UInt64
+from pydantic import Field
+
+from unforced.tasks import addition_text
+from unforced.tasks.base import EMPTY, Marks, Order, Problems, Symbols, Task, Verdicts, in_order
+from unforced.tasks.sampling import hash_rows
+
+KINDS = ("correct", "wrong_carry", "wrong_digit", "malformed")
+
+
+@dataclass(frozen=True)
+class AdditionProblems(Problems):
+    """Two numbers a and b: their digits, highest first."""
+
+    a: Int8[np.ndarray, "count digits"]
+    b: Int8[np.ndarray, "count digits"]
+
+
+class Addition(Task):
+    """Add two numbers of n digits; the answer has n + 1.
+
+    Symbols: digits are 0..base-1, then `+` = base, `=` = base+1. A prompt has 2 n + 2 symbols.
+    """
+
+    verdict_kinds: ClassVar[tuple[str, ...]] = KINDS
+
+    name: Literal["addition"] = "addition"
+    num_digits: int = Field(
+        4,
+        ge=addition_text.FEWEST_DIGITS,  # one-digit problems are all of one family, which no split can share
+        le=addition_text.MOST_DIGITS,
+        description="digits of each number, leading zeros included, n",
+    )
+    base: int = Field(10, ge=2, le=10, description="base of the numbers")
+
+    def __str__(self) -> str:
+        return f"addition of {self.num_digits} digits in base {self.base}"
+
+    @property
+    def alphabet(self) -> tuple[str, ...]:
+        """Digits, then the signs."""
+        return (*map(str, range(self.base)), "+", "=")
+
+    @property
+    def chance(self) -> float:
+        """((base + 1) / (2 base))**n: guess that there is no carry unless it is given away.
+
+        Let p_k(c) be the best chance that columns k-1..0 carry c and are written right, once c is assumed;
+        p_0 = (1, 0). The sum of a column is base - 1 with probability r = 1 / base, and below or above it
+        with q = (1 - r) / 2 each. Below, it carries 0, and above, 1, whatever comes into it, which is then
+        a guess; at base - 1, c comes in: p_k+1(c) = q max(p_k) + r p_k(c). By induction p_k(0) >= p_k(1),
+        hence p_k(0) = (q + r)**k, and q + r = (base + 1) / (2 base).
+        """
+        return ((self.base + 1) / (2 * self.base)) ** self.num_digits
+
+    @property
+    def decisive_positions(self) -> tuple[int, ...]:
+        """All but the last digit."""
+        return tuple(range(self.num_digits))
+
+    @property
+    def position_chances(self) -> tuple[float, ...]:
+        """Guess no carry: k uniform columns carry with probability (1 - base**-k) / 2."""
+        return (*((1 + self.base**-k) / 2 for k in range(self.num_digits, 0, -1)), 1.0)
+
+    @property
+    def answer_symbols(self) -> int:
+        """Digits."""
+        return self.base
+
+    @property
+    def prompt_length(self) -> int:
+        """Two numbers and two signs."""
+        return 2 * self.num_digits + 2
+
+    @property
+    def answer_length(self) -> int:
+        """One digit more than the numbers have."""
+        return self.num_digits + 1
+
+    def sample(self, rng: np.random.Generator, count: int) -> AdditionProblems:
+        """Draw uniform digits."""
+        digits = rng.integers(self.base, size=(2, count, self.num_digits), dtype=np.int8)
+        return AdditionProblems(*digits)
+
+    def keys(self, problems: Problems) -> UInt64[np.ndarray, " count"]:
+        """Hash the pair of numbers; a + b asks the same as b + a."""
+        sums = cast(AdditionProblems, problems)
+        return _hash_pairs(sums.a, sums.b)
+
+    def families(self, problems: Problems) -> UInt64[np.ndarray, " count"]:
+        """Hash the pair of numbers without their lowest digits, whichever comes first.
+
+        Problems of one family differ in the carry into the columns that they share.
+        """
+        sums = cast(AdditionProblems, problems)
+        return _hash_pairs(sums.a[:, :-1], sums.b[:, :-1])
+
+    def prompts(self, problems: Problems) -> Symbols:
+        """Write `a + b =`, the highest digits first."""
+        sums = cast(AdditionProblems, problems)
+        prompts = np.empty((len(sums), self.prompt_length), dtype=np.int64)
+        prompts[:, : self.num_digits] = sums.a
+        prompts[:, self.num_digits] = self.base
+        prompts[:, self.num_digits + 1 : -1] = sums.b
+        prompts[:, -1] = self.base + 1
+        return prompts
+
+    def answers(self, problems: Problems) -> Symbols:
+        """Write the sum, the highest digit first."""
+        columns = self._columns(problems)
+        return ((columns + self._carries(columns)) % self.base).astype(np.int64)
+
+    def score(self, problems: Problems, answers: Symbols) -> Verdicts:
+        """Name what is wrong with each answer; the first kind that applies, in this order.
+
+        malformed: a symbol that is no digit. wrong_carry: each digit is the sum of its column with some
+        carry into it, 0 or 1 (0 for the lowest). wrong_digit: some digit is not even that.
+        """
+        columns = self._columns(problems)
+        possible = (answers == columns % self.base) | (answers == (columns + 1) % self.base)
+        possible[:, -1] = answers[:, -1] == columns[:, -1] % self.base
+        conditions = [
+            (answers == self.answers(problems)).all(axis=1),
+            ((answers < 0) | (answers >= self.base)).any(axis=1),
+            possible.all(axis=1),
+        ]
+        kinds = ["correct", "malformed", "wrong_carry"]
+        numbers = [KINDS.index(kind) for kind in kinds]
+        return Verdicts(KINDS, np.select(conditions, numbers, default=KINDS.index("wrong_digit")))
+
+    def decisive(self, problems: Problems) -> Marks:
+        """Mark the highest digit, and those of columns whose carry out does not tell their carry in."""
+        marks = self._columns(problems) != self.base - 1
+        marks[:, -1] = False
+        return marks
+
+    def followers(self, problems: Problems) -> Marks:
+        """Mark the digits of columns that pass their carry on; the answer before has shown it."""
+        marks = self._columns(problems) == self.base - 1
+        marks[:, -1] = False
+        return marks
+
+    def options(self, problems: Problems, position: int) -> Symbols:
+        """Return the digits with the true carry and with the other."""
+        columns = self._columns(problems)
+        carry = self._carries(columns)[:, position]
+        digits = columns[:, position, None] + np.stack([carry, 1 - carry], axis=1)
+        return (digits % self.base).astype(np.int64)
+
+    def decoys(self, problems: Problems) -> Int[np.ndarray, "count decoys length"]:
+        """Return none: a wrongly guessed carry does not tell what to guess for those further on."""
+        return np.empty((len(problems), 0, self.answer_length), dtype=np.int64)
+
+    def other_questions(self, problems: Problems) -> list[Problems]:
+        """Alter the lowest digit of b so far that the carry out of its column flips, where that can be.
+
+        It cannot where the lowest digit of a is 0. The flip travels up through columns that pass their
+        carry on, and ends at the first that does not, or at the top: the first digit to change, read
+        from the highest, is decisive.
+        """
+        sums = cast(AdditionProblems, problems)
+        a, b = sums.a[:, -1], sums.b[:, -1]
+        smallest_that_carries = self.base - a
+        flipped = np.where(a + b < self.base, smallest_that_carries, smallest_that_carries - 1)
+        altered = sums.b.copy()
+        altered[:, -1] = np.where(a == 0, b, flipped)
+        return [AdditionProblems(sums.a, altered)]
+
+    def _columns(self, problems: Problems) -> Int8[np.ndarray, "count length"]:
+        """Sum the digits in the column of each answer position; there are none in that of position 0."""
+        sums = cast(AdditionProblems, problems)
+        return np.pad(sums.a + sums.b, [(0, 0), (1, 0)])
+
+    def _carries(self, columns: Int8[np.ndarray, "count length"]) -> Int8[np.ndarray, "count length"]:
+        """Work out the carry into the column of each answer position, from the lowest up."""
+        carries = np.zeros_like(columns)
+        for position in range(self.num_digits, 0, -1):
+            carries[:, position - 1] = columns[:, position] + carries[:, position] >= self.base
+        return carries
+
+    def lines(self, problems: Problems, order: Order = "forward") -> list[str]:
+        """Write `123+456=0579`."""
+        sums = cast(AdditionProblems, problems)
+        return addition_text.write(sums.a, sums.b, in_order(self.answers(sums), order))
+
+    @classmethod
+    def read_lines(
+        cls, lines: Iterable[str], source: str, order: Order = "forward", known: Mapping[str, Any] = EMPTY
+    ) -> tuple["Addition", AdditionProblems]:
+        """Read what `lines` wrote; n comes from the first line, the base from `known`, else its default."""
+        base = known.get("base", cls.model_fields["base"].default)
+        a, b = addition_text.read(lines, source, order == "reversed", base)
+        return cls(num_digits=a.shape[1], base=base), AdditionProblems(a, b)
+
+    def draw(self, problems: Problems, index: int) -> list[str]:
+        """Draw the sum as one writes it on paper, under the carries."""
+        one = cast(AdditionProblems, problems.take(slice(index, index + 1)))
+        carries = self._carries(self._columns(one))[0, :-1]
+        a, b, answer = ("".join(map(str, row[0])) for row in (one.a, one.b, self.answers(one)))
+        marks = "".join("1" if carry else "·" for carry in carries)
+        return [f"carry {marks}", f"       {a}", f"    +  {b}", f"    = {answer}"]
+
+
+def _hash_pairs(
+    a: Int8[np.ndarray, "count digits"], b: Int8[np.ndarray, "count digits"]
+) -> UInt64[np.ndarray, " count"]:
+    """Hash unordered pairs of rows."""
+    return hash_rows((hash_rows(a) + hash_rows(b))[:, None])

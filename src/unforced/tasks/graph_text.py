@@ -1,0 +1,65 @@
+"""The paper's text line for a path in a graph: `a,b|c,d|.../start,goal=start,n1,...,goal`.
+
+Source: arXiv 2403.06963, App. (data format of its public code).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int
+
+Edge = tuple[int, int]
+_MOST_DIGITS = 9  # labels are stored in 32 bits
+
+
+def write(
+    edges: Int[np.ndarray, "count edges 2"],
+    queries: Int[np.ndarray, "count 2"],
+    answers: Int[np.ndarray, "count nodes"],
+) -> list[str]:
+    """Write problems as lines, from their edges as listed, (start, goal) queries and answers."""
+    rows = zip(edges.tolist(), queries.tolist(), answers.tolist(), strict=True)
+    return [f"{'|'.join(map(_text, graph))}/{_text(query)}={_text(answer)}" for graph, query, answer in rows]
+
+
+def split(line: str) -> tuple[list[Edge], int, int, list[int]]:
+    """Split a line into edges, start, goal and answer. Raises ValueError."""
+    graph, slash, rest = line.partition("/")
+    query, equals, answer = rest.partition("=")
+    if not slash or not equals:
+        raise ValueError("expected a,b|c,d/start,goal=path")
+    edges = [_pair(edge) for edge in graph.split("|")]
+    start, goal = _pair(query)
+    return edges, start, goal, _integers(answer)
+
+
+def check_answer(answer: Sequence[int], path: Sequence[int]) -> None:
+    """Raise ValueError unless the answer is the path to the goal."""
+    if answer != path:
+        raise ValueError(f"the answer {_text(answer)} is not the path {_text(path)}")
+
+
+def check_label(largest: int, num_nodes: int | None) -> None:
+    """Raise ValueError if the largest label of a line is none of `num_nodes` labels."""
+    if num_nodes is not None and largest >= num_nodes:
+        raise ValueError(f"label {largest} does not fit num_nodes {num_nodes}")
+
+
+def _integers(text: str) -> list[int]:
+    parts = text.split(",")
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise ValueError(f"{text!r} is not a comma-separated list of node labels")
+    if max(map(len, parts)) > _MOST_DIGITS:
+        raise ValueError(f"a label of more than {_MOST_DIGITS} digits")
+    return [int(part) for part in parts]
+
+
+def _pair(text: str) -> Edge:
+    numbers = _integers(text)
+    if len(numbers) != 2:
+        raise ValueError(f"{text!r} is not a pair a,b")
+    return numbers[0], numbers[1]
+
+
+def _text(nodes: Sequence[int]) -> str:
+    return ",".join(map(str, nodes))

@@ -1,0 +1,287 @@
+"""Branching paths: trees, automorphisms, chances and verdicts, checked by hand or by another route."""
+
+import itertools
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+
+from unforced.errors import UserError
+from unforced.tasks.branching_path import BranchingPath
+from unforced.tasks.path_star import PathStar
+from unforced.tasks.tree import Tree
+
+LINE = "5,3|1,5|5,8|1,7|7,6|7,2/1,3=1,5,3"
+QUICK = settings(deadline=None, max_examples=40)
+SEEDS = st.integers(0, 2**63)
+# beartype checks a random item of a tuple, and hypothesis frowns on `random` where tasks are drawn
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")
+
+
+@st.composite
+def tasks(draw):
+    degree, length = draw(st.integers(2, 4)), draw(st.integers(2, 6))
+    forks = draw(st.lists(st.integers(0, length - 2), min_size=1, max_size=3, unique=True))
+    tree = Tree(degree, length, tuple(sorted(forks)))
+    nodes = tree.num_edges + 1 + draw(st.integers(0, 20))
+    return BranchingPath(degree=degree, path_length=length, forks=tree.forks, num_nodes=nodes)
+
+
+def sample(task, seed, count=20):
+    return task.sample(np.random.default_rng(seed), count)
+
+
+def read(prompt, num_nodes):
+    """Read a prompt's symbols into edges, start and goal, by the format's definition."""
+    *graph, slash, start, goal, equals = prompt
+    assert (slash, equals) == (num_nodes + 2, num_nodes + 1)
+    assert set(graph[2::3]) <= {num_nodes}
+    return list(zip(graph[0::3], graph[1::3], strict=True)), start, goal
+
+
+def walk(edges, start):
+    """All paths from the start to a leaf."""
+    onward = [child for parent, child in edges if parent == start]
+    return [[start, *rest] for child in onward for rest in walk(edges, child)] or [[start]]
+
+
+def problem(task, problems, index=0):
+    """Edges, start, goal and answer of one problem, from what it writes."""
+    edges, start, goal = read(task.prompts(problems)[index].tolist(), task.num_nodes)
+    return edges, start, goal, task.answers(problems)[index].tolist()
+
+
+@QUICK
+@given(tasks(), SEEDS)
+def test_prompts_are_trees_that_fork_where_they_should_and_answers_the_path_to_the_goal(task, seed):
+    trees = sample(task, seed)
+    for index in range(len(trees)):
+        edges, start, goal, answer = problem(task, trees, index)
+        nodes = set(itertools.chain(*edges))
+        assert len(set(edges)) == len(edges) == len(nodes) - 1
+        assert nodes <= set(range(task.num_nodes))
+        children = Counter(parent for parent, _ in edges)
+        paths = walk(edges, start)
+        assert len(paths) == task.degree ** len(task.forks)
+        for path in paths:
+            forks = [task.degree if depth in task.forks else 1 for depth in range(task.path_length - 1)]
+            assert [children[node] for node in path] == [*forks, 0]
+        assert [path for path in paths if path[-1] == goal] == [answer]
+
+
+@QUICK
+@given(tasks(), SEEDS)
+def test_options_and_decoys_are_the_other_branches_and_the_other_paths(task, seed):
+    trees = sample(task, seed, 5)
+    for index in range(5):
+        edges, start, _, answer = problem(task, trees, index)
+        others = [path for path in walk(edges, start) if path != answer]
+        assert sorted(task.decoys(trees)[index].tolist()) == sorted(others)
+        for position in task.decisive_positions:
+            children = {child for parent, child in edges if parent == answer[position - 1]}
+            first, *rest = task.options(trees, position)[index].tolist()
+            assert first == answer[position]
+            assert {first, *rest} == children
+            assert len(children) == 1 + len(rest) == task.degree
+        for position in np.flatnonzero(task.followers(trees)[index]):
+            assert [child for parent, child in edges if parent == answer[position - 1]] == [answer[position]]
+
+
+@QUICK
+@given(tasks(), SEEDS)
+def test_other_questions_ask_for_every_other_leaf_of_the_same_edges(task, seed):
+    trees = sample(task, seed, 5)
+    others = task.other_questions(trees)
+    for index in range(5):
+        edges, start, goal, _ = problem(task, trees, index)
+        asked = [problem(task, other, index) for other in others]
+        paths = {path[-1]: path for path in walk(edges, start)}
+        assert {goal, *(other_goal for _, _, other_goal, _ in asked)} == set(paths)
+        assert len(asked) == len(paths) - 1
+        for other_edges, other_start, other_goal, answer in asked:
+            assert (other_edges, other_start, answer) == (edges, start, paths[other_goal])
+
+
+@QUICK
+@given(tasks())
+def test_a_swap_is_an_automorphism_and_its_own_inverse(task):
+    tree = task.tree
+    nodes = np.arange(tree.num_edges + 1)
+    parent_of = np.concatenate([[0], tree.parents])
+    for leaf in range(tree.num_leaves):
+        swap = tree.swap(leaf)
+        assert np.array_equal(swap[swap], nodes)
+        assert np.array_equal(parent_of[swap], swap[parent_of])
+        assert np.array_equal(swap[tree.leaf_paths[0]], tree.leaf_paths[leaf])
+
+
+def best_blind_accuracy(task):
+    """How often the best walker arrives that sees the tree but not the goal, by trying all its walks."""
+    edges, start, _, _ = problem(task, sample(task, 0))
+    goals = [path[-1] for path in walk(edges, start)]
+    return max(np.mean([path[-1] == goal for goal in goals]) for path in walk(edges, start))
+
+
+@pytest.mark.parametrize(("degree", "length", "forks"), [(2, 5, (0, 2)), (3, 4, (1,)), (2, 4, (0, 1, 2))])
+def test_chances_are_those_of_a_walker_who_does_not_look_ahead(degree, length, forks):
+    task = BranchingPath(degree=degree, path_length=length, forks=forks)
+    assert task.chance == pytest.approx(best_blind_accuracy(task))
+    assert task.chance == pytest.approx(np.prod(task.position_chances))
+    rng, count = np.random.default_rng(0), 20_000
+    trees = task.sample(rng, count)
+    for position in task.decisive_positions:
+        options = task.options(trees, position)
+        guess = rng.permuted(options, axis=1)[:, 0]
+        right = (guess == task.answers(trees)[:, position]).mean()
+        assert right == pytest.approx(task.position_chances[position], abs=5 * 0.5 / count**0.5)
+
+
+@pytest.mark.parametrize(("degree", "length"), [(2, 5), (5, 3), (3, 2)])
+def test_with_one_fork_at_the_start_it_is_path_star(degree, length):
+    star = PathStar(degree=degree, path_length=length)
+    task = BranchingPath(degree=degree, path_length=length, forks=(0,))
+    for name in ("alphabet", "chance", "decisive_positions", "position_chances", "prompt_length"):
+        assert getattr(task, name) == getattr(star, name)
+    lines = star.lines(star.sample(np.random.default_rng(0), 50))
+    read_task, trees = BranchingPath.read_lines(lines, "star", known={"num_nodes": 50})
+    _, stars = PathStar.read_lines(lines, "star", known={"num_nodes": 50})
+    assert read_task == task
+    assert np.array_equal(task.prompts(trees), star.prompts(stars))
+    assert np.array_equal(task.decisive(trees), star.decisive(stars))
+    assert np.array_equal(task.followers(trees), star.followers(stars))
+
+
+def test_labels_goals_and_orders_of_edges_are_uniform():
+    task = BranchingPath(degree=2, path_length=3, forks=(1,), num_nodes=5)
+    trees = sample(task, 0, 30_000)
+    queries = np.unique(trees.labels[:, 0] * 5 + trees.labels[:, 2], return_counts=True)[1]
+    assert len(queries) == 20
+    assert chisquare(queries).pvalue > 1e-3
+    orders = np.unique(trees.edge_order, axis=0, return_counts=True)[1]
+    assert len(orders) == 6
+    assert chisquare(orders).pvalue > 1e-3
+
+
+@QUICK
+@given(tasks(), SEEDS)
+def test_a_key_depends_on_the_goal_but_not_on_the_order_of_edges(task, seed):
+    trees = sample(task, seed)
+    shuffled = replace(trees, edge_order=np.random.default_rng(seed + 1).permuted(trees.edge_order, axis=1))
+    assert np.array_equal(task.keys(shuffled), task.keys(trees))
+    goals = np.stack([task.keys(each) for each in (trees, *task.other_questions(trees))], axis=1)
+    assert all(len(set(row)) == task.tree.num_leaves for row in goals.tolist())
+
+
+@pytest.mark.parametrize(("forks", "nodes"), [((0,), 5), ((1,), 5), ((0, 1), 7)])
+def test_two_problems_have_one_key_exactly_if_they_are_one_problem(forks, nodes):
+    task = BranchingPath(degree=2, path_length=3, forks=forks, num_nodes=nodes)
+    trees = sample(task, 0, 2000)
+    parsed = [read(prompt, nodes) for prompt in task.prompts(trees).tolist()]
+    asked = [(frozenset(edges), start, goal) for edges, start, goal in parsed]
+    keys, families = task.keys(trees).tolist(), task.families(trees).tolist()
+    assert len(set(asked)) == len(set(keys)) == len(set(zip(asked, keys, strict=True)))
+    graphs = [edges for edges, _, _ in asked]
+    assert len(set(graphs)) == len(set(families)) == len(set(zip(graphs, families, strict=True)))
+
+
+def test_a_line_by_hand():
+    task, trees = BranchingPath.read_lines([LINE], "line", known={"num_nodes": 10})
+    assert task == BranchingPath(degree=2, path_length=3, forks=(0, 1), num_nodes=10)
+    assert str(task) == "branching path T(2,3) forking at 0,1 with 10 labels"
+    assert task.lines(trees) == [LINE]
+    assert task.lines(trees, "reversed") == [LINE.replace("=1,5,3", "=3,5,1")]
+    assert task.prompts(trees)[0, [2, -4, -1]].tolist() == [10, 12, 11]
+    assert task.draw(trees, 0) == ["1 ┬─ 5 ┬─ 3 (goal)", "  │    └─ 8", "  └─ 7 ┬─ 6", "       └─ 2"]
+    assert task.options(trees, 1).tolist() == [[5, 7]]
+    assert task.options(trees, 2).tolist() == [[3, 8]]
+    assert task.decisive_positions == (1, 2)
+    assert task.position_chances == (1, 0.5, 0.5)
+    assert task.chance == 0.25
+
+
+def test_a_drawing_of_chains_and_a_wide_fork():
+    line = "1,2|2,30|2,4|2,5|30,6|4,7|5,8/1,7=1,2,4,7"
+    task, trees = BranchingPath.read_lines([line], "line")
+    assert task.draw(trees, 0) == ["1 → 2 ┬─ 4 → 7 (goal)", "      ├─ 30 → 6", "      └─ 5 → 8"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ([1, 5, 3], "correct"),
+        ([1, 5, 8], "wrong_branch"),
+        ([1, 7, 6], "wrong_branch"),
+        ([1, 7, 3], "broken_edge"),
+        ([1, 1, 3], "broken_edge"),
+        ([1, 7, 8], "wrong_end"),
+        ([1, 3, 5], "wrong_end"),
+        ([7, 5, 3], "wrong_start"),
+        ([3, 5, 1], "wrong_start"),
+        ([1, 10, 3], "malformed"),
+        ([1, 5, -1], "malformed"),
+        ([12, 5, 3], "malformed"),
+    ],
+)
+def test_the_kind_of_a_hand_made_error(answer, kind):
+    task, trees = BranchingPath.read_lines([LINE], "line", known={"num_nodes": 10})
+    verdicts = task.score(trees, np.array([answer]))
+    assert {name for name, number in verdicts.counts().items() if number} == {kind}
+    assert verdicts.exact.tolist() == [kind == "correct"]
+
+
+MALFORMED = {
+    "nonsense": "expected a,b|c,d/start,goal=path",
+    "1,x/1,2=1,2": "'1,x' is not a comma-separated list of node labels",
+    "1,2,3/1,2=1,2": "'1,2,3' is not a pair a,b",
+    "1,2|2,3/1,3=1,2,3": "no node has more than one child",
+    "1,2|1,3/1,4=1,4": "the goal 4 is not one of the deepest nodes",
+    "1,2|1,3|2,4|3,5/1,2=1,2": "the goal 2 is not one of the deepest nodes",
+    "1,2|1,3/5,2=5,2": "some edges are on no path that leaves the start 5",
+    "1,2|1,3|4,5|5,4/1,2=1,2": "some edges are on no path that leaves the start 1",
+    "1,2|1,3|4,5|5,4/1,4=1,4": "some edges are on no path that leaves the start 1",
+    "1,2|2,1/1,2=1,2": "the edge 2,1 leads to the start",
+    "1,2|1,2/1,2=1,2": "two edges lead to node 2",
+    "1,2|1,3|2,4|3,4/1,4=1,2,4": "two edges lead to node 4",
+    "1,2|1,3|2,4/1,4=1,2,4": "nodes at depth 1 differ in how many children they have",
+    "1,2|1,3|2,4|2,5|2,6|3,7|3,8|3,9/1,4=1,2,4": "the forks differ: 2, 3 children",
+    LINE.replace("=1,5,3", "=1,7,3"): "the answer 1,7,3 is not the path 1,5,3",
+    LINE.replace("=1,5,3", "=3,5,1"): "the answer 3,5,1 is not the path 1,5,3",
+    "1,2|1,3/1,2=1,2": "it is T(2,2) forking at 0, but the first line is T(2,3) forking at 0,1",
+    LINE.replace("6", "50"): "label 50 does not fit num_nodes 50",
+    LINE.replace("6", "9" * 10): "a label of more than 9 digits",
+}
+
+
+@pytest.mark.parametrize("line", MALFORMED)
+def test_a_malformed_line_is_named_with_the_reason(line):
+    with pytest.raises(UserError) as error:
+        BranchingPath.read_lines([LINE, "", line, "nonsense"], "here", known={"num_nodes": 50})
+    assert str(error.value) == f"here:3: not a branching-path problem: {MALFORMED[line]}"
+
+
+def test_no_lines_are_no_problems():
+    with pytest.raises(UserError, match="here: no problems in it"):
+        BranchingPath.read_lines(["", " "], "here")
+
+
+@pytest.mark.parametrize("forks", [(), (2, 0), (0, 0), (4,), (-1, 2), (10**9,)])
+def test_forks_that_are_no_depths_are_refused(forks):
+    with pytest.raises(ValueError, match=r"forks: give different depths from 0 to path_length - 2 = 3"):
+        BranchingPath(path_length=5, forks=forks)
+
+
+@QUICK
+@given(tasks())
+def test_the_labels_must_suffice(task):
+    nodes = task.tree.num_edges + 1
+    assert nodes == len(np.unique(task.tree.leaf_paths))
+    fields = task.model_dump() | {"num_nodes": nodes - 1}
+    with pytest.raises(
+        ValueError, match=rf"num_nodes: .* has {nodes} nodes, more than num_nodes {nodes - 1}"
+    ):
+        BranchingPath(**fields)
+    assert BranchingPath(**fields | {"num_nodes": nodes})
