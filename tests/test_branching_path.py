@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from unforced.data.files import read_problems, write_problems
 from unforced.errors import UserError
 from unforced.tasks.branching_path import BranchingPath
 from unforced.tasks.path_star import PathStar
@@ -285,3 +286,16 @@ def test_the_labels_must_suffice(task):
     ):
         BranchingPath(**fields)
     assert BranchingPath(**fields | {"num_nodes": nodes})
+
+
+@pytest.mark.parametrize("suffix", ["txt", "parquet"])
+def test_problems_come_back_from_a_file(tmp_path, suffix):
+    task = BranchingPath(forks=(1, 2))
+    trees = sample(task, 0)
+    path = tmp_path / f"trees.{suffix}"
+    write_problems(path, task, trees, "reversed")
+    read_task, read_trees, _ = read_problems(
+        path, BranchingPath, "reversed", {"num_nodes": 50, "forks": [1, 2]}
+    )
+    assert read_task == task
+    assert np.array_equal(task.prompts(read_trees), task.prompts(trees))

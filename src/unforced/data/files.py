@@ -52,14 +52,13 @@ def read_problems(
     has `default_order`. Raises UserError with the line number.
     """
     check_suffix(path)
-    _check_fields(family, known)
+    known = _checked(family, known)
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     if path.suffix == ".parquet":
         lines, origin = _read_parquet(path)
         order = order or origin["order"]
-        _check_fields(family, origin["task"])
-        known = {**origin["task"], **known}
+        known = _checked(family, origin["task"]) | known
     else:
         lines = _read_text(path)
     order = order or default_order
@@ -70,16 +69,21 @@ def read_problems(
     return task, problems, order
 
 
-def _check_fields(family: type[Task], known: Mapping[str, Any]) -> None:
+def _checked(family: type[Task], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields of the task as it holds them: JSON has lists where it has tuples."""
+    checked = {}
     for key, value in known.items():
         if key not in family.model_fields:
             raise unknown("field", key, family.model_fields)
         field = family.model_fields[key]
         kind: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
         try:
-            kind.validate_python(value, strict=True)
+            checked[key] = kind.validate_python(
+                tuple(value) if isinstance(value, list) else value, strict=True
+            )
         except ValidationError as error:
             raise UserError(f"{key}: {error.errors()[0]['msg']}, not {value!r}") from None
+    return checked
 
 
 def check_suffix(path: Path) -> None:
