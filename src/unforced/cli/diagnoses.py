@@ -1,4 +1,4 @@
-"""Verbs that say why a run fails, and how often: `diagnose`."""
+"""Verbs that say why a run fails, and how often runs do: `diagnose`, `seeds`."""
 
 import json
 from pathlib import Path
@@ -33,3 +33,21 @@ def diagnose(
         print(json.dumps(diagnosis))
         return
     show_diagnosis(str(run_dir), diagnosis, explain)
+
+
+def seeds(
+    folders: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold some.")],
+    as_json: AsJson = False,
+) -> None:
+    """Summarise runs that differ in nothing but their seed, and compare kinds of run on the same seeds.
+
+    Example: unforced seeds runs/quickstart-seeds
+    """
+    from unforced.evaluation.groups import collect
+    from unforced.reporting.seeds import show_groups
+
+    summary = collect(folders).as_dict()
+    if as_json:
+        print(json.dumps(summary))
+        return
+    show_groups(summary)

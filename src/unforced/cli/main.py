@@ -23,6 +23,7 @@ def build_app() -> typer.Typer:
     app.command()(experiments.train)
     app.command()(experiments.evaluate)
     app.command()(diagnoses.diagnose)
+    app.command()(diagnoses.seeds)
     data = typer.Typer(help="Problems in files.", no_args_is_help=True)
     data.command("export")(problems.export_problems)
     data.command("import")(problems.import_problems)

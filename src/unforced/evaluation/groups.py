@@ -1,0 +1,79 @@
+"""Groups of finished runs that differ in nothing but their seed, found in run folders."""
+
+import itertools
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unforced.config import Run, flatten
+from unforced.errors import UserError
+from unforced.evaluation.learning import steps_to
+from unforced.evaluation.seeds import Outcome, compare, summarise
+from unforced.files import read_json
+from unforced.training.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Outcomes by group and seed, and the folders that were left out, with the reason."""
+
+    outcomes: Mapping[str, Mapping[int, Outcome]]
+    chances: Mapping[str, float]
+    left_out: Mapping[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Summarise each group, and compare each pair of groups that shares seeds."""
+        pairs = {
+            f"{first} against {second}": found
+            for first, second in itertools.combinations(self.outcomes, 2)
+            if (found := compare(self.outcomes[first], self.outcomes[second])) is not None
+        }
+        groups = {
+            name: {"chance": self.chances[name], **summarise(seeds)} for name, seeds in self.outcomes.items()
+        }
+        return {"groups": groups, "pairs": pairs, "left_out": dict(self.left_out)}
+
+
+def collect(paths: Iterable[Path]) -> Groups:
+    """Find every run folder at or below `paths`, and group those that have finished.
+
+    A group is named by the settings in which the groups differ. Raises UserError if no run has finished, or
+    if one group holds a seed twice.
+    """
+    folders = [RunFolder.open(each) for path in paths for each in _run_folders(path)]
+    finished = [folder for folder in folders if folder.done]
+    left_out = {str(folder.path): "not finished" for folder in folders if not folder.done}
+    if not finished:
+        raise UserError(f"no finished run in {', '.join(map(str, paths))}; {len(left_out)} have not finished")
+    outcomes: dict[str, dict[int, Outcome]] = {}
+    chances = {}
+    names = _names([folder.run() for folder in finished])
+    for folder, name in zip(finished, names, strict=True):
+        run, seeds = folder.run(), outcomes.setdefault(name, {})
+        if run.seed in seeds:
+            raise UserError(f"{folder.path}: seed {run.seed} of {name} occurs twice; give each run once")
+        result = read_json(folder.result)
+        seeds[run.seed] = Outcome.of(result, steps_to(folder.read_metrics(), "validation.free.exact"))
+        chances[name] = result["chance"]
+    return Groups(outcomes, chances, left_out)
+
+
+def _run_folders(path: Path) -> list[Path]:
+    if not path.is_dir():
+        raise UserError(f"{path}: no such folder")
+    return sorted(config.parent for config in path.rglob("config.json"))
+
+
+def _names(runs: list[Run]) -> list[str]:
+    """Name each run's group by the settings, the seed aside, in which the runs differ."""
+    settings = [
+        {k: v for k, v in flatten(run.tree()).items() if k not in run.operational | {"seed"}} for run in runs
+    ]
+    keys = list(dict.fromkeys(key for each in settings for key in each))
+    differing = [key for key in keys if len({json.dumps(each.get(key, "")) for each in settings}) > 1]
+    return [
+        " ".join(f"{key.removesuffix('.name')}={each[key]}" for key in differing if key in each) or "all runs"
+        for each in settings
+    ]

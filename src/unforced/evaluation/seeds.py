@@ -1,0 +1,103 @@
+"""Outcomes over seeds: how often, how soon, and one kind of run against another on the same seeds.
+
+Learning outcomes are bimodal, so no mean and standard deviation stands here: a success rate with its
+interval, median and range, and steps to solve with censoring. `scipy.stats` does the mathematics.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from unforced.config import SOLVED
+from unforced.evaluation.statistics import Estimate, proportion
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one seed ended: held-out accuracy of whole free answers, and the steps after which it was solved.
+
+    `steps` is the last step trained where it never was (censored).
+    """
+
+    accuracy: float
+    solved: bool
+    steps: int
+    solved_on_the_way: bool
+
+    @classmethod
+    def of(cls, result: Mapping[str, Any], solved: Mapping[str, int | None]) -> "Outcome":
+        """Take it from a result.json and from what `learning.steps_to` says of whole held-out answers."""
+        accuracy = result["test.free.exact"]["value"]
+        steps = solved["steps"]
+        last = result["steps"] if steps is None else steps
+        return cls(accuracy, accuracy >= SOLVED, last, steps is not None)
+
+
+def summarise(outcomes: Mapping[int, Outcome]) -> dict[str, Any]:
+    """Summarise runs that differ in nothing but their seed, given by seed."""
+    values = [each.accuracy for each in outcomes.values()]
+    return {
+        "seeds": sorted(outcomes),
+        "success": success([each.solved for each in outcomes.values()]),
+        "accuracy": {"median": median(values), "low": min(values), "high": max(values)},
+        "steps_to_solve": steps_to_solve(
+            [each.steps for each in outcomes.values()], [each.solved_on_the_way for each in outcomes.values()]
+        ),
+    }
+
+
+def success(solved: Sequence[bool]) -> Estimate:
+    """Return the share of seeds that were solved, with its Wilson interval."""
+    return proportion(sum(solved), len(solved))
+
+
+def steps_to_solve(steps: Sequence[int], solved: Sequence[bool]) -> dict[str, Any]:
+    """Estimate how many steps solving takes; a run that was not solved is censored at its last step.
+
+    Returns the Kaplan-Meier median (None if fewer than half are ever solved), and the restricted mean: the
+    mean of steps to solve, where those beyond the `horizon` (the longest run) count as the horizon.
+    """
+    censored = [not each for each in solved]
+    horizon = max(steps)
+    data = stats.CensoredData.right_censored(steps, censored)
+    survival = stats.ecdf(data).sf
+    below = survival.quantiles[survival.probabilities <= 0.5]
+    edges = np.concatenate([[0], survival.quantiles, [horizon]])
+    heights = np.concatenate([[1.0], survival.probabilities])
+    return {
+        "median": int(below[0]) if len(below) else None,
+        "restricted_mean": float((heights * np.diff(edges)).sum()),
+        "horizon": horizon,
+        "solved": sum(solved),
+        "censored": sum(censored),
+    }
+
+
+def compare(first: Mapping[int, Outcome], second: Mapping[int, Outcome]) -> dict[str, Any] | None:
+    """Compare two kinds of run on the seeds that both have; None if there are none.
+
+    Returns how many seeds only one of them solved with McNemar's exact test (two-sided p-value; 1 where the
+    two agree on every seed), and the median and range of the differences in held-out accuracy.
+    """
+    seeds = sorted(first.keys() & second.keys())
+    if not seeds:
+        return None
+    only_first = sum(first[seed].solved and not second[seed].solved for seed in seeds)
+    only_second = sum(second[seed].solved and not first[seed].solved for seed in seeds)
+    differing = only_first + only_second
+    differences = [first[seed].accuracy - second[seed].accuracy for seed in seeds]
+    return {
+        "seeds": seeds,
+        "only_first_solved": only_first,
+        "only_second_solved": only_second,
+        "p_value": float(stats.binomtest(only_first, differing).pvalue) if differing else 1.0,
+        "accuracy_difference": {
+            "median": median(differences),
+            "low": min(differences),
+            "high": max(differences),
+        },
+    }
