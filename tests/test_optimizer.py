@@ -7,6 +7,7 @@ from torch import nn
 from tests.runs import tiny_run
 from unforced.recipes.paper import paper_code
 from unforced.training.learner import build_learner
+from unforced.training.muon import BatchedMuon, orthogonalised
 from unforced.training.optimizer import build_optimizer, learning_rate
 
 # A cosine from 8 to 0 over four steps: 8 (1 + cos(k pi / 4)) / 2.
@@ -141,3 +142,32 @@ def test_a_step_of_muon_is_an_orthogonal_matrix_of_the_size_of_adamws():
     singular = torch.linalg.svdvals(moved)
     assert singular.max() / singular.min() < 2.5
     assert moved.square().mean().sqrt().item() == pytest.approx(0.02, rel=0.2)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_muon_on_matrices_together_equals_torchs_on_each(weight_decay):
+    torch.manual_seed(0)
+    shapes = [(24, 8), (8, 24), (8, 8), (24, 8), (8, 24)]
+    ours = [nn.Parameter(torch.randn(shape)) for shape in shapes]
+    theirs = [nn.Parameter(matrix.detach().clone()) for matrix in ours]
+    settings = {"lr": 0.02, "weight_decay": weight_decay}
+    optimizers = (
+        BatchedMuon(ours, **settings),
+        torch.optim.Muon(theirs, **settings, adjust_lr_fn="match_rms_adamw"),
+    )
+    before = [matrix.detach().clone() for matrix in ours]
+    for _ in range(5):
+        for mine, other in zip(ours, theirs, strict=True):
+            mine.grad = torch.randn_like(mine)
+            other.grad = mine.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    for mine, other, start in zip(ours, theirs, before, strict=True):
+        moved = (other - start).norm()
+        assert (mine - other).norm() < 0.02 * moved  # bf16 rounds the two differently
+
+
+def test_muon_brings_singular_values_near_one():
+    torch.manual_seed(0)
+    values = torch.linalg.svdvals(orthogonalised(torch.randn(3, 32, 16)).float())
+    assert 0.6 < values.min() < values.max() < 1.3

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from unforced.config import Run
+from unforced.training.muon import BatchedMuon
 
 
 class Optimizers:
@@ -65,9 +66,7 @@ def build_optimizer(run: Run, module: nn.Module) -> Optimizers:
         group["rate_factor"] = 1.0
     if not muon:
         return Optimizers(adamw)
-    inner = torch.optim.Muon(
-        muon, lr=run.learning_rate, weight_decay=run.weight_decay, adjust_lr_fn="match_rms_adamw"
-    )
+    inner = BatchedMuon(muon, lr=run.learning_rate, weight_decay=run.weight_decay)
     inner.param_groups[0]["rate_factor"] = run.muon_factor
     return Optimizers(inner, adamw)
 

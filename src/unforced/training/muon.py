@@ -1,0 +1,63 @@
+"""Muon for many small matrices: those of one shape are orthogonalised together.
+
+The same update as `torch.optim.Muon` (which goes matrix by matrix, and then takes a quarter of a small
+model's step on a processor), with steps of the size that AdamW's would have. Sources:
+https://kellerjordan.github.io/posts/muon (the method, the coefficients), arXiv 2502.16982 (the size).
+"""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+_COEFFICIENTS = 3.4445, -4.7750, 2.0315
+_ITERATIONS = 5
+_EPS = 1e-7
+_ADAMW_RMS = 0.2
+
+
+class BatchedMuon(torch.optim.Optimizer):
+    """Momentum, orthogonalised: for matrices of shape [out, in]; decay is decoupled."""
+
+    def __init__(
+        self, matrices: Iterable[nn.Parameter], lr: float, weight_decay: float, momentum: float = 0.95
+    ) -> None:
+        super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Take one step."""
+        for group in self.param_groups:
+            by_shape: dict[torch.Size, list[nn.Parameter]] = {}
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    by_shape.setdefault(parameter.shape, []).append(parameter)
+            for shape, matrices in by_shape.items():
+                updates = orthogonalised(self._nesterov(matrices, group["momentum"]))
+                targets: list[Tensor] = list(matrices)
+                torch._foreach_mul_(targets, 1 - group["lr"] * group["weight_decay"])
+                rate = group["lr"] * _ADAMW_RMS * math.sqrt(max(shape))
+                torch._foreach_add_(targets, list(updates.to(targets[0].dtype)), alpha=-rate)
+
+    def _nesterov(self, matrices: list[nn.Parameter], momentum: float) -> Float[Tensor, "count out in"]:
+        gradients = [parameter.grad for parameter in matrices if parameter.grad is not None]
+        for parameter in matrices:
+            if not self.state[parameter]:
+                self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        averages = [self.state[parameter]["momentum_buffer"] for parameter in matrices]
+        torch._foreach_lerp_(averages, gradients, 1 - momentum)
+        return torch.stack(torch._foreach_lerp(gradients, averages, momentum))
+
+
+def orthogonalised(matrices: Float[Tensor, "count out in"]) -> Float[Tensor, "count out in"]:
+    """Bring the singular values of each matrix near one, by Newton-Schulz iterations in bf16."""
+    if matrices.shape[1] > matrices.shape[2]:
+        return orthogonalised(matrices.mT).mT
+    a, b, c = _COEFFICIENTS
+    x = (matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp(min=_EPS)).bfloat16()
+    for _ in range(_ITERATIONS):
+        gram = torch.bmm(x, x.mT)
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x
