@@ -50,11 +50,11 @@ def diagnose(
 
 def check_enough(count: int, confidence: float) -> None:
     """Raise UserError unless `count` problems can carry a verdict at this confidence."""
-    needed = problems_needed(confidence, MARGIN)
+    needed = problems_needed(confidence, MARGIN / 2)
     if count < needed:
         raise UserError(
             f"{count} held-out problems are too few for a verdict at confidence {confidence:g}, which takes "
-            f"{needed} (intervals of +-{100 * MARGIN:.0f} points); accuracies can still be measured with "
+            f"{needed} (intervals of +-{100 * MARGIN / 2:g} points); accuracies can still be measured with "
             "`unforced evaluate`"
         )
 

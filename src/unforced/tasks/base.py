@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt64
+from jaxtyping import Bool, Int, Shaped, UInt64
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
@@ -188,6 +188,6 @@ class Task(BaseModel, ABC):
         """Draw one problem for a terminal, a line of text per row."""
 
 
-def in_order(answers: Symbols, order: Order) -> Symbols:
-    """Turn answers from forward order into `order`, or back: the map is its own inverse."""
+def in_order(answers: Shaped[np.ndarray, "count length"], order: Order) -> Shaped[np.ndarray, "count length"]:
+    """Turn answers (or marks on them) from forward order into `order`, or back: it is its own inverse."""
     return answers[:, ::-1] if order == "reversed" else answers

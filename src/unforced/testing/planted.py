@@ -155,7 +155,7 @@ class PlantedModel(SequenceModel):
         self.vocab_size = self.width = SymbolCodec.of(known.task).vocab_size
         self.prompt_length = known.task.prompt_length
         keys = hash_rows(known.task.prompts(known.problems))
-        self._sorting = np.argsort(keys)
+        self._sorting = np.argsort(keys, kind="stable")  # of equal prompts, the one trained on comes first
         self._keys = keys[self._sorting]
 
     def tune(

@@ -1,0 +1,252 @@
+"""Diagnostics and verdicts on models that fail in known ways, and on trained and random ones."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.runs import tiny_run
+from unforced.errors import UserError
+from unforced.evaluation.diagnosis import diagnose
+from unforced.evaluation.diagnostics import goal_blindness, snowball
+from unforced.evaluation.probe import probe
+from unforced.evaluation.statistics import problems_needed
+from unforced.evaluation.subject import Subject, answers
+from unforced.objectives.teacherless import Teacherless
+from unforced.tasks.addition import Addition
+from unforced.tasks.branching_path import BranchingPath
+from unforced.tasks.path_star import PathStar
+from unforced.tasks.sampling import problems
+from unforced.testing.planted import (
+    Cheater,
+    Memoriser,
+    Perfect,
+    Snowballer,
+    Uniform,
+    planted_subject,
+)
+from unforced.training.learner import build_learner
+
+CONFIDENCE = 0.95
+STAR = PathStar(degree=3, path_length=5, num_nodes=30)
+TREE = BranchingPath(degree=2, path_length=6, forks=(1, 3), num_nodes=40)
+SUM = Addition(num_digits=4)
+TASKS = {"path_star": STAR, "branching_path": TREE, "addition": SUM}
+VERDICTS = {
+    Perfect(): "solved",
+    Cheater(): "clever_hans",
+    Cheater(memorises=True): "clever_hans",
+    Memoriser(): "memorised",
+    Snowballer(error=0.05): "compounding",
+    Uniform(): "not_yet_fitted",
+}
+
+
+def planted(task, behaviour, seed=0, count=1600, objective=None):
+    """A planted subject, and the training and held-out problems that it knows."""
+    train, held_out = problems(task, seed, "train", 0, 200), problems(task, seed, "test", 0, count)
+    return planted_subject(task, behaviour, train, held_out, seed, objective), train, held_out
+
+
+def diagnosis(task, behaviour, **options):
+    return diagnose(*planted(task, behaviour, **options))
+
+
+def asked(task, behaviour, **options):
+    subject, _, held_out = planted(task, behaviour, **options)
+    return probe(subject, held_out)
+
+
+@pytest.mark.parametrize("behaviour", VERDICTS, ids=repr)
+def test_planted_models_are_named_rightly_over_twenty_seeds(behaviour):
+    found = [diagnosis(STAR, behaviour, seed=seed)["verdict"]["name"] for seed in range(20)]
+    assert found == [VERDICTS[behaviour]] * 20
+
+
+@pytest.mark.parametrize("task", [TREE, SUM], ids=["branching_path", "addition"])
+@pytest.mark.parametrize("behaviour", VERDICTS, ids=repr)
+def test_planted_models_are_named_rightly_on_other_tasks(task, behaviour):
+    found = [diagnosis(task, behaviour, seed=seed)["verdict"]["name"] for seed in range(3)]
+    assert found == [VERDICTS[behaviour]] * 3
+
+
+def test_a_verdict_says_what_it_rests_on():
+    verdict = diagnosis(STAR, Cheater(memorises=True))["verdict"]
+    assert verdict["title"] == "fails by Clever Hans cheat"
+    assert any("cheat accuracy 100.0%" in reason for reason in verdict["because"])
+    assert any("memorised" in reason for reason in verdict["because"])
+    assert "teacherless" in verdict["settle"]
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+class TestEachPlantedModel:
+    def test_perfect(self, task):
+        found = diagnosis(task, Perfect())
+        assert found["exact"]["test"]["value"] == found["exact"]["train"]["value"] == 1
+        assert found["clever_hans"]["cheat_accuracy"]["value"] == 1
+        assert found["error_kinds"]["correct"] == 1600
+        assert all(each["gap"]["value"] == 0 for each in found["indecipherable_token"].values())
+        assert found["clever_hans"]["goal_blindness"]["decisions"]["value"] == 0
+        assert found["snowball"]["errors_at_decisions"] == {"does_not_apply": "no answer failed"}
+        assert all(each["true"] == pytest.approx(1) for each in found["probability"].values())
+
+    def test_cheater(self, task):
+        found = diagnosis(task, Cheater(), count=2000)
+        assert found["clever_hans"]["cheat_accuracy"]["value"] == 1
+        for each in found["indecipherable_token"].values():
+            assert each["test"]["low"] <= each["chance"]
+            assert abs(each["gap"]["value"]) < 0.15
+        assert found["snowball"]["errors_at_decisions"]["observed"]["value"] == 1
+        for each in found["probability"].values():
+            assert each["true"] + each["other_options"] == pytest.approx(1)
+            assert each["other_options"] > 0.3
+
+    def test_memoriser(self, task):
+        found = diagnosis(task, Memoriser())
+        assert found["exact"]["train"]["value"] == 1
+        assert found["exact"]["test"]["value"] < 0.05
+        assert all(each["gap"]["low"] > 0.3 for each in found["indecipherable_token"].values())
+
+    def test_uniform(self, task):
+        found = diagnosis(task, Uniform())
+        assert found["exact"]["train"]["value"] < 0.05
+        vocabulary = len(task.alphabet) + 1
+        for each in found["probability"].values():
+            assert each["true"] == pytest.approx(1 / vocabulary)
+            assert sum(each.values()) == pytest.approx(1)
+
+
+def test_a_snowballers_rate_of_error_is_found_again():
+    rate, count = 0.05, 4000
+    found = snowball(asked(STAR, Snowballer(error=rate), count=count), CONFIDENCE)
+    for each in found["forced"].values():
+        assert each["value"] == pytest.approx(1 - rate, abs=4 * (rate / count) ** 0.5)
+    expected = (1 - rate) ** STAR.answer_length
+    assert found["forced_product"]["value"] == pytest.approx(expected, abs=0.03)
+    assert found["free_exact"]["value"] == pytest.approx(expected, abs=0.03)
+    share = found["errors_at_decisions"]
+    assert share["observed"]["low"] < share["expected"] < share["observed"]["high"]
+    counts = list(found["first_error"].values())
+    assert counts[0] > counts[-1]  # fewer answers get that far
+    assert sum(counts) == count - found["free_exact"]["correct"]
+
+
+def test_a_coin_flip_at_the_first_hop_is_a_failure_of_training():
+    found = snowball(asked(STAR, Cheater(), count=1000), CONFIDENCE)
+    assert found["forced"]["token_1"]["value"] == pytest.approx(1 / 3, abs=0.06)
+    assert found["forced_product"]["low"] < found["free_exact"]["value"] < found["forced_product"]["high"]
+    assert found["first_error"]["token_1"] == 1000 - found["free_exact"]["correct"]
+    assert found["errors_at_decisions"]["p_value"] < 1e-9
+
+
+@pytest.mark.parametrize("task", [STAR, TREE], ids=["path_star", "branching_path"])
+def test_a_cheater_follows_wrong_arms_and_is_blind_to_the_goal(task):
+    found = diagnosis(task, Cheater(), count=1000)["clever_hans"]
+    assert found["wrong_arm_following"]["value"] == (1 if task is STAR else pytest.approx(0.75, abs=0.1))
+    assert found["goal_blindness"]["followers"]["value"] > 0.99
+
+
+@pytest.mark.parametrize("task", [STAR, TREE], ids=["path_star", "branching_path"])
+def test_who_knows_the_answer_anyway_follows_no_wrong_arm(task):
+    found = diagnosis(task, Perfect())["clever_hans"]
+    # The goal's own arm is taken up again; where nothing but the goal is left to say, that is the same.
+    assert found["wrong_arm_following"]["value"] < 0.05
+    assert found["goal_blindness"]["followers"]["value"] == 0
+
+
+def test_addition_says_where_a_measure_does_not_apply():
+    found = diagnosis(SUM, Cheater())["clever_hans"]
+    assert "no wrong answer" in found["wrong_arm_following"]["does_not_apply"]
+    assert "value" in found["cheat_accuracy"]
+    assert "value" in found["goal_blindness"]["decisions"]
+
+
+def test_who_never_reads_the_answer_has_no_cheat_and_no_snowball():
+    found = diagnosis(STAR, Perfect(), objective=Teacherless())
+    assert found["verdict"]["name"] == "solved"
+    assert "not trained on the true answer" in found["clever_hans"]["does_not_apply"]
+    assert found["clever_hans"]["goal_blindness"]["decisions"]["value"] == 0
+    assert "followers" not in found["clever_hans"]["goal_blindness"]
+    assert "does not read its own answer" in found["snowball"]["does_not_apply"]
+    assert found["indecipherable_token"]["token_1"]["test"]["value"] == 1
+
+
+def random_subject(*overrides):
+    """An untrained model, which answers all kinds of things."""
+    wide = ["model.init_std=1", "task.degree=3", "task.path_length=4", "task.num_nodes=14"]
+    run = tiny_run(*wide, *overrides)
+    return Subject.of(run, build_learner(run).eval())
+
+
+@pytest.mark.parametrize("order", ["forward", "reversed"])
+@pytest.mark.parametrize("objective", ["next_token", "teacherless"])
+def test_sharing_prompts_changes_no_answer(objective, order):
+    subject = random_subject(f"objective={objective}", f"order={order}")
+    held_out = subject.task.sample(np.random.default_rng(0), 40)
+    found = probe(subject, held_out).answered
+    assert np.array_equal(found.free, answers(subject, held_out, subject.decode))
+    assert np.array_equal(found.forced, answers(subject, held_out, subject.forced))
+    for number, other in enumerate(subject.task.other_questions(held_out)):
+        batch = subject.encode(held_out)
+        altered = type(batch)(subject.encode(other).prompt, batch.answer, batch.dummy, order=order)
+        with subject.at_rest():
+            tokens = subject.objective.predict(subject.model, subject.heads, altered).argmax(-1)
+        assert np.array_equal(found.moved[:, number], subject.symbols(tokens))
+
+
+def test_following_feeds_a_decoy_up_to_its_first_difference():
+    subject = random_subject(
+        "task=branching_path", "task.forks=[0,2]", "task.path_length=5", "task.num_nodes=14"
+    )
+    task = subject.task
+    held_out = task.sample(np.random.default_rng(0), 30)
+    found = probe(subject, held_out).answered
+    truth, decoys = task.answers(held_out), task.decoys(held_out)
+    assert set(found.fed) == {2, 4}  # forks at depths 0 and 2: the second symbol, or the fourth
+    for i, fed in enumerate(found.fed):
+        same = [
+            d
+            for d in decoys[i]
+            if (d[: fed - 1] == truth[i, : fed - 1]).all() and d[fed - 1] != truth[i, fed - 1]
+        ]
+        ends = []
+        for decoy in same:
+            tokens = torch.tensor([[*task.prompts(held_out)[i], *decoy[:fed]]])
+            for _ in range(task.answer_length - fed):
+                logits = subject.model.logits(subject.model.hidden(tokens))
+                tokens = torch.cat([tokens, logits[:, -1:].argmax(-1)], dim=1)
+            ends.append(tokens[0, -(task.answer_length - fed) :].tolist() == decoy[fed:].tolist())
+        assert found.completed[i] in ends
+
+
+def test_goal_blindness_of_a_model_that_reads_the_goal_alone():
+    """Path-star reversed by a perfect model: the goal comes first, and is the first to move."""
+    subject, _, held_out = planted(STAR, Perfect())
+    found = goal_blindness(probe(subject, held_out), CONFIDENCE)
+    assert found["decisions"]["total"] == 1600 * (STAR.degree - 1)
+    assert found["followers"]["total"] == 1600 * (STAR.degree - 1) * (STAR.answer_length - 2)
+
+
+def test_too_few_problems_are_refused_in_one_line():
+    subject, train, held_out = planted(STAR, Perfect(), count=100)
+    with pytest.raises(
+        UserError, match=r"100 held-out problems are too few .* takes 1537 .* `unforced evaluate`"
+    ):
+        diagnose(subject, train, held_out)
+    assert problems_needed(0.99, 0.05) == 664
+
+
+def test_a_reversed_answer_has_no_cheat_to_measure():
+    run = tiny_run("order=reversed", "model.width=8")
+    subject = Subject.of(run, build_learner(run))
+    held_out = problems(run.task, 0, "test", 0, 1600)
+    found = diagnose(subject, held_out, held_out)
+    assert "reversed" in found["clever_hans"]["does_not_apply"]
+    assert set(found["snowball"]["first_error"]) == {"token_0", "token_1", "token_2"}
+
+
+def test_probing_leaves_the_model_as_it_was():
+    run = tiny_run()
+    learner = build_learner(run).train()
+    probe(Subject.of(run, learner), problems(run.task, 0, "test", 0, 20))
+    assert learner.model.training
+    assert all(parameter.grad is None for parameter in learner.parameters())
