@@ -1,5 +1,6 @@
 """The one training loop. Task, model and objective are passed in; nothing here knows their names."""
 
+import os
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -57,7 +58,11 @@ class Outcome:
 
 def start_accelerator(run: Run) -> Accelerator:
     """Start the engine that places the run on devices and processes."""
-    accelerator = Accelerator(mixed_precision="no")  # the run's own precision decides, see autocast
+    # The run's own precision decides, see autocast. On a processor alone, accelerate must be told so.
+    accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision="no")
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if launched != accelerator.num_processes:
+        raise UserError(f"{launched} processes were started, but {accelerator.device} serves only one")
     parts = accelerator.num_processes * run.gradient_accumulation
     if parts > run.batch_size:
         raise UserError(
