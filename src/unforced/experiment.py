@@ -37,6 +37,7 @@ def run_experiment(run: Run, path: Path, observer: Observer, resume: bool = Fals
     try:
         folder = _folder(run, path, accelerator, resume)
         if folder.done:
+            folder.read_result()
             return Outcome("done")
         with folder.locked() if accelerator.is_main_process else contextlib.nullcontext():
             return _train_and_measure(run, folder, accelerator, observer, resume)
@@ -141,7 +142,7 @@ def load_run(path: Path) -> LoadedRun:
     progress, refused = load_newest(folder.checkpoints, run, learner)
     if progress is None:
         raise UserError(f"{path} has no checkpoint yet; train it further with --resume")
-    return LoadedRun(run, learner, refused)
+    return LoadedRun(run, learner, list(refused.values()))
 
 
 def evaluate_run(loaded: LoadedRun, splits: Iterable[Split], count: int | None) -> dict[str, Any]:

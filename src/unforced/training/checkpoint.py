@@ -10,7 +10,9 @@ function of the step.
 
 import hashlib
 import os
+import re
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +27,11 @@ from unforced.errors import UserError
 from unforced.files import read_json, write_atomically, write_json
 from unforced.training.learner import Learner
 from unforced.training.optimizer import Optimizers
+from unforced.training.records import CheckpointState, check
 
 FORMAT = "unforced checkpoint 1"
-_KEYS = {"format", "run", "step", "seconds", "sha256"}
+_FILES = ("learner.safetensors", "optimizer.safetensors", "state.json")
+_NAME = re.compile(r"step-(\d{8,})")
 
 
 @dataclass
@@ -53,7 +57,7 @@ class UnusableError(Exception):
 def save_checkpoint(
     folder: Path, run: Run, learner: Learner, optimizer: Optimizers, progress: Progress
 ) -> None:
-    """Write a checkpoint for the present step and drop those beyond `run.keep_checkpoints`.
+    """Write a checkpoint for the present step, and drop complete older ones beyond `run.keep_checkpoints`.
 
     Raises OSError (a full disk, say), and then leaves what was there before.
     """
@@ -71,46 +75,63 @@ def save_checkpoint(
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
         state = {"format": FORMAT, "run": run.fingerprint, "step": progress.step, "seconds": progress.seconds}
         write_json(draft / "state.json", state | {"sha256": digests})
-        shutil.rmtree(final, ignore_errors=True)
         draft.replace(final)
     except OSError:
         shutil.rmtree(draft, ignore_errors=True)
         raise
-    for old in checkpoints(folder)[run.keep_checkpoints :]:
-        shutil.rmtree(old, ignore_errors=True)
+    older = [path for path in checkpoints(folder) if _step(path) < progress.step and _is_complete(path)]
+    for path in older[run.keep_checkpoints - 1 :]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoints in a folder, newest first."""
-    return sorted(folder.glob("step-*"), reverse=True)
+    found = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name) and path.is_dir()]
+    return sorted(found, key=_step, reverse=True)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a refused checkpoint, so that it neither counts among the others nor is in their way."""
+    return path.rename(path.with_name(f"refused-{path.name}-{time.time_ns()}"))
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
+
+
+def _is_complete(path: Path) -> bool:
+    return all((path / name).is_file() for name in _FILES)
 
 
 def load_newest(
     folder: Path, run: Run, learner: Learner, optimizer: Optimizers | None = None
-) -> tuple[Progress | None, list[str]]:
+) -> tuple[Progress | None, dict[Path, str]]:
     """Load the newest usable checkpoint into the learner (and the optimiser).
 
     Returns the progress (None if there are no checkpoints) and a line per checkpoint refused.
     Raises UserError if there are some but none is usable.
     """
-    refused: list[str] = []
+    refused: dict[Path, str] = {}
     for path in checkpoints(folder):
         try:
             return _load(path, run, learner, optimizer), refused
         except UnusableError as reason:
-            refused.append(f"{path}: checkpoint refused: {reason}")
+            refused[path] = f"{path}: checkpoint refused: {reason}"
     if refused:
-        raise UserError(f"{refused[0]}; no other checkpoint is usable: start a new run with another --out")
+        newest = next(iter(refused.values()))
+        raise UserError(f"{newest}; no other checkpoint is usable: start a new run with another --out")
     return None, refused
 
 
 def _load(path: Path, run: Run, learner: Learner, optimizer: Optimizers | None) -> Progress:
     try:
-        state = read_json(path / "state.json")
+        state = check(CheckpointState, read_json(path / "state.json"), "state.json")
     except UserError as error:
         raise UnusableError(str(error)) from None
-    if not isinstance(state, dict) or state.get("format") != FORMAT or state.keys() != _KEYS:
-        raise UnusableError(f"state.json is not of the format {FORMAT!r}")
+    if state["format"] != FORMAT:
+        raise UnusableError(f"state.json: it is not of the format {FORMAT!r}")
+    if state["step"] != _step(path):
+        raise UnusableError(f"state.json: step {state['step']} is not the folder's")
     if state["run"] != run.fingerprint:
         raise UnusableError(f"it belongs to run {state['run']}, not to {run.fingerprint}")
     weights = _verified(path, "learner.safetensors", state["sha256"])

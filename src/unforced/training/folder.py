@@ -17,6 +17,9 @@ from typing import Any
 from unforced.config import Run, flatten
 from unforced.errors import UserError
 from unforced.files import read_json, write_atomically, write_json
+from unforced.training.records import Environment, Evaluation, Record, Result, check
+
+_RESTORE = "restore it, or start a new run with another --out"
 
 
 class RunFolder:
@@ -72,15 +75,22 @@ class RunFolder:
 
     def run(self) -> Run:
         """Read the run that the folder is of."""
-        tree = read_json(self.config)
+        tree = self._read(self.config, Record, _RESTORE)
         try:
             return Run.from_tree(tree)
-        except (UserError, TypeError, ValueError) as error:
-            raise UserError(f"{self.config}: {error}") from None
+        except (UserError, TypeError, ValueError, RecursionError) as error:
+            raise UserError(f"{self.config}: {error}; {_RESTORE}") from None
 
     def implementation(self) -> dict[str, str]:
         """Read which implementations the run's first session chose; empty if it never got there."""
-        return dict(read_json(self.env)["implementation"]) if self.env.exists() else {}
+        if not self.env.exists():
+            return {}
+        advice = "restore it, or delete it to have implementations chosen afresh"
+        return dict(self._read(self.env, Environment, advice)["implementation"])
+
+    def read_result(self) -> dict[str, Any]:
+        """Read the results of a run that is done."""
+        return self._read(self.result, Result, "delete it, and train with --resume to measure again")
 
     @property
     def done(self) -> bool:
@@ -106,14 +116,30 @@ class RunFolder:
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the complete lines of metrics.jsonl; a torn last line is left out."""
-        return [json.loads(line) for line in self._whole_lines()]
+        return [self._evaluation(number, text) for number, text in enumerate(self._whole_lines(), 1)]
 
     def rewind_metrics(self, step: int) -> None:
         """Drop what was written after `step`: the steps that a resumed run takes again."""
-        kept = [line for line in self._whole_lines() if json.loads(line)["step"] <= step]
-        write_atomically(self.metrics, "".join(kept).encode())
+        pairs = zip(self._whole_lines(), self.read_metrics(), strict=True)
+        write_atomically(self.metrics, b"".join(text for text, line in pairs if line["step"] <= step))
 
-    def _whole_lines(self) -> list[str]:
+    def _whole_lines(self) -> list[bytes]:
         if not self.metrics.exists():
             return []
-        return [line for line in self.metrics.read_text().splitlines(keepends=True) if line.endswith("}\n")]
+        lines = self.metrics.read_bytes().splitlines(keepends=True)
+        return lines if not lines or lines[-1].endswith(b"\n") else lines[:-1]
+
+    def _evaluation(self, number: int, text: bytes) -> dict[str, Any]:
+        where = f"{self.metrics}: line {number}"
+        try:
+            return check(Evaluation, json.loads(text), where)
+        except (ValueError, RecursionError):
+            raise UserError(f"{where}: not JSON; {_RESTORE}") from None
+        except UserError as error:
+            raise UserError(f"{error}; {_RESTORE}") from None
+
+    def _read(self, file: Path, shape: type[Record], advice: str) -> dict[str, Any]:
+        try:
+            return check(shape, read_json(file), str(file))
+        except UserError as error:
+            raise UserError(f"{error}; {advice}") from None

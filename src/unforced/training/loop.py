@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -16,7 +17,7 @@ from accelerate.utils import broadcast_object_list
 from unforced.config import SOLVED, Run
 from unforced.errors import UserError
 from unforced.tasks.sampling import Split
-from unforced.training.checkpoint import Progress, load_newest, save_checkpoint
+from unforced.training.checkpoint import Progress, load_newest, save_checkpoint, set_aside
 from unforced.training.folder import RunFolder
 from unforced.training.learner import Learner, build_learner
 from unforced.training.optimizer import build_optimizer, learning_rate
@@ -87,6 +88,7 @@ class Trainer:
         self.parameters = list(self.learner.parameters())
         self.source = build_source(run, self.device)
         self.progress = Progress.start(self.device)
+        self.saved_at: int | None = None
         self.recent: list[dict[str, Any]] = []
 
     def tune(self, known: Mapping[str, str]) -> dict[str, str]:
@@ -98,10 +100,9 @@ class Trainer:
     def resume(self) -> None:
         """Go back to the newest usable checkpoint, or to the start if there is none yet."""
         progress, refused = load_newest(self.folder.checkpoints, self.run, self.learner, self.optimizer)
-        for line in refused:
-            self.observer.say(line)
+        self._set_aside(refused)
         if progress is not None:
-            self.progress = progress
+            self.progress, self.saved_at = progress, progress.step
         if self.accelerator.is_main_process:
             self.folder.rewind_metrics(self.progress.step if progress else -1)
         self.accelerator.wait_for_everyone()
@@ -122,7 +123,7 @@ class Trainer:
                     self._evaluate(pace)
                 if progress.step % run.checkpoint_every == 0:
                     self._save(pace)
-            if progress.step % run.checkpoint_every:
+            if self.saved_at != progress.step:
                 self._save(pace)
         return outcome
 
@@ -194,6 +195,13 @@ class Trainer:
         if self.accelerator.is_main_process:
             save_checkpoint(self.folder.checkpoints, self.run, self.learner, self.optimizer, self.progress)
         self.accelerator.wait_for_everyone()
+        self.saved_at = self.progress.step
+
+    def _set_aside(self, refused: Mapping[Path, str]) -> None:
+        self.accelerator.wait_for_everyone()  # until all have looked
+        for path, line in refused.items():
+            if self.accelerator.is_main_process:
+                self.observer.say(f"{line}; set aside as {set_aside(path).name}")
 
     def _outcome(self, request: StopRequest) -> Outcome | None:
         run = self.run
