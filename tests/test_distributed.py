@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from tests.runs import metrics, tiny_run, train
+from tests.runs import metrics, newest_weights, tiny_run, train
 from unforced.files import read_json, write_json
 
 
@@ -50,6 +50,15 @@ def test_two_processes_train_as_one_and_speak_once(alone, tmp_path):
     assert output.count("done: ") == 1
     assert read_json(tmp_path / "run" / "env.json")["processes"] == 2
     assert_close(tmp_path / "run", alone)
+
+
+def test_two_processes_resume_bit_for_bit_in_the_middle_of_an_interval(tmp_path):
+    launch("tests.two_processes", tmp_path)
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    names = [path.name for path in sorted((stopped / "checkpoints").iterdir())]
+    assert names == ["step-00000020", "step-00000040"]
+    assert metrics(stopped) == metrics(straight)
+    assert newest_weights(stopped) == newest_weights(straight)
 
 
 @pytest.mark.parametrize("parts", [2, 4])

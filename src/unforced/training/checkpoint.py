@@ -14,10 +14,11 @@ import re
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -36,7 +37,10 @@ _NAME = re.compile(r"step-(\d{8,})")
 
 @dataclass
 class Progress:
-    """How far a run is: the part of its state that is no weight."""
+    """How far a run is: the part of its state that is no weight.
+
+    The running loss is this process's own; in a checkpoint it holds every process's, in order.
+    """
 
     step: int
     seconds: float
@@ -46,8 +50,30 @@ class Progress:
     @classmethod
     def start(cls, device: torch.device) -> "Progress":
         """Before the first step."""
-        zero = torch.zeros((), dtype=torch.float64, device=device)
+        zero = torch.zeros((), dtype=sum_dtype(device), device=device)
         return cls(0, 0.0, zero, zero.clone())
+
+    def gathered(self, accelerator: Accelerator) -> "Progress":
+        """Return the progress of all processes."""
+        total, count = (accelerator.gather(value) for value in (self.loss_total, self.loss_count))
+        return replace(self, loss_total=total, loss_count=count)
+
+    def share(self, accelerator: Accelerator) -> "Progress":
+        """Return this process's part of what was gathered; the first takes all if their number changed."""
+        total, count = (_share(value, accelerator) for value in (self.loss_total, self.loss_count))
+        return replace(self, loss_total=total, loss_count=count)
+
+
+def sum_dtype(device: torch.device) -> torch.dtype:
+    """Return the widest dtype that the device can add up in."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def _share(values: Tensor, accelerator: Accelerator) -> Tensor:
+    rank = accelerator.process_index
+    if values.numel() == accelerator.num_processes:
+        return values.reshape(-1)[rank]
+    return values.sum() if rank == 0 else values.new_zeros(())
 
 
 class UnusableError(Exception):
@@ -141,8 +167,9 @@ def _load(path: Path, run: Run, learner: Learner, optimizer: Optimizers | None) 
     progress.step, progress.seconds = state["step"], state["seconds"]
     if optimizer is not None:
         tensors = _verified(path, "optimizer.safetensors", state["sha256"])
-        progress.loss_total = tensors.pop("loss_total").to(device)
-        progress.loss_count = tensors.pop("loss_count").to(device)
+        dtype = sum_dtype(device)
+        progress.loss_total = tensors.pop("loss_total").to(device, dtype)
+        progress.loss_count = tensors.pop("loss_count").to(device, dtype)
         _restore_optimizer(learner, optimizer, tensors)
     return progress
 

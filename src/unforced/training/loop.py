@@ -102,7 +102,7 @@ class Trainer:
         progress, refused = load_newest(self.folder.checkpoints, self.run, self.learner, self.optimizer)
         self._set_aside(refused)
         if progress is not None:
-            self.progress, self.saved_at = progress, progress.step
+            self.progress, self.saved_at = progress.share(self.accelerator), progress.step
         if self.accelerator.is_main_process:
             self.folder.rewind_metrics(self.progress.step if progress else -1)
         self.accelerator.wait_for_everyone()
@@ -192,8 +192,9 @@ class Trainer:
 
     def _save(self, pace: "Pace") -> None:
         self.progress.seconds = pace.seconds()
+        progress = self.progress.gathered(self.accelerator)
         if self.accelerator.is_main_process:
-            save_checkpoint(self.folder.checkpoints, self.run, self.learner, self.optimizer, self.progress)
+            save_checkpoint(self.folder.checkpoints, self.run, self.learner, self.optimizer, progress)
         self.accelerator.wait_for_everyone()
         self.saved_at = self.progress.step
 
