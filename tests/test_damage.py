@@ -152,3 +152,43 @@ def test_a_checkpoint_is_not_lost_to_leftovers_of_later_steps(path):
     (path / "checkpoints" / "step-99999999").mkdir()
     train(tiny_run("keep_checkpoints=1"), path, resume=True)
     assert newest_weights(path)[0] == "step-00000040"
+
+
+@pytest.mark.parametrize("left", [[], [0, 10], [0, 20, 30], [10, 20, 30]])
+def test_a_history_with_gaps_is_not_resumed(path, refusal, left):
+    lines = (path / "metrics.jsonl").read_text().splitlines(keepends=True)
+    if left:
+        spoil(path / "metrics.jsonl", "".join(lines[step // 10] for step in left))
+    else:
+        (path / "metrics.jsonl").unlink()
+    missing = min({0, 10, 20, 30} - set(left))
+    line = refusal(path)
+    assert f"{path / 'metrics.jsonl'}: the evaluation at step {missing} is missing" in line
+    assert "a checkpoint of step 30; restore it, or start a new run with another --out" in line
+
+
+def test_a_run_without_checkpoints_says_that_it_starts_over(straight, path):
+    shutil.rmtree(path / "checkpoints")
+    observer = Silent()
+    train(tiny_run(), path, resume=True, observer=observer)
+    assert observer.news == [
+        f"{path / 'checkpoints'}: no checkpoint is left of the 30 steps that metrics.jsonl tells of; "
+        "starting over from step 0"
+    ]
+    assert (newest_weights(path), metrics(path)) == (newest_weights(straight), metrics(straight))
+
+
+def test_a_loss_that_is_no_number_is_null_and_said_once(tmp_path):
+    observer = Silent()
+    run = tiny_run("learning_rate=1e30")
+    train(run, tmp_path / "run", observer=observer)
+    text = (tmp_path / "run" / "metrics.jsonl").read_text()
+    losses = [line["loss"] for line in map(strict_json, text.splitlines())]
+    assert losses == [None] * len(losses)
+    (line,) = observer.news
+    assert line.startswith("step 10: the loss is nan: training has diverged; ")
+    assert line.endswith("below 1e+30")
+
+
+def strict_json(text):
+    return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))

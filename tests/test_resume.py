@@ -11,6 +11,7 @@ import pytest
 
 from tests.runs import Silent, command, metrics, newest_weights, stop_at, tiny_run, train
 from unforced.errors import UserError
+from unforced.training import loop
 from unforced.training.folder import RunFolder
 
 
@@ -46,6 +47,19 @@ def test_resuming_is_exact_for_streams_other_objectives_and_accumulation(tmp_pat
     train(run, tmp_path / "stopped", observer=stop_at(20))
     train(run, tmp_path / "stopped", resume=True)
     assert_same(tmp_path / "stopped", tmp_path / "straight")
+
+
+def test_checkpoints_are_written_as_time_passes_and_change_nothing(straight, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    run = tiny_run("checkpoint_every=1000", "keep_checkpoints=100")
+    train(run, tmp_path / "run")
+    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 40
+    assert_same(tmp_path / "run", straight)
+
+
+def test_a_run_stopped_before_its_first_step_has_a_checkpoint(tmp_path):
+    train(tiny_run(), tmp_path / "run", observer=stop_at(0))
+    assert newest_weights(tmp_path / "run")[0] == "step-00000000"
 
 
 def test_killed_with_sigkill_at_a_random_step_and_resumed(tmp_path):

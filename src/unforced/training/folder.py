@@ -110,13 +110,25 @@ class RunFolder:
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Add a line to metrics.jsonl and see it onto the disk."""
         with self.metrics.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(line, allow_nan=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the complete lines of metrics.jsonl; a torn last line is left out."""
         return [self._evaluation(number, text) for number, text in enumerate(self._whole_lines(), 1)]
+
+    def evaluations(self, step: int) -> list[dict[str, Any]]:
+        """Return the evaluations up to a checkpoint's `step`. Raises UserError if one is missing."""
+        lines = [line for line in self.read_metrics() if line["step"] <= step]
+        due = range(0, step + 1, self.run().evaluate_every)
+        missing = sorted(set(due) - {line["step"] for line in lines})
+        if missing:
+            raise UserError(
+                f"{self.metrics}: the evaluation at step {missing[0]} is missing, though there is a "
+                f"checkpoint of step {step}; {_RESTORE}"
+            )
+        return lines
 
     def rewind_metrics(self, step: int) -> None:
         """Drop what was written after `step`: the steps that a resumed run takes again."""
