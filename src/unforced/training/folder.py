@@ -32,8 +32,8 @@ class RunFolder:
         self.answers, self.checkpoints = path / "answers.json", path / "checkpoints"
 
     @classmethod
-    def create(cls, path: Path, run: Run) -> "RunFolder":
-        """Make the folder of a new run. Raises UserError if `path` holds anything."""
+    def claim(cls, path: Path, run: Run) -> "RunFolder":
+        """Choose a new run's folder; write nothing yet. Raises UserError if `path` holds anything."""
         folder = cls(path)
         if folder.config.exists():
             same = folder.run().fingerprint == run.fingerprint
@@ -41,9 +41,16 @@ class RunFolder:
             raise UserError(f"{path} holds {'this' if same else 'another'} run already; {advice}")
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UserError(f"{path} exists and is not a run folder; choose another --out")
-        folder.checkpoints.mkdir(parents=True)
-        write_json(folder.config, run.tree())
         return folder
+
+    def create(self, run: Run) -> None:
+        """Make the folder of a new run."""
+        self.checkpoints.mkdir(parents=True)
+        try:
+            write_json(self.config, run.tree())
+        except OSError:
+            self.checkpoints.rmdir()  # so that the path is free again
+            raise
 
     @classmethod
     def reopen(cls, path: Path, run: Run) -> "RunFolder":
