@@ -8,10 +8,12 @@ import sys
 import time
 
 import pytest
+import torch
 
 from tests.runs import Silent, command, metrics, newest_weights, stop_at, tiny_run, train
 from unforced.errors import UserError
 from unforced.training import loop
+from unforced.training.checkpoint import sum_dtype
 from unforced.training.folder import RunFolder
 
 
@@ -197,3 +199,8 @@ def test_a_torn_last_line_of_metrics_is_dropped(straight, tmp_path):
         file.write('{"step": 30, "lo')
     train(tiny_run(), path, resume=True)
     assert_same(path, straight)
+
+
+@pytest.mark.parametrize(("device", "dtype"), [("cpu", torch.float64), ("mps", torch.float32)])
+def test_losses_add_up_as_widely_as_the_device_can(device, dtype):
+    assert sum_dtype(torch.device(device)) == dtype
