@@ -55,8 +55,9 @@ def test_two_processes_train_as_one_and_speak_once(alone, tmp_path):
 def test_two_processes_resume_bit_for_bit_in_the_middle_of_an_interval(tmp_path):
     launch("tests.two_processes", tmp_path)
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
-    names = [path.name for path in sorted((stopped / "checkpoints").iterdir())]
-    assert names == ["step-00000020", "step-00000040"]
+    for path in (straight, stopped):
+        names = [checkpoint.name for checkpoint in sorted((path / "checkpoints").iterdir())]
+        assert names == ["step-00000020", "step-00000040"]
     assert metrics(stopped) == metrics(straight)
     assert newest_weights(stopped) == newest_weights(straight)
 
