@@ -150,7 +150,10 @@ def test_a_half_written_run_folder(mistake, tmp_path):
     config.write_text('{"task": {"name": "path_st')
     assert mistake("evaluate", tmp_path).startswith(f"{config}: not JSON, or cut short: ")
     config.write_text('{"seed": 1}')
-    assert mistake("evaluate", tmp_path) == f"{config}: task: missing"
+    assert (
+        mistake("evaluate", tmp_path)
+        == f"{config}: task: missing; restore it, or start a new run with another --out"
+    )
     config.write_text(json.dumps(tiny_run().tree()))
     line = mistake("evaluate", tmp_path)
     assert line == f"{tmp_path} has no checkpoint yet; train it further with --resume"

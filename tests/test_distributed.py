@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from tests.runs import metrics, tiny_run, train
-from unforced.files import write_json
+from tests.runs import metrics, newest_weights, tiny_run, train
+from unforced.files import read_json, write_json
 
 
 @pytest.fixture(scope="module")
@@ -19,12 +19,12 @@ def alone(tmp_path_factory):
     return path
 
 
-def launch(config, out, *arguments):
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    command += ["-m", "unforced", "train", str(config), "--out", str(out), *arguments]
+def launch(*arguments):
+    """Run a module in two processes on the CPU."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     finished = subprocess.run(
-        command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        [*command, *map(str, arguments)], capture_output=True, text=True, env=environment
     )
     assert finished.returncode == 0, finished.stderr
     return finished.stdout
@@ -46,9 +46,20 @@ def newest(path):
 def test_two_processes_train_as_one_and_speak_once(alone, tmp_path):
     config = tmp_path / "config.json"
     write_json(config, tiny_run().tree())
-    output = launch(config, tmp_path / "run")
+    output = launch("unforced", "train", config, "--out", tmp_path / "run")
     assert output.count("done: ") == 1
+    assert read_json(tmp_path / "run" / "env.json")["processes"] == 2
     assert_close(tmp_path / "run", alone)
+
+
+def test_two_processes_resume_bit_for_bit_in_the_middle_of_an_interval(tmp_path):
+    launch("tests.two_processes", tmp_path)
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    for path in (straight, stopped):
+        names = [checkpoint.name for checkpoint in sorted((path / "checkpoints").iterdir())]
+        assert names == ["step-00000020", "step-00000040"]
+    assert metrics(stopped) == metrics(straight)
+    assert newest_weights(stopped) == newest_weights(straight)
 
 
 @pytest.mark.parametrize("parts", [2, 4])

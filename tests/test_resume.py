@@ -8,9 +8,12 @@ import sys
 import time
 
 import pytest
+import torch
 
 from tests.runs import Silent, command, metrics, newest_weights, stop_at, tiny_run, train
 from unforced.errors import UserError
+from unforced.training import loop
+from unforced.training.checkpoint import sum_dtype
 from unforced.training.folder import RunFolder
 
 
@@ -46,6 +49,19 @@ def test_resuming_is_exact_for_streams_other_objectives_and_accumulation(tmp_pat
     train(run, tmp_path / "stopped", observer=stop_at(20))
     train(run, tmp_path / "stopped", resume=True)
     assert_same(tmp_path / "stopped", tmp_path / "straight")
+
+
+def test_checkpoints_are_written_as_time_passes_and_change_nothing(straight, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    run = tiny_run("checkpoint_every=1000", "keep_checkpoints=100")
+    train(run, tmp_path / "run")
+    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 40
+    assert_same(tmp_path / "run", straight)
+
+
+def test_a_run_stopped_before_its_first_step_has_a_checkpoint(tmp_path):
+    train(tiny_run(), tmp_path / "run", observer=stop_at(0))
+    assert newest_weights(tmp_path / "run")[0] == "step-00000000"
 
 
 def test_killed_with_sigkill_at_a_random_step_and_resumed(tmp_path):
@@ -183,3 +199,8 @@ def test_a_torn_last_line_of_metrics_is_dropped(straight, tmp_path):
         file.write('{"step": 30, "lo')
     train(tiny_run(), path, resume=True)
     assert_same(path, straight)
+
+
+@pytest.mark.parametrize(("device", "dtype"), [("cpu", torch.float64), ("mps", torch.float32)])
+def test_losses_add_up_as_widely_as_the_device_can(device, dtype):
+    assert sum_dtype(torch.device(device)) == dtype

@@ -141,3 +141,16 @@ def test_a_finite_training_set_has_no_more_problems_than_it_has():
     assert len(split_problems(run, "train", 50)) == 10
     assert len(split_problems(run, "test", 50)) == 50
     assert len(split_problems(tiny_run("stream=true"), "train", 50)) == 50
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@every_source
+def test_the_next_batch_does_not_wait_for_the_device(overrides):
+    source = build_source(tiny_run(*overrides), torch.device("cuda"))
+    expected = rows(build_source(tiny_run(*overrides), CPU).batch(1, WHOLE))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        batch = source.batch(1, WHOLE)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert rows(batch) == expected

@@ -50,6 +50,9 @@ class Run(BaseModel):
     stop_when: Literal["never", "solved", "fitted"] = Field(
         "never", description="stop once two evaluations in a row are solved (validation) or fitted (train)"
     )
+    overtrain: float = Field(
+        1.0, ge=1, description="go on until this many times the steps after which stop_when was reached"
+    )
 
     learning_rate: float = Field(5e-4, gt=0, description="peak learning rate")
     schedule: Literal["constant", "cosine"] = Field("constant", description="learning rate after warm-up")

@@ -1,13 +1,14 @@
 """Whole runs, from a config to a result; and results from a folder."""
 
 import contextlib
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accelerate import Accelerator, PartialState
+from accelerate import PartialState
 from jaxtyping import Int
 
 from unforced.config import Run
@@ -24,6 +25,7 @@ from unforced.training.environment import describe
 from unforced.training.folder import RunFolder
 from unforced.training.learner import Learner, build_learner, flops_per_sample
 from unforced.training.loop import Observer, Outcome, Trainer, start_accelerator
+from unforced.training.memory import told_of_memory
 from unforced.training.precision import matrix_dtype
 from unforced.training.source import encode, split_problems
 
@@ -37,28 +39,31 @@ def run_experiment(run: Run, path: Path, observer: Observer, resume: bool = Fals
     """
     accelerator = start_accelerator(run)
     try:
-        folder = _folder(run, path, accelerator, resume)
-        if folder.done:
-            return Outcome("done")
-        with folder.locked() if accelerator.is_main_process else contextlib.nullcontext():
-            return _train_and_measure(run, folder, accelerator, observer, resume)
+        with told_of_memory():
+            folder = RunFolder.reopen(path, run) if resume else RunFolder.claim(path, run)
+            if folder.done:
+                folder.read_result()
+                return Outcome("done")
+            trainer = Trainer(run, folder, accelerator, measure, observer)
+            _create_once(folder, trainer, resume)
+            with folder.locked() if accelerator.is_main_process else contextlib.nullcontext():
+                return _train_and_measure(trainer, resume)
     except OSError as error:
-        where = f"{error.filename or path}: {error.strerror or error}"
-        raise UserError(f"{where}; what was written stands, go on with --resume") from error
+        begun = os.path.exists(path / "config.json")
+        advice = "what was written stands, go on with --resume" if begun else "choose another --out"
+        raise UserError(f"{error.filename or path}: {error.strerror or error}; {advice}") from error
 
 
-def _folder(run: Run, path: Path, accelerator: Accelerator, resume: bool) -> RunFolder:
-    open_folder = RunFolder.reopen if resume else RunFolder.create
-    if accelerator.is_main_process:
-        folder = open_folder(path, run)
-    accelerator.wait_for_everyone()
-    return folder if accelerator.is_main_process else RunFolder.open(path)
+def _create_once(folder: RunFolder, trainer: Trainer, resume: bool) -> None:
+    """Make a new run's folder once all processes have what memory they need and have seen it absent."""
+    trainer.accelerator.wait_for_everyone()
+    if trainer.accelerator.is_main_process and not resume:
+        folder.create(trainer.run)
+    trainer.accelerator.wait_for_everyone()
 
 
-def _train_and_measure(
-    run: Run, folder: RunFolder, accelerator: Accelerator, observer: Observer, resume: bool
-) -> Outcome:
-    trainer = Trainer(run, folder, accelerator, measure, observer)
+def _train_and_measure(trainer: Trainer, resume: bool) -> Outcome:
+    run, folder, accelerator = trainer.run, trainer.folder, trainer.accelerator
     known = folder.implementation() if resume else {}
     environment = describe(accelerator.device) | {
         "processes": accelerator.num_processes,
@@ -144,7 +149,7 @@ def load_run(path: Path) -> LoadedRun:
     progress, refused = load_newest(folder.checkpoints, run, learner)
     if progress is None:
         raise UserError(f"{path} has no checkpoint yet; train it further with --resume")
-    return LoadedRun(run, learner, refused)
+    return LoadedRun(run, learner, list(refused.values()))
 
 
 def evaluate_run(loaded: LoadedRun, splits: Iterable[Split], count: int | None) -> dict[str, Any]:

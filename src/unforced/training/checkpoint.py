@@ -10,12 +10,15 @@ function of the step.
 
 import hashlib
 import os
+import re
 import shutil
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -25,14 +28,19 @@ from unforced.errors import UserError
 from unforced.files import read_json, write_atomically, write_json
 from unforced.training.learner import Learner
 from unforced.training.optimizer import Optimizers
+from unforced.training.records import CheckpointState, check
 
 FORMAT = "unforced checkpoint 1"
-_KEYS = {"format", "run", "step", "seconds", "sha256"}
+_FILES = ("learner.safetensors", "optimizer.safetensors", "state.json")
+_NAME = re.compile(r"step-(\d{8,})")
 
 
 @dataclass
 class Progress:
-    """How far a run is: the part of its state that is no weight."""
+    """How far a run is: the part of its state that is no weight.
+
+    The running loss is this process's own; in a checkpoint it holds every process's, in order.
+    """
 
     step: int
     seconds: float
@@ -42,8 +50,30 @@ class Progress:
     @classmethod
     def start(cls, device: torch.device) -> "Progress":
         """Before the first step."""
-        zero = torch.zeros((), dtype=torch.float64, device=device)
+        zero = torch.zeros((), dtype=sum_dtype(device), device=device)
         return cls(0, 0.0, zero, zero.clone())
+
+    def gathered(self, accelerator: Accelerator) -> "Progress":
+        """Return the progress of all processes."""
+        total, count = (accelerator.gather(value) for value in (self.loss_total, self.loss_count))
+        return replace(self, loss_total=total, loss_count=count)
+
+    def share(self, accelerator: Accelerator) -> "Progress":
+        """Return this process's part of what was gathered; the first takes all if their number changed."""
+        total, count = (_share(value, accelerator) for value in (self.loss_total, self.loss_count))
+        return replace(self, loss_total=total, loss_count=count)
+
+
+def sum_dtype(device: torch.device) -> torch.dtype:
+    """Return the widest dtype that the device can add up in."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def _share(values: Tensor, accelerator: Accelerator) -> Tensor:
+    rank = accelerator.process_index
+    if values.numel() == accelerator.num_processes:
+        return values.reshape(-1)[rank]
+    return values.sum() if rank == 0 else values.new_zeros(())
 
 
 class UnusableError(Exception):
@@ -53,7 +83,7 @@ class UnusableError(Exception):
 def save_checkpoint(
     folder: Path, run: Run, learner: Learner, optimizer: Optimizers, progress: Progress
 ) -> None:
-    """Write a checkpoint for the present step and drop those beyond `run.keep_checkpoints`.
+    """Write a checkpoint for the present step, and drop complete older ones beyond `run.keep_checkpoints`.
 
     Raises OSError (a full disk, say), and then leaves what was there before.
     """
@@ -71,46 +101,63 @@ def save_checkpoint(
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
         state = {"format": FORMAT, "run": run.fingerprint, "step": progress.step, "seconds": progress.seconds}
         write_json(draft / "state.json", state | {"sha256": digests})
-        shutil.rmtree(final, ignore_errors=True)
         draft.replace(final)
     except OSError:
         shutil.rmtree(draft, ignore_errors=True)
         raise
-    for old in checkpoints(folder)[run.keep_checkpoints :]:
-        shutil.rmtree(old, ignore_errors=True)
+    older = [path for path in checkpoints(folder) if _step(path) < progress.step and _is_complete(path)]
+    for path in older[run.keep_checkpoints - 1 :]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoints in a folder, newest first."""
-    return sorted(folder.glob("step-*"), reverse=True)
+    found = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name) and path.is_dir()]
+    return sorted(found, key=_step, reverse=True)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a refused checkpoint, so that it neither counts among the others nor is in their way."""
+    return path.rename(path.with_name(f"refused-{path.name}-{time.time_ns()}"))
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
+
+
+def _is_complete(path: Path) -> bool:
+    return all((path / name).is_file() for name in _FILES)
 
 
 def load_newest(
     folder: Path, run: Run, learner: Learner, optimizer: Optimizers | None = None
-) -> tuple[Progress | None, list[str]]:
+) -> tuple[Progress | None, dict[Path, str]]:
     """Load the newest usable checkpoint into the learner (and the optimiser).
 
     Returns the progress (None if there are no checkpoints) and a line per checkpoint refused.
     Raises UserError if there are some but none is usable.
     """
-    refused: list[str] = []
+    refused: dict[Path, str] = {}
     for path in checkpoints(folder):
         try:
             return _load(path, run, learner, optimizer), refused
         except UnusableError as reason:
-            refused.append(f"{path}: checkpoint refused: {reason}")
+            refused[path] = f"{path}: checkpoint refused: {reason}"
     if refused:
-        raise UserError(f"{refused[0]}; no other checkpoint is usable: start a new run with another --out")
+        newest = next(iter(refused.values()))
+        raise UserError(f"{newest}; no other checkpoint is usable: start a new run with another --out")
     return None, refused
 
 
 def _load(path: Path, run: Run, learner: Learner, optimizer: Optimizers | None) -> Progress:
     try:
-        state = read_json(path / "state.json")
+        state = check(CheckpointState, read_json(path / "state.json"), "state.json")
     except UserError as error:
         raise UnusableError(str(error)) from None
-    if not isinstance(state, dict) or state.get("format") != FORMAT or state.keys() != _KEYS:
-        raise UnusableError(f"state.json is not of the format {FORMAT!r}")
+    if state["format"] != FORMAT:
+        raise UnusableError(f"state.json: it is not of the format {FORMAT!r}")
+    if state["step"] != _step(path):
+        raise UnusableError(f"state.json: step {state['step']} is not the folder's")
     if state["run"] != run.fingerprint:
         raise UnusableError(f"it belongs to run {state['run']}, not to {run.fingerprint}")
     weights = _verified(path, "learner.safetensors", state["sha256"])
@@ -120,8 +167,9 @@ def _load(path: Path, run: Run, learner: Learner, optimizer: Optimizers | None) 
     progress.step, progress.seconds = state["step"], state["seconds"]
     if optimizer is not None:
         tensors = _verified(path, "optimizer.safetensors", state["sha256"])
-        progress.loss_total = tensors.pop("loss_total").to(device)
-        progress.loss_count = tensors.pop("loss_count").to(device)
+        dtype = sum_dtype(device)
+        progress.loss_total = tensors.pop("loss_total").to(device, dtype)
+        progress.loss_count = tensors.pop("loss_count").to(device, dtype)
         _restore_optimizer(learner, optimizer, tensors)
     return progress
 

@@ -18,6 +18,9 @@ from typing import Any
 from unforced.config import Run, flatten
 from unforced.errors import UserError
 from unforced.files import read_json, write_atomically, write_json
+from unforced.training.records import Environment, Evaluation, Record, Result, check
+
+_RESTORE = "restore it, or start a new run with another --out"
 
 
 class RunFolder:
@@ -31,8 +34,8 @@ class RunFolder:
         self.diagnosis = path / "diagnosis.json"
 
     @classmethod
-    def create(cls, path: Path, run: Run) -> "RunFolder":
-        """Make the folder of a new run. Raises UserError if `path` holds anything."""
+    def claim(cls, path: Path, run: Run) -> "RunFolder":
+        """Choose a new run's folder; write nothing yet. Raises UserError if `path` holds anything."""
         folder = cls(path)
         if folder.config.exists():
             same = folder.run().fingerprint == run.fingerprint
@@ -40,9 +43,16 @@ class RunFolder:
             raise UserError(f"{path} holds {'this' if same else 'another'} run already; {advice}")
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UserError(f"{path} exists and is not a run folder; choose another --out")
-        folder.checkpoints.mkdir(parents=True)
-        write_json(folder.config, run.tree())
         return folder
+
+    def create(self, run: Run) -> None:
+        """Make the folder of a new run."""
+        self.checkpoints.mkdir(parents=True)
+        try:
+            write_json(self.config, run.tree())
+        except OSError:
+            self.checkpoints.rmdir()  # so that the path is free again
+            raise
 
     @classmethod
     def reopen(cls, path: Path, run: Run) -> "RunFolder":
@@ -74,15 +84,22 @@ class RunFolder:
 
     def run(self) -> Run:
         """Read the run that the folder is of."""
-        tree = read_json(self.config)
+        tree = self._read(self.config, Record, _RESTORE)
         try:
             return Run.from_tree(tree)
-        except (UserError, TypeError, ValueError) as error:
-            raise UserError(f"{self.config}: {error}") from None
+        except (UserError, TypeError, ValueError, RecursionError) as error:
+            raise UserError(f"{self.config}: {error}; {_RESTORE}") from None
 
     def implementation(self) -> dict[str, str]:
         """Read which implementations the run's first session chose; empty if it never got there."""
-        return dict(read_json(self.env)["implementation"]) if self.env.exists() else {}
+        if not self.env.exists():
+            return {}
+        advice = "restore it, or delete it to have implementations chosen afresh"
+        return dict(self._read(self.env, Environment, advice)["implementation"])
+
+    def read_result(self) -> dict[str, Any]:
+        """Read the results of a run that is done."""
+        return self._read(self.result, Result, "delete it, and train with --resume to measure again")
 
     @property
     def done(self) -> bool:
@@ -102,20 +119,48 @@ class RunFolder:
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Add a line to metrics.jsonl and see it onto the disk."""
         with self.metrics.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(line, allow_nan=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the complete lines of metrics.jsonl; a torn last line is left out."""
-        return [json.loads(line) for line in self._whole_lines()]
+        return [self._evaluation(number, text) for number, text in enumerate(self._whole_lines(), 1)]
+
+    def evaluations(self, step: int) -> list[dict[str, Any]]:
+        """Return the evaluations up to a checkpoint's `step`. Raises UserError if one is missing."""
+        lines = [line for line in self.read_metrics() if line["step"] <= step]
+        due = range(0, step + 1, self.run().evaluate_every)
+        missing = sorted(set(due) - {line["step"] for line in lines})
+        if missing:
+            raise UserError(
+                f"{self.metrics}: the evaluation at step {missing[0]} is missing, though there is a "
+                f"checkpoint of step {step}; {_RESTORE}"
+            )
+        return lines
 
     def rewind_metrics(self, step: int) -> None:
         """Drop what was written after `step`: the steps that a resumed run takes again."""
-        kept = [line for line in self._whole_lines() if json.loads(line)["step"] <= step]
-        write_atomically(self.metrics, "".join(kept).encode())
+        pairs = zip(self._whole_lines(), self.read_metrics(), strict=True)
+        write_atomically(self.metrics, b"".join(text for text, line in pairs if line["step"] <= step))
 
-    def _whole_lines(self) -> list[str]:
+    def _whole_lines(self) -> list[bytes]:
         if not self.metrics.exists():
             return []
-        return [line for line in self.metrics.read_text().splitlines(keepends=True) if line.endswith("}\n")]
+        lines = self.metrics.read_bytes().splitlines(keepends=True)
+        return lines if not lines or lines[-1].endswith(b"\n") else lines[:-1]
+
+    def _evaluation(self, number: int, text: bytes) -> dict[str, Any]:
+        where = f"{self.metrics}: line {number}"
+        try:
+            return check(Evaluation, json.loads(text), where)
+        except (ValueError, RecursionError):
+            raise UserError(f"{where}: not JSON; {_RESTORE}") from None
+        except UserError as error:
+            raise UserError(f"{error}; {_RESTORE}") from None
+
+    def _read(self, file: Path, shape: type[Record], advice: str) -> dict[str, Any]:
+        try:
+            return check(shape, read_json(file), str(file))
+        except UserError as error:
+            raise UserError(f"{error}; {advice}") from None

@@ -1,7 +1,8 @@
 """The one training loop. Task, model and objective are passed in; nothing here knows their names."""
 
+import math
+import os
 import signal
-import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -12,13 +13,15 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
-from unforced.config import SOLVED, Run
+from unforced.config import Run
 from unforced.errors import UserError
 from unforced.tasks.sampling import Split
-from unforced.training.checkpoint import Progress, load_newest, save_checkpoint
+from unforced.training.checkpoint import Progress, load_newest, save_checkpoint, set_aside
+from unforced.training.finish import Finish
 from unforced.training.folder import RunFolder
 from unforced.training.learner import Learner, build_learner
 from unforced.training.optimizer import build_optimizer, learning_rate
+from unforced.training.pace import Pace
 from unforced.training.precision import autocast, matrix_dtype
 from unforced.training.processor import flushed_denormals, keep_freed_memory
 from unforced.training.signals import StopRequest, stop_requests
@@ -30,7 +33,7 @@ Evaluate = Callable[[Run, Learner, Split, int], Counts]
 _OBJECTIVE_STREAM = 4  # spawn keys 0-3 are the splits and the epochs' orders
 _SECONDS_BETWEEN_UPDATES = 0.5
 _STEPS_BETWEEN_AGREEMENTS = 20
-_EVALUATIONS_TO_STOP = 2
+_SECONDS_BETWEEN_CHECKPOINTS = 60.0  # at the most, beside those of checkpoint_every
 
 
 @runtime_checkable
@@ -57,7 +60,11 @@ class Outcome:
 
 def start_accelerator(run: Run) -> Accelerator:
     """Start the engine that places the run on devices and processes."""
-    accelerator = Accelerator(mixed_precision="no")  # the run's own precision decides, see autocast
+    # The run's own precision decides, see autocast. On a processor alone, accelerate must be told so.
+    accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision="no")
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if launched != accelerator.num_processes:
+        raise UserError(f"{launched} processes were started, but {accelerator.device} serves only one")
     parts = accelerator.num_processes * run.gradient_accumulation
     if parts > run.batch_size:
         raise UserError(
@@ -82,7 +89,10 @@ class Trainer:
         self.parameters = list(self.learner.parameters())
         self.source = build_source(run, self.device)
         self.progress = Progress.start(self.device)
-        self.recent: list[dict[str, Any]] = []
+        self.finish = Finish(run)
+        self.evaluated_at: int | None = None
+        self.saved_at: int | None = None
+        self.diverged = False
 
     def tune(self, known: Mapping[str, str]) -> dict[str, str]:
         """Let the model choose its implementations, or keep those `known`; all processes agree."""
@@ -93,14 +103,20 @@ class Trainer:
     def resume(self) -> None:
         """Go back to the newest usable checkpoint, or to the start if there is none yet."""
         progress, refused = load_newest(self.folder.checkpoints, self.run, self.learner, self.optimizer)
-        for line in refused:
-            self.observer.say(line)
-        if progress is not None:
-            self.progress = progress
+        step = -1 if progress is None else progress.step
+        lines = self.folder.evaluations(step)
+        if progress is None:
+            self._say_what_is_lost()
+        else:
+            self.progress, self.saved_at = progress.share(self.accelerator), step
+        self.accelerator.wait_for_everyone()  # until all have read what the first will now change
         if self.accelerator.is_main_process:
-            self.folder.rewind_metrics(self.progress.step if progress else -1)
+            for path, line in refused.items():
+                self.observer.say(f"{line}; set aside as {set_aside(path).name}")
+            self.folder.rewind_metrics(step)
         self.accelerator.wait_for_everyone()
-        self.recent = self.folder.read_metrics()[-_EVALUATIONS_TO_STOP:]
+        for evaluation in lines:
+            self._hear(evaluation)
 
     def fit(self) -> Outcome:
         """Train to the end, or until a signal asks to stop; leave a checkpoint either way."""
@@ -108,16 +124,16 @@ class Trainer:
         keep_freed_memory()
         with stop_requests() as request, flushed_denormals():
             pace = Pace(progress)
-            if not self.recent:
+            if self.evaluated_at is None:
                 self._evaluate(pace)
             while (outcome := self._outcome(request)) is None:
                 self.step()
                 self._tell(pace)
-                if progress.step % run.evaluate_every == 0 or progress.step == run.num_steps:
+                if progress.step % run.evaluate_every == 0 or progress.step == self.finish.step:
                     self._evaluate(pace)
-                if progress.step % run.checkpoint_every == 0:
+                if progress.step % run.checkpoint_every == 0 or self._any_wants(self._is_due(pace)):
                     self._save(pace)
-            if progress.step % run.checkpoint_every:
+            if self.saved_at != progress.step:
                 self._save(pace)
         return outcome
 
@@ -153,16 +169,12 @@ class Trainer:
         self.optimizer.zero_grad()
         self.progress.step += 1
 
-    def _evaluate(self, pace: "Pace") -> None:
+    def _evaluate(self, pace: Pace) -> None:
         run, progress = self.run, self.progress
-        total, targets = (
-            self.accelerator.reduce(value.clone(), "sum")
-            for value in (progress.loss_total, progress.loss_count)
-        )
         line: dict[str, Any] = {
             "step": progress.step,
             "samples": progress.step * run.batch_size,
-            "loss": (total / targets).item() if targets > 0 else None,
+            "loss": self._loss(),
             "learning_rate": learning_rate(run, max(0, progress.step - 1)),
             "samples_per_second": pace.rate(run.batch_size),
         }
@@ -175,72 +187,76 @@ class Trainer:
         if self.accelerator.is_main_process:
             self.folder.append_metrics(line)
         line = broadcast_object_list([line])[0]
-        self.recent = [*self.recent, line][-_EVALUATIONS_TO_STOP:]
+        self._hear(line)
         self.observer.evaluated(line)
         pace.restart()
 
-    def _tell(self, pace: "Pace") -> None:
+    def _hear(self, line: Mapping[str, Any]) -> None:
+        self.evaluated_at = line["step"]
+        self.finish.hear(line)
+
+    def _loss(self) -> float | None:
+        """Return the mean loss since the last evaluation; None if there is none that is a number."""
+        total, targets = (
+            self.accelerator.reduce(value.clone(), "sum")
+            for value in (self.progress.loss_total, self.progress.loss_count)
+        )
+        if targets == 0:
+            return None
+        loss = (total / targets).item()
+        if math.isfinite(loss):
+            return loss
+        if not self.diverged:
+            self.diverged = True
+            self._say(
+                f"step {self.progress.step}: the loss is {loss}: training has diverged; "
+                f"start a new run with a learning_rate below {self.run.learning_rate:g}"
+            )
+        return None
+
+    def _tell(self, pace: Pace) -> None:
         if pace.since_update() > _SECONDS_BETWEEN_UPDATES:
             loss = (self.progress.loss_total / self.progress.loss_count).item()
             self.observer.update(self.progress.step, loss, pace.rate(self.run.batch_size) or 0.0)
+            pace.updated()
 
-    def _save(self, pace: "Pace") -> None:
-        self.progress.seconds = pace.seconds()
+    def _say(self, text: str) -> None:
         if self.accelerator.is_main_process:
-            save_checkpoint(self.folder.checkpoints, self.run, self.learner, self.optimizer, self.progress)
+            self.observer.say(text)
+
+    def _say_what_is_lost(self) -> None:
+        lines = self.folder.read_metrics()
+        if lines and lines[-1]["step"] > 0:
+            self._say(
+                f"{self.folder.checkpoints}: no checkpoint is left of the {lines[-1]['step']} steps that "
+                f"{self.folder.metrics.name} tells of; starting over from step 0"
+            )
+
+    def _save(self, pace: Pace) -> None:
+        self.progress.seconds = pace.seconds()
+        progress = self.progress.gathered(self.accelerator)
+        if self.accelerator.is_main_process:
+            save_checkpoint(self.folder.checkpoints, self.run, self.learner, self.optimizer, progress)
         self.accelerator.wait_for_everyone()
+        self.saved_at = self.progress.step
+        pace.saved()
+
+    def _is_due(self, pace: Pace) -> bool:
+        """Whether the first process, whose clock decides, has gone long without a checkpoint."""
+        return self.accelerator.is_main_process and pace.since_save() > _SECONDS_BETWEEN_CHECKPOINTS
 
     def _outcome(self, request: StopRequest) -> Outcome | None:
-        run = self.run
-        if self.progress.step >= run.num_steps:
-            return Outcome("steps")
-        for wish, measure in (("solved", "validation.free.exact"), ("fitted", "train.free.exact")):
-            if run.stop_when == wish and self._reached(measure):
-                return Outcome(wish)
-        if self._all_agree(request.signal is not None):
+        if self.progress.step >= self.finish.step:
+            return Outcome(self.finish.reason)
+        if self._any_wants(request.signal is not None):
             return Outcome("stopped", request.signal or signal.SIGTERM)
         return None
 
-    def _reached(self, measure: str) -> bool:
-        """Whether a measure has been high enough in the last evaluations: once may be luck."""
-        counts = [line[measure] for line in self.recent]
-        high = [count["correct"] >= SOLVED * count["total"] for count in counts]
-        return len(high) == _EVALUATIONS_TO_STOP and all(high)
-
-    def _all_agree(self, stop: bool) -> bool:
-        """Whether to stop for a signal; processes that hear it at different steps stop at the same one."""
+    def _any_wants(self, wish: bool) -> bool:
+        """Whether any process has a wish (to stop, to save); all learn of it at the same step."""
         if self.accelerator.num_processes == 1:
-            return stop
+            return wish
         if self.progress.step % _STEPS_BETWEEN_AGREEMENTS:
             return False
-        votes = self.accelerator.reduce(torch.tensor(float(stop), device=self.device), "sum")
+        votes = self.accelerator.reduce(torch.tensor(float(wish), device=self.device), "sum")
         return votes.item() > 0
-
-
-class Pace:
-    """The clocks of one session: total seconds, and training speed without evaluation."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress, self._before = progress, progress.seconds
-        self._started = self._updated = time.perf_counter()
-        self.restart()
-
-    def restart(self) -> None:
-        """Measure speed from here."""
-        self._since, self._from_step = time.perf_counter(), self._progress.step
-
-    def seconds(self) -> float:
-        """Seconds spent on the run, earlier sessions included."""
-        return self._before + time.perf_counter() - self._started
-
-    def rate(self, batch_size: int) -> float | None:
-        """Training samples per second since the last evaluation; None before the first step."""
-        steps = self._progress.step - self._from_step
-        return steps * batch_size / (time.perf_counter() - self._since) if steps else None
-
-    def since_update(self) -> float:
-        """Seconds since this was last more than the time between updates."""
-        passed = time.perf_counter() - self._updated
-        if passed > _SECONDS_BETWEEN_UPDATES:
-            self._updated += passed
-        return passed

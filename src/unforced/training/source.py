@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 from numpy.typing import NDArray
+from torch import Tensor
 
 from unforced.config import Run
 from unforced.data.batch import Batch
@@ -64,7 +65,7 @@ class FiniteSource:
         index = np.empty_like(sample)
         for each in np.unique(epoch):
             index[epoch == each] = self._order(int(each))[place[epoch == each]]
-        return self.examples.rows(torch.from_numpy(index).to(self.examples.prompt.device))
+        return self.examples.rows(_sent(torch.from_numpy(index), self.examples.prompt.device))
 
     def _shuffle(self, epoch: int) -> NDArray[np.int64]:
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(_SHUFFLE, epoch)))
@@ -86,10 +87,15 @@ class StreamSource:
         blocks = [self._block(index) for index in range(first // BLOCK, last // BLOCK + 1)]
         rows = torch.arange(first, last + 1)[part] - first // BLOCK * BLOCK
         joined = blocks[0] if len(blocks) == 1 else _join(blocks)
-        return joined.rows(rows).map(lambda tensor: tensor.to(self.device, non_blocking=True))
+        return joined.rows(rows).map(lambda tensor: _sent(tensor, self.device))
+
+
+def _sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy to the device without waiting until it has done what it was given before."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _join(blocks: list[Batch]) -> Batch:
-    prompt: Int[torch.Tensor, "batch prompt"] = torch.cat([each.prompt for each in blocks])
+    prompt: Int[Tensor, "batch prompt"] = torch.cat([each.prompt for each in blocks])
     answer = torch.cat([each.answer for each in blocks])
     return Batch(prompt, answer, blocks[0].dummy, order=blocks[0].order)

@@ -1,0 +1,29 @@
+"""Running out of memory: one line that names what to lower."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from unforced.errors import UserError
+
+_SIGNS = ("not enough memory", "DefaultCPUAllocator", "out of memory")  # in torch's RuntimeErrors
+
+
+@contextmanager
+def told_of_memory() -> Iterator[None]:
+    """Turn a failed allocation, and no other error, into a UserError."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise UserError(
+            "out of memory: lower batch_size, num_train or the model's size (model.width), "
+            "or raise gradient_accumulation"
+        ) from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or any(sign in str(error) for sign in _SIGNS)

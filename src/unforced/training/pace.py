@@ -1,0 +1,43 @@
+"""The clocks of one session."""
+
+import time
+
+from unforced.training.checkpoint import Progress
+
+
+class Pace:
+    """Total seconds, training speed without evaluation, and the time since things were last done."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._before = progress, progress.seconds
+        self._started = self._updated = self._saved = time.perf_counter()
+        self.restart()
+
+    def restart(self) -> None:
+        """Measure speed from here."""
+        self._since, self._from_step = time.perf_counter(), self._progress.step
+
+    def seconds(self) -> float:
+        """Seconds spent on the run, earlier sessions included."""
+        return self._before + time.perf_counter() - self._started
+
+    def rate(self, batch_size: int) -> float | None:
+        """Training samples per second since the last evaluation; None before the first step."""
+        steps = self._progress.step - self._from_step
+        return steps * batch_size / (time.perf_counter() - self._since) if steps else None
+
+    def updated(self) -> None:
+        """Take note that the observer has just been updated."""
+        self._updated = time.perf_counter()
+
+    def since_update(self) -> float:
+        """Seconds since then."""
+        return time.perf_counter() - self._updated
+
+    def saved(self) -> None:
+        """Take note that a checkpoint has just been written."""
+        self._saved = time.perf_counter()
+
+    def since_save(self) -> float:
+        """Seconds since then, or since the session began."""
+        return time.perf_counter() - self._saved

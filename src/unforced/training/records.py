@@ -1,0 +1,80 @@
+"""The shapes of a run folder's JSON: what is read back must have them, and may hold more."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
+
+from unforced.errors import UserError
+
+
+class Record(BaseModel):
+    """A JSON object with these keys, of exactly these types."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class Environment(Record):
+    """env.json, as far as a resumed run depends on it."""
+
+    implementation: dict[str, str]
+
+
+class Count(Record):
+    """So many right out of so many."""
+
+    correct: NonNegativeInt
+    total: PositiveInt
+
+
+class Evaluation(Record):
+    """A line of metrics.jsonl."""
+
+    step: NonNegativeInt
+    loss: float | None
+    samples_per_second: float | None
+    train_forced: Count = Field(alias="train.forced.exact")
+    train_free: Count = Field(alias="train.free.exact")
+    validation_forced: Count = Field(alias="validation.forced.exact")
+    validation_free: Count = Field(alias="validation.free.exact")
+
+
+class CheckpointState(Record):
+    """state.json of a checkpoint."""
+
+    format: str
+    run: str
+    step: NonNegativeInt
+    seconds: float
+    sha256: dict[str, str]
+
+
+class Proportion(Count):
+    """A count with its share and the share's interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Result(Record):
+    """result.json."""
+
+    steps: NonNegativeInt
+    chance: float
+    train_forced: Proportion = Field(alias="train.forced.exact")
+    train_free: Proportion = Field(alias="train.free.exact")
+    test_forced: Proportion = Field(alias="test.forced.exact")
+    test_free: Proportion = Field(alias="test.free.exact")
+
+
+def check(shape: type[Record], value: Any, where: str) -> dict[str, Any]:
+    """Return `value` if it has the shape. Raises UserError: one line, beginning with `where`."""
+    if not isinstance(value, dict):
+        raise UserError(f"{where}: no JSON object")
+    try:
+        shape.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        path = "".join(f"{part}: " for part in first["loc"])
+        raise UserError(f"{where}: {path}{first['msg'][0].lower()}{first['msg'][1:]}") from None
+    return value

@@ -1,0 +1,22 @@
+"""Run in two processes by test_distributed.py: a run straight on, and one stopped on its way."""
+
+import os
+import sys
+from pathlib import Path
+from unittest import mock
+
+from tests.runs import Silent, stop_at, tiny_run, train
+from unforced.training import loop
+
+
+def main(folder):
+    run = tiny_run("evaluate_every=15", "checkpoint_every=1000")
+    with mock.patch.object(loop, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0):  # at every step that all can agree on
+        train(run, folder / "straight")
+    second = os.environ["RANK"] == "1"
+    train(run, folder / "stopped", observer=stop_at(15) if second else Silent())
+    train(run, folder / "stopped", resume=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
