@@ -35,6 +35,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         status = build_app()(args=arguments, prog_name="unforced", standalone_mode=False)
     except UserError as error:
         _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     except Exception as error:
