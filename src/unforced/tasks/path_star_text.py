@@ -13,7 +13,7 @@ from unforced.errors import UserError
 
 Edge = tuple[int, int]
 Arms = list[list[int]]
-_MOST_DIGITS = 9  # labels are stored in 32 bits
+_MOST_DIGITS = 9  # fits the 32 bits that labels are stored in
 
 
 def write(
@@ -27,7 +27,7 @@ def write(
 
 
 def read(
-    lines: Iterable[str], source: str, reverse: bool, num_nodes: int | None
+    lines: Iterable[str], source: str, reverse: bool, num_nodes: int, most_nodes: int
 ) -> tuple[Int[np.ndarray, " count"], Int[np.ndarray, "count degree hops"], Int[np.ndarray, "count edges"]]:
     """Read lines into starts, arms (the goal's first) and the order in which edges are written.
 
@@ -43,6 +43,8 @@ def read(
             edges, start, goal, answer = _split(line.strip())
             star = _star(edges, start, goal)
             _check(star, start, answer[::-1] if reverse else answer, arms[0] if arms else star, num_nodes)
+            if len(edges) >= most_nodes:
+                raise ValueError(f"a graph of {len(edges) + 1} nodes, more than {most_nodes}")
         except ValueError as error:
             raise UserError(f"{source}:{number}: not a path-star problem: {error}") from None
         paths = [[start, *arm] for arm in star]
@@ -110,7 +112,7 @@ def _walk(children: dict[int, list[int]], start: int, first: int) -> list[int]:
     return arm
 
 
-def _check(star: Arms, start: int, answer: list[int], first: Arms, num_nodes: int | None) -> None:
+def _check(star: Arms, start: int, answer: list[int], first: Arms, num_nodes: int) -> None:
     path = [start, *star[0]]
     if answer != path:
         raise ValueError(f"the answer {_text(answer)} is not the path {_text(path)}")
@@ -118,7 +120,7 @@ def _check(star: Arms, start: int, answer: list[int], first: Arms, num_nodes: in
     if shape != expected:
         raise ValueError(f"it is G{shape}, but the first line is G{expected}")
     largest = max(start, *(max(arm) for arm in star))
-    if num_nodes is not None and largest >= num_nodes:
+    if largest >= num_nodes:
         raise ValueError(f"label {largest} does not fit num_nodes {num_nodes}")
 
 
