@@ -84,8 +84,8 @@ def _rest(run: Run, result: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _rest_positions(run: Run) -> list[int]:
-    decisive = run.task.decisive_positions
-    return [i for i in range(run.task.answer_length) if i > min(decisive) and i not in decisive]
+    decisive, length = run.task.decisive_positions, run.task.answer_length
+    return [i for i in range(min(decisive, default=length), length) if i not in decisive]
 
 
 def _fitted_mode(run: Run) -> str:
@@ -97,6 +97,8 @@ def _column_notes(runs: Runs) -> Iterator[str]:
     yield "forced, free: whole answers right, with and without the true answer so far as input."
     first, free = next(iter(runs.values())), [n for n, run in runs.items() if _fitted_mode(run) == "free"]
     names = [f"token_{position}" for position in first.task.decisive_positions]
+    if not names:
+        return
     meaning = "what only lookahead gets right"
     if _rest_positions(first):
         names, meaning = [*names, "rest"], f"{meaning}, and what comes after it"
