@@ -18,6 +18,7 @@ LAYERS = [
     ["recipes"],
     ["training"],
     ["evaluation"],
+    ["testing"],
     ["experiment"],
     ["studies"],
     ["reporting"],

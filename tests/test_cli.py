@@ -226,6 +226,23 @@ def test_evaluate_measures_on_a_file(call, mistake, finished, tmp_path):
     assert mistake("evaluate", finished, "--split", "tst") == "unknown split 'tst'; did you mean 'test'?"
 
 
+@pytest.mark.parametrize("verbs", [[], ["data"]])
+def test_without_a_verb_there_is_help_and_no_stray_line(call, verbs):
+    code, output, errors = call(*verbs)
+    assert code == 2
+    assert "Usage: unforced" in output
+    assert errors == ""
+
+
+def test_a_lack_of_memory_is_one_line(mistake, tmp_path, monkeypatch):
+    def greedy(*arguments):
+        raise MemoryError("Unable to allocate 9 TiB")
+
+    monkeypatch.setattr("unforced.tasks.sampling.problems", greedy)
+    line = mistake("data", "export", "quickstart.next_token", "--out", tmp_path / "a.txt")
+    assert line == "out of memory: Unable to allocate 9 TiB"
+
+
 def test_list_and_show_print_json(call):
     _, output, _ = call("list", "--json")
     names = json.loads(output)

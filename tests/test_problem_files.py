@@ -176,6 +176,26 @@ def test_what_is_known_of_the_task_must_be_true(tmp_path, known, reason):
     assert refusal(text_file(tmp_path, LINE), known=known) == reason
 
 
+def test_more_labels_than_a_task_has_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"^num_nodes: Input should be less than .*, not 99999999999$"):
+        read_problems(text_file(tmp_path, LINE), PathStar, known={"num_nodes": 99999999999})
+    label = 123_456_789
+    reason = f"label {label} does not fit num_nodes 10000000"
+    assert refusal(text_file(tmp_path, LINE, f"1,7|1,4|7,{label}|4,2/1,{label}=1,7,{label}")) == (
+        f":2: not a path-star problem: {reason}"
+    )
+
+
+def test_a_graph_larger_than_a_task_has_is_refused(tmp_path):
+    star = "|".join(f"0,{leaf}" for leaf in range(1, 10_001))
+    assert refusal(text_file(tmp_path, f"{star}/0,1=0,1")) == (
+        ":1: not a path-star problem: a graph of 10001 nodes, more than 10000"
+    )
+    assert (
+        read_problems(text_file(tmp_path, f"{star.rpartition('|')[0]}/0,1=0,1"), PathStar)[0].degree == 9999
+    )
+
+
 @pytest.mark.parametrize(
     "known", [{"num_node": 50}, {"num_nodes": "many"}, {"num_nodes": 50.5}, {"sample": 1}]
 )
@@ -198,6 +218,72 @@ def test_a_name_with_another_suffix_is_refused(some, tmp_path):
 @pytest.mark.parametrize("suffix", ["txt", "parquet"])
 def test_a_missing_file_is_named(tmp_path, suffix):
     assert refusal(tmp_path / f"absent.{suffix}") == ": no such file"
+
+
+@pytest.mark.parametrize("suffix", ["txt", "parquet"])
+def test_a_folder_is_called_one(tmp_path, suffix):
+    path = tmp_path / f"dir.{suffix}"
+    path.mkdir()
+    assert refusal(path) == ": a folder, not a file"
+
+
+def test_text_with_a_byte_order_mark_is_read(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + f"{LINE}\n".encode())
+    assert len(read_problems(path, PathStar)[1]) == 1
+
+
+def altered(path, column, row, symbol):
+    """Write a table anew with one symbol changed."""
+    table = pq.read_table(path)
+    columns = table.to_pydict()
+    columns[column][row][0] = symbol
+    pq.write_table(pa.table(columns).replace_schema_metadata(table.schema.metadata), path)
+
+
+@pytest.mark.parametrize("order", ["forward", "reversed"])
+@pytest.mark.parametrize("column", ["prompt_symbols", "answer_symbols"])
+def test_symbols_that_contradict_the_text_are_refused_with_the_row(some, tmp_path, column, order):
+    path = tmp_path / "a.parquet"
+    write_problems(path, TASK, some, order)
+    altered(path, column, 6, 299)
+    assert refusal(path) == f":7: its {column} are not those of its text"
+
+
+def test_symbols_are_those_of_the_labels_that_the_table_was_written_with(some, tmp_path):
+    path = tmp_path / "a.parquet"
+    write_problems(path, TASK, some, "forward")
+    assert read_problems(path, PathStar, known={"num_nodes": 400})[0].num_nodes == 400
+
+
+def test_symbols_are_checked_where_a_row_is_blank(tmp_path):
+    rows = {"prompt": ["", "1,2|1,3/1,2="], "answer": ["", "1,2"], "answer_symbols": [[], [1, 3]]}
+    assert refusal(table_file(tmp_path, rows)) == ":2: its answer_symbols are not those of its text"
+
+
+def test_metadata_of_another_shape_is_refused(some, tmp_path):
+    path = tmp_path / "a.parquet"
+    write_problems(path, TASK, some, "forward", {"task": {"degree": 3}})
+    assert refusal(path) == ": its problems have degree=2, not 3"
+    assert refusal(path, known={"degree": 2}).startswith(": its metadata says path-star G(3,3)")
+
+
+def test_long_files_are_written_in_parts_that_join(some, tmp_path, monkeypatch):
+    for name in ("a.txt", "a.parquet"):
+        write_problems(tmp_path / name, TASK, some, "forward", ORIGIN)
+    monkeypatch.setattr("unforced.data.files._PART", 5)
+    for name in ("b.txt", "b.parquet"):
+        write_problems(tmp_path / name, TASK, some, "forward", ORIGIN)
+    assert (tmp_path / "b.txt").read_bytes() == (tmp_path / "a.txt").read_bytes()
+    assert pq.read_table(tmp_path / "b.parquet") == pq.read_table(tmp_path / "a.parquet")
+
+
+def test_more_problems_than_a_file_takes_are_refused_at_once(tmp_path):
+    with pytest.raises(
+        UserError, match=r"^--count: a file takes at most \d+ problems of path-star .*, not 10{12}$"
+    ):
+        export_problems("quickstart.next_token", tmp_path / "a.txt", [], "test", 10**12)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"1,2/1,2=1,2\n" * 50])

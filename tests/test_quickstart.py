@@ -8,7 +8,10 @@ from PIL import Image
 from tests.runs import train
 from unforced.cli.main import main
 from unforced.recipes import resolve_run
+from unforced.reporting.comparison import notes
+from unforced.training.folder import RunFolder
 
+NAMES = ("next_token", "reversed", "teacherless")
 SMALL = ["max_steps=20", "evaluate_every=10", "num_evaluate=50", "num_test=200", "batch_size=32"]
 
 
@@ -16,6 +19,10 @@ def quickstart(out, *arguments):
     with pytest.raises(SystemExit) as exit_:
         main(["quickstart", *SMALL, "--out", str(out), *arguments])
     return exit_.value.code
+
+
+def contents(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +33,7 @@ def folder(tmp_path_factory):
 
 
 def test_it_writes_runs_table_figure_and_a_worked_problem(folder):
-    for name in ("next_token", "reversed", "teacherless"):
+    for name in NAMES:
         assert (folder / name / "result.json").exists()
     table = (folder / "table.md").read_text()
     assert [line.split("|")[1].strip() for line in table.splitlines()[2:5]] == [
@@ -34,8 +41,6 @@ def test_it_writes_runs_table_figure_and_a_worked_problem(folder):
         "reversed",
         "teacherless",
     ]
-    assert "20 of 20" in table
-    assert "teacherless training never shows the true answer" in table
     width, height = Image.open(folder / "learning_curves.png").size
     assert width > 1000
     assert height > 300
@@ -54,7 +59,7 @@ def test_the_worked_problem_shows_each_answer_beside_the_truth(folder):
 def test_all_three_runs_are_tested_on_the_same_problems(folder):
     lines = [
         [answer["line"] for answer in json.loads((folder / name / "answers.json").read_text())]
-        for name in ("next_token", "reversed", "teacherless")
+        for name in NAMES
     ]
     assert lines[0] == lines[1] == lines[2]
     assert len(set(lines[0])) == 100
@@ -69,16 +74,53 @@ def test_a_second_call_trains_nothing_anew_and_prints_the_report(folder, capsys)
     assert "One held-out problem" in output
 
 
+def test_the_terminal_shows_whole_headers_and_values_at_80_columns(folder, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert quickstart(folder) == 0
+    first, second, *lines = capsys.readouterr().out.splitlines()
+    assert first.split() == ["chance", *["train"] * 2, *["held-out"] * 2, "train", "train"]
+    assert second.split() == ["50%", *["forced", "free"] * 2, "token_1", "rest", "steps"]
+    for name, line in zip(NAMES, lines, strict=False):
+        cells = line.split()
+        assert (cells[0], cells[-1]) == (name, "20")
+        assert cells[1:-1] == [f"{100 * value:.1f}%" for value in shown(folder / name)]
+    assert max(map(len, lines[:-1])) <= 80
+    assert "95% intervals: within ±" in "\n".join(lines)
+
+
+def shown(path):
+    """Whole answers right, then the first hop and the mean of what follows it as the run was trained."""
+    result = json.loads((path / "result.json").read_text())
+    mode = "free" if path.name == "teacherless" else "forced"
+    rest = [result[f"train.{mode}.token_{i}"]["value"] for i in (2, 3)]
+    whole = [f"{split}.{mode}.exact" for split in ("train", "test") for mode in ("forced", "free")]
+    return [*(result[key]["value"] for key in [*whole, f"train.{mode}.token_1"]), sum(rest) / 2]
+
+
+def test_table_and_terminal_say_how_it_was_trained_and_what_to_know_of_forced(folder, capsys):
+    assert quickstart(folder) == 0
+    for text in (capsys.readouterr().out, (folder / "table.md").read_text()):
+        words = " ".join(text.split())
+        assert "every run: muon at 0.002 for the matrices inside blocks, adamw at 0.001" in words
+        assert "at most 20 steps of 32 problems; gpt of 201,600 parameters" in words
+        assert "teacherless training never shows the true answer" in words
+        assert "forced (free for teacherless)" in words
+
+
+def test_runs_that_were_trained_differently_say_so(folder):
+    runs = {name: RunFolder(folder / name).run() for name in NAMES}
+    results = {name: json.loads((folder / name / "result.json").read_text()) for name in NAMES}
+    runs["reversed"] = runs["reversed"].override(["optimizer=adamw", "learning_rate=0.0005"])
+    lines = notes(runs, results)
+    assert "reversed: adamw at 0.0005; at most 20 steps of 32 problems; gpt of 201,600 parameters." in lines
+    assert any(line.startswith("next_token: muon at 0.002") for line in lines)
+
+
 def test_a_folder_with_other_runs_is_refused(folder, capsys):
+    before = contents(folder)
     assert quickstart(folder, "seed=1") == 2
     assert "cannot be resumed with seed=1" in capsys.readouterr().err
-
-
-def test_a_failing_run_is_one_line_with_its_log(tmp_path, capsys):
-    (tmp_path / "teacherless").mkdir()
-    (tmp_path / "teacherless" / "mine.txt").write_text("mine")
-    assert quickstart(tmp_path) == 2
-    assert "is not a run folder" in capsys.readouterr().err
+    assert contents(folder) == before
 
 
 @pytest.mark.slow

@@ -174,11 +174,14 @@ def _assign(tree: Tree, assignment: str) -> None:
         raise UserError(f"{assignment!r} is not an override; write dotted.key=value, as in seed=3")
     *parents, leaf = path.split(".")
     node = tree
-    for parent in parents:
+    for depth, parent in enumerate(parents, start=1):
         if parent in Run.named and isinstance(node.get(parent), str):
             node[parent] = {"name": node[parent]}  # chosen by name a moment ago
         if not isinstance(node.get(parent), dict):
             parts = [key for key in node if isinstance(node[key], dict)]
+            if parent in node or not parts:
+                above = ".".join(parents[:depth])
+                raise UserError(f"{path}: {parent} has no keys below it; write {above}=value")
             raise UserError(f"{path}: {unknown('key', parent, parts)}")
         node = node[parent]
     try:

@@ -15,5 +15,5 @@ def unknown(kind: str, value: str, choices: Iterable[str]) -> UserError:
     """Build the error for a `value` that is not one of `choices`, naming the nearest one."""
     known = sorted(choices)
     near = difflib.get_close_matches(value, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known) or 'nothing here'}"
+    hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}"
     return UserError(f"unknown {kind} {value!r}; {hint}")

@@ -111,7 +111,10 @@ def quickstart(
     runs = resolve("quickstart", overrides or [])
     assert isinstance(runs, dict)
     with watch_study(runs, out, quiet=as_json) as watch:
-        run_side_by_side(runs, out, workers=len(runs), watch=watch)
+        stopped_by = run_side_by_side(runs, out, workers=len(runs), watch=watch)
+    if stopped_by is not None:
+        print(f"stopped by {stopped_by.name}; checkpoints are in {out}, the same command goes on from them")
+        raise typer.Exit(128 + stopped_by)
     summary = report(out, list(runs), quiet=as_json)
     if as_json:
         print(json.dumps(summary))

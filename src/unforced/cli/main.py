@@ -37,11 +37,17 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         status = build_app()(args=arguments, prog_name="unforced", standalone_mode=False)
     except UserError as error:
         _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except MemoryError as error:
+        _fail(f"out of memory: {error}" if str(error) else "out of memory")
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     except Exception as error:
         if not hasattr(error, "format_message"):  # what typer raises for an unusable command line has it
             raise
+        if not error.format_message():  # no arguments: the help is on the screen already
+            sys.exit(2)
         _fail(error.format_message())
     sys.exit(status if isinstance(status, int) else 0)
 

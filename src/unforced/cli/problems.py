@@ -24,7 +24,7 @@ def export_problems(
 
     Example: unforced data export paper_gpt_mini task.degree=5 --split test --count 20000 --out test.txt
     """
-    from unforced.data.files import write_problems
+    from unforced.data.files import most_problems, write_problems
     from unforced.errors import UserError, unknown
     from unforced.recipes import resolve_run
     from unforced.tasks.sampling import SPLITS, problems
@@ -34,6 +34,10 @@ def export_problems(
     run = resolve_run(recipe, overrides or [])
     if split == "train" and run.num_train is not None and count > run.num_train:
         raise UserError(f"--count: the training set has num_train={run.num_train} problems, not {count}")
+    if count > most_problems(run.task):
+        raise UserError(
+            f"--count: a file takes at most {most_problems(run.task)} problems of {run.task}, not {count}"
+        )
     chosen = problems(run.task, run.seed, split, 0, count)
     write_problems(out, run.task, chosen, run.order, {"seed": run.seed, "split": split})
     facts = {

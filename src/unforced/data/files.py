@@ -1,7 +1,7 @@
 """Problems in files: the paper's text lines, and Parquet."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -10,9 +10,18 @@ from pydantic import TypeAdapter, ValidationError
 
 from unforced.errors import UserError, unknown
 from unforced.files import write_atomically
-from unforced.tasks.base import EMPTY, Order, Problems, Task, in_order
+from unforced.tasks.base import EMPTY, Order, Problems, Symbols, Task, in_order
 
 SUFFIXES = (".txt", ".parquet")
+MOST_SYMBOLS = 500_000_000  # in one file: some gigabytes of memory, some minutes
+Columns = dict[str, list[Any]]
+_SYMBOLS = ("prompt_symbols", "answer_symbols")
+_PART = 1 << 16
+
+
+def most_problems(task: Task) -> int:
+    """Return how many problems of a task one file takes."""
+    return MOST_SYMBOLS // (task.prompt_length + task.answer_length)
 
 
 def write_problems(
@@ -29,12 +38,11 @@ def write_problems(
         if path.exists():
             raise UserError(f"{path} exists; nothing was written, choose another --out")
         path.parent.mkdir(parents=True, exist_ok=True)
-        lines = task.lines(problems, order)
         if path.suffix == ".txt":
-            write_atomically(path, ("\n".join(lines) + "\n").encode())
+            write_atomically(path, _text(task, problems, order))
         else:
             origin = {"task": task.model_dump(mode="json"), "order": order, **(origin or {})}
-            write_atomically(path, _parquet(lines, task, problems, order, origin))
+            write_atomically(path, _parquet(task, problems, order, origin))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; nothing was written, choose another --out") from None
 
@@ -54,11 +62,13 @@ def read_problems(
     check_suffix(path)
     known = _checked(family, known)
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
+        raise UserError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
+    symbols: Columns = {}
+    written: Mapping[str, Any] = {}
     if path.suffix == ".parquet":
-        lines, origin = _read_parquet(path)
-        order = order or origin["order"]
-        known = _checked(family, origin["task"]) | known
+        lines, symbols, origin = _read_parquet(path)
+        order, written = order or origin["order"], _checked(family, origin["task"])
+        known = {**written, **known}
     else:
         lines = _read_text(path)
     order = order or default_order
@@ -66,6 +76,11 @@ def read_problems(
     for key, value in known.items():
         if getattr(task, key) != value:
             raise UserError(f"{path}: its problems have {key}={getattr(task, key)}, not {value}")
+    if symbols:
+        as_written = task.model_copy(update=written)
+        if as_written.prompt_length != task.prompt_length:
+            raise UserError(f"{path}: its metadata says {as_written}, its text {task}")
+        _check_symbols(path, lines, symbols, _symbols(as_written, problems, order))
     return task, problems, order
 
 
@@ -96,33 +111,60 @@ def check_suffix(path: Path) -> None:
 
 def _read_text(path: Path) -> list[str]:
     try:
-        return path.read_text().split("\n")
+        return path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError:
         raise UserError(f"{path}: not a text file") from None
 
 
-def _parquet(lines: list[str], task: Task, problems: Problems, order: Order, origin: dict[str, Any]) -> bytes:
+def _parts(problems: Problems) -> Iterator[Problems]:
+    """Cut problems into parts, so that their text is never in memory at once."""
+    for start in range(0, len(problems), _PART):
+        yield problems.take(slice(start, start + _PART))
+
+
+def _text(task: Task, problems: Problems, order: Order) -> bytes:
+    return b"".join(("\n".join(task.lines(part, order)) + "\n").encode() for part in _parts(problems))
+
+
+def _parquet(task: Task, problems: Problems, order: Order, origin: dict[str, Any]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    prompts, answers = zip(*(line.split("=") for line in lines), strict=True)
-    columns = {
-        "prompt": [f"{prompt}=" for prompt in prompts],
-        "answer": list(answers),
-        "prompt_symbols": _rows(task.prompts(problems)),
-        "answer_symbols": _rows(in_order(task.answers(problems), order)),
-    }
-    table = pa.table(columns).replace_schema_metadata({"unforced": json.dumps(origin)})
+    integers = pa.list_(pa.int32())
+    columns = {"prompt": pa.string(), "answer": pa.string(), **dict.fromkeys(_SYMBOLS, integers)}
+    schema = pa.schema(columns.items(), metadata={"unforced": json.dumps(origin)})
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
+    with pq.ParquetWriter(sink, schema) as writer:
+        for part in _parts(problems):
+            writer.write_table(pa.table(_columns(task, part, order), schema=schema))
     return bytes(sink.getvalue())
 
 
-def _rows(symbols: np.ndarray) -> list[np.ndarray]:
-    return list(np.ascontiguousarray(symbols, dtype=np.int32))
+def _columns(task: Task, problems: Problems, order: Order) -> dict[str, list[Any]]:
+    prompts, answers = zip(*(line.split("=") for line in task.lines(problems, order)), strict=True)
+    symbols = _symbols(task, problems, order)
+    return {
+        "prompt": [f"{prompt}=" for prompt in prompts],
+        "answer": list(answers),
+        **{name: list(np.ascontiguousarray(rows, dtype=np.int32)) for name, rows in symbols.items()},
+    }
 
 
-def _read_parquet(path: Path) -> tuple[list[str], dict[str, Any]]:
+def _symbols(task: Task, problems: Problems, order: Order) -> dict[str, Symbols]:
+    rows = (task.prompts(problems), in_order(task.answers(problems), order))
+    return dict(zip(_SYMBOLS, rows, strict=True))
+
+
+def _check_symbols(path: Path, lines: list[str], given: Columns, true: Mapping[str, Symbols]) -> None:
+    """Raise UserError unless each column of symbols says what the text says, row by row."""
+    rows = [row for row, line in enumerate(lines) if line.strip()]
+    for name, column in given.items():
+        for row, expected in zip(rows, true[name].tolist(), strict=True):
+            if column[row] != expected:
+                raise UserError(f"{path}:{row + 1}: its {name} are not those of its text")
+
+
+def _read_parquet(path: Path) -> tuple[list[str], Columns, dict[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -135,7 +177,8 @@ def _read_parquet(path: Path) -> tuple[list[str], dict[str, Any]]:
         raise UserError(f"{path}: no column {sorted(missing)[0]!r}; it needs prompt and answer")
     origin = _origin(path, (table.schema.metadata or {}).get(b"unforced", b"{}"))
     pairs = zip(table["prompt"].to_pylist(), table["answer"].to_pylist(), strict=True)
-    return [f"{prompt}{answer}" for prompt, answer in pairs], origin
+    symbols = {name: table[name].to_pylist() for name in _SYMBOLS if name in table.column_names}
+    return [f"{prompt}{answer}" for prompt, answer in pairs], symbols, origin
 
 
 def _origin(path: Path, metadata: bytes) -> dict[str, Any]:

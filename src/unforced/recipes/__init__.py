@@ -1,9 +1,9 @@
 """Named experiments: functions that return a run, or several runs by name."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from unforced.config import Run
+from unforced.config import Run, flatten
 from unforced.errors import UserError
 from unforced.files import read_json
 from unforced.registry import RECIPES
@@ -12,12 +12,13 @@ from unforced.registry import RECIPES
 def resolve(name: str, overrides: Iterable[str]) -> Run | dict[str, Run]:
     """Return what a recipe's name, or the path of a config.json, stands for, with overrides applied.
 
-    Raises UserError.
+    Raises UserError, also for an override of what the runs of a recipe differ in: it would make them alike.
     """
     overrides = list(overrides)
     recipe = _from_file(Path(name)) if name.endswith(".json") else RECIPES.get(name)()
     if isinstance(recipe, Run):
         return recipe.override(overrides)
+    _keep_differences(name, recipe, overrides)
     return {part: run.override(overrides) for part, run in recipe.items()}
 
 
@@ -29,6 +30,20 @@ def resolve_run(name: str, overrides: Iterable[str]) -> Run:
     raise UserError(
         f"recipe {name!r} is {len(recipe)} runs; name one: {', '.join(f'{name}.{p}' for p in recipe)}"
     )
+
+
+def _keep_differences(name: str, runs: Mapping[str, Run], overrides: Iterable[str]) -> None:
+    different = _differences(runs.values())
+    for path in (override.partition("=")[0] for override in overrides):
+        if any(key == path or key.startswith(f"{path}.") for key in different):
+            parts = ", ".join(f"{name}.{part}" for part in runs)
+            raise UserError(f"{path}: the runs of {name!r} differ in it; override it in one of them: {parts}")
+
+
+def _differences(runs: Iterable[Run]) -> set[str]:
+    """Return the dotted keys whose values are not the same in all runs."""
+    values = [{key: repr(value) for key, value in flatten(run.tree()).items()} for run in runs]
+    return {key for some in values for key in some if any(each.get(key) != some[key] for each in values)}
 
 
 def _from_file(path: Path) -> Run:

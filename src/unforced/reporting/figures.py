@@ -47,5 +47,5 @@ def _panel(axes: Axes, run: Run, lines: list[dict[str, Any]]) -> None:
         samples, train, color="0.45", linestyle="--", linewidth=1.2, label="whole answer, training problems"
     )
     axes.axhline(run.task.chance, color="crimson", linestyle=":", linewidth=1.2, label="chance")
-    axes.set_ylim(0, 1.03)
+    axes.set_ylim(-0.02, 1.03)
     axes.spines[["top", "right"]].set_visible(False)

@@ -8,10 +8,10 @@ import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
-from unforced.config import SOLVED
 from unforced.files import read_json, write_atomically, write_json
+from unforced.reporting.comparison import comparison_table, interval_note, narrow_table, notes
 from unforced.reporting.figures import learning_curves
-from unforced.reporting.tables import markdown, percent, show
+from unforced.reporting.tables import markdown, show
 from unforced.training.folder import RunFolder
 
 ADVICE = {
@@ -30,38 +30,25 @@ def report(out: Path, names: Sequence[str], quiet: bool) -> dict[str, Any]:
     Everything comes from the files of the run folders `out`/name.
     """
     folders = {name: RunFolder.open(out / name) for name in names}
+    runs = {name: folder.run() for name, folder in folders.items()}
     results = {name: read_json(folder.result) for name, folder in folders.items()}
-    table = summary_table(folders, results)
-    notes = _notes(folders, results)
-    write_atomically(out / "table.md", f"{markdown(table)}\n{notes}\n".encode())
+    table, lines = markdown(comparison_table(runs, results)), [f"- {line}" for line in notes(runs, results)]
+    write_atomically(out / "table.md", "\n".join([table, *lines, ""]).encode())
     learning_curves(folders, out / "learning_curves.png")
     worked = worked_problem(folders)
     write_atomically(out / "worked_problem.txt", (worked.plain + "\n").encode())
     summary = {"folder": str(out), "chance": results[names[0]]["chance"], "runs": results}
     write_json(out / "summary.json", summary)
     if not quiet:
-        console = Console()
-        show(table, console=console)
-        console.print(notes, worked, sep="\n\n", markup=False, highlight=False)
-        console.print(f"\nfigure {out / 'learning_curves.png'}, table {out / 'table.md'}", highlight=False)
+        _print(narrow_table(runs, results), [f"- {interval_note(runs, results)}", *lines], worked)
+        print(f"\nfigure {out / 'learning_curves.png'}, table with intervals {out / 'table.md'}")
     return summary
 
 
-def summary_table(folders: Mapping[str, RunFolder], results: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Put the runs side by side: whole answers, on training and held-out problems, forced and free."""
-    rows = {}
-    for name, result in results.items():
-        rows[name] = {
-            "train, forced": percent(result["train.forced.exact"]),
-            "train, free": percent(result["train.free.exact"]),
-            "held-out, forced": percent(result["test.forced.exact"]),
-            "held-out, free": percent(result["test.free.exact"]),
-            "chance": f"{100 * result['chance']:.0f}%",
-            "steps": f"{result['steps']:,} of {folders[name].run().num_steps:,}",
-        }
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    table.index.name = "whole answers right"
-    return table
+def _print(table: pd.DataFrame, lines: Sequence[str], worked: Text) -> None:
+    console = Console()
+    show(table, console=console)
+    console.print("", *lines, "", worked, sep="\n", markup=False, highlight=False)
 
 
 def worked_problem(folders: Mapping[str, RunFolder]) -> Text:
@@ -97,15 +84,3 @@ def _marked(answer: Sequence[str], truth: Sequence[str]) -> Text:
         text.append(" → " if position else "", style="dim")
         text.append(given if given == true else f"{given}✗", style="green" if given == true else "bold red")
     return text
-
-
-def _notes(folders: Mapping[str, RunFolder], results: Mapping[str, Mapping[str, Any]]) -> str:
-    lines = []
-    for name, result in results.items():
-        run = folders[name].run()
-        if run.objective.forced_note:
-            lines.append(f"{name}: {run.objective.forced_note}.")
-        if result["ended_by"] == "solved":
-            seen = f"{result['samples']:,} problems"
-            lines.append(f"{name}: stopped when solved ({100 * SOLVED:.0f}% of validation), after {seen}.")
-    return "\n".join(lines)

@@ -18,6 +18,11 @@ def percent(proportion: Mapping[str, Any]) -> str:
     return f"{value:.1f}% [{low:.1f}, {high:.1f}]"
 
 
+def percent_alone(proportion: Mapping[str, Any]) -> str:
+    """Write a proportion without its interval: `49.8%`."""
+    return f"{100 * proportion['value']:.1f}%"
+
+
 def accuracy_table(result: Mapping[str, Any], chance: float) -> pd.DataFrame:
     """Put forced and free accuracies side by side: a row per split and mode, a column per measure."""
     rows: dict[str, dict[str, str]] = {}
@@ -26,7 +31,7 @@ def accuracy_table(result: Mapping[str, Any], chance: float) -> pd.DataFrame:
             for key, value in result.items():
                 measure = key.removeprefix(f"{split}.{mode}.")
                 if measure != key and "total" in value:
-                    shown = percent(value) if measure == "exact" else f"{100 * value['value']:.1f}%"
+                    shown = percent(value) if measure == "exact" else percent_alone(value)
                     rows.setdefault(f"{name}, {mode}", {})[measure] = shown
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index.name = f"chance {100 * chance:.1f}%"

@@ -1,6 +1,7 @@
 """Several runs side by side, each in a process of its own on this machine."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,43 +12,44 @@ from typing import IO
 from unforced.config import Run
 from unforced.errors import UserError
 from unforced.files import write_json
-from unforced.training.folder import RunFolder
+from unforced.studies.folder import claim
+from unforced.training.signals import stop_requests
 
 _POLL_SECONDS = 0.5
+_ENDED_BY_SIGNAL = {code for n in (signal.SIGTERM, signal.SIGINT) for code in (-n, 128 + n)}
 
 
 def run_side_by_side(
     runs: Mapping[str, Run], out: Path, workers: int, watch: Callable[[Mapping[str, str]], None]
-) -> dict[str, RunFolder]:
-    """Train each run into `out`/name, at most `workers` at once; go on with those begun, skip those done.
+) -> signal.Signals | None:
+    """Train each run into `out`/name on the processor, at most `workers` at once; skip those done.
 
-    `watch` is called about twice a second with the state of each run: waiting, running, done, or failed.
-    Ctrl-C stops all of them, each with a checkpoint. Raises UserError if a run fails or `out` holds others.
+    `watch` is called about twice a second with the state of each run: waiting, running, done, stopped or
+    failed. SIGTERM and Ctrl-C stop all of them, each with a checkpoint, and are returned; the same call goes
+    on from there. Raises UserError if a run fails or `out` holds anything else.
     """
-    folders = {name: out / name for name in runs}
-    for name, run in runs.items():
-        if folders[name].exists():
-            RunFolder.reopen(folders[name], run)
-    processes = _Processes(runs, folders, out / "logs", threads=max(1, (os.cpu_count() or 1) // workers))
-    try:
-        while not processes.finished:
-            processes.fill(workers)
-            watch(processes.states())
-            time.sleep(_POLL_SECONDS)
-    finally:
-        processes.stop()
+    claim(out, runs)
+    processes = _Processes(runs, out, threads=max(1, (os.cpu_count() or 1) // workers))
+    with stop_requests() as request:
+        try:
+            while not processes.finished and request.signal is None:
+                processes.fill(workers)
+                watch(processes.states())
+                time.sleep(_POLL_SECONDS)
+        finally:
+            processes.stop()
     watch(processes.states())
-    processes.raise_failures()
-    return {name: RunFolder.open(path) for name, path in folders.items()}
+    if request.signal is None:
+        processes.raise_failures()
+    return request.signal
 
 
 class _Processes:
-    def __init__(
-        self, runs: Mapping[str, Run], folders: Mapping[str, Path], logs: Path, threads: int
-    ) -> None:
-        self.runs, self.folders, self.logs, self.threads = runs, folders, logs, threads
+    def __init__(self, runs: Mapping[str, Run], out: Path, threads: int) -> None:
+        self.runs, self.out, self.logs = runs, out, out / "logs"
+        self.environment = os.environ | {"OMP_NUM_THREADS": str(threads), "ACCELERATE_USE_CPU": "true"}
         self.running: dict[str, subprocess.Popen[bytes]] = {}
-        logs.mkdir(parents=True, exist_ok=True)
+        self.logs.mkdir(exist_ok=True)
 
     @property
     def finished(self) -> bool:
@@ -83,17 +85,18 @@ class _Processes:
         if name not in self.running:
             return "waiting"
         code = self.running[name].poll()
+        if code in _ENDED_BY_SIGNAL:
+            return "stopped"
         return "running" if code is None else "failed" if code else "done"
 
     def _start(self, name: str) -> subprocess.Popen[bytes]:
-        config = self.logs / f"{name}.json"
+        config, folder = self.logs / f"{name}.json", self.out / name
         write_json(config, self.runs[name].tree())
-        command = [sys.executable, "-m", "unforced", "train", str(config), "--out", str(self.folders[name])]
-        command += ["--resume"] if self.folders[name].exists() else []
-        environment = os.environ | {"OMP_NUM_THREADS": str(self.threads)}
+        command = [sys.executable, "-m", "unforced", "train", str(config), "--out", str(folder)]
+        command += ["--resume"] if folder.exists() else []
         log: IO[bytes]
         with self._log(name).open("wb") as log:
-            return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+            return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=self.environment)
 
     def _log(self, name: str) -> Path:
         return self.logs / f"{name}.log"

@@ -23,6 +23,8 @@ from unforced.tasks import graph_text, path_star_text
 from unforced.tasks.base import EMPTY, Marks, Order, Problems, Symbols, Task, Verdicts, in_order
 from unforced.tasks.sampling import draw_distinct, hash_rows
 
+MOST_LABELS = 10_000_000
+MOST_NODES = 10_000  # of one graph; both bound the memory that drawing a block of problems takes
 KINDS = ("correct", "wrong_arm", "broken_edge", "wrong_start", "wrong_end", "malformed")
 
 
@@ -59,16 +61,22 @@ class PathStar(Task):
     verdict_kinds: ClassVar[tuple[str, ...]] = KINDS
 
     name: Literal["path_star"] = "path_star"
-    degree: int = Field(2, ge=1, description="arms of the star, d")
-    path_length: int = Field(5, ge=2, description="nodes on a path, start and goal included, l")
-    num_nodes: int = Field(50, ge=2, description="labels that nodes are drawn from, N")
+    degree: int = Field(2, ge=1, le=MOST_NODES - 1, description="arms of the star, d")
+    path_length: int = Field(
+        5, ge=2, le=MOST_NODES, description="nodes on a path, start and goal included, l"
+    )
+    num_nodes: int = Field(50, ge=2, le=MOST_LABELS, description="labels that nodes are drawn from, N")
 
     @model_validator(mode="after")
     def _labels_suffice(self) -> "PathStar":
+        graph = (
+            f"a graph of degree {self.degree} and path_length {self.path_length} has {self.graph_nodes} nodes"
+        )
+        if self.graph_nodes > MOST_NODES:
+            raise ValueError(f"path_length: {graph}, more than {MOST_NODES}; lower one of the two")
         if self.graph_nodes > self.num_nodes:
             raise ValueError(
-                f"num_nodes: a graph of degree {self.degree} and path_length {self.path_length} has "
-                f"{self.graph_nodes} nodes, more than num_nodes {self.num_nodes}; "
+                f"num_nodes: {graph}, more than num_nodes {self.num_nodes}; "
                 f"use num_nodes={self.graph_nodes} or more"
             )
         return self
@@ -219,7 +227,9 @@ class PathStar(Task):
     ) -> tuple["PathStar", PathStarProblems]:
         """Read the paper's lines; d and l come from the first, N from `known` or the labels seen."""
         num_nodes = known.get("num_nodes")
-        start, arms, edge_order = path_star_text.read(lines, source, order == "reversed", num_nodes)
+        start, arms, edge_order = path_star_text.read(
+            lines, source, order == "reversed", num_nodes or MOST_LABELS, MOST_NODES
+        )
         largest = int(max(start.max(), arms.max()))
         task = cls(degree=arms.shape[1], path_length=arms.shape[2] + 1, num_nodes=num_nodes or largest + 1)
         return task, PathStarProblems(start, arms, edge_order)

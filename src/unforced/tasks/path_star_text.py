@@ -14,7 +14,7 @@ Star = tuple[int, Arms, list[int]]
 
 
 def read(
-    lines: Iterable[str], source: str, reverse: bool, num_nodes: int | None
+    lines: Iterable[str], source: str, reverse: bool, num_nodes: int, most_nodes: int
 ) -> tuple[Int[np.ndarray, " count"], Int[np.ndarray, "count degree hops"], Int[np.ndarray, "count edges"]]:
     """Read lines into starts, arms (the goal's first) and the order in which edges are written.
 
@@ -25,6 +25,8 @@ def read(
         edges, start, goal, answer = split(line)
         arms = _arms(edges, start, goal)
         _check(arms, start, answer[::-1] if reverse else answer, first[1] if first else arms, num_nodes)
+        if len(edges) >= most_nodes:
+            raise ValueError(f"a graph of {len(edges) + 1} nodes, more than {most_nodes}")
         return start, arms, _edge_order(edges, start, arms)
 
     stars = read_each(lines, source, "a path-star problem", parse)
@@ -61,7 +63,7 @@ def _walk(children: dict[int, list[int]], start: int, first: int) -> list[int]:
     return arm
 
 
-def _check(arms: Arms, start: int, answer: list[int], first: Arms, num_nodes: int | None) -> None:
+def _check(arms: Arms, start: int, answer: list[int], first: Arms, num_nodes: int) -> None:
     path = [start, *arms[0]]
     check_answer(answer, path)
     shape, expected = (len(arms), len(path)), (len(first), len(first[0]) + 1)
