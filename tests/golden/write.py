@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.runs import metrics, tiny_run, train
 from unforced.config import Run, flatten
+from unforced.evaluation.glossary import metrics_page
 from unforced.recipes import resolve
 from unforced.registry import OBJECTIVES, RECIPES
 
@@ -47,6 +48,7 @@ def main():
         (FOLDER / folder).mkdir(exist_ok=True)
     for file, content in configs():
         file.write_text(content)
+    (FOLDER.parent.parent / "docs" / "metrics.md").write_text(metrics_page())
     for file, run in curves():
         file.write_text("".join(f"{loss!r}\n" for loss in losses(run)))
 

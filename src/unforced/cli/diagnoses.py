@@ -37,6 +37,9 @@ def diagnose(
 
 def seeds(
     folders: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold some.")],
+    measure: Annotated[
+        str, typer.Option(help="The outcome: free.exact, forced.token_1, ..., on held-out problems.")
+    ] = "free.exact",
     as_json: AsJson = False,
 ) -> None:
     """Summarise runs that differ in nothing but their seed, and compare kinds of run on the same seeds.
@@ -46,7 +49,7 @@ def seeds(
     from unforced.evaluation.groups import collect
     from unforced.reporting.seeds import show_groups
 
-    summary = collect(folders).as_dict()
+    summary = collect(folders, measure).as_dict()
     if as_json:
         print(json.dumps(summary))
         return

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from unforced.config import Run, flatten
-from unforced.errors import UserError
+from unforced.errors import UserError, unknown
 from unforced.evaluation.learning import steps_to
 from unforced.evaluation.seeds import Outcome, compare, summarise
-from unforced.files import read_json
 from unforced.training.folder import RunFolder
 
 
@@ -36,11 +35,12 @@ class Groups:
         return {"groups": groups, "pairs": pairs, "left_out": dict(self.left_out)}
 
 
-def collect(paths: Iterable[Path]) -> Groups:
+def collect(paths: Iterable[Path], measure: str) -> Groups:
     """Find every run folder at or below `paths`, and group those that have finished.
 
-    A group is named by the settings in which the groups differ. Raises UserError if no run has finished, or
-    if one group holds a seed twice.
+    A group is named by the settings in which the groups differ; `measure` is what counts as its outcome, as
+    in `free.exact`. Raises UserError if no run has finished, one has no such measure, or a group holds a
+    seed twice.
     """
     folders = [RunFolder.open(each) for path in paths for each in _run_folders(path)]
     finished = [folder for folder in folders if folder.done]
@@ -54,10 +54,18 @@ def collect(paths: Iterable[Path]) -> Groups:
         run, seeds = folder.run(), outcomes.setdefault(name, {})
         if run.seed in seeds:
             raise UserError(f"{folder.path}: seed {run.seed} of {name} occurs twice; give each run once")
-        result = read_json(folder.result)
-        seeds[run.seed] = Outcome.of(result, steps_to(folder.read_metrics(), "validation.free.exact"))
+        result = folder.read_result()
+        known = [key.removeprefix("test.") for key, value in result.items() if _is_proportion(key, value)]
+        if measure not in known:
+            raise UserError(f"{folder.path}: {unknown('measure', measure, known)}")
+        solved = steps_to(folder.read_metrics(), f"validation.{measure}")
+        seeds[run.seed] = Outcome.of(result, measure, solved)
         chances[name] = result["chance"]
     return Groups(outcomes, chances, left_out)
+
+
+def _is_proportion(key: str, value: Any) -> bool:
+    return key.startswith("test.") and isinstance(value, dict) and "total" in value
 
 
 def _run_folders(path: Path) -> list[Path]:

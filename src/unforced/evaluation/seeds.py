@@ -18,7 +18,7 @@ from unforced.evaluation.statistics import Estimate, proportion
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one seed ended: held-out accuracy of whole free answers, and the steps after which it was solved.
+    """How one seed ended: held-out accuracy by some measure, and the steps after which it was solved.
 
     `steps` is the last step trained where it never was (censored).
     """
@@ -29,9 +29,9 @@ class Outcome:
     solved_on_the_way: bool
 
     @classmethod
-    def of(cls, result: Mapping[str, Any], solved: Mapping[str, int | None]) -> "Outcome":
-        """Take it from a result.json and from what `learning.steps_to` says of whole held-out answers."""
-        accuracy = result["test.free.exact"]["value"]
+    def of(cls, result: Mapping[str, Any], measure: str, solved: Mapping[str, int | None]) -> "Outcome":
+        """Take it from a result.json and from what `learning.steps_to` says of the measure, held out."""
+        accuracy = result[f"test.{measure}"]["value"]
         steps = solved["steps"]
         last = result["steps"] if steps is None else steps
         return cls(accuracy, accuracy >= SOLVED, last, steps is not None)

@@ -1,0 +1,168 @@
+"""`unforced diagnose` and `unforced seeds`, on runs that train in a second."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.runs import stop_at, tiny_run, train
+from unforced.cli.main import main
+from unforced.evaluation.glossary import DEFINITIONS, SECTIONS, definition, metrics_page
+from unforced.reporting.diagnosis import _rows
+
+ROOT = Path(__file__).parent.parent
+ENOUGH = "num_test=1600"
+TASKS = {
+    "path_star": [],
+    "branching_path": ["task=branching_path", "task.num_nodes=14", "task.path_length=4", "task.forks=[0,1]"],
+    "addition": ["task=addition", "task.num_digits=3"],
+}
+
+
+@pytest.fixture
+def call(capsys):
+    def call(*arguments):
+        with pytest.raises(SystemExit) as exit_:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return exit_.value.code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Finished runs of each task, objective and order, and two more seeds of one."""
+    folder = tmp_path_factory.mktemp("runs")
+    for task, overrides in TASKS.items():
+        for objective in ("next_token", "teacherless"):
+            train(tiny_run(f"objective={objective}", *overrides, ENOUGH), folder / f"{task}-{objective}")
+    train(tiny_run("order=reversed", ENOUGH), folder / "path_star-reversed")
+    return folder
+
+
+KINDS = [f"{task}-{objective}" for task in TASKS for objective in ("next_token", "teacherless")]
+
+
+@pytest.mark.parametrize("name", [*KINDS, "path_star-reversed"])
+def test_every_task_objective_and_order_is_diagnosed(runs, call, name):
+    code, output, _ = call("diagnose", runs / name, "--json")
+    assert code == 0
+    found = json.loads(output)
+    assert found == json.loads((runs / name / "diagnosis.json").read_text())
+    assert found["verdict"]["name"] == "not_yet_fitted"  # 40 steps
+    assert set(SECTIONS) < set(found)
+    result = json.loads((runs / name / "result.json").read_text())
+    assert found["exact"]["test"]["correct"] == pytest.approx(result["test.free.exact"]["correct"], abs=3)
+    assert found["problems"] == {"train": 300, "test": 1600}
+
+
+@pytest.mark.parametrize("name", [*KINDS, "path_star-reversed"])
+def test_every_number_is_defined(runs, call, name):
+    _, output, _ = call("diagnose", runs / name, "--json")
+    found = json.loads(output)
+    for section in SECTIONS:
+        for path, value in _rows(section, found[section]):
+            assert value.startswith("does not apply") or definition(path), path
+
+
+def test_the_terminal_shows_the_verdict_first_and_explains_on_request(runs, call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    _, short, _ = call("diagnose", runs / "path_star-next_token")
+    _, long, _ = call("diagnose", runs / "path_star-next_token", "--explain")
+    assert short.splitlines()[0].endswith("path_star-next_token: not yet fitted")
+    assert all(title in short for title in SECTIONS.values())
+    assert "signature of the cheat" not in short
+    assert "signature of the cheat" in " ".join(long.split())
+
+
+def test_the_glossary_page_is_up_to_date():
+    assert (ROOT / "docs" / "metrics.md").read_text() == metrics_page()
+
+
+def test_every_definition_belongs_to_a_section():
+    assert {key.partition(".")[0] for key in DEFINITIONS} == set(SECTIONS)
+
+
+def one_line(call, *arguments):
+    code, output, errors = call(*arguments)
+    assert (code, output, errors.count("\n")) == (2, "", 1), (output, errors)
+    return errors
+
+
+def test_a_run_that_never_finished_is_one_line(tmp_path, call):
+    train(tiny_run(), tmp_path / "run", observer=stop_at(20))
+    line = one_line(call, "diagnose", tmp_path / "run")
+    assert "has not finished: it has no result.json" in line
+    assert f"unforced evaluate {tmp_path / 'run'}" in line
+    assert not (tmp_path / "run" / "diagnosis.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--count", "100"], "100 held-out problems are too few for a verdict at confidence 0.95"),
+        (["--confidence", "0.999"], "1600 held-out problems are too few for a verdict at confidence 0.999"),
+        (["--confidence", "95"], "--confidence: 95 is not above 0.5 and below 1"),
+    ],
+)
+def test_too_little_for_a_verdict_is_one_line(runs, call, arguments, says):
+    assert says in one_line(call, "diagnose", runs / "path_star-next_token", *arguments)
+
+
+def test_no_run_folder_is_one_line(tmp_path, call):
+    assert "no such run folder" in one_line(call, "diagnose", tmp_path / "nothing")
+    assert "no such folder" in one_line(call, "seeds", tmp_path / "nothing")
+    assert "no finished run" in one_line(call, "seeds", tmp_path)
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("seeds")
+    for seed in range(3):
+        for objective in ("next_token", "teacherless"):
+            train(tiny_run(f"seed={seed}", f"objective={objective}"), folder / f"{objective}-{seed}")
+    train(tiny_run("seed=3"), folder / "stopped", observer=stop_at(20))
+    return folder
+
+
+def test_runs_that_differ_in_their_seed_are_summarised_and_compared(seeds, call):
+    _, output, _ = call("seeds", seeds, "--json")
+    found = json.loads(output)
+    assert set(found["groups"]) == {"objective=next_token", "objective=teacherless"}
+    for name, group in found["groups"].items():
+        kind = name.removeprefix("objective=")
+        values = [
+            json.loads((seeds / f"{kind}-{seed}" / "result.json").read_text())["test.free.exact"]["value"]
+            for seed in range(3)
+        ]
+        assert group["accuracy"] == {"median": sorted(values)[1], "low": min(values), "high": max(values)}
+        assert group["success"]["total"] == 3
+        assert group["steps_to_solve"]["horizon"] == 40
+    (pair,) = found["pairs"].values()
+    assert pair["seeds"] == [0, 1, 2]
+    assert found["left_out"] == {str(seeds / "stopped"): "not finished"}
+
+
+def test_the_table_of_seeds_says_what_was_left_out(seeds, call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    _, output, _ = call("seeds", seeds)
+    assert "0 of 3" in output
+    assert "stopped: not finished" in output
+
+
+def test_another_measure_may_be_the_outcome(seeds, call):
+    _, output, _ = call("seeds", seeds, "--measure", "forced.token_1", "--json")
+    (low, high) = (
+        json.loads(output)["groups"]["objective=next_token"]["accuracy"][key] for key in ("low", "high")
+    )
+    results = [json.loads((seeds / f"next_token-{seed}" / "result.json").read_text()) for seed in range(3)]
+    values = [result["test.forced.token_1"]["value"] for result in results]
+    assert (low, high) == (min(values), max(values))
+    assert "unknown measure 'forced.tokn_1'" in one_line(call, "seeds", seeds, "--measure", "forced.tokn_1")
+
+
+def test_a_seed_given_twice_is_one_line(tmp_path, call):
+    train(tiny_run(), tmp_path / "a")
+    train(tiny_run(), tmp_path / "b")
+    assert "seed 0 of all runs occurs twice" in one_line(call, "seeds", tmp_path)
