@@ -11,6 +11,7 @@ from unforced.evaluation.diagnostics import goal_blindness, snowball
 from unforced.evaluation.probe import probe
 from unforced.evaluation.statistics import problems_needed
 from unforced.evaluation.subject import Subject, answers
+from unforced.objectives.next_token import NextToken
 from unforced.objectives.teacherless import Teacherless
 from unforced.tasks.addition import Addition
 from unforced.tasks.branching_path import BranchingPath
@@ -168,6 +169,16 @@ def test_who_never_reads_the_answer_has_no_cheat_and_no_snowball():
     assert "followers" not in found["clever_hans"]["goal_blindness"]
     assert "does not read its own answer" in found["snowball"]["does_not_apply"]
     assert found["indecipherable_token"]["token_1"]["test"]["value"] == 1
+
+
+def test_a_model_trained_on_one_position_is_judged_by_that_position():
+    found = diagnosis(STAR, Cheater(memorises=True), objective=NextToken(train_positions=(1,)))
+    assert found["exact"]["train"]["value"] == 1
+    assert found["exact"]["test"] == found["indecipherable_token"]["token_1"]["test"]
+    assert (
+        "positions trained"
+        in diagnosis(STAR, Uniform(), objective=NextToken(train_positions=(1,)))["verdict"]["because"][0]
+    )
 
 
 def random_subject(*overrides):

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from unforced.errors import UserError
 from unforced.evaluation.diagnostics import (
     clever_hans,
@@ -38,6 +40,7 @@ def diagnose(
         "probability": probability(fresh),
     }
     evidence = Evidence(
+        "whole answers" if subject.objective.train_positions is None else "the positions trained",
         sections["exact"]["test"],
         sections["exact"]["train"],
         sections["clever_hans"],
@@ -68,5 +71,10 @@ def history(subject: Subject, lines: Sequence[Mapping[str, Any]]) -> dict[str, A
 
 
 def _exact(asked: Probe, confidence: float) -> Estimate:
-    exact = asked.subject.task.score(asked.problems, asked.answered.free).exact
+    """Count whole free answers; where the loss counts some positions alone, predictions right at those."""
+    positions = asked.subject.objective.train_positions
+    if positions is None:
+        exact = asked.subject.task.score(asked.problems, asked.answered.free).exact
+    else:
+        exact = np.all(asked.right[:, list(positions)], axis=1)
     return proportion(int(exact.sum()), len(exact), confidence)

@@ -23,8 +23,11 @@ SECTIONS: Mapping[str, str] = {
 }
 
 DEFINITIONS: Mapping[str, str] = {
-    "exact.train": "Share of training problems whose whole free answer is right.",
-    "exact.test": "Share of held-out problems whose whole free answer is right.",
+    "exact.train": (
+        "Share of training problems whose whole free answer is right. Where objective.train_positions "
+        "restricts the loss: whose tokens at those positions are right, on the inputs of training."
+    ),
+    "exact.test": "The same on held-out problems.",
     "clever_hans.cheat_accuracy": (
         "Share of held-out problems in which, given the true answer so far, every token that it gives "
         "away is predicted rightly (path-star: tokens 2 and on, given the true first hop). Near 100% "

@@ -51,8 +51,9 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a verdict looks at: sections of a diagnosis, by name."""
+    """What a verdict looks at: sections of a diagnosis, by name; and in words what is exact or not."""
 
+    what: str
     test_exact: Estimate
     train_exact: Estimate
     clever_hans: Mapping[str, Any]
@@ -84,19 +85,15 @@ def judge(evidence: Evidence) -> Verdict:
     """Name the failure. Each rule and threshold is in docs/metrics.md; the first that holds decides."""
     test = evidence.test_exact
     if _reached(test):
-        return Verdict("solved", (f"whole answers on held-out problems: {_percent(test)}",), "nothing more")
+        return Verdict("solved", (f"{evidence.what} on held-out problems: {_percent(test)}",), "nothing more")
     if test["high"] >= SOLVED:
-        return _undecided(
-            f"whole answers on held-out problems, {_percent(test)}, may or may not be solved", test
-        )
+        return _undecided(f"{evidence.what} on held-out problems, {_percent(test)}; perhaps solved", test)
     for rule in (_clever_hans, _compounding, _memorised, _not_yet_fitted):
         verdict = rule(evidence)
         if verdict is not None:
             return verdict
     train = evidence.train_exact
-    return _undecided(
-        f"whole answers on training problems, {_percent(train)}, may or may not be fitted", train
-    )
+    return _undecided(f"{evidence.what} on training problems, {_percent(train)}; perhaps fitted", train)
 
 
 def _clever_hans(evidence: Evidence) -> Verdict | None:
@@ -104,11 +101,11 @@ def _clever_hans(evidence: Evidence) -> Verdict | None:
     if cheat is None or cheat["high"] < CHEAT or not evidence.perhaps_guessed:
         return None
     if cheat["low"] < CHEAT:
-        return _undecided(f"cheat accuracy, {_percent(cheat)}, may or may not reach {CHEAT:.0%}", cheat)
+        return _undecided(f"cheat accuracy, {_percent(cheat)}; perhaps above {CHEAT:.0%}", cheat)
     if not evidence.guessed:
         token = evidence.perhaps_guessed[0]
         found = evidence.decisions[token]["test"]
-        return _undecided(f"{token}, {_percent(found)}, may or may not be at chance", found)
+        return _undecided(f"{token}, {_percent(found)}; perhaps at chance", found)
     token = evidence.guessed[0]
     found = evidence.decisions[token]
     because = (
@@ -154,8 +151,8 @@ def _memorised(evidence: Evidence) -> Verdict | None:
     if not _reached(evidence.train_exact):
         return None
     because = (
-        f"whole answers on training problems: {_percent(evidence.train_exact)}",
-        f"whole answers on held-out problems: {_percent(evidence.test_exact)}",
+        f"{evidence.what} on training problems: {_percent(evidence.train_exact)}",
+        f"{evidence.what} on held-out problems: {_percent(evidence.test_exact)}",
         *_decision_lines(evidence),
     )
     return Verdict("memorised", because, "more training problems, or training on after the fit (overtrain)")
@@ -165,7 +162,7 @@ def _not_yet_fitted(evidence: Evidence) -> Verdict | None:
     train = evidence.train_exact
     if train["high"] >= SOLVED:
         return None
-    because = (f"whole answers on training problems: {_percent(train)}", *_decision_lines(evidence))
+    because = (f"{evidence.what} on training problems: {_percent(train)}", *_decision_lines(evidence))
     return Verdict("not_yet_fitted", because, "more steps, another learning rate, or a larger model")
 
 

@@ -1,0 +1,58 @@
+"""What a diagnosis costs: all that is asked about 20,000 problems against free answers to them.
+
+    python -m benchmarks.diagnosis [dotted.key=value ...]
+
+The model is that of benchmarks.training. The two are measured in turn.
+"""
+
+import statistics
+import sys
+from pathlib import Path
+
+from benchmarks.training import timed
+from unforced.cli.progress import PlainLines
+from unforced.evaluation.accuracy import measure
+from unforced.evaluation.diagnosis import diagnose
+from unforced.evaluation.probe import probe
+from unforced.evaluation.subject import Subject, answers
+from unforced.recipes import resolve_run
+from unforced.training.folder import RunFolder
+from unforced.training.loop import Trainer, start_accelerator
+from unforced.training.processor import keep_freed_memory
+from unforced.training.source import split_problems
+
+ROUNDS, PROBLEMS = 5, 20_000
+
+
+def main() -> None:
+    """Measure and print."""
+    run = resolve_run("paper_gpt_mini", ["batch_size=64", "num_train=20000", "model.layers=6", *sys.argv[1:]])
+    trainer = Trainer(
+        run, RunFolder(Path("nowhere")), start_accelerator(run), measure, PlainLines(quiet=True)
+    )
+    trainer.tune({})
+    keep_freed_memory()
+    subject = Subject.of(run, trainer.learner)
+    held_out, train = (split_problems(run, split, PROBLEMS // ROUNDS) for split in ("test", "train"))
+    free, probed, whole = [], [], []
+    for _ in range(ROUNDS):
+        free.append(timed(lambda: answers(subject, held_out, subject.decode), trainer.device))
+        probed.append(timed(lambda: probe(subject, held_out), trainer.device))
+        whole.append(timed(lambda: diagnose(subject, train, held_out), trainer.device))
+    print(f"{run.task}, {run.objective.name}, {trainer.device}")
+    print(f"free answers to {PROBLEMS:,} problems            {sum(free):8.1f} s")
+    show(f"all questions about {PROBLEMS:,} held-out ones", probed, free)
+    show(f"a whole diagnosis, {PROBLEMS:,} training ones too", whole, free)
+
+
+def show(what: str, ours: list[float], free: list[float]) -> None:
+    """Print a time, and its ratio to that of free answers."""
+    ratios = [mine / other for mine, other in zip(ours, free, strict=True)]
+    print(
+        f"{what:<43} {sum(ours):5.1f} s, {statistics.median(ratios):.2f} times "
+        f"({min(ratios):.2f} to {max(ratios):.2f})"
+    )
+
+
+if __name__ == "__main__":
+    main()
