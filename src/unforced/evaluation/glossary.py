@@ -96,6 +96,7 @@ DEFINITIONS: Mapping[str, str] = {
         "measured on the inputs of training, whole answers freely."
     ),
     "learned.solved": "The same on held-out problems (the validation split).",
+    "learned.evaluated_every": "Steps between evaluations: no step above is known more finely.",
     "learned.order": "Positions by the step at which they were solved: the order in which they were learned.",
     "grokking": (
         "After the training set was fitted: how long training went on, in multiples of the steps that "

@@ -16,7 +16,7 @@ def groups_table(summary: Mapping[str, Any]) -> pd.DataFrame:
         rows[name] = {
             "solved": f"{success['correct']} of {success['total']}",
             "success rate": percent(success),
-            "held-out, median (range)": _range(accuracy, "%", 100, 1),
+            "held-out, median (range)": _range(accuracy, "%"),
             "chance": f"{100 * group['chance']:.1f}%",
             "steps to solve, median": "-" if steps["median"] is None else f"{steps['median']:,}",
             "restricted mean": f"{steps['restricted_mean']:,.0f} of {steps['horizon']:,}",
@@ -35,7 +35,7 @@ def pairs_table(summary: Mapping[str, Any]) -> pd.DataFrame:
             "only first solved": str(pair["only_first_solved"]),
             "only second solved": str(pair["only_second_solved"]),
             "McNemar p": f"{pair['p_value']:.2g}",
-            "held-out difference, median (range)": _range(pair["accuracy_difference"], " points", 100, 1),
+            "held-out difference, median (range)": _range(pair["accuracy_difference"], " points"),
         }
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index.name = "pair, on the same seeds"
@@ -52,6 +52,6 @@ def show_groups(summary: Mapping[str, Any]) -> None:
         print(f"left out: {folder}: {reason}")
 
 
-def _range(values: Mapping[str, float], unit: str, scale: float, digits: int) -> str:
-    middle, low, high = (scale * values[key] for key in ("median", "low", "high"))
-    return f"{middle:.{digits}f}{unit} ({low:.{digits}f} to {high:.{digits}f})"
+def _range(values: Mapping[str, float], unit: str) -> str:
+    middle, low, high = (100 * values[key] for key in ("median", "low", "high"))
+    return f"{middle:.1f}{unit} ({low:.1f} to {high:.1f})"
