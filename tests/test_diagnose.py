@@ -110,6 +110,35 @@ def test_too_little_for_a_verdict_is_one_line(runs, call, arguments, says):
     assert says in one_line(call, "diagnose", runs / "path_star-next_token", *arguments)
 
 
+def test_a_run_whose_last_checkpoint_is_damaged_is_not_diagnosed_from_another(tmp_path, call):
+    train(tiny_run("keep_checkpoints=3", ENOUGH), tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "step-00000040" / "learner.safetensors").write_bytes(b"short")
+    line = one_line(call, "diagnose", tmp_path / "run")
+    assert "was trained for 40 steps, but its newest usable checkpoint is of step 30" in line
+    code, _, errors = call("evaluate", tmp_path / "run", "--json")
+    assert code == 0
+    assert "measuring step 30" in errors
+
+
+def test_a_run_without_its_history_is_diagnosed_all_the_same(tmp_path, call):
+    train(tiny_run(ENOUGH), tmp_path / "run")
+    (tmp_path / "run" / "metrics.jsonl").unlink()
+    code, output, _ = call("diagnose", tmp_path / "run")
+    assert code == 0
+    assert "no evaluations" in output
+
+
+def test_a_damaged_run_among_others_is_left_out(tmp_path, call):
+    train(tiny_run(), tmp_path / "good")
+    train(tiny_run("seed=1"), tmp_path / "bad")
+    (tmp_path / "bad" / "config.json").write_text("{")
+    code, output, _ = call("seeds", tmp_path, "--json")
+    found = json.loads(output)
+    assert code == 0
+    assert found["groups"]["all runs"]["seeds"] == [0]
+    assert "not JSON" in found["left_out"][str(tmp_path / "bad")]
+
+
 def test_no_run_folder_is_one_line(tmp_path, call):
     assert "no such run folder" in one_line(call, "diagnose", tmp_path / "nothing")
     assert "no such folder" in one_line(call, "seeds", tmp_path / "nothing")
@@ -139,16 +168,21 @@ def test_runs_that_differ_in_their_seed_are_summarised_and_compared(seeds, call)
         assert group["accuracy"] == {"median": sorted(values)[1], "low": min(values), "high": max(values)}
         assert group["success"]["total"] == 3
         assert group["steps_to_solve"]["horizon"] == 40
-    (pair,) = found["pairs"].values()
+    (pair,) = found["pairs"]
+    assert (pair["first"], pair["second"]) == ("objective=next_token", "objective=teacherless")
     assert pair["seeds"] == [0, 1, 2]
     assert found["left_out"] == {str(seeds / "stopped"): "not finished"}
 
 
 def test_the_table_of_seeds_says_what_was_left_out(seeds, call, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("COLUMNS", "80")
     _, output, _ = call("seeds", seeds)
     assert "0 of 3" in output
     assert "stopped: not finished" in output
+    assert "A  objective=next_token" in output
+    assert "A - B" in output
+    assert "…" not in output
+    assert max(map(len, output.splitlines()[:12])) <= 80
 
 
 def test_another_measure_may_be_the_outcome(seeds, call):

@@ -1,5 +1,7 @@
 """Diagnostics and verdicts on models that fail in known ways, and on trained and random ones."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -181,6 +183,65 @@ def test_a_model_trained_on_one_position_is_judged_by_that_position():
     )
 
 
+def test_measures_of_all_tokens_do_not_apply_where_some_are_not_trained():
+    found = diagnosis(STAR, Cheater(), objective=NextToken(train_positions=(1,)))
+    for section in ("clever_hans", "snowball"):
+        assert "positions 1 alone" in found[section]["does_not_apply"]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "name"),
+    [(Perfect(), "solved"), (Cheater(memorises=True), "memorised"), (Cheater(), "not_yet_fitted")],
+    ids=repr,
+)
+def test_training_one_position_is_learned_memorised_or_at_chance(behaviour, name):
+    found = diagnosis(STAR, behaviour, objective=NextToken(train_positions=(1,)))
+    assert found["verdict"]["name"] == name
+
+
+def test_a_small_training_set_measured_whole_is_certain():
+    subject, train, held_out = planted(STAR, Memoriser())
+    few = train.take(slice(0, 60))
+    assert diagnose(subject, few, held_out)["verdict"]["name"] == "inconclusive"
+    assert diagnose(subject, few, held_out, all_of_training=True)["verdict"]["name"] == "memorised"
+
+
+@dataclass(frozen=True)
+class Guesser:
+    """Decides by chance, but reads the goal: after the decision it says the way to the goal, whatever it read."""
+
+    def next(self, known, so_far, chance):
+        on_path = (so_far == known.truth[:, : so_far.shape[1]]).all(axis=1)
+        decided = Cheater().next(known, so_far, chance)
+        return np.where(on_path, decided, known.truth[:, so_far.shape[1]])
+
+
+def test_a_guesser_that_reads_the_goal_is_no_cheater():
+    found = diagnosis(STAR, Guesser())
+    assert found["clever_hans"]["wrong_arm_following"]["value"] == 0
+    assert found["verdict"]["name"] == "inconclusive"
+
+
+def test_a_second_fork_is_harder_to_guess_for_who_reads_no_answer():
+    forced, free = (
+        diagnosis(TREE, Uniform(), objective=objective)["indecipherable_token"]
+        for objective in (NextToken(), Teacherless())
+    )
+    assert [each["chance"] for each in forced.values()] == [0.5, 0.5]
+    assert [each["chance"] for each in free.values()] == [0.5, 0.25]
+
+
+def test_more_questions_than_are_asked_are_spread_over_all():
+    task = PathStar(degree=40, path_length=3, num_nodes=90)
+    subject, _, held_out = planted(task, Cheater(), count=20)
+    answered = probe(subject, held_out).answered
+    assert answered.moved.shape == answered.other_truths.shape == (20, 16, 3)
+    leaves = task.decoys(held_out)[:, :, -1]
+    asked_for = answered.other_truths[:, :, -1]
+    assert (asked_for[:, 0] == leaves[:, 0]).all()
+    assert (asked_for[:, -1] == leaves[:, -1]).all()
+
+
 def random_subject(*overrides):
     """An untrained model, which answers all kinds of things."""
     wide = ["model.init_std=1", "task.degree=3", "task.path_length=4", "task.num_nodes=14"]
@@ -229,8 +290,7 @@ def test_following_feeds_a_decoy_up_to_its_first_difference():
         assert found.completed[i] in ends
 
 
-def test_goal_blindness_of_a_model_that_reads_the_goal_alone():
-    """Path-star reversed by a perfect model: the goal comes first, and is the first to move."""
+def test_goal_blindness_looks_at_the_first_token_that_differs_and_those_after_it():
     subject, _, held_out = planted(STAR, Perfect())
     found = goal_blindness(probe(subject, held_out), CONFIDENCE)
     assert found["decisions"]["total"] == 1600 * (STAR.degree - 1)
@@ -251,7 +311,9 @@ def test_a_reversed_answer_has_no_cheat_to_measure():
     subject = Subject.of(run, build_learner(run))
     held_out = problems(run.task, 0, "test", 0, 1600)
     found = diagnose(subject, held_out, held_out)
-    assert "reversed" in found["clever_hans"]["does_not_apply"]
+    for section in ("clever_hans", "indecipherable_token", "probability"):
+        assert "reversed" in found[section]["does_not_apply"]
+    assert "reversed" in found["snowball"]["errors_at_decisions"]["does_not_apply"]
     assert set(found["snowball"]["first_error"]) == {"token_0", "token_1", "token_2"}
 
 

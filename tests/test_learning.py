@@ -3,6 +3,7 @@
 import pytest
 
 from unforced.evaluation.learning import grokking, learned, steps_to
+from unforced.objectives.next_token import NextToken
 
 
 def lines(curves, total=1000, every=100):
@@ -44,7 +45,7 @@ def test_steps_to_is_the_first_of_two_evaluations_in_a_row(values, steps, censor
 
 
 def test_positions_stand_in_the_order_in_which_they_were_solved():
-    found = learned(run_lines(solved=(1, 7, 3), fitted=(1, 5, 3)), 3, "forced")
+    found = learned(run_lines(solved=(1, 7, 3), fitted=(1, 5, 3)), 3, NextToken())
     assert found["order"] == [["token_0"], ["token_2"], ["token_1"]]
     assert found["solved"]["token_1"] == {"steps": 700, "censored_at": None}
     assert found["fitted"]["exact"] == {"steps": 500, "censored_at": None}
@@ -52,30 +53,36 @@ def test_positions_stand_in_the_order_in_which_they_were_solved():
 
 
 def test_positions_solved_together_stand_together_and_those_never_solved_are_left_out():
-    found = learned(run_lines(solved=(1, 10, 1), fitted=(1, 10, 1)), 3, "forced")
+    found = learned(run_lines(solved=(1, 10, 1), fitted=(1, 10, 1)), 3, NextToken())
     assert found["order"] == [["token_0", "token_2"]]
     assert found["solved"]["token_1"] == {"steps": None, "censored_at": 900}
 
 
 def test_grokking_is_looked_for_after_the_fit_alone():
-    never = grokking(run_lines(solved=(1, 10, 1), fitted=(1, 3, 1)), {1: 0.5}, "forced")
+    never = grokking(run_lines(solved=(1, 10, 1), fitted=(1, 3, 1)), {1: 0.5}, NextToken())
     assert (never["fitted_at"], never["trained_to"], never["multiple"], never["evaluations"]) == (
         300,
         900,
         3,
-        6,
+        7,
     )
-    assert never["decisions"]["token_1"]["left_chance_at"] is None
-    late = grokking(run_lines(solved=(1, 8, 1), fitted=(1, 3, 1)), {1: 0.5}, "forced")
-    assert late["decisions"]["token_1"] == {"chance": 0.5, "highest": 1.0, "last": 1.0, "left_chance_at": 800}
+    assert never["decisions"]["token_1"]["above_chance_from"] is None
+    late = grokking(run_lines(solved=(1, 8, 1), fitted=(1, 3, 1)), {1: 0.5}, NextToken())
+    assert late["decisions"]["token_1"] == {
+        "chance": 0.5,
+        "at_the_fit": 0.5,
+        "highest": 1.0,
+        "last": 1.0,
+        "above_chance_from": 800,
+    }
 
 
 def test_a_lucky_evaluation_is_no_grokking():
     curves = {"train.free.exact": curve(1, 40), "validation.forced.token_1": [0.57] * 40}
-    assert grokking(lines(curves), {1: 0.5}, "forced")["decisions"]["token_1"]["left_chance_at"] is None
+    assert grokking(lines(curves), {1: 0.5}, NextToken())["decisions"]["token_1"]["above_chance_from"] is None
     curves["validation.forced.token_1"] = [0.5] * 20 + [0.65] + [0.5] * 19
-    found = grokking(lines(curves), {1: 0.5}, "forced")["decisions"]["token_1"]
-    assert found["left_chance_at"] == 2000
+    found = grokking(lines(curves), {1: 0.5}, NextToken())["decisions"]["token_1"]
+    assert found["above_chance_from"] == 2000
 
 
 @pytest.mark.parametrize(
@@ -88,5 +95,20 @@ def test_a_lucky_evaluation_is_no_grokking():
     ],
 )
 def test_grokking_says_why_it_does_not_apply(fitted, reason):
-    found = grokking(run_lines(solved=(10, 10, 10), fitted=fitted), {1: 0.5}, "forced")
-    assert reason is None or reason in found["does_not_apply"]
+    found = grokking(run_lines(solved=(10, 10, 10), fitted=fitted), {1: 0.5}, NextToken())
+    assert found["evaluations"] == 2 if reason is None else reason in found["does_not_apply"]
+
+
+def test_a_run_that_trains_some_positions_is_fitted_by_those():
+    curves = {
+        "train.free.exact": [0.0] * 10,
+        "train.forced.token_1": curve(3),
+        "validation.forced.token_1": curve(6),
+    }
+    found = grokking(lines(curves), {1: 0.5}, NextToken(train_positions=(1,)))
+    assert (found["fitted_at"], found["decisions"]["token_1"]["above_chance_from"]) == (300, 600)
+
+
+def test_without_a_history_nothing_is_said():
+    assert "no evaluations" in learned([], 3, NextToken())["does_not_apply"]
+    assert "never fitted" in grokking([], {1: 0.5}, NextToken())["does_not_apply"]

@@ -61,7 +61,7 @@ def test_success_over_seeds_is_a_proportion():
 
 def test_steps_to_solve_by_hand():
     """Kaplan-Meier: 5 runs, solved at 10, 20 and 40; censored at 30 and 50."""
-    found = steps_to_solve([10, 20, 30, 40, 50], [True, True, False, True, False])
+    found = steps_to_solve([10, 20, 30, 40, 50], [True, True, False, True, False], horizon=50)
     heights = [(0, 1.0), (10, 0.8), (20, 0.6), (40, 0.3)]
     assert found["median"] == 40
     mean = sum(h * (end - at) for (at, h), end in zip(heights, [10, 20, 40, 50], strict=True))
@@ -70,14 +70,15 @@ def test_steps_to_solve_by_hand():
 
 
 def test_a_median_that_was_not_reached_is_none():
-    found = steps_to_solve([10, 50, 50], [True, False, False])
+    found = steps_to_solve([10, 50, 50], [True, False, False], horizon=50)
     assert found["median"] is None
     assert found["restricted_mean"] == pytest.approx(10 + 2 / 3 * 40)
 
 
 def test_runs_all_solved_at_once_take_just_that_long():
-    found = steps_to_solve([30, 30, 30], [True, True, True])
-    assert (found["median"], found["restricted_mean"]) == (30, 30)
+    for horizon in (30, 60):
+        found = steps_to_solve([30, 30, 30], [True, True, True], horizon)
+        assert (found["median"], found["restricted_mean"]) == (30, 30)
 
 
 def outcome(accuracy, steps=100):
@@ -85,7 +86,7 @@ def outcome(accuracy, steps=100):
 
 
 def test_a_group_is_summarised_without_a_mean_of_a_bimodal_outcome():
-    found = summarise({0: outcome(1.0), 1: outcome(0.5), 2: outcome(0.995)})
+    found = summarise({0: outcome(1.0), 1: outcome(0.5), 2: outcome(0.995)}, horizon=100)
     assert found["accuracy"] == {"median": 0.995, "low": 0.5, "high": 1.0}
     assert found["success"]["correct"] == 2
     assert found["seeds"] == [0, 1, 2]

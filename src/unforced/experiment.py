@@ -136,6 +136,7 @@ class LoadedRun:
 
     run: Run
     learner: Learner
+    step: int
     refused: list[str]
 
 
@@ -149,7 +150,7 @@ def load_run(path: Path) -> LoadedRun:
     progress, refused = load_newest(folder.checkpoints, run, learner)
     if progress is None:
         raise UserError(f"{path} has no checkpoint yet; train it further with --resume")
-    return LoadedRun(run, learner, list(refused.values()))
+    return LoadedRun(run, learner, progress.step, list(refused.values()))
 
 
 def evaluate_run(loaded: LoadedRun, splits: Iterable[Split], count: int | None) -> dict[str, Any]:
@@ -174,12 +175,23 @@ def diagnose_run(path: Path, count: int | None, confidence: float) -> dict[str, 
             f"or measure its newest checkpoint with `unforced evaluate {path}`"
         )
     loaded = load_run(path)
+    steps = folder.read_result()["steps"]
+    if loaded.step != steps:
+        raise UserError(
+            f"{path} was trained for {steps} steps, but its newest usable checkpoint is of step "
+            f"{loaded.step} ({'; '.join(loaded.refused) or 'later ones are gone'}); measure that one with "
+            "`unforced evaluate`"
+        )
     run, count = loaded.run, count or loaded.run.num_test
     subject = Subject.of(run, loaded.learner)
     check_enough(count, confidence)
     train, held_out = (split_problems(run, split, count) for split in ("train", "test"))
-    diagnosis = diagnose(subject, train, held_out, confidence) | history(subject, folder.read_metrics())
-    diagnosis = {"run": run.fingerprint, **diagnosis}
+    all_of_training = run.num_train is not None and len(train) == run.num_train
+    diagnosis = {
+        "run": run.fingerprint,
+        **diagnose(subject, train, held_out, confidence, all_of_training),
+        **history(subject, held_out, folder.read_metrics(), run.stream),
+    }
     write_json(folder.diagnosis, diagnosis)
     return diagnosis
 

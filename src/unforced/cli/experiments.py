@@ -1,6 +1,7 @@
 """Verbs that train and measure: `train`, `evaluate`, `quickstart`."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -82,6 +83,8 @@ def evaluate(
     if data is not None and (split or count):
         raise UserError("--data measures on a file; drop --split and --count")
     loaded = load_run(run_dir)
+    for line in loaded.refused:
+        print(f"{line}; measuring step {loaded.step}", file=sys.stderr)
     if data is not None:
         result = evaluate_file(loaded, data)
     else:

@@ -7,7 +7,9 @@ import numpy as np
 
 from unforced.errors import UserError
 from unforced.evaluation.diagnostics import (
+    REVERSED,
     clever_hans,
+    does_not_apply,
     error_kinds,
     indecipherable_token,
     probability,
@@ -22,17 +24,25 @@ from unforced.tasks.base import Problems
 
 
 def diagnose(
-    subject: Subject, train: Problems, held_out: Problems, confidence: float = CONFIDENCE
+    subject: Subject,
+    train: Problems,
+    held_out: Problems,
+    confidence: float = CONFIDENCE,
+    all_of_training: bool = False,
 ) -> dict[str, Any]:
     """Diagnose a subject from problems that it was trained on and problems that it was not.
 
+    all_of_training: `train` is the whole training set, so that its accuracy needs no interval.
     Returns JSON values: `verdict` and a section per diagnostic; docs/metrics.md defines each number.
     Raises UserError if there are too few held-out problems for the confidence.
     """
     check_enough(len(held_out), confidence)
     known, fresh = probe(subject, train, counterfactuals=False), probe(subject, held_out)
+    fitted = _exact(known, confidence)
+    if all_of_training:
+        fitted |= {"low": fitted["value"], "high": fitted["value"]}
     sections = {
-        "exact": {"train": _exact(known, confidence), "test": _exact(fresh, confidence)},
+        "exact": {"train": fitted, "test": _exact(fresh, confidence)},
         "clever_hans": clever_hans(fresh, confidence),
         "indecipherable_token": indecipherable_token(known, fresh, confidence),
         "snowball": snowball(fresh, confidence),
@@ -40,7 +50,8 @@ def diagnose(
         "probability": probability(fresh),
     }
     evidence = Evidence(
-        "whole answers" if subject.objective.train_positions is None else "the positions trained",
+        "right at the positions trained" if subject.tokens_trained else "whole answers",
+        len(fresh),
         sections["exact"]["test"],
         sections["exact"]["train"],
         sections["clever_hans"],
@@ -57,17 +68,30 @@ def check_enough(count: int, confidence: float) -> None:
     if count < needed:
         raise UserError(
             f"{count} held-out problems are too few for a verdict at confidence {confidence:g}, which takes "
-            f"{needed} (intervals of +-{100 * MARGIN / 2:g} points); accuracies can still be measured with "
-            "`unforced evaluate`"
+            f"{needed} (intervals of ±{100 * MARGIN / 2:g} points): use --count {needed} or more; "
+            "accuracies can be measured on any number with `unforced evaluate`"
         )
 
 
-def history(subject: Subject, lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Say what a run learned when, from the lines of its metrics.jsonl."""
-    task = subject.task
-    mode = "forced" if subject.reads_answers else "free"
-    chances = {position: task.position_chances[position] for position in task.decisive_positions}
-    return {"learned": learned(lines, task.answer_length, mode), "grokking": grokking(lines, chances, mode)}
+def history(
+    subject: Subject, held_out: Problems, lines: Sequence[Mapping[str, Any]], stream: bool
+) -> dict[str, Any]:
+    """Say what a run learned when, from the lines of its metrics.jsonl; a `stream` has no set to fit."""
+    task, objective = subject.task, subject.objective
+    if stream or subject.order == "reversed":
+        late = does_not_apply(
+            REVERSED if not stream else "a stream of fresh problems has no training set to fit"
+        )
+    else:
+        late = grokking(lines, _chances(subject, held_out), objective)
+    return {"learned": learned(lines, task.answer_length, objective), "grokking": late}
+
+
+def _chances(subject: Subject, problems: Problems) -> dict[int, float]:
+    """Return the accuracy without lookahead of decisive positions, over problems where they are none too."""
+    task, share = subject.task, subject.task.decisive(problems).mean(axis=0)
+    chances = task.position_chances(subject.reads_answers)
+    return {i: float(share[i] * chances[i] + 1 - share[i]) for i in task.decisive_positions}
 
 
 def _exact(asked: Probe, confidence: float) -> Estimate:

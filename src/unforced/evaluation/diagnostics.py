@@ -7,14 +7,21 @@ indecipherable token). Its code measures neither mechanism; the measures are our
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from scipy import stats
 
 from unforced.evaluation.probe import Probe
-from unforced.evaluation.statistics import difference, product_of_accuracies, proportion, share
-from unforced.tasks.base import Marks, in_order
+from unforced.evaluation.statistics import (
+    difference,
+    odds_ratio,
+    product_of_accuracies,
+    proportion,
+    share,
+)
+from unforced.tasks.base import Marks, Order, in_order
 
 Measures = dict[str, Any]
+REVERSED = "with the answer reversed, each token follows from the one before it: nothing is decided ahead"
 
 
 def does_not_apply(reason: str) -> Measures:
@@ -28,19 +35,22 @@ def clever_hans(asked: Probe, confidence: float) -> Measures:
     Returns `cheat_accuracy`, `wrong_arm_following`, `goal_blindness`; docs/metrics.md defines them.
     """
     subject = asked.subject
+    blindness = goal_blindness(asked, confidence)
     if not subject.reads_answers:
         reason = (
             f"{subject.objective.name} is not trained on the true answer so far: it has no cheat to learn"
         )
     elif subject.order == "reversed":
-        reason = "with the answer reversed, what the cheat would give away comes before the decision"
+        return does_not_apply(REVERSED)
+    elif subject.tokens_trained:
+        reason = subject.tokens_trained
     else:
         return {
             "cheat_accuracy": _cheat_accuracy(asked, confidence),
             "wrong_arm_following": _following(asked, confidence),
-            "goal_blindness": goal_blindness(asked, confidence),
+            "goal_blindness": blindness,
         }
-    return does_not_apply(reason) | {"goal_blindness": goal_blindness(asked, confidence)}
+    return does_not_apply(reason) | {"goal_blindness": blindness}
 
 
 def _cheat_accuracy(asked: Probe, confidence: float) -> Measures:
@@ -56,21 +66,17 @@ def _following(asked: Probe, confidence: float) -> Measures:
 
 def goal_blindness(asked: Probe, confidence: float) -> Measures:
     """Measure which predictions stay as they are when the prompt asks for something else."""
-    if not asked.other_truths.shape[1]:
+    others = asked.answered.other_truths
+    if asked.subject.order == "reversed":
+        return does_not_apply(REVERSED)
+    if not others.shape[1]:
         return does_not_apply("the task has no other question to put in the prompt")
-    order = asked.subject.order
-    truth = asked.truth[:, None, :]
-    differs = np.stack(
-        [in_order(each, order) for each in (asked.other_truths != truth).transpose(1, 0, 2)], axis=1
-    )
+    differs = others != asked.truth[:, None]
     after = np.cumsum(differs, axis=2) - differs > 0
-    first = differs & ~after
-    generated = [in_order(each, order) for each in (asked.followers, asked.answered.trained)]
-    followers, before = (each[:, None, :] for each in generated)
-    moved = np.stack([in_order(each, order) for each in asked.answered.moved.transpose(1, 0, 2)], axis=1)
-    measures = {"decisions": share(moved == before, first, confidence)}
-    if asked.subject.reads_answers and order == "forward":
-        measures["followers"] = share(moved == before, after & followers, confidence)
+    unmoved = asked.answered.moved == asked.answered.trained[:, None]
+    measures = {"decisions": share(unmoved, differs & ~after, confidence)}
+    if asked.subject.reads_answers and not asked.subject.tokens_trained:
+        measures["followers"] = share(unmoved, after & asked.followers[:, None], confidence)
     nothing = does_not_apply("no such position in these problems")
     return {name: found or nothing for name, found in measures.items()}
 
@@ -80,7 +86,10 @@ def indecipherable_token(train: Probe, held_out: Probe, confidence: float) -> Me
 
     Accuracy is taken on the inputs of training. `gap` is what memorising gains: train minus held-out.
     """
-    task, measures = held_out.subject.task, {}
+    subject, measures = held_out.subject, {}
+    if subject.order == "reversed":
+        return does_not_apply(REVERSED)
+    task, chances = subject.task, subject.task.position_chances(subject.reads_answers)
     for position in task.decisive_positions:
         found = [_at(asked, position, confidence) for asked in (train, held_out)]
         if found[0] is None or found[1] is None:
@@ -89,7 +98,7 @@ def indecipherable_token(train: Probe, held_out: Probe, confidence: float) -> Me
         measures[f"token_{position}"] = {
             "train": found[0],
             "test": found[1],
-            "chance": task.position_chances[position],
+            "chance": chances[position],
             "gap": difference(found[0], found[1]),
         }
     return measures
@@ -103,63 +112,87 @@ def snowball(asked: Probe, confidence: float) -> Measures:
     """Compare free answers with what errors that compound at a steady rate would give.
 
     Returns `free_exact`; `forced_product`, the product of forced accuracies per position; `forced` accuracies
-    by position; `first_error`, counts by position of the first wrong symbol in order of generation; and
-    `errors_at_decisions`, the test of whether first errors gather at decisions.
+    by position; `first_error`, counts by position of the first wrong symbol in order of generation; and two
+    tests of whether first errors gather, `errors_at_decisions` and `errors_at_one_position`.
     """
-    if not asked.subject.reads_answers:
-        return does_not_apply(f"{asked.subject.objective.name} does not read its own answer")
+    subject = asked.subject
+    if not subject.reads_answers:
+        return does_not_apply(f"{subject.objective.name} does not read its own answer")
+    if subject.tokens_trained:
+        return does_not_apply(subject.tokens_trained)
     right = asked.answered.forced == asked.truth
-    wrong = asked.answered.free != asked.truth
-    length = right.shape[1]
-    exact = asked.subject.task.score(asked.problems, asked.answered.free).exact
-    counts = _first_errors(wrong, asked).sum(axis=0).tolist()
+    exact = subject.task.score(asked.problems, asked.answered.free).exact
+    first = _first_errors(asked)
+    tokens = [f"token_{i}" for i in range(right.shape[1])]
     return {
         "free_exact": proportion(int(exact.sum()), len(exact), confidence),
         "forced_product": product_of_accuracies(right, confidence),
         "forced": {
-            f"token_{i}": proportion(int(right[:, i].sum()), len(right), confidence) for i in range(length)
+            token: proportion(int(column.sum()), len(right), confidence)
+            for token, column in zip(tokens, right.T, strict=True)
         },
-        "first_error": {f"token_{i}": counts[i] for i in range(length)},
-        "errors_at_decisions": _errors_at_decisions(wrong, asked, confidence),
+        "first_error": dict(zip(tokens, first.sum(axis=0).tolist(), strict=True)),
+        "errors_at_decisions": _errors_at_decisions(first, asked, confidence),
+        "errors_at_one_position": _errors_at_one_position(first, asked, confidence),
     }
 
 
-def _first_errors(wrong: Marks, asked: Probe) -> Marks:
+def _first_errors(asked: Probe) -> Marks:
     """Mark the first wrong symbol of each answer, in order of generation."""
-    generated = in_order(wrong, asked.subject.order)
-    first = generated & (np.cumsum(generated, axis=1) == 1)
-    return in_order(first, asked.subject.order)
+    order = asked.subject.order
+    wrong = in_order(asked.answered.free != asked.truth, order)
+    first: Marks = in_order(wrong & (np.cumsum(wrong, axis=1) == 1), order)
+    return first
 
 
-def _errors_at_decisions(wrong: Marks, asked: Probe, confidence: float) -> Measures:
-    """Test whether first errors gather at decisions, against a hazard that is the same at every position.
+def _errors_at_decisions(first: Marks, asked: Probe, confidence: float) -> Measures:
+    if asked.subject.order == "reversed":
+        return does_not_apply(REVERSED)
+    return _gathering(first, asked.decisive, asked.subject.order, confidence)
 
-    `expected` is the share of first errors that would fall on decisions if each position failed at one rate,
-    `p_value` is one-sided, from the binomial test.
+
+def _errors_at_one_position(first: Marks, asked: Probe, confidence: float) -> Measures:
+    """Test the position at which first errors exceed most what a steady hazard expects."""
+    places = np.eye(first.shape[1], dtype=np.bool_)
+    found = [
+        _gathering(first, np.broadcast_to(place, first.shape), asked.subject.order, confidence)
+        for place in places
+    ]
+    if "observed" not in found[0]:
+        return found[0]
+    excess = [each["observed"]["value"] - each["expected"] for each in found]
+    worst = int(np.argmax(excess))
+    return {"position": f"token_{worst}", **found[worst]}
+
+
+def _gathering(first: Marks, places: Marks, order: Order, confidence: float) -> Measures:
+    """Test whether first errors gather at `places`, against a hazard that is the same at every position.
+
+    `expected` is the share of first errors that would fall there if each position failed at one rate,
+    `odds_ratio` compares what is observed with it, `p_value` is one-sided, from the binomial test.
     """
-    failed = wrong.any(axis=1)
+    failed = first.any(axis=1)
     if not failed.any():
         return does_not_apply("no answer failed")
-    order = asked.subject.order
-    first = _first_errors(wrong, asked)[failed]
-    decisive = asked.decisive[failed]
-    hits = int((first & decisive).sum())
-    exposure = in_order(first, order).argmax(axis=1).sum() + len(first) + (~failed).sum() * wrong.shape[1]
-    expected = _expected_share(in_order(decisive, order), len(first) / exposure)
-    test = stats.binomtest(hits, len(first), expected, alternative="greater")
+    first, places, length = first[failed], places[failed], first.shape[1]
+    hits = int((first & places).sum())
+    exposure = in_order(first, order).argmax(axis=1).sum() + len(first) + (~failed).sum() * length
+    expected = _expected_share(in_order(places, order), len(first) / exposure)
+    observed = proportion(hits, len(first), confidence)
     return {
-        "observed": proportion(hits, len(first), confidence),
+        "observed": observed,
         "expected": expected,
-        "p_value": float(test.pvalue),
+        "odds_ratio": odds_ratio(observed["value"], expected),
+        "p_value": float(stats.binomtest(hits, len(first), expected, alternative="greater").pvalue),
     }
 
 
-def _expected_share(decisive: Bool[np.ndarray, "count length"], hazard: float) -> float:
-    steps: Int[np.ndarray, " length"] = np.arange(decisive.shape[1])
+def _expected_share(places: Marks, hazard: float) -> float:
+    steps: Int[np.ndarray, " length"] = np.arange(places.shape[1])
     weights: Float[np.ndarray, " length"] = (
         (1 - hazard) ** steps if hazard < 1 else (steps == 0).astype(float)
     )
-    return float((decisive * weights).sum(axis=1).mean() / weights.sum())
+    return float((places * weights).sum(axis=1).mean() / weights.sum())
 
 
 def error_kinds(asked: Probe) -> Measures:
@@ -169,8 +202,9 @@ def error_kinds(asked: Probe) -> Measures:
 
 def probability(asked: Probe) -> Measures:
     """Say where the probability goes at each decision: means over problems where it is one."""
-    measures = {}
-    answered = asked.answered
+    if asked.subject.order == "reversed":
+        return does_not_apply(REVERSED)
+    measures, answered = {}, asked.answered
     for column, position in enumerate(asked.subject.task.decisive_positions):
         rows = asked.decisive[:, position]
         if not rows.any():

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 
 from unforced.config import SOLVED
 from unforced.evaluation import verdict
-from unforced.evaluation.learning import MARGIN as LEFT_CHANCE
-from unforced.evaluation.verdict import ACCURATE, CHEAT, GATHERED, MARGIN, SOLVED_AT_LEAST, TITLES
+from unforced.evaluation.verdict import ACCURATE, BLIND, CHEAT, GATHERED, MARGIN, SOLVED_AT_LEAST, TITLES
 
 SECTIONS: Mapping[str, str] = {
     "exact": "Whole answers",
@@ -35,8 +34,9 @@ DEFINITIONS: Mapping[str, str] = {
     ),
     "clever_hans.wrong_arm_following": (
         "Feed the answer up to a wrong decision (path-star: a neighbour of the start on another arm, "
-        "drawn at random), then decode freely: the share of problems in which the model completes just "
-        "that wrong answer."
+        "drawn at random), then decode freely: the share of problems in which the model completes "
+        "just that wrong answer. Where more decisions follow, a cheater completes it only as often as "
+        "it guesses those."
     ),
     "clever_hans.goal_blindness.decisions": (
         "Put another question into the prompt (path-star: each other leaf as the goal), keep the true "
@@ -59,9 +59,11 @@ DEFINITIONS: Mapping[str, str] = {
     ),
     "snowball.free_exact": "Share of held-out problems whose whole free answer is right.",
     "snowball.forced_product": (
-        "The product of the forced accuracies of all positions: what free answers would score if each "
-        "token failed independently, at its own rate. It agrees with free_exact for any of the failures; "
-        "what tells them apart is where the errors are."
+        "The product of the forced accuracies of all positions: what free answers would score if "
+        "positions failed independently. A model that decodes greedily is right freely just where it is "
+        "right forced, so the two agree for a snowballing model and for one that never learned a "
+        "decision alike; what tells these apart is where the errors are. They differ where errors of "
+        "one problem come together. Interval by the delta method."
     ),
     "snowball.forced.token_i": "Accuracy of a token given the true answer so far, on held-out problems.",
     "snowball.first_error.token_i": (
@@ -70,13 +72,27 @@ DEFINITIONS: Mapping[str, str] = {
     "snowball.errors_at_decisions.observed": (
         "Share of failed free answers whose first wrong token is a decision."
     ),
+    "snowball.errors_at_one_position.position": (
+        "The position at which first errors exceed a steady rate most; the next four are its own."
+    ),
+    "snowball.errors_at_one_position.observed": (
+        "Share of failed free answers whose first wrong token is at that position."
+    ),
     "snowball.errors_at_decisions.expected": (
         "The same share if every position failed at one steady rate (arXiv 2403.06963, Sec. 3: errors "
         "that compound)."
     ),
+    "snowball.errors_at_decisions.odds_ratio": "The odds of observed over those of expected.",
     "snowball.errors_at_decisions.p_value": (
-        "One-sided binomial test of observed against expected: small where first errors gather at "
-        "decisions, which is a failure of training and not of inference."
+        "One-sided binomial test of observed against expected: small where first errors gather."
+    ),
+    "snowball.errors_at_one_position.expected": (
+        "The same share if every position failed at one steady rate (arXiv 2403.06963, Sec. 3: errors "
+        "that compound)."
+    ),
+    "snowball.errors_at_one_position.odds_ratio": "The odds of observed over those of expected.",
+    "snowball.errors_at_one_position.p_value": (
+        "One-sided binomial test of observed against expected: small where first errors gather."
     ),
     "error_kinds": "Free answers to held-out problems by the kind that the task's verifier names.",
     "probability.token_i.true": (
@@ -99,30 +115,33 @@ DEFINITIONS: Mapping[str, str] = {
     "learned.evaluated_every": "Steps between evaluations: no step above is known more finely.",
     "learned.order": "Positions by the step at which they were solved: the order in which they were learned.",
     "grokking": (
-        "After the training set was fitted: how long training went on, in multiples of the steps that "
-        "the fit took, and whether a decisive token ever left chance on held-out problems, which it does "
-        f"when the Wilson interval of an evaluation lies more than {100 * LEFT_CHANCE:.0f} points above "
-        "chance (95%, shared out over all evaluations after the fit)."
+        "From the evaluation that found the training set fitted: how long training went on, in multiples "
+        "of the steps that the fit took, and whether a decisive token ever left chance on held-out "
+        "problems, which it does when the Wilson interval of an evaluation lies more than a margin above "
+        "it (95%, shared out over all these evaluations; the margin of the verdict). `chance` is over "
+        "all problems, those included in which the token is no decision."
     ),
 }
 
 RULES: Mapping[verdict.Name, str] = {
     "solved": (
-        f"test.exact is at least {SOLVED:.0%}, and its interval reaches no lower than {SOLVED_AT_LEAST:.0%}."
+        f"`exact.test` is at least {SOLVED:.0%}, its interval reaches no lower than {SOLVED_AT_LEAST:.0%}."
     ),
     "clever_hans": (
-        f"the interval of cheat accuracy lies above {CHEAT:.0%}, and that of a decisive token on held-out "
-        f"problems below chance + {100 * MARGIN:.0f} points. Whether the decision was memorised on "
-        "training problems is said beside it."
+        f"the interval of cheat accuracy lies above {CHEAT:.0%}, that of a decisive token on held-out "
+        f"problems within {100 * MARGIN:.0f} points of chance (a quarter of chance, where that is less), and "
+        f"goal blindness of the tokens that follow is not below {BLIND:.0%} where it can be told. Whether "
+        "the decision is known by heart on training problems is said beside it."
     ),
+    "memorised": "`exact.train` is fitted (by the rule of *solved*), held-out problems are not.",
     "compounding": (
-        f"the interval of the forced accuracy of every token lies above {ACCURATE:.0%}, and first errors "
-        "do not gather at decisions (they do where observed lies above expected with its interval, and "
+        f"the interval of the forced accuracy of every token lies above {ACCURATE:.0%}, training problems do "
+        f"as badly as held-out ones (within {100 * MARGIN:.0f} points), and first errors gather neither at "
+        f"decisions nor at any one position (they do where the interval of observed lies above expected, and "
         f"its odds are {GATHERED:g} times as high)."
     ),
-    "memorised": "training problems are fitted (by the rule of *solved*), held-out ones are not.",
-    "not_yet_fitted": f"the interval of exact.train lies below {SOLVED:.0%}.",
-    "inconclusive": "an interval that a rule needs holds its threshold; the verdict says which.",
+    "not_yet_fitted": f"the interval of `exact.train` lies below {SOLVED:.0%}.",
+    "inconclusive": "no rule holds, or an interval that one needs holds its threshold: it says which.",
 }
 
 

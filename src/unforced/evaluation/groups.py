@@ -13,6 +13,8 @@ from unforced.evaluation.learning import steps_to
 from unforced.evaluation.seeds import Outcome, compare, summarise
 from unforced.training.folder import RunFolder
 
+_MEASURING = {"seed", "num_test", "num_evaluate"}  # keys that change what is known of a run, not the run
+
 
 @dataclass(frozen=True)
 class Groups:
@@ -24,13 +26,15 @@ class Groups:
 
     def as_dict(self) -> dict[str, Any]:
         """Summarise each group, and compare each pair of groups that shares seeds."""
-        pairs = {
-            f"{first} against {second}": found
+        pairs = [
+            {"first": first, "second": second, **found}
             for first, second in itertools.combinations(self.outcomes, 2)
             if (found := compare(self.outcomes[first], self.outcomes[second])) is not None
-        }
+        ]
+        horizon = max(each.steps for seeds in self.outcomes.values() for each in seeds.values())
         groups = {
-            name: {"chance": self.chances[name], **summarise(seeds)} for name, seeds in self.outcomes.items()
+            name: {"chance": self.chances[name], **summarise(seeds, horizon)}
+            for name, seeds in self.outcomes.items()
         }
         return {"groups": groups, "pairs": pairs, "left_out": dict(self.left_out)}
 
@@ -42,26 +46,42 @@ def collect(paths: Iterable[Path], measure: str) -> Groups:
     in `free.exact`. Raises UserError if no run has finished, one has no such measure, or a group holds a
     seed twice.
     """
-    folders = [RunFolder.open(each) for path in paths for each in _run_folders(path)]
-    finished = [folder for folder in folders if folder.done]
-    left_out = {str(folder.path): "not finished" for folder in folders if not folder.done}
+    finished, left_out = _finished(paths)
     if not finished:
-        raise UserError(f"no finished run in {', '.join(map(str, paths))}; {len(left_out)} have not finished")
+        raise UserError(f"no finished run in {', '.join(map(str, paths))}; {len(left_out)} were left out")
     outcomes: dict[str, dict[int, Outcome]] = {}
     chances = {}
-    names = _names([folder.run() for folder in finished])
-    for folder, name in zip(finished, names, strict=True):
+    for folder, name in zip(finished, _names([folder.run() for folder in finished]), strict=True):
         run, seeds = folder.run(), outcomes.setdefault(name, {})
         if run.seed in seeds:
             raise UserError(f"{folder.path}: seed {run.seed} of {name} occurs twice; give each run once")
-        result = folder.read_result()
-        known = [key.removeprefix("test.") for key, value in result.items() if _is_proportion(key, value)]
-        if measure not in known:
-            raise UserError(f"{folder.path}: {unknown('measure', measure, known)}")
-        solved = steps_to(folder.read_metrics(), f"validation.{measure}")
-        seeds[run.seed] = Outcome.of(result, measure, solved)
-        chances[name] = result["chance"]
+        seeds[run.seed] = _outcome(folder, measure)
+        chances[name] = run.task.chance
     return Groups(outcomes, chances, left_out)
+
+
+def _finished(paths: Iterable[Path]) -> tuple[list[RunFolder], dict[str, str]]:
+    """Find run folders that can be read and have finished; say why others were left out."""
+    finished, left_out = [], {}
+    for each in [each for path in paths for each in _run_folders(path)]:
+        try:
+            folder = RunFolder.open(each)
+            if folder.done:
+                folder.read_result(), folder.read_metrics()
+                finished.append(folder)
+            else:
+                left_out[str(each)] = "not finished"
+        except UserError as error:
+            left_out[str(each)] = str(error)
+    return finished, left_out
+
+
+def _outcome(folder: RunFolder, measure: str) -> Outcome:
+    result = folder.read_result()
+    known = [key.removeprefix("test.") for key, value in result.items() if _is_proportion(key, value)]
+    if measure not in known:
+        raise UserError(f"{folder.path}: {unknown('measure', measure, known)}")
+    return Outcome.of(result, measure, steps_to(folder.read_metrics(), f"validation.{measure}"))
 
 
 def _is_proportion(key: str, value: Any) -> bool:
@@ -77,11 +97,18 @@ def _run_folders(path: Path) -> list[Path]:
 def _names(runs: list[Run]) -> list[str]:
     """Name each run's group by the settings, the seed aside, in which the runs differ."""
     settings = [
-        {k: v for k, v in flatten(run.tree()).items() if k not in run.operational | {"seed"}} for run in runs
+        {k: v for k, v in flatten(run.tree()).items() if k not in run.operational | _MEASURING}
+        for run in runs
     ]
     keys = list(dict.fromkeys(key for each in settings for key in each))
     differing = [key for key in keys if len({json.dumps(each.get(key, "")) for each in settings}) > 1]
     return [
-        " ".join(f"{key.removesuffix('.name')}={each[key]}" for key in differing if key in each) or "all runs"
+        " ".join(f"{key.removesuffix('.name')}={_as_typed(each[key])}" for key in differing if key in each)
+        or "all runs"
         for each in settings
     ]
+
+
+def _as_typed(value: Any) -> str:
+    """Write a value as an override gives it."""
+    return value if isinstance(value, str) else json.dumps(value)

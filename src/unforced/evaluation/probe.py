@@ -19,6 +19,7 @@ from unforced.models.base import Cache
 from unforced.tasks.base import Marks, Problems, Symbols, in_order
 
 _DECOY_SEED = 0
+_MOST_QUESTIONS = 16
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Answered:
     forced        its predictions under the true answer so far
     trained       its predictions on the inputs of training (forced, where training reads the answer)
     moved         `trained` again, for each other question, with the true answer to the first one as input
+    other_truths  the true answers to the other questions
     fed           how many symbols of a decoy were fed, in order of generation; 0 where none was
     completed     whether the free continuation was the rest of that decoy
     on_true       probability of the true symbol at each decisive position of the task
@@ -40,6 +42,7 @@ class Answered:
     forced: Symbols
     trained: Symbols
     moved: Int[np.ndarray, "count questions length"]
+    other_truths: Int[np.ndarray, "count questions length"]
     fed: Int[np.ndarray, " count"]
     completed: Bool[np.ndarray, " count"]
     on_true: Float[np.ndarray, "count decisions"]
@@ -56,7 +59,6 @@ class Probe:
     truth: Symbols
     decisive: Marks
     followers: Marks
-    other_truths: Int[np.ndarray, "count questions length"]
     answered: Answered
 
     def __len__(self) -> int:
@@ -70,48 +72,35 @@ class Probe:
 
 def probe(subject: Subject, problems: Problems, counterfactuals: bool = True) -> Probe:
     """Ask `subject` about `problems`: all that is in `Answered`, or all but decoys and other questions."""
-    asked = _Questions(subject, problems, counterfactuals)
+    task, truth = subject.task, subject.task.answers(problems)
+    decoys = task.decoys(problems) if counterfactuals else _stack([], truth)
+    chosen, fed = _choose(subject, decoys, truth)
+    parts = []
     with subject.at_rest():
-        parts = [(rows, _ask(asked, rows)) for rows in asked.batches()]
+        for rows in _batches(fed):
+            others = _some(task.other_questions(problems.take(rows))) if counterfactuals else []
+            parts.append((rows, _ask(subject, problems.take(rows), others, chosen[rows], int(fed[rows[0]]))))
     back = np.argsort(np.concatenate([rows for rows, _ in parts]))
     columns = {
         field.name: np.concatenate([getattr(part, field.name) for _, part in parts])[back]
         for field in fields(Answered)
     }
-    task = subject.task
     return Probe(
-        subject,
-        problems,
-        asked.truth,
-        task.decisive(problems),
-        task.followers(problems),
-        asked.other_truths,
-        Answered(**columns),
+        subject, problems, truth, task.decisive(problems), task.followers(problems), Answered(**columns)
     )
 
 
-class _Questions:
-    """All that is asked about some problems, as tokens."""
+def _batches(fed: Int[np.ndarray, " count"]) -> Iterator[Int[np.ndarray, " rows"]]:
+    """Cut the problems into batches that feed equally much of a decoy."""
+    for amount in np.unique(fed):
+        rows = np.flatnonzero(fed == amount)
+        yield from (rows[i : i + BATCH] for i in range(0, len(rows), BATCH))
 
-    def __init__(self, subject: Subject, problems: Problems, counterfactuals: bool) -> None:
-        self.subject, task = subject, subject.task
-        self.batch = subject.encode(problems)
-        self.truth = task.answers(problems)
-        others = task.other_questions(problems) if counterfactuals else []
-        prompts = [subject.encode(other).prompt for other in others]
-        self.prompts = (
-            torch.stack(prompts) if prompts else self.batch.prompt.new_empty((0, *self.batch.prompt.shape))
-        )
-        self.other_truths = _stack([task.answers(other) for other in others], self.truth)
-        self.options = [task.options(problems, position) for position in task.decisive_positions]
-        decoys = task.decoys(problems) if counterfactuals else _stack([], self.truth)
-        self.decoys, self.fed = _choose(subject, decoys, self.truth)
 
-    def batches(self) -> Iterator[Int[np.ndarray, " rows"]]:
-        """Cut the problems into batches that feed equally much of a decoy."""
-        for fed in np.unique(self.fed):
-            rows = np.flatnonzero(self.fed == fed)
-            yield from (rows[i : i + BATCH] for i in range(0, len(rows), BATCH))
+def _some(questions: list[Problems]) -> list[Problems]:
+    """Keep at most _MOST_QUESTIONS, spread over all."""
+    kept = np.unique(np.linspace(0, len(questions) - 1, min(len(questions), _MOST_QUESTIONS)).round())
+    return [questions[int(i)] for i in kept]
 
 
 def _stack(parts: list[Symbols], like: Symbols) -> Int[np.ndarray, "count questions length"]:
@@ -120,50 +109,47 @@ def _stack(parts: list[Symbols], like: Symbols) -> Int[np.ndarray, "count questi
 
 def _choose(
     subject: Subject, decoys: Int[np.ndarray, "count decoys length"], truth: Symbols
-) -> tuple[Int[Tensor, "count length"], Int[np.ndarray, " count"]]:
-    """Choose a decoy for each problem; return them as tokens, and how much of each is fed.
+) -> tuple[Symbols, Int[np.ndarray, " count"]]:
+    """Choose a decoy for each problem; return them, and how much of each is fed.
 
     It is fed up to the first symbol, in order of generation, that differs from the truth. Nothing is fed to
     a subject that never reads an answer, nor where nothing would be left to say.
     """
     count, length = truth.shape
-    chosen, fed = truth, np.zeros(count, dtype=np.int64)
-    if decoys.shape[1] and subject.reads_answers:
-        picked = np.random.default_rng(_DECOY_SEED).integers(decoys.shape[1], size=count)
-        chosen = decoys[np.arange(count), picked]
-        fed = 1 + in_order(chosen != truth, subject.order).argmax(axis=1)
-        fed[fed == length] = 0
-    tokens = SymbolCodec.of(subject.task).encode(in_order(chosen, subject.order))
-    return tokens.to(subject.device), fed
+    if not decoys.shape[1] or not subject.reads_answers:
+        return truth, np.zeros(count, dtype=np.int64)
+    picked = np.random.default_rng(_DECOY_SEED).integers(decoys.shape[1], size=count)
+    chosen = decoys[np.arange(count), picked]
+    fed = 1 + in_order(chosen != truth, subject.order).argmax(axis=1)
+    return chosen, np.where(fed == length, 0, fed)
 
 
-def _ask(asked: _Questions, rows: Int[np.ndarray, " rows"]) -> Answered:
-    subject = asked.subject
-    index = torch.from_numpy(rows).to(subject.device)
-    batch, prompts, decoy = asked.batch.rows(index), asked.prompts[:, index], asked.decoys[index]
+def _ask(subject: Subject, problems: Problems, others: list[Problems], decoys: Symbols, fed: int) -> Answered:
+    task, batch = subject.task, subject.encode(problems)
+    prompts = [subject.encode(other).prompt for other in others]
     cache = _read_ahead(subject, batch, prompts)
     logits = _predict(subject, batch, cache)
     trained = logits.argmax(-1)
     forced = trained if subject.reads_answers else subject.forced(batch, _fork(cache))
     moved = [_predict(subject, replace(batch, prompt=prompt), cache).argmax(-1) for prompt in prompts]
-    fed = asked.fed[rows]
-    masses = _masses(subject, logits, [options[rows] for options in asked.options])
+    truth = task.answers(problems)
     return Answered(
         subject.symbols(subject.decode(batch, _fork(cache))),
         subject.symbols(forced),
         subject.symbols(trained),
-        _stack([subject.symbols(tokens) for tokens in moved], asked.truth[rows]),
-        fed,
-        _follows(subject, batch, decoy, int(fed[0]), cache),
-        *masses,
+        _stack([subject.symbols(tokens) for tokens in moved], truth),
+        _stack([task.answers(other) for other in others], truth),
+        np.full(len(truth), fed),
+        _follows(subject, batch, decoys, fed, cache),
+        *_masses(subject, logits, problems),
     )
 
 
-def _read_ahead(
-    subject: Subject, batch: Batch, prompts: Int[Tensor, "questions rows prompt"]
-) -> Cache | None:
+def _read_ahead(subject: Subject, batch: Batch, prompts: list[Tensor]) -> Cache | None:
     """Read what the prompts and those of the other questions have in common, but not their last token."""
-    differs = (prompts != batch.prompt).any(dim=0).any(dim=0)
+    differs = torch.zeros_like(batch.prompt[0], dtype=torch.bool)
+    for prompt in prompts:
+        differs |= (prompt != batch.prompt).any(dim=0)
     shared = int(differs.int().argmax()) if differs.any() else len(differs)
     shared = min(shared, len(differs) - 1)
     if shared == 0:
@@ -182,27 +168,29 @@ def _predict(subject: Subject, batch: Batch, cache: Cache | None) -> Float[Tenso
 
 
 def _follows(
-    subject: Subject, batch: Batch, decoy: Int[Tensor, "rows answer"], fed: int, cache: Cache | None
+    subject: Subject, batch: Batch, decoys: Symbols, fed: int, cache: Cache | None
 ) -> Bool[np.ndarray, " rows"]:
     """Feed the first `fed` symbols of each decoy; say whether the free continuation is the rest of it."""
     if not fed:
         return np.zeros(len(batch), dtype=np.bool_)
+    decoy = SymbolCodec.of(subject.task).encode(in_order(decoys, subject.order)).to(subject.device)
     begun = replace(batch, prompt=torch.cat([batch.prompt, decoy[:, :fed]], dim=1), answer=decoy[:, fed:])
     said = subject.decode(begun, _fork(cache))
     return (said == decoy[:, fed:]).all(dim=1).numpy(force=True)
 
 
 def _masses(
-    subject: Subject, logits: Float[Tensor, "rows answer vocab"], options: list[Symbols]
-) -> list[Float[np.ndarray, "rows decisions"]]:
+    subject: Subject, logits: Float[Tensor, "rows answer vocab"], problems: Problems
+) -> Float[np.ndarray, "3 rows decisions"]:
     """Return the probability on the true option, the other options and all answer symbols, per decision."""
+    task = subject.task
     places = in_order(np.arange(logits.shape[1])[None], subject.order)[0]
-    true, others, all_answers = [], [], []
-    for position, choices in zip(subject.task.decisive_positions, options, strict=True):
+    masses = np.empty((3, len(logits), len(task.decisive_positions)))
+    for column, position in enumerate(task.decisive_positions):
         probability = logits[:, int(places[position])].float().softmax(-1)
-        ids = SymbolCodec.of(subject.task).encode(choices).to(probability.device)
-        chosen = probability.gather(1, ids)
-        true.append(chosen[:, 0])
-        others.append(chosen[:, 1:].sum(1))
-        all_answers.append(probability[:, : subject.task.answer_symbols].sum(1))
-    return [torch.stack(column, dim=1).numpy(force=True) for column in (true, others, all_answers)]
+        ids = SymbolCodec.of(task).encode(task.options(problems, position)).to(probability.device)
+        options = probability.gather(1, ids)
+        answers = probability[:, : task.answer_symbols].sum(1)
+        for row, mass in enumerate((options[:, 0], options[:, 1:].sum(1), answers)):
+            masses[row, :, column] = mass.numpy(force=True)
+    return masses

@@ -37,15 +37,17 @@ class Outcome:
         return cls(accuracy, accuracy >= SOLVED, last, steps is not None)
 
 
-def summarise(outcomes: Mapping[int, Outcome]) -> dict[str, Any]:
-    """Summarise runs that differ in nothing but their seed, given by seed."""
+def summarise(outcomes: Mapping[int, Outcome], horizon: int) -> dict[str, Any]:
+    """Summarise runs that differ in nothing but their seed, given by seed; see `steps_to_solve`."""
     values = [each.accuracy for each in outcomes.values()]
     return {
         "seeds": sorted(outcomes),
         "success": success([each.solved for each in outcomes.values()]),
         "accuracy": {"median": median(values), "low": min(values), "high": max(values)},
         "steps_to_solve": steps_to_solve(
-            [each.steps for each in outcomes.values()], [each.solved_on_the_way for each in outcomes.values()]
+            [each.steps for each in outcomes.values()],
+            [each.solved_on_the_way for each in outcomes.values()],
+            horizon,
         ),
     }
 
@@ -55,14 +57,14 @@ def success(solved: Sequence[bool]) -> Estimate:
     return proportion(sum(solved), len(solved))
 
 
-def steps_to_solve(steps: Sequence[int], solved: Sequence[bool]) -> dict[str, Any]:
+def steps_to_solve(steps: Sequence[int], solved: Sequence[bool], horizon: int) -> dict[str, Any]:
     """Estimate how many steps solving takes; a run that was not solved is censored at its last step.
 
     Returns the Kaplan-Meier median (None if fewer than half are ever solved), and the restricted mean: the
-    mean of steps to solve, where those beyond the `horizon` (the longest run) count as the horizon.
+    mean of steps to solve, where those beyond `horizon` count as the horizon. To compare groups, give the
+    same horizon to all: the longest run.
     """
     censored = [not each for each in solved]
-    horizon = max(steps)
     data = stats.CensoredData.right_censored(steps, censored)
     survival = stats.ecdf(data).sf
     below = survival.quantiles[survival.probabilities <= 0.5]

@@ -77,3 +77,10 @@ def product_of_accuracies(right: Bool[np.ndarray, "count length"], confidence: f
 def problems_needed(confidence: float, half_width: float) -> int:
     """Return how many problems bound the half width of any proportion's interval."""
     return math.ceil((float(stats.norm.ppf((1 + confidence) / 2)) / (2 * half_width)) ** 2)
+
+
+def odds_ratio(observed: float, expected: float) -> float | None:
+    """Return the odds of one share over those of another; None where they are not finite."""
+    if observed >= 1 or not 0 < expected < 1:
+        return None
+    return observed / (1 - observed) * (1 - expected) / expected

@@ -43,7 +43,15 @@ class Subject:
     @property
     def reads_answers(self) -> bool:
         """Whether training shows it the true answer so far, so that forced measures speak of it."""
-        return not self.objective.forced_note
+        return self.objective.reads_answer
+
+    @property
+    def tokens_trained(self) -> str:
+        """Why measures of all tokens say nothing of it, where the loss counts some positions alone."""
+        positions = self.objective.train_positions
+        return (
+            "" if positions is None else f"the loss counts positions {', '.join(map(str, positions))} alone"
+        )
 
     def encode(self, problems: Problems) -> Batch:
         """Encode problems, on the subject's device."""

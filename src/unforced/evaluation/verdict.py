@@ -1,12 +1,11 @@
 """The verdict: which failure it is, from stated thresholds and the intervals of what was measured."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from unforced.config import SOLVED
-from unforced.evaluation.statistics import Estimate
+from unforced.evaluation.statistics import Estimate, difference
 
 Name = Literal["solved", "clever_hans", "memorised", "not_yet_fitted", "compounding", "inconclusive"]
 
@@ -14,12 +13,14 @@ SOLVED_AT_LEAST = SOLVED - 0.01
 """How low the interval of a solved (or fitted) accuracy may reach."""
 CHEAT = 0.95
 """Cheat accuracy from which the tokens after a decision count as fitted."""
+BLIND = 0.5
+"""Goal blindness of those tokens from which they count as read from the answer and not from the goal."""
 MARGIN = 0.05
-"""How far above chance a decisive token may be and still count as guessed."""
+"""How far from chance a decisive token may be and still count as guessed, where chance is 20% or more."""
 ACCURATE = 0.9
 """Forced accuracy of every token from which a next-token predictor counts as accurate."""
 GATHERED = 3.0
-"""Odds, over what a steady hazard expects, from which first errors gather at decisions."""
+"""Odds, over what a steady hazard expects, from which first errors gather somewhere."""
 
 TITLES: Mapping[Name, str] = {
     "solved": "solved",
@@ -54,6 +55,7 @@ class Evidence:
     """What a verdict looks at: sections of a diagnosis, by name; and in words what is exact or not."""
 
     what: str
+    problems: int
     test_exact: Estimate
     train_exact: Estimate
     clever_hans: Mapping[str, Any]
@@ -61,14 +63,21 @@ class Evidence:
     snowball: Mapping[str, Any]
 
     @property
+    def measured_decisions(self) -> dict[str, Mapping[str, Any]]:
+        """Decisive tokens that were measured, by name."""
+        return {
+            name: each for name, each in self.decisions.items() if isinstance(each, dict) and "test" in each
+        }
+
+    @property
     def guessed(self) -> list[str]:
-        """Decisive tokens that are no better than chance on held-out problems."""
-        return [name for name, each in self._decisions if each["test"]["high"] <= each["chance"] + MARGIN]
+        """Decisive tokens that are at chance on held-out problems."""
+        return [name for name, each in self.measured_decisions.items() if _side_of_chance(each) == "at"]
 
     @property
     def perhaps_guessed(self) -> list[str]:
-        """Decisive tokens that may be no better than chance."""
-        return [name for name, each in self._decisions if each["test"]["low"] <= each["chance"] + MARGIN]
+        """Decisive tokens that may be at chance, or not."""
+        return [name for name, each in self.measured_decisions.items() if _side_of_chance(each) == "unclear"]
 
     @property
     def cheat(self) -> Estimate | None:
@@ -77,120 +86,143 @@ class Evidence:
         return found if "value" in found else None
 
     @property
-    def _decisions(self) -> list[tuple[str, Mapping[str, Any]]]:
-        return [(name, each) for name, each in self.decisions.items() if "test" in each]
+    def sees_the_goal(self) -> bool:
+        """Whether the tokens after a decision move with the goal, where that can be told: then no cheat."""
+        following = self.clever_hans.get("wrong_arm_following", {})
+        blindness = self.clever_hans.get("goal_blindness", {}).get("followers", {})
+        return "value" in following and "value" in blindness and blindness["high"] < BLIND
+
+
+def margin(chance: float) -> float:
+    """Return how far from `chance` still counts as at chance: MARGIN, and less where chance is small."""
+    return min(MARGIN, chance / 4)
 
 
 def judge(evidence: Evidence) -> Verdict:
     """Name the failure. Each rule and threshold is in docs/metrics.md; the first that holds decides."""
-    test = evidence.test_exact
+    test, train = evidence.test_exact, evidence.train_exact
     if _reached(test):
         return Verdict("solved", (f"{evidence.what} on held-out problems: {_percent(test)}",), "nothing more")
     if test["high"] >= SOLVED:
-        return _undecided(f"{evidence.what} on held-out problems, {_percent(test)}; perhaps solved", test)
-    for rule in (_clever_hans, _compounding, _memorised, _not_yet_fitted):
+        return _undecided(evidence, f"{evidence.what} on held-out problems: perhaps solved, {_percent(test)}")
+    for rule in (_clever_hans, _memorised, _compounding, _not_yet_fitted):
         verdict = rule(evidence)
         if verdict is not None:
             return verdict
-    train = evidence.train_exact
-    return _undecided(f"{evidence.what} on training problems, {_percent(train)}; perhaps fitted", train)
+    return _undecided(evidence, f"{evidence.what} on training problems: perhaps fitted, {_percent(train)}")
 
 
 def _clever_hans(evidence: Evidence) -> Verdict | None:
     cheat = evidence.cheat
-    if cheat is None or cheat["high"] < CHEAT or not evidence.perhaps_guessed:
+    if cheat is None or cheat["high"] < CHEAT or not (evidence.guessed or evidence.perhaps_guessed):
         return None
     if cheat["low"] < CHEAT:
-        return _undecided(f"cheat accuracy, {_percent(cheat)}; perhaps above {CHEAT:.0%}", cheat)
+        return _undecided(evidence, f"cheat accuracy: perhaps {CHEAT:.0%}, {_percent(cheat)}")
     if not evidence.guessed:
         token = evidence.perhaps_guessed[0]
-        found = evidence.decisions[token]["test"]
-        return _undecided(f"{token}, {_percent(found)}; perhaps at chance", found)
-    token = evidence.guessed[0]
-    found = evidence.decisions[token]
+        found = evidence.decisions[token]
+        return _undecided(
+            evidence, f"{token}: perhaps at chance, {_percent(found['test'])}", *_decisions(evidence)
+        )
+    if evidence.sees_the_goal:
+        return _undecided(
+            evidence,
+            f"{evidence.guessed[0]} is at chance, but what follows is not read from the true answer: "
+            "it moves with the goal",
+            *_decisions(evidence),
+        )
     because = (
         f"given the true answer so far, the tokens it gives away are right: cheat accuracy {_percent(cheat)}",
-        f"{token}, the decision, is at chance on held-out problems: {_percent(found['test'])}, "
-        f"chance {found['chance']:.1%}",
-        f"on training problems {token} is {_percent(found['train'])}"
-        + (": memorised, not understood" if found["gap"]["low"] > MARGIN else ": not fitted there either"),
+        *_decisions(evidence),
     )
     without = "objective=teacherless, order=reversed or objective.train_positions"
     return Verdict("clever_hans", because, f"training without the cheat ({without}), or for longer")
 
 
-def _compounding(evidence: Evidence) -> Verdict | None:
-    forced = evidence.snowball.get("forced")
-    if not forced:
-        return None
-    worst = min(forced, key=lambda token: forced[token]["low"])
-    errors = evidence.snowball["errors_at_decisions"]
-    if forced[worst]["low"] < ACCURATE or "observed" not in errors or _gathered(errors):
-        return None
-    product = evidence.snowball["forced_product"]
-    because = (
-        f"each token is predicted accurately given the true ones before it: the worst, {worst}, "
-        f"{_percent(forced[worst])}",
-        f"the product of these accuracies is {_percent(product)}; whole free answers: "
-        f"{_percent(evidence.test_exact)}",
-        f"first errors fall on decisions in {_percent(errors['observed'])} of failed answers; "
-        f"a steady rate of error expects {errors['expected']:.1%}",
-    )
-    return Verdict(
-        "compounding", because, "a longer training run, or shorter answers; the predictor itself is sound"
-    )
-
-
-def _gathered(errors: Mapping[str, Any]) -> bool:
-    observed, expected = errors["observed"], errors["expected"]
-    odds = _odds(observed["value"]) / _odds(expected) if 0 < expected < 1 else 1.0
-    return observed["low"] > expected and odds >= GATHERED
-
-
 def _memorised(evidence: Evidence) -> Verdict | None:
     if not _reached(evidence.train_exact):
         return None
-    because = (
-        f"{evidence.what} on training problems: {_percent(evidence.train_exact)}",
-        f"{evidence.what} on held-out problems: {_percent(evidence.test_exact)}",
-        *_decision_lines(evidence),
-    )
+    because = (_both_splits(evidence), *_decisions(evidence))
     return Verdict("memorised", because, "more training problems, or training on after the fit (overtrain)")
 
 
-def _not_yet_fitted(evidence: Evidence) -> Verdict | None:
-    train = evidence.train_exact
-    if train["high"] >= SOLVED:
+def _compounding(evidence: Evidence) -> Verdict | None:
+    forced = evidence.snowball.get("forced")
+    gap = difference(evidence.train_exact, evidence.test_exact)
+    if not forced or gap["low"] > MARGIN:
         return None
-    because = (f"{evidence.what} on training problems: {_percent(train)}", *_decision_lines(evidence))
-    return Verdict("not_yet_fitted", because, "more steps, another learning rate, or a larger model")
+    worst = _worst(forced)
+    errors = evidence.snowball["errors_at_one_position"]
+    if forced[worst]["low"] < ACCURATE or _gathered(errors):
+        return None
+    if _gathered(evidence.snowball["errors_at_decisions"]):
+        return None
+    because = (
+        f"each token is predicted accurately given the true ones before it; the worst, {worst}: "
+        f"{_percent(forced[worst])}",
+        f"{_both_splits(evidence)}; the product of the accuracies of tokens is "
+        f"{_percent(evidence.snowball['forced_product'])}",
+        f"first errors do not gather: most of all at {errors['position']}, {_percent(errors['observed'])}, "
+        f"where a steady rate of error expects {errors['expected']:.1%}",
+    )
+    return Verdict("compounding", because, "more training, or shorter answers: the predictor itself is sound")
 
 
-def _decision_lines(evidence: Evidence) -> tuple[str, ...]:
-    return tuple(
-        f"{name}, a decision: {_percent(each['train'])} on training problems, "
-        f"{_percent(each['test'])} on held-out ones, chance {each['chance']:.1%}"
-        for name, each in evidence.decisions.items()
-        if "test" in each
+def _not_yet_fitted(evidence: Evidence) -> Verdict | None:
+    if evidence.train_exact["high"] >= SOLVED:
+        return None
+    because = [_both_splits(evidence), *_decisions(evidence)]
+    forced = evidence.snowball.get("forced")
+    if forced:
+        worst = _worst(forced)
+        because.append(f"the worst token given the true ones before it is {worst}: {_percent(forced[worst])}")
+    return Verdict("not_yet_fitted", tuple(because), "more steps, another learning rate, or a larger model")
+
+
+def _side_of_chance(decision: Mapping[str, Any]) -> Literal["at", "off", "unclear"]:
+    chance, found = decision["chance"], decision["test"]
+    low, high = chance - margin(chance), chance + margin(chance)
+    if low <= found["low"] and found["high"] <= high:
+        return "at"
+    return "off" if found["low"] > high or found["high"] < low else "unclear"
+
+
+def _decisions(evidence: Evidence) -> tuple[str, ...]:
+    """Describe each decision."""
+    lines = []
+    for name, each in evidence.measured_decisions.items():
+        line = (
+            f"{name}, a decision: {_percent(each['test'])} on held-out problems, "
+            f"chance {each['chance']:.1%}; {_percent(each['train'])} on training problems"
+        )
+        lines.append(line + (": known by heart" if each["gap"]["low"] > MARGIN else ""))
+    return tuple(lines)
+
+
+def _both_splits(evidence: Evidence) -> str:
+    return (
+        f"{evidence.what}: {_percent(evidence.train_exact)} on training problems, "
+        f"{_percent(evidence.test_exact)} on held-out ones"
     )
 
 
-def _undecided(why: str, estimate: Estimate) -> Verdict:
-    half_width = (estimate["high"] - estimate["low"]) / 2
-    more = math.ceil(4 * estimate["total"]) if half_width > 0 else estimate["total"]
-    return Verdict(
-        "inconclusive",
-        (why,),
-        f"measure on more problems (--count {more:,} halves the interval), or train on",
-    )
+def _worst(forced: Mapping[str, Estimate]) -> str:
+    return min(forced, key=lambda token: float(forced[token]["low"]))
+
+
+def _gathered(errors: Mapping[str, Any]) -> bool:
+    if "observed" not in errors or errors["observed"]["low"] <= errors["expected"]:
+        return False
+    return errors["odds_ratio"] is None or errors["odds_ratio"] >= GATHERED
+
+
+def _undecided(evidence: Evidence, *because: str) -> Verdict:
+    more = f"measuring on more problems (--count {4 * evidence.problems} halves the intervals)"
+    return Verdict("inconclusive", because, f"{more}, or training on")
 
 
 def _reached(estimate: Estimate) -> bool:
     return bool(estimate["value"] >= SOLVED and estimate["low"] >= SOLVED_AT_LEAST)
-
-
-def _odds(share: float) -> float:
-    return math.inf if share >= 1 else share / (1 - share)
 
 
 def _percent(estimate: Mapping[str, Any]) -> str:

@@ -35,8 +35,10 @@ class Objective(BaseModel, ABC):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    reads_answer: ClassVar[bool] = True
+    """Whether training shows the true answer so far, so that forced measures speak of what was trained."""
     forced_note: ClassVar[str] = ""
-    """Why this objective's forced accuracy says little of it; empty where training reads the true answer."""
+    """What a reader of this objective's forced accuracy must know; empty where nothing."""
     name: str
     train_positions: tuple[int, ...] | None = Field(
         None, min_length=1, description="answer positions that the loss counts, forward order (null: all)"
@@ -75,6 +77,14 @@ class Objective(BaseModel, ABC):
         self, model: SequenceModel, heads: nn.Module, batch: Batch, cache: Cache | None = None
     ) -> Logits:
         """Return the logits of each answer token with the true answer before it as input."""
+
+    @property
+    def exact_measures(self) -> tuple[str, ...]:
+        """Name the accuracies that are all near one where all that is trained is right."""
+        if self.train_positions is None:
+            return ("free.exact",)
+        mode = "forced" if self.reads_answer else "free"
+        return tuple(f"{mode}.token_{position}" for position in self.train_positions)
 
     def weights(self, batch: Batch) -> Bool[Tensor, "batch answer"] | None:
         """Say which answer tokens the loss counts: real ones at the positions to train; None for all."""

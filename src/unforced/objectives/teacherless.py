@@ -23,6 +23,7 @@ class Teacherless(Objective):
     Source: arXiv 2403.06963, Sec. 5; arXiv 2311.13581.
     """
 
+    reads_answer: ClassVar[bool] = False
     forced_note: ClassVar[str] = "teacherless training never shows the true answer, so forced is off its path"
 
     name: Literal["teacherless"] = "teacherless"

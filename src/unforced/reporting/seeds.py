@@ -1,5 +1,6 @@
-"""Outcomes over seeds, as tables."""
+"""Outcomes over seeds, for a terminal: groups and pairs of them, each under a letter."""
 
+import string
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,51 +8,55 @@ import pandas as pd
 
 from unforced.reporting.tables import percent, show
 
-
-def groups_table(summary: Mapping[str, Any]) -> pd.DataFrame:
-    """Put the groups side by side: success rate, accuracy, steps to solve."""
-    rows = {}
-    for name, group in summary["groups"].items():
-        accuracy, steps, success = group["accuracy"], group["steps_to_solve"], group["success"]
-        rows[name] = {
-            "solved": f"{success['correct']} of {success['total']}",
-            "success rate": percent(success),
-            "held-out, median (range)": _range(accuracy, "%"),
-            "chance": f"{100 * group['chance']:.1f}%",
-            "steps to solve, median": "-" if steps["median"] is None else f"{steps['median']:,}",
-            "restricted mean": f"{steps['restricted_mean']:,.0f} of {steps['horizon']:,}",
-        }
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    table.index.name = "runs"
-    return table
-
-
-def pairs_table(summary: Mapping[str, Any]) -> pd.DataFrame:
-    """Compare pairs of groups on the seeds that both have."""
-    rows = {}
-    for name, pair in summary["pairs"].items():
-        rows[name] = {
-            "seeds": str(len(pair["seeds"])),
-            "only first solved": str(pair["only_first_solved"]),
-            "only second solved": str(pair["only_second_solved"]),
-            "McNemar p": f"{pair['p_value']:.2g}",
-            "held-out difference, median (range)": _range(pair["accuracy_difference"], " points"),
-        }
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    table.index.name = "pair, on the same seeds"
-    return table
+_LETTERS = [*string.ascii_uppercase, *(a + b for a in string.ascii_uppercase for b in string.ascii_uppercase)]
 
 
 def show_groups(summary: Mapping[str, Any]) -> None:
-    """Print both tables, and what was left out."""
-    show(groups_table(summary))
+    """Print what each group is, how its runs ended, how pairs compare, and what was left out."""
+    letters = dict(zip(summary["groups"], _LETTERS, strict=False))
+    for name, letter in letters.items():
+        print(f"{letter}  {name}")
+    print()
+    show(_groups(summary, letters), "to solve: Kaplan-Meier median of steps, and mean up to the longest run")
     if summary["pairs"]:
         print()
-        show(pairs_table(summary))
+        show(_pairs(summary, letters), "on the same seeds; p: McNemar's exact test, for each pair alone")
     for folder, reason in summary["left_out"].items():
         print(f"left out: {folder}: {reason}")
 
 
-def _range(values: Mapping[str, float], unit: str) -> str:
+def _groups(summary: Mapping[str, Any], letters: Mapping[str, str]) -> pd.DataFrame:
+    rows = {}
+    for name, group in summary["groups"].items():
+        steps, success = group["steps_to_solve"], group["success"]
+        rows[letters[name]] = {
+            "solved": f"{success['correct']} of {success['total']}",
+            "share": percent(success),
+            "held-out median (range)": _range(group["accuracy"]),
+            "to solve": "-" if steps["median"] is None else f"{steps['median']:,}",
+            "mean": f"{steps['restricted_mean']:,.0f}",
+        }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.index.name = ""
+    return table
+
+
+def _pairs(summary: Mapping[str, Any], letters: Mapping[str, str]) -> pd.DataFrame:
+    rows = {}
+    for pair in summary["pairs"]:
+        first, second = letters[pair["first"]], letters[pair["second"]]
+        rows[f"{first} - {second}"] = {
+            "seeds": str(len(pair["seeds"])),
+            "only first": str(pair["only_first_solved"]),
+            "only second": str(pair["only_second_solved"]),
+            "p": f"{pair['p_value']:.2g}",
+            "points apart, median (range)": _range(pair["accuracy_difference"]),
+        }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.index.name = ""
+    return table
+
+
+def _range(values: Mapping[str, float]) -> str:
     middle, low, high = (100 * values[key] for key in ("median", "low", "high"))
-    return f"{middle:.1f}{unit} ({low:.1f} to {high:.1f})"
+    return f"{middle:.1f} ({low:.1f} to {high:.1f})"

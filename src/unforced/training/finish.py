@@ -7,7 +7,7 @@ from typing import Any
 
 from unforced.config import SOLVED, Run
 
-_MEASURES = {"solved": "validation.free.exact", "fitted": "train.free.exact"}
+_SPLITS = {"solved": "validation", "fitted": "train"}
 _EVALUATIONS_IN_A_ROW = 2  # once may be luck
 
 
@@ -23,8 +23,10 @@ class Finish:
         """Take note of a line of metrics.jsonl."""
         if self.run.stop_when == "never" or self._reached_at is not None:
             return
-        count = line[_MEASURES[self.run.stop_when]]
-        self._in_a_row = self._in_a_row + 1 if count["correct"] >= SOLVED * count["total"] else 0
+        split = _SPLITS[self.run.stop_when]
+        counts = [line[f"{split}.{measure}"] for measure in self.run.objective.exact_measures]
+        high = all(count["correct"] >= SOLVED * count["total"] for count in counts)
+        self._in_a_row = self._in_a_row + 1 if high else 0
         if self._in_a_row == _EVALUATIONS_IN_A_ROW:
             self._reached_at = line["step"]
 

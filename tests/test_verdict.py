@@ -1,0 +1,158 @@
+"""The verdict's rules, on evidence written by hand, at and between their thresholds."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from unforced.evaluation.glossary import RULES
+from unforced.evaluation.statistics import difference, proportion
+from unforced.evaluation.verdict import TITLES, Evidence, judge, margin
+
+COUNT = 2000
+
+
+def share(value, count=COUNT):
+    return proportion(round(value * count), count)
+
+
+def decision(test, train=None, chance=0.5):
+    train, test = share(test if train is None else train), share(test)
+    return {"train": train, "test": test, "chance": chance, "gap": difference(train, test)}
+
+
+def gathering(observed, expected, position="token_1"):
+    found = share(observed, 400)
+    odds = None if observed == 1 else observed / (1 - observed) * (1 - expected) / expected
+    return {"position": position, "observed": found, "expected": expected, "odds_ratio": odds, "p_value": 0.5}
+
+
+def snowball(forced, decisions=0.2, one_position=0.25):
+    return {
+        "forced": {f"token_{i}": share(value) for i, value in enumerate(forced)},
+        "forced_product": {"value": 0.5, "low": 0.4, "high": 0.6},
+        "errors_at_decisions": gathering(decisions, 0.2),
+        "errors_at_one_position": gathering(one_position, 0.2),
+    }
+
+
+CHEATER = Evidence(
+    what="whole answers",
+    problems=COUNT,
+    test_exact=share(0.5),
+    train_exact=share(0.5),
+    clever_hans={
+        "cheat_accuracy": share(1.0),
+        "wrong_arm_following": share(1.0),
+        "goal_blindness": {"decisions": share(1.0), "followers": share(1.0)},
+    },
+    decisions={"token_1": decision(0.5)},
+    snowball=snowball([1, 0.5, 1, 1, 1], decisions=1, one_position=1),
+)
+SNOWBALLER = replace(
+    CHEATER,
+    test_exact=share(0.8),
+    train_exact=share(0.8),
+    decisions={"token_1": decision(0.95)},
+    snowball=snowball([0.95] * 5),
+)
+NO_CHEAT = {"does_not_apply": "reversed"}
+
+
+def cheat(**changes):
+    return {**CHEATER.clever_hans, **changes}
+
+
+CASES = {
+    "solved": (replace(CHEATER, test_exact=share(0.995)), "solved"),
+    "nearly solved": (replace(CHEATER, test_exact=share(0.988)), "inconclusive"),
+    "solved on too few to be sure": (replace(CHEATER, test_exact=share(1.0, 50)), "inconclusive"),
+    "cheater": (CHEATER, "clever_hans"),
+    "cheater that knows its problems by heart": (
+        replace(CHEATER, train_exact=share(1.0), decisions={"token_1": decision(0.5, 1.0)}),
+        "clever_hans",
+    ),
+    "one decision learned, one guessed": (
+        replace(CHEATER, decisions={"token_1": decision(1.0), "token_3": decision(0.5)}),
+        "clever_hans",
+    ),
+    "a decision below chance": (replace(CHEATER, decisions={"token_1": decision(0.04)}), "not_yet_fitted"),
+    "a decision partly learned": (replace(CHEATER, decisions={"token_1": decision(0.7)}), "not_yet_fitted"),
+    "a decision partly learned, and memorised": (
+        replace(CHEATER, train_exact=share(1.0), decisions={"token_1": decision(0.7, 1.0)}),
+        "memorised",
+    ),
+    "a decision that may be at chance": (
+        replace(CHEATER, decisions={"token_1": decision(0.55)}),
+        "inconclusive",
+    ),
+    "a decision twice as good as a small chance": (
+        replace(CHEATER, decisions={"token_1": decision(0.1, chance=0.05)}),
+        "not_yet_fitted",
+    ),
+    "cheat accuracy that may be high": (
+        replace(CHEATER, clever_hans=cheat(cheat_accuracy=share(0.95))),
+        "inconclusive",
+    ),
+    "followers that see the goal": (
+        replace(CHEATER, clever_hans=cheat(goal_blindness={"followers": share(0.0)})),
+        "inconclusive",
+    ),
+    "no cheat to learn, guessed": (replace(CHEATER, clever_hans=NO_CHEAT), "not_yet_fitted"),
+    "no cheat to learn, memorised": (
+        replace(CHEATER, clever_hans=NO_CHEAT, train_exact=share(1.0)),
+        "memorised",
+    ),
+    "snowballer": (SNOWBALLER, "compounding"),
+    "snowballer without decisions": (
+        replace(SNOWBALLER, decisions=NO_CHEAT, clever_hans=NO_CHEAT),
+        "compounding",
+    ),
+    "accurate but on training problems alone": (
+        replace(SNOWBALLER, train_exact=share(1.0)),
+        "memorised",
+    ),
+    "better on training problems": (replace(SNOWBALLER, train_exact=share(0.95)), "not_yet_fitted"),
+    "errors at one position": (
+        replace(SNOWBALLER, snowball=snowball([1, 1, 1, 1, 0.95], one_position=1)),
+        "not_yet_fitted",
+    ),
+    "one token of several is inaccurate": (
+        replace(SNOWBALLER, snowball=snowball([0.95, 0.95, 0.95, 0.85, 0.95])),
+        "not_yet_fitted",
+    ),
+    "nearly fitted": (
+        replace(CHEATER, clever_hans=NO_CHEAT, train_exact=share(0.988), snowball=NO_CHEAT),
+        "inconclusive",
+    ),
+}
+
+
+@pytest.mark.parametrize(("evidence", "name"), CASES.values(), ids=CASES)
+def test_evidence_is_named(evidence, name):
+    assert judge(evidence).name == name
+
+
+def test_every_verdict_has_a_rule_and_a_title():
+    assert set(RULES) == set(TITLES) == {name for _, name in CASES.values()}
+
+
+def test_every_decision_is_described():
+    evidence = CASES["one decision learned, one guessed"][0]
+    because = " ".join(judge(evidence).because)
+    assert "token_1, a decision: 100.0%" in because
+    assert "token_3, a decision: 50.0%" in because
+
+
+def test_what_is_known_by_heart_is_said():
+    assert "by heart" in " ".join(judge(CASES["cheater that knows its problems by heart"][0]).because)
+    assert "by heart" not in " ".join(judge(CHEATER).because)
+
+
+def test_the_advice_to_measure_more_can_be_typed():
+    advice = judge(CASES["nearly solved"][0]).settle
+    assert int(re.search(r"--count (\S+)", advice)[1]) == 4 * COUNT
+
+
+def test_the_margin_shrinks_with_chance():
+    assert [margin(chance) for chance in (0.5, 0.2, 0.1, 0.05)] == [0.05, 0.05, 0.025, 0.0125]
