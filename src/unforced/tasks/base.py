@@ -141,10 +141,12 @@ class Task(BaseModel, ABC):
 
     @abstractmethod
     def followers(self, problems: Problems) -> Marks:
-        """Mark the positions that follow from the prompt and the true answer before them without lookahead.
+        """Mark the positions that the true answer before them gives away without lookahead.
 
-        They are what the Clever Hans cheat fits (arXiv 2403.06963, Sec. 4): given away by teacher forcing.
-        Positions that need no answer before them either (path-star's start) are neither these nor decisive.
+        They are what the Clever Hans cheat fits (arXiv 2403.06963, Sec. 4): given away by teacher forcing,
+        whether or not the prompt gives them too (as it does path-star's goal). Positions that are neither
+        these nor decisive have no answer before them to read (path-star's start) or take nothing from it
+        (addition's last column).
         """
 
     @abstractmethod
