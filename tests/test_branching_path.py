@@ -1,7 +1,7 @@
 """Branching paths: trees, automorphisms, chances and verdicts, checked by hand or by another route."""
 
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 
 import numpy as np
@@ -131,22 +131,44 @@ def best_blind_accuracy(task):
 def test_chances_are_those_of_a_walker_who_does_not_look_ahead(degree, length, forks):
     task = BranchingPath(degree=degree, path_length=length, forks=forks)
     assert task.chance == pytest.approx(best_blind_accuracy(task))
-    assert task.chance == pytest.approx(np.prod(task.position_chances))
+    assert task.chance == pytest.approx(np.prod(task.position_chances()))
     rng, count = np.random.default_rng(0), 20_000
     trees = task.sample(rng, count)
     for position in task.decisive_positions:
         options = task.options(trees, position)
         guess = rng.permuted(options, axis=1)[:, 0]
         right = (guess == task.answers(trees)[:, position]).mean()
-        assert right == pytest.approx(task.position_chances[position], abs=5 * 0.5 / count**0.5)
+        assert right == pytest.approx(task.position_chances()[position], abs=5 * 0.5 / count**0.5)
+
+
+def best_guess(paths, position, given_answer):
+    """How often the best guess at a position is right, the goal being any leaf and unknown."""
+    nodes = defaultdict(Counter)
+    for path in paths:
+        nodes[tuple(path[:position]) if given_answer else ()][path[position]] += 1
+    return sum(max(count.values()) for count in nodes.values()) / len(paths)
+
+
+@QUICK
+@given(tasks(), SEEDS, st.booleans())
+def test_position_chances_are_those_of_the_best_guess(task, seed, given_answer):
+    edges, start, _, _ = problem(task, sample(task, seed, 1))
+    paths = walk(edges, start)
+    chances = task.position_chances(given_answer)
+    for position in task.decisive_positions:
+        assert chances[position] == pytest.approx(best_guess(paths, position, given_answer))
+    if not given_answer:
+        assert chances[task.decisive_positions[-1]] == task.chance
 
 
 @pytest.mark.parametrize(("degree", "length"), [(2, 5), (5, 3), (3, 2)])
 def test_with_one_fork_at_the_start_it_is_path_star(degree, length):
     star = PathStar(degree=degree, path_length=length)
     task = BranchingPath(degree=degree, path_length=length, forks=(0,))
-    for name in ("alphabet", "chance", "decisive_positions", "position_chances", "prompt_length"):
+    for name in ("alphabet", "chance", "decisive_positions", "prompt_length"):
         assert getattr(task, name) == getattr(star, name)
+    for given_answer in (True, False):
+        assert task.position_chances(given_answer) == star.position_chances(given_answer)
     lines = star.lines(star.sample(np.random.default_rng(0), 50))
     read_task, trees = BranchingPath.read_lines(lines, "star", known={"num_nodes": 50})
     _, stars = PathStar.read_lines(lines, "star", known={"num_nodes": 50})
@@ -200,7 +222,8 @@ def test_a_line_by_hand():
     assert task.options(trees, 1).tolist() == [[5, 7]]
     assert task.options(trees, 2).tolist() == [[3, 8]]
     assert task.decisive_positions == (1, 2)
-    assert task.position_chances == (1, 0.5, 0.5)
+    assert task.position_chances() == (1, 0.5, 0.5)
+    assert task.position_chances(given_answer=False) == (1, 0.5, 0.25)
     assert task.chance == 0.25
 
 

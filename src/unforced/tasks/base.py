@@ -86,14 +86,6 @@ class Task(BaseModel, ABC):
 
     @property
     @abstractmethod
-    def position_chances(self) -> tuple[float, ...]:
-        """The best accuracy without lookahead at each answer position where it is decisive; 1 where never.
-
-        The true answer before the position is known.
-        """
-
-    @property
-    @abstractmethod
     def answer_symbols(self) -> int:
         """Answers are made of the symbols 0 .. answer_symbols - 1."""
 
@@ -106,6 +98,14 @@ class Task(BaseModel, ABC):
     @abstractmethod
     def answer_length(self) -> int:
         """Symbols in an answer."""
+
+    @abstractmethod
+    def position_chances(self, given_answer: bool = True) -> tuple[float, ...]:
+        """The best accuracy without lookahead at each answer position where it is decisive; 1 where never.
+
+        given_answer: whether the true answer before the position is known (teacher forcing), or nothing but
+        the prompt.
+        """
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, count: int) -> Problems:

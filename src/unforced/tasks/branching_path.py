@@ -95,12 +95,6 @@ class BranchingPath(Task):
         return tuple(depth + 1 for depth in self.forks)
 
     @property
-    def position_chances(self) -> tuple[float, ...]:
-        """One branch in d after each fork."""
-        decisive = self.decisive_positions
-        return tuple(1 / self.degree if i in decisive else 1.0 for i in range(self.path_length))
-
-    @property
     def answer_symbols(self) -> int:
         """Nodes."""
         return self.num_nodes
@@ -114,6 +108,14 @@ class BranchingPath(Task):
     def answer_length(self) -> int:
         """A path of l nodes."""
         return self.path_length
+
+    def position_chances(self, given_answer: bool = True) -> tuple[float, ...]:
+        """One branch in d after each fork; without the answer so far, at every fork up to there."""
+        chances = [1.0] * self.path_length
+        for forks_before, position in enumerate(self.decisive_positions):
+            guessed = 1 if given_answer else forks_before + 1
+            chances[position] = self.degree**-guessed
+        return tuple(chances)
 
     def sample(self, rng: np.random.Generator, count: int) -> BranchingPathProblems:
         """Draw trees with uniform distinct labels and uniformly shuffled edges."""

@@ -110,11 +110,6 @@ class PathStar(Task):
         return (1,)
 
     @property
-    def position_chances(self) -> tuple[float, ...]:
-        """One arm in d at the first hop."""
-        return (1.0, self.chance, *[1.0] * (self.path_length - 2))
-
-    @property
     def answer_symbols(self) -> int:
         """Nodes."""
         return self.num_nodes
@@ -128,6 +123,10 @@ class PathStar(Task):
     def answer_length(self) -> int:
         """A path of l nodes."""
         return self.path_length
+
+    def position_chances(self, given_answer: bool = True) -> tuple[float, ...]:
+        """One arm in d at the first hop, given the start before it or not: the prompt names it."""
+        return (1.0, self.chance, *[1.0] * (self.path_length - 2))
 
     def sample(self, rng: np.random.Generator, count: int) -> PathStarProblems:
         """Draw graphs with uniform distinct labels and uniformly shuffled edges."""
