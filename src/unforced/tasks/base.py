@@ -82,7 +82,10 @@ class Task(BaseModel, ABC):
     @property
     @abstractmethod
     def decisive_positions(self) -> tuple[int, ...]:
-        """Answer positions (forward order, from 0) that only lookahead gets right, in some problems."""
+        """Answer positions (forward order, from 0) that only lookahead gets right, in some problems.
+
+        There may be none.
+        """
 
     @property
     @abstractmethod
@@ -160,7 +163,8 @@ class Task(BaseModel, ABC):
     def decoys(self, problems: Problems) -> Int[np.ndarray, "count decoys length"]:
         """Return counterfactual answers: one decision made wrongly, and all that it entails.
 
-        There may be none (`decoys` = 0), where a wrong decision entails nothing definite.
+        There may be none (`decoys` = 0), where nothing is decisive or a wrong decision entails nothing
+        definite.
         """
 
     @abstractmethod
