@@ -1,7 +1,8 @@
 """Branching paths: trees, automorphisms, chances and verdicts, checked by hand or by another route."""
 
 import itertools
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +13,12 @@ from scipy.stats import chisquare
 
 from unforced.data.files import read_problems, write_problems
 from unforced.errors import UserError
+from unforced.tasks import branching_path
 from unforced.tasks.branching_path import BranchingPath
 from unforced.tasks.path_star import PathStar
 from unforced.tasks.tree import Tree
 
-LINE = "5,3|1,5|5,8|1,7|7,6|7,2/1,3=1,5,3"
+LINE = "5,3|1,5|3,9|5,8|1,7|7,6|8,4|7,2|6,0|2,10/1,9=1,5,3,9"
 QUICK = settings(deadline=None, max_examples=40)
 SEEDS = st.integers(0, 2**63)
 # beartype checks a random item of a tuple, and hypothesis frowns on `random` where tasks are drawn
@@ -25,8 +27,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")
 
 @st.composite
 def tasks(draw):
-    degree, length = draw(st.integers(2, 4)), draw(st.integers(2, 6))
-    forks = draw(st.lists(st.integers(0, length - 2), min_size=1, max_size=3, unique=True))
+    degree, length = draw(st.integers(2, 4)), draw(st.integers(3, 6))
+    forks = draw(st.lists(st.integers(0, length - 3), min_size=1, max_size=3, unique=True))
     tree = Tree(degree, length, tuple(sorted(forks)))
     nodes = tree.num_edges + 1 + draw(st.integers(0, 20))
     return BranchingPath(degree=degree, path_length=length, forks=tree.forks, num_nodes=nodes)
@@ -127,26 +129,48 @@ def best_blind_accuracy(task):
     return max(np.mean([path[-1] == goal for goal in goals]) for path in walk(edges, start))
 
 
-@pytest.mark.parametrize(("degree", "length", "forks"), [(2, 5, (0, 2)), (3, 4, (1,)), (2, 4, (0, 1, 2))])
+@pytest.mark.parametrize(("degree", "length", "forks"), [(2, 5, (0, 2)), (3, 4, (1,)), (2, 5, (0, 1, 2))])
 def test_chances_are_those_of_a_walker_who_does_not_look_ahead(degree, length, forks):
     task = BranchingPath(degree=degree, path_length=length, forks=forks)
     assert task.chance == pytest.approx(best_blind_accuracy(task))
-    assert task.chance == pytest.approx(np.prod(task.position_chances))
+    assert task.chance == pytest.approx(np.prod(task.position_chances()))
     rng, count = np.random.default_rng(0), 20_000
     trees = task.sample(rng, count)
     for position in task.decisive_positions:
         options = task.options(trees, position)
         guess = rng.permuted(options, axis=1)[:, 0]
         right = (guess == task.answers(trees)[:, position]).mean()
-        assert right == pytest.approx(task.position_chances[position], abs=5 * 0.5 / count**0.5)
+        assert right == pytest.approx(task.position_chances()[position], abs=5 * 0.5 / count**0.5)
 
 
-@pytest.mark.parametrize(("degree", "length"), [(2, 5), (5, 3), (3, 2)])
+def best_guess(paths, position, given_answer):
+    """How often the best guess at a position is right, the goal being any leaf and unknown."""
+    nodes = defaultdict(Counter)
+    for path in paths:
+        nodes[tuple(path[:position]) if given_answer else ()][path[position]] += 1
+    return sum(max(count.values()) for count in nodes.values()) / len(paths)
+
+
+@QUICK
+@given(tasks(), SEEDS, st.booleans())
+def test_position_chances_are_those_of_the_best_guess(task, seed, given_answer):
+    edges, start, _, _ = problem(task, sample(task, seed, 1))
+    paths = walk(edges, start)
+    chances = task.position_chances(given_answer)
+    for position in task.decisive_positions:
+        assert chances[position] == pytest.approx(best_guess(paths, position, given_answer))
+    if not given_answer:
+        assert chances[task.decisive_positions[-1]] == task.chance
+
+
+@pytest.mark.parametrize(("degree", "length"), [(2, 5), (5, 3), (3, 4)])
 def test_with_one_fork_at_the_start_it_is_path_star(degree, length):
     star = PathStar(degree=degree, path_length=length)
     task = BranchingPath(degree=degree, path_length=length, forks=(0,))
-    for name in ("alphabet", "chance", "decisive_positions", "position_chances", "prompt_length"):
+    for name in ("alphabet", "chance", "decisive_positions", "prompt_length"):
         assert getattr(task, name) == getattr(star, name)
+    for given_answer in (True, False):
+        assert task.position_chances(given_answer) == star.position_chances(given_answer)
     lines = star.lines(star.sample(np.random.default_rng(0), 50))
     read_task, trees = BranchingPath.read_lines(lines, "star", known={"num_nodes": 50})
     _, stars = PathStar.read_lines(lines, "star", known={"num_nodes": 50})
@@ -157,13 +181,13 @@ def test_with_one_fork_at_the_start_it_is_path_star(degree, length):
 
 
 def test_labels_goals_and_orders_of_edges_are_uniform():
-    task = BranchingPath(degree=2, path_length=3, forks=(1,), num_nodes=5)
+    task = BranchingPath(degree=2, path_length=4, forks=(1,), num_nodes=6)
     trees = sample(task, 0, 30_000)
-    queries = np.unique(trees.labels[:, 0] * 5 + trees.labels[:, 2], return_counts=True)[1]
-    assert len(queries) == 20
+    queries = np.unique(task.answers(trees)[:, [0, -1]], axis=0, return_counts=True)[1]
+    assert len(queries) == 30
     assert chisquare(queries).pvalue > 1e-3
     orders = np.unique(trees.edge_order, axis=0, return_counts=True)[1]
-    assert len(orders) == 6
+    assert len(orders) == 120
     assert chisquare(orders).pvalue > 1e-3
 
 
@@ -177,10 +201,12 @@ def test_a_key_depends_on_the_goal_but_not_on_the_order_of_edges(task, seed):
     assert all(len(set(row)) == task.tree.num_leaves for row in goals.tolist())
 
 
-@pytest.mark.parametrize(("forks", "nodes"), [((0,), 5), ((1,), 5), ((0, 1), 7)])
-def test_two_problems_have_one_key_exactly_if_they_are_one_problem(forks, nodes):
-    task = BranchingPath(degree=2, path_length=3, forks=forks, num_nodes=nodes)
-    trees = sample(task, 0, 2000)
+@pytest.mark.parametrize(("length", "forks", "nodes"), [(3, (0,), 5), (4, (1,), 6), (4, (0, 1), 11)])
+def test_two_problems_have_one_key_exactly_if_they_are_one_problem(length, forks, nodes):
+    task = BranchingPath(degree=2, path_length=length, forks=forks, num_nodes=nodes)
+    trees = sample(task, 0, 500)
+    others = task.other_questions(trees)
+    trees = trees.concatenate([trees, *others, *task.other_questions(others[-1])])
     parsed = [read(prompt, nodes) for prompt in task.prompts(trees).tolist()]
     asked = [(frozenset(edges), start, goal) for edges, start, goal in parsed]
     keys, families = task.keys(trees).tolist(), task.families(trees).tolist()
@@ -190,18 +216,33 @@ def test_two_problems_have_one_key_exactly_if_they_are_one_problem(forks, nodes)
 
 
 def test_a_line_by_hand():
-    task, trees = BranchingPath.read_lines([LINE], "line", known={"num_nodes": 10})
-    assert task == BranchingPath(degree=2, path_length=3, forks=(0, 1), num_nodes=10)
-    assert str(task) == "branching path T(2,3) forking at 0,1 with 10 labels"
+    task, trees = BranchingPath.read_lines([LINE], "line", known={"num_nodes": 12})
+    assert task == BranchingPath(degree=2, path_length=4, forks=(0, 1), num_nodes=12)
+    assert str(task) == "branching path T(2,4) forking at 0,1 with 12 labels"
     assert task.lines(trees) == [LINE]
-    assert task.lines(trees, "reversed") == [LINE.replace("=1,5,3", "=3,5,1")]
-    assert task.prompts(trees)[0, [2, -4, -1]].tolist() == [10, 12, 11]
-    assert task.draw(trees, 0) == ["1 ┬─ 5 ┬─ 3 (goal)", "  │    └─ 8", "  └─ 7 ┬─ 6", "       └─ 2"]
+    assert task.lines(trees, "reversed") == [LINE.replace("=1,5,3,9", "=9,3,5,1")]
+    assert task.prompts(trees)[0, [2, -4, -1]].tolist() == [12, 14, 13]
+    assert task.draw(trees, 0) == [
+        "1 ┬─ 5 ┬─ 3 → 9 (goal)",
+        "  │    └─ 8 → 4",
+        "  └─ 7 ┬─ 6 → 0",
+        "       └─ 2 → 10",
+    ]
     assert task.options(trees, 1).tolist() == [[5, 7]]
     assert task.options(trees, 2).tolist() == [[3, 8]]
     assert task.decisive_positions == (1, 2)
-    assert task.position_chances == (1, 0.5, 0.5)
+    assert task.position_chances() == (1, 0.5, 0.5, 1)
+    assert task.position_chances(given_answer=False) == (1, 0.5, 0.25, 1)
     assert task.chance == 0.25
+
+
+def test_the_module_draws_the_line_by_hand():
+    task, trees = BranchingPath.read_lines([LINE], "line")
+    page = branching_path.__doc__
+    prompt, answer = LINE.split("=")
+    assert f"prompt  {prompt}=     answer  {answer.replace(',', ' ')}\n" in page
+    drawn = [line[8:] for line in page.split("\n\n")[2].splitlines()]
+    assert all(line.startswith(f"{row} ") for line, row in zip(drawn, task.draw(trees, 0), strict=True))
 
 
 def test_a_drawing_of_chains_and_a_wide_fork():
@@ -213,22 +254,23 @@ def test_a_drawing_of_chains_and_a_wide_fork():
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        ([1, 5, 3], "correct"),
-        ([1, 5, 8], "wrong_branch"),
-        ([1, 7, 6], "wrong_branch"),
-        ([1, 7, 3], "broken_edge"),
-        ([1, 1, 3], "broken_edge"),
-        ([1, 7, 8], "wrong_end"),
-        ([1, 3, 5], "wrong_end"),
-        ([7, 5, 3], "wrong_start"),
-        ([3, 5, 1], "wrong_start"),
-        ([1, 10, 3], "malformed"),
-        ([1, 5, -1], "malformed"),
-        ([12, 5, 3], "malformed"),
+        ([1, 5, 3, 9], "correct"),
+        ([1, 5, 8, 4], "wrong_branch"),
+        ([1, 7, 6, 0], "wrong_branch"),
+        ([1, 5, 8, 9], "broken_edge"),
+        ([1, 7, 3, 9], "broken_edge"),
+        ([1, 1, 3, 9], "broken_edge"),
+        ([1, 7, 8, 4], "wrong_end"),
+        ([1, 5, 9, 3], "wrong_end"),
+        ([7, 5, 3, 9], "wrong_start"),
+        ([9, 3, 5, 1], "wrong_start"),
+        ([1, 12, 3, 9], "malformed"),
+        ([1, 5, 3, -1], "malformed"),
+        ([14, 5, 3, 9], "malformed"),
     ],
 )
 def test_the_kind_of_a_hand_made_error(answer, kind):
-    task, trees = BranchingPath.read_lines([LINE], "line", known={"num_nodes": 10})
+    task, trees = BranchingPath.read_lines([LINE], "line", known={"num_nodes": 12})
     verdicts = task.score(trees, np.array([answer]))
     assert {name for name, number in verdicts.counts().items() if number} == {kind}
     assert verdicts.exact.tolist() == [kind == "correct"]
@@ -249,9 +291,11 @@ MALFORMED = {
     "1,2|1,3|2,4|3,4/1,4=1,2,4": "two edges lead to node 4",
     "1,2|1,3|2,4/1,4=1,2,4": "nodes at depth 1 differ in how many children they have",
     "1,2|1,3|2,4|2,5|2,6|3,7|3,8|3,9/1,4=1,2,4": "the forks differ: 2, 3 children",
-    LINE.replace("=1,5,3", "=1,7,3"): "the answer 1,7,3 is not the path 1,5,3",
-    LINE.replace("=1,5,3", "=3,5,1"): "the answer 3,5,1 is not the path 1,5,3",
-    "1,2|1,3/1,2=1,2": "it is T(2,2) forking at 0, but the first line is T(2,3) forking at 0,1",
+    "1,2|1,3/1,2=1,2": "the node after the last fork is the goal, which the prompt names",
+    "1,2|2,3|2,4/1,3=1,2,3": "the node after the last fork is the goal, which the prompt names",
+    LINE.replace("=1,5,3", "=1,7,3"): "the answer 1,7,3,9 is not the path 1,5,3,9",
+    LINE.replace("=1,5,3,9", "=9,3,5,1"): "the answer 9,3,5,1 is not the path 1,5,3,9",
+    "1,2|1,3|2,4|3,5/1,4=1,2,4": "it is T(2,3) forking at 0, but the first line is T(2,4) forking at 0,1",
     LINE.replace("6", "50"): "label 50 does not fit num_nodes 50",
     LINE.replace("6", "9" * 10): "a label of more than 9 digits",
 }
@@ -269,10 +313,19 @@ def test_no_lines_are_no_problems():
         BranchingPath.read_lines(["", " "], "here")
 
 
-@pytest.mark.parametrize("forks", [(), (2, 0), (0, 0), (4,), (-1, 2), (10**9,)])
-def test_forks_that_are_no_depths_are_refused(forks):
-    with pytest.raises(ValueError, match=r"forks: give different depths from 0 to path_length - 2 = 3"):
+@pytest.mark.parametrize("forks", [(), (2, 0), (0, 0), (3,), (0, 3), (-1, 2), (10**9,)])
+def test_forks_that_are_no_depths_or_that_the_prompt_decides_are_refused(forks):
+    line = (
+        "forks: give different depths from 0 to path_length - 3 = 2, in ascending order "
+        f"(the node after a fork must not be the goal, which the prompt names), not {list(forks)}"
+    )
+    with pytest.raises(ValueError, match=re.escape(line)):
         BranchingPath(path_length=5, forks=forks)
+
+
+def test_a_path_of_start_and_goal_alone_is_refused():
+    with pytest.raises(ValueError, match="path_length\n  Input should be greater than or equal to 3"):
+        BranchingPath(path_length=2, forks=(0,))
 
 
 @QUICK

@@ -222,6 +222,83 @@ def test_the_kind_of_a_hand_made_error(answer, kind):
     assert verdicts.exact.tolist() == [kind == "correct"]
 
 
+def children(edges, parent):
+    return [child for node, child in edges if node == parent]
+
+
+@QUICK
+@given(tasks(), SEEDS)
+def test_the_first_hop_is_decisive_where_it_is_neither_forced_nor_the_goal(task, seed):
+    stars = sample(task, seed, 3)
+    decisive, followers = task.decisive(stars), task.followers(stars)
+    for index, answer in enumerate(task.answers(stars).tolist()):
+        edges, start, goal = read(task.prompts(stars)[index].tolist(), task.num_nodes)
+        assert not decisive[index, 0]
+        assert not followers[index, 0]
+        for position in range(1, task.path_length):
+            ways = children(edges, answer[position - 1])
+            assert followers[index, position] == (len(ways) == 1)
+            assert decisive[index, position] == (len(ways) > 1 and answer[position] not in (start, goal))
+    assert task.decisive_positions == tuple(np.flatnonzero(decisive[0]))
+
+
+@QUICK
+@given(tasks(), SEEDS, st.booleans())
+def test_chances_are_one_arm_in_d_where_the_first_hop_is_decisive(task, seed, given_answer):
+    edges, start, _ = read(task.prompts(sample(task, seed, 1))[0].tolist(), task.num_nodes)
+    expected = [1.0] * task.path_length
+    for position in task.decisive_positions:
+        expected[position] = 1 / len(children(edges, start))
+    assert task.position_chances(given_answer) == tuple(expected)
+    assert task.chance == min(expected)
+
+
+@QUICK
+@given(tasks(), SEEDS)
+def test_decoys_are_the_other_paths_where_a_decision_can_go_wrong(task, seed):
+    stars = sample(task, seed, 3)
+    decoys = task.decoys(stars).tolist()
+    for index, answer in enumerate(task.answers(stars).tolist()):
+        edges, start, _ = read(task.prompts(stars)[index].tolist(), task.num_nodes)
+        others = [path for path in walk(edges, start) if path != answer]
+        assert sorted(decoys[index]) == sorted(others if task.decisive_positions else [])
+        assert set(task.options(stars, 1)[index].tolist()) == set(children(edges, start))
+
+
+@QUICK
+@given(tasks(), SEEDS)
+def test_other_questions_ask_for_the_other_leaves_of_the_same_edges(task, seed):
+    stars = sample(task, seed, 3)
+    others = task.other_questions(stars)
+    for index in range(3):
+        edges, start, goal = read(task.prompts(stars)[index].tolist(), task.num_nodes)
+        asked = {goal: task.answers(stars)[index].tolist()}
+        for other in others:
+            other_edges, _, other_goal = read(task.prompts(other)[index].tolist(), task.num_nodes)
+            assert other_edges == edges
+            asked[other_goal] = task.answers(other)[index].tolist()
+        assert asked == {path[-1]: path for path in walk(edges, start)}
+
+
+def test_a_path_of_start_and_goal_alone_needs_no_lookahead():
+    task, stars = PathStar.read_lines(["1,4|1,9|1,2/1,9=1,9"], "line")
+    assert task == PathStar(degree=3, path_length=2, num_nodes=10)
+    assert task.decisive_positions == ()
+    assert task.chance == 1
+    assert task.position_chances() == task.position_chances(given_answer=False) == (1, 1)
+    assert task.decoys(stars).shape == (1, 0, 2)
+    assert task.decisive(stars).tolist() == task.followers(stars).tolist() == [[False, False]]
+    assert task.score(stars, np.array([[1, 4]])).counts()["wrong_arm"] == 1
+
+
+def test_with_a_single_arm_every_node_follows_from_the_one_before():
+    task, stars = PathStar.read_lines(["1,4|4,2/1,2=1,4,2"], "line")
+    assert task.decisive_positions == ()
+    assert task.chance == 1
+    assert task.followers(stars).tolist() == [[False, True, True]]
+    assert task.other_questions(stars) == []
+
+
 @QUICK
 @given(tasks(min_degree=2), SEEDS)
 def test_another_arm_is_called_so(task, seed):

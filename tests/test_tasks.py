@@ -204,10 +204,16 @@ def columns(marks):
 class TestCounterfactuals:
     def test_decisive_positions_are_those_that_are_decisive_somewhere(self, task, some):
         assert columns(task.decisive(some)) == task.decisive_positions
-        below_one = [i for i, chance in enumerate(task.position_chances) if chance < 1]
-        assert tuple(below_one) == task.decisive_positions
-        assert len(task.position_chances) == task.answer_length
-        assert all(0 < chance <= 1 for chance in task.position_chances)
+        for given_answer in (True, False):
+            chances = task.position_chances(given_answer)
+            below_one = [i for i, chance in enumerate(chances) if chance < 1]
+            assert tuple(below_one) == task.decisive_positions
+            assert len(chances) == task.answer_length
+            assert all(0 < chance <= 1 for chance in chances)
+
+    def test_the_true_answer_before_a_position_is_no_disadvantage(self, task):
+        blind, given = task.position_chances(given_answer=False), task.position_chances()
+        assert all(without <= knowing for without, knowing in zip(blind, given, strict=True))
 
     def test_no_position_is_both_decisive_and_given_away(self, task, some):
         assert not (task.decisive(some) & task.followers(some)).any()
@@ -226,7 +232,7 @@ class TestCounterfactuals:
 
     def test_guessing_an_option_is_at_least_as_good_as_chance_says_on_average(self, task, some):
         for position in task.decisive_positions:
-            assert task.position_chances[position] >= 1 / task.options(some, position).shape[1] - 1e-9
+            assert task.position_chances()[position] >= 1 / task.options(some, position).shape[1] - 1e-9
 
     def test_decoys_are_answers_that_go_wrong_at_a_decision(self, task, some):
         truth, decoys = task.answers(some), task.decoys(some)

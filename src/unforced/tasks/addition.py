@@ -84,11 +84,6 @@ class Addition(Task):
         return tuple(range(self.num_digits))
 
     @property
-    def position_chances(self) -> tuple[float, ...]:
-        """Guess no carry: k uniform columns carry with probability (1 - base**-k) / 2."""
-        return (*((1 + self.base**-k) / 2 for k in range(self.num_digits, 0, -1)), 1.0)
-
-    @property
     def answer_symbols(self) -> int:
         """Digits."""
         return self.base
@@ -102,6 +97,14 @@ class Addition(Task):
     def answer_length(self) -> int:
         """One digit more than the numbers have."""
         return self.num_digits + 1
+
+    def position_chances(self, given_answer: bool = True) -> tuple[float, ...]:
+        """Guess no carry: k uniform columns carry with probability (1 - base**-k) / 2.
+
+        Given the answer or not: where a position is decisive, the answer before it tells nothing of the
+        carry, which is guessed from columns not looked at, at the same odds.
+        """
+        return (*((1 + self.base**-k) / 2 for k in range(self.num_digits, 0, -1)), 1.0)
 
     def sample(self, rng: np.random.Generator, count: int) -> AdditionProblems:
         """Draw uniform digits."""

@@ -82,14 +82,9 @@ class Task(BaseModel, ABC):
     @property
     @abstractmethod
     def decisive_positions(self) -> tuple[int, ...]:
-        """Answer positions (forward order, from 0) that only lookahead gets right, in some problems."""
+        """Answer positions (forward order, from 0) that only lookahead gets right, in some problems.
 
-    @property
-    @abstractmethod
-    def position_chances(self) -> tuple[float, ...]:
-        """The best accuracy without lookahead at each answer position where it is decisive; 1 where never.
-
-        The true answer before the position is known.
+        There may be none.
         """
 
     @property
@@ -106,6 +101,14 @@ class Task(BaseModel, ABC):
     @abstractmethod
     def answer_length(self) -> int:
         """Symbols in an answer."""
+
+    @abstractmethod
+    def position_chances(self, given_answer: bool = True) -> tuple[float, ...]:
+        """The best accuracy without lookahead at each answer position where it is decisive; 1 where never.
+
+        given_answer: whether the true answer before the position is known (teacher forcing), or nothing but
+        the prompt.
+        """
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, count: int) -> Problems:
@@ -141,10 +144,12 @@ class Task(BaseModel, ABC):
 
     @abstractmethod
     def followers(self, problems: Problems) -> Marks:
-        """Mark the positions that follow from the prompt and the true answer before them without lookahead.
+        """Mark the positions that the true answer before them gives away without lookahead.
 
-        They are what the Clever Hans cheat fits (arXiv 2403.06963, Sec. 4): given away by teacher forcing.
-        Positions that need no answer before them either (path-star's start) are neither these nor decisive.
+        They are what the Clever Hans cheat fits (arXiv 2403.06963, Sec. 4): given away by teacher forcing,
+        whether or not the prompt gives them too (as it does path-star's goal). Positions that are neither
+        these nor decisive have no answer before them to read (path-star's start) or take nothing from it
+        (addition's last column).
         """
 
     @abstractmethod
@@ -158,7 +163,8 @@ class Task(BaseModel, ABC):
     def decoys(self, problems: Problems) -> Int[np.ndarray, "count decoys length"]:
         """Return counterfactual answers: one decision made wrongly, and all that it entails.
 
-        There may be none (`decoys` = 0), where a wrong decision entails nothing definite.
+        There may be none (`decoys` = 0), where nothing is decisive or a wrong decision entails nothing
+        definite.
         """
 
     @abstractmethod

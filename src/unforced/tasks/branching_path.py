@@ -1,11 +1,11 @@
 """The branching path: a tree in which several steps of the way to the goal take a plan.
 
-    prompt  5,3|1,5|5,8|1,7|7,6|7,2/1,3=     answer  1 5 3
+    prompt  5,3|1,5|3,9|5,8|1,7|7,6|8,4|7,2|6,0|2,10/1,9=     answer  1 5 3 9
 
-        1 ┬─ 5 ┬─ 3 (goal)       a tree that forks d = 2 ways at depths 0 and 1; paths of l = 3 nodes.
-          │    └─ 8              Path-star forks at the start alone. Here a plan is needed at each fork:
-          └─ 7 ┬─ 6              which child comes next can be told only by walking back from the goal.
-               └─ 2              Between forks, the next node is the one child of the node before it.
+        1 ┬─ 5 ┬─ 3 → 9 (goal)   a tree that forks d = 2 ways at depths 0 and 1; paths of l = 4 nodes.
+          │    └─ 8 → 4          Path-star forks at the start alone. Here a plan is needed at each fork:
+          └─ 7 ┬─ 6 → 0          which child comes next can be told only by walking back from the goal.
+               └─ 2 → 10         After other nodes, the next is the one child of the node before it.
 
 Source: ours; it generalises arXiv 2403.06963, Sec. 4, in the same format.
 """
@@ -46,18 +46,18 @@ class BranchingPath(Task):
 
     name: Literal["branching_path"] = "branching_path"
     degree: int = Field(2, ge=2, description="children of a node that forks, d")
-    path_length: int = Field(5, ge=2, description="nodes on a path, start and goal included, l")
+    path_length: int = Field(5, ge=3, description="nodes on a path, start and goal included, l")
     forks: tuple[int, ...] = Field((0, 2), description="depths at which every node forks, from 0 (the start)")
     num_nodes: int = Field(50, ge=2, description="labels that nodes are drawn from, N")
 
     @model_validator(mode="after")
     def _forks_are_depths(self) -> "BranchingPath":
-        forks, deepest = self.forks, self.path_length - 2
+        forks, deepest = self.forks, self.path_length - 3
         ascending = all(depth < later for depth, later in pairwise(forks))
         if not forks or not ascending or forks[0] < 0 or forks[-1] > deepest:
             raise ValueError(
-                f"forks: give different depths from 0 to path_length - 2 = {deepest}, in ascending order, "
-                f"not {list(forks)}"
+                f"forks: give different depths from 0 to path_length - 3 = {deepest}, in ascending order "
+                f"(the node after a fork must not be the goal, which the prompt names), not {list(forks)}"
             )
         return self
 
@@ -95,12 +95,6 @@ class BranchingPath(Task):
         return tuple(depth + 1 for depth in self.forks)
 
     @property
-    def position_chances(self) -> tuple[float, ...]:
-        """One branch in d after each fork."""
-        decisive = self.decisive_positions
-        return tuple(1 / self.degree if i in decisive else 1.0 for i in range(self.path_length))
-
-    @property
     def answer_symbols(self) -> int:
         """Nodes."""
         return self.num_nodes
@@ -114,6 +108,14 @@ class BranchingPath(Task):
     def answer_length(self) -> int:
         """A path of l nodes."""
         return self.path_length
+
+    def position_chances(self, given_answer: bool = True) -> tuple[float, ...]:
+        """One branch in d after each fork; without the answer so far, at every fork up to there."""
+        chances = [1.0] * self.path_length
+        for forks_before, position in enumerate(self.decisive_positions):
+            guessed = 1 if given_answer else forks_before + 1
+            chances[position] = self.degree**-guessed
+        return tuple(chances)
 
     def sample(self, rng: np.random.Generator, count: int) -> BranchingPathProblems:
         """Draw trees with uniform distinct labels and uniformly shuffled edges."""

@@ -69,7 +69,7 @@ def _parents(edges: Sequence[Edge], start: int) -> dict[int, int]:
 
 
 def _tree(edges: Sequence[Edge], levels: Levels) -> Tree:
-    """Tell the tree's shape. Raises ValueError if it is uneven."""
+    """Tell the tree's shape. Raises ValueError if no branching path has it."""
     children = dict.fromkeys((node for level in levels for node in level), 0)
     for parent, _ in edges:
         children[parent] += 1
@@ -84,4 +84,6 @@ def _tree(edges: Sequence[Edge], levels: Levels) -> Tree:
         raise ValueError("no node has more than one child")
     if len({degrees[depth] for depth in forks}) > 1:
         raise ValueError(f"the forks differ: {', '.join(str(degrees[depth]) for depth in forks)} children")
+    if forks[-1] == len(degrees) - 1:
+        raise ValueError("the node after the last fork is the goal, which the prompt names")
     return Tree(degrees[forks[0]], len(levels), forks)

@@ -55,7 +55,8 @@ class PathStar(Task):
     """Find the path from the centre of a star to the end of one of its arms.
 
     Symbols: nodes are 0..N-1, then `|` = N, `=` = N+1, `/` = N+2 (the codec adds `$` = N+3). A prompt
-    has 3 d (l-1) + 3 symbols, an answer l. Source: arXiv 2403.06963, Sec. 4.
+    has 3 d (l-1) + 3 symbols, an answer l. With d = 1 or l = 2 (start and goal, which the prompt names)
+    nothing needs lookahead. Source: arXiv 2403.06963, Sec. 4.
     """
 
     verdict_kinds: ClassVar[tuple[str, ...]] = KINDS
@@ -101,18 +102,13 @@ class PathStar(Task):
 
     @property
     def chance(self) -> float:
-        """One arm in d."""
-        return 1 / self.degree
+        """One arm in d, unless nothing is decisive."""
+        return 1 / self.degree if self.decisive_positions else 1.0
 
     @property
     def decisive_positions(self) -> tuple[int, ...]:
-        """The first hop."""
-        return (1,)
-
-    @property
-    def position_chances(self) -> tuple[float, ...]:
-        """One arm in d at the first hop."""
-        return (1.0, self.chance, *[1.0] * (self.path_length - 2))
+        """The first hop, if it may take one of several arms and does not reach the goal at once."""
+        return (1,) if self.degree > 1 and self.path_length > 2 else ()
 
     @property
     def answer_symbols(self) -> int:
@@ -128,6 +124,10 @@ class PathStar(Task):
     def answer_length(self) -> int:
         """A path of l nodes."""
         return self.path_length
+
+    def position_chances(self, given_answer: bool = True) -> tuple[float, ...]:
+        """One arm in d at the first hop, given the start before it or not: the prompt names it."""
+        return tuple(self.chance if i in self.decisive_positions else 1.0 for i in range(self.path_length))
 
     def sample(self, rng: np.random.Generator, count: int) -> PathStarProblems:
         """Draw graphs with uniform distinct labels and uniformly shuffled edges."""
@@ -188,20 +188,24 @@ class PathStar(Task):
         return Verdicts(KINDS, np.select(conditions, numbers, default=KINDS.index("broken_edge")))
 
     def decisive(self, problems: Problems) -> Marks:
-        """Mark the first hop."""
-        return np.tile(np.arange(self.path_length) == 1, (len(problems), 1))
+        """Mark the first hop, where it is decisive."""
+        marks = np.isin(np.arange(self.path_length), self.decisive_positions)
+        return np.tile(marks, (len(problems), 1))
 
     def followers(self, problems: Problems) -> Marks:
-        """Mark all after the first hop: each is the one child of the node before it."""
-        return np.tile(np.arange(self.path_length) > 1, (len(problems), 1))
+        """Mark all nodes that are the one child of the node before them: all after the arms part."""
+        first = 2 if self.degree > 1 else 1
+        return np.tile(np.arange(self.path_length) >= first, (len(problems), 1))
 
     def options(self, problems: Problems, position: int) -> Symbols:
         """Return the first nodes of the arms, the goal's first."""
         return cast(PathStarProblems, problems).arms[:, :, 0].astype(np.int64)
 
     def decoys(self, problems: Problems) -> Int[np.ndarray, "count decoys length"]:
-        """Return the paths to the other leaves."""
-        return cast(PathStarProblems, problems).paths[:, 1:].astype(np.int64)
+        """Return the paths to the other leaves, where the first hop is decisive."""
+        paths = cast(PathStarProblems, problems).paths
+        wrong = paths[:, 1:] if self.decisive_positions else paths[:, :0]
+        return wrong.astype(np.int64)
 
     def other_questions(self, problems: Problems) -> list[Problems]:
         """Ask for each other leaf instead."""
