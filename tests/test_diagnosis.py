@@ -208,7 +208,7 @@ def test_a_small_training_set_measured_whole_is_certain():
 
 @dataclass(frozen=True)
 class Guesser:
-    """Decides by chance, but reads the goal: after the decision it says the way to the goal, whatever it read."""
+    """Decides by chance, then says the way to the goal, whatever it read."""
 
     def next(self, known, so_far, chance):
         on_path = (so_far == known.truth[:, : so_far.shape[1]]).all(axis=1)
