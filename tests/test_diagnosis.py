@@ -61,7 +61,7 @@ def asked(task, behaviour, **options):
 
 @pytest.mark.parametrize("behaviour", VERDICTS, ids=repr)
 def test_planted_models_are_named_rightly_over_twenty_seeds(behaviour):
-    found = [diagnosis(STAR, behaviour, seed=seed)["verdict"]["name"] for seed in range(20)]
+    found = [diagnosis(STAR, behaviour, seed=seed, count=4000)["verdict"]["name"] for seed in range(20)]
     assert found == [VERDICTS[behaviour]] * 20
 
 
@@ -76,7 +76,7 @@ def test_a_verdict_says_what_it_rests_on():
     verdict = diagnosis(STAR, Cheater(memorises=True))["verdict"]
     assert verdict["title"] == "fails by Clever Hans cheat"
     assert any("cheat accuracy 100.0%" in reason for reason in verdict["because"])
-    assert any("memorised" in reason for reason in verdict["because"])
+    assert any("by heart" in reason for reason in verdict["because"])
     assert "teacherless" in verdict["settle"]
 
 
@@ -143,7 +143,7 @@ def test_a_coin_flip_at_the_first_hop_is_a_failure_of_training():
 
 @pytest.mark.parametrize("task", [STAR, TREE], ids=["path_star", "branching_path"])
 def test_a_cheater_follows_wrong_arms_and_is_blind_to_the_goal(task):
-    found = diagnosis(task, Cheater(), count=1000)["clever_hans"]
+    found = diagnosis(task, Cheater())["clever_hans"]
     assert found["wrong_arm_following"]["value"] == (1 if task is STAR else pytest.approx(0.75, abs=0.1))
     assert found["goal_blindness"]["followers"]["value"] > 0.99
 

@@ -7,11 +7,11 @@ import numpy as np
 
 from unforced.errors import UserError
 from unforced.evaluation.diagnostics import (
-    REVERSED,
     clever_hans,
     does_not_apply,
     error_kinds,
     indecipherable_token,
+    nothing_decided,
     probability,
     snowball,
 )
@@ -78,12 +78,8 @@ def history(
 ) -> dict[str, Any]:
     """Say what a run learned when, from the lines of its metrics.jsonl; a `stream` has no set to fit."""
     task, objective = subject.task, subject.objective
-    if stream or subject.order == "reversed":
-        late = does_not_apply(
-            REVERSED if not stream else "a stream of fresh problems has no training set to fit"
-        )
-    else:
-        late = grokking(lines, _chances(subject, held_out), objective)
+    reason = "a stream of fresh problems has no training set to fit" if stream else nothing_decided(subject)
+    late = does_not_apply(reason) if reason else grokking(lines, _chances(subject, held_out), objective)
     return {"learned": learned(lines, task.answer_length, objective), "grokking": late}
 
 

@@ -18,15 +18,22 @@ from unforced.evaluation.statistics import (
     proportion,
     share,
 )
+from unforced.evaluation.subject import Subject
 from unforced.tasks.base import Marks, Order, in_order
 
 Measures = dict[str, Any]
-REVERSED = "with the answer reversed, each token follows from the one before it: nothing is decided ahead"
 
 
 def does_not_apply(reason: str) -> Measures:
     """Say that there is nothing to measure, and why."""
     return {"does_not_apply": reason}
+
+
+def nothing_decided(subject: Subject) -> str:
+    """Say why no token of a subject's answers needs lookahead; empty where one does."""
+    if subject.order == "reversed":
+        return "with the answer reversed, each token follows from the one before it: nothing is decided ahead"
+    return "" if subject.task.decisive_positions else f"nothing needs lookahead in {subject.task}"
 
 
 def clever_hans(asked: Probe, confidence: float) -> Measures:
@@ -40,8 +47,8 @@ def clever_hans(asked: Probe, confidence: float) -> Measures:
         reason = (
             f"{subject.objective.name} is not trained on the true answer so far: it has no cheat to learn"
         )
-    elif subject.order == "reversed":
-        return does_not_apply(REVERSED)
+    elif nothing_decided(subject):
+        return does_not_apply(nothing_decided(subject))
     elif subject.tokens_trained:
         reason = subject.tokens_trained
     else:
@@ -67,8 +74,8 @@ def _following(asked: Probe, confidence: float) -> Measures:
 def goal_blindness(asked: Probe, confidence: float) -> Measures:
     """Measure which predictions stay as they are when the prompt asks for something else."""
     others = asked.answered.other_truths
-    if asked.subject.order == "reversed":
-        return does_not_apply(REVERSED)
+    if reason := nothing_decided(asked.subject):
+        return does_not_apply(reason)
     if not others.shape[1]:
         return does_not_apply("the task has no other question to put in the prompt")
     differs = others != asked.truth[:, None]
@@ -87,8 +94,8 @@ def indecipherable_token(train: Probe, held_out: Probe, confidence: float) -> Me
     Accuracy is taken on the inputs of training. `gap` is what memorising gains: train minus held-out.
     """
     subject, measures = held_out.subject, {}
-    if subject.order == "reversed":
-        return does_not_apply(REVERSED)
+    if reason := nothing_decided(subject):
+        return does_not_apply(reason)
     task, chances = subject.task, subject.task.position_chances(subject.reads_answers)
     for position in task.decisive_positions:
         found = [_at(asked, position, confidence) for asked in (train, held_out)]
@@ -146,8 +153,8 @@ def _first_errors(asked: Probe) -> Marks:
 
 
 def _errors_at_decisions(first: Marks, asked: Probe, confidence: float) -> Measures:
-    if asked.subject.order == "reversed":
-        return does_not_apply(REVERSED)
+    if reason := nothing_decided(asked.subject):
+        return does_not_apply(reason)
     return _gathering(first, asked.decisive, asked.subject.order, confidence)
 
 
@@ -202,8 +209,8 @@ def error_kinds(asked: Probe) -> Measures:
 
 def probability(asked: Probe) -> Measures:
     """Say where the probability goes at each decision: means over problems where it is one."""
-    if asked.subject.order == "reversed":
-        return does_not_apply(REVERSED)
+    if reason := nothing_decided(asked.subject):
+        return does_not_apply(reason)
     measures, answered = {}, asked.answered
     for column, position in enumerate(asked.subject.task.decisive_positions):
         rows = asked.decisive[:, position]

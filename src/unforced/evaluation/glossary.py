@@ -66,8 +66,8 @@ DEFINITIONS: Mapping[str, str] = {
         "one problem come together. Interval by the delta method."
     ),
     "snowball.forced.token_i": "Accuracy of a token given the true answer so far, on held-out problems.",
-    "snowball.first_error.token_i": (
-        "How many failed free answers have their first wrong token, in order of generation, at this position."
+    "snowball.first_error": (
+        "How many failed free answers have their first wrong token, in order of generation, at each position."
     ),
     "snowball.errors_at_decisions.observed": (
         "Share of failed free answers whose first wrong token is a decision."

@@ -34,7 +34,7 @@ TITLES: Mapping[Name, str] = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """A name, what it rests on, and what would settle or change it."""
+    """A name, what it rests on, and what would settle or change it (empty where nothing is left to do)."""
 
     name: Name
     because: tuple[str, ...]
@@ -102,7 +102,7 @@ def judge(evidence: Evidence) -> Verdict:
     """Name the failure. Each rule and threshold is in docs/metrics.md; the first that holds decides."""
     test, train = evidence.test_exact, evidence.train_exact
     if _reached(test):
-        return Verdict("solved", (f"{evidence.what} on held-out problems: {_percent(test)}",), "nothing more")
+        return Verdict("solved", (f"{evidence.what} on held-out problems: {_percent(test)}",), "")
     if test["high"] >= SOLVED:
         return _undecided(evidence, f"{evidence.what} on held-out problems: perhaps solved, {_percent(test)}")
     for rule in (_clever_hans, _memorised, _compounding, _not_yet_fitted):

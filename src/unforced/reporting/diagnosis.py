@@ -18,7 +18,8 @@ def show_diagnosis(name: str, diagnosis: Mapping[str, Any], explain: bool) -> No
     console.print(Text.assemble((f"{name}: ", ""), (verdict["title"], "bold")))
     for reason in verdict["because"]:
         console.print(Padding(Text(f"- {reason}"), (0, 0, 0, 2)))
-    console.print(Padding(Text(f"What would settle it: {verdict['settle']}."), (0, 0, 0, 2)))
+    if verdict["settle"]:
+        console.print(Padding(Text(f"What would settle it: {verdict['settle']}."), (0, 0, 0, 2)))
     test, train = diagnosis["problems"]["test"], diagnosis["problems"]["train"]
     confidence = f"{100 * diagnosis['confidence']:g}%"
     console.print(f"\n{test:,} held-out and {train:,} training problems; intervals at {confidence}")
@@ -77,13 +78,15 @@ def _interval(path: str, estimate: Mapping[str, Any]) -> str:
 
 def _number(path: str, value: Any) -> str:
     if value is None:
-        return "never"
+        return "beyond all bounds" if path.endswith("odds_ratio") else "never"
+    if isinstance(value, str):
+        return value
     if isinstance(value, list):
         return ", then ".join(" and ".join(group) for group in value) or "none"
     if path.endswith("p_value"):
         return f"{value:.2g}"
     if isinstance(value, int):
         return f"{value:,}"
-    if path.endswith("multiple"):
+    if path.endswith(("multiple", "odds_ratio")):
         return f"{value:.1f}"
     return f"{100 * value:.1f}%"
