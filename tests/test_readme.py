@@ -10,7 +10,7 @@ from unforced.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-SMALL = ["max_steps=4", "evaluate_every=2", "num_evaluate=20", "num_test=20", "batch_size=8"]
+SMALL = ["max_steps=4", "evaluate_every=2", "num_evaluate=20", "num_test=1600", "batch_size=8"]
 COMMANDS = [
     line.split("#")[0].strip() for line in re.findall(r"^    (unforced .*)$", README, flags=re.MULTILINE)
 ]

@@ -84,7 +84,7 @@ def _number(path: str, value: Any) -> str:
     if isinstance(value, list):
         return ", then ".join(" and ".join(group) for group in value) or "none"
     if path.endswith("p_value"):
-        return f"{value:.2g}"
+        return f"{value:.2g}" if value else "below 1e-300"
     if isinstance(value, int):
         return f"{value:,}"
     if path.endswith(("multiple", "odds_ratio")):
