@@ -2,25 +2,26 @@
 
     python papers/quickstart/seeds.py [--seeds 10] [--out runs/quickstart-seeds]
 
-Runs `unforced quickstart seed=K` for each seed, one after the other (finished ones are not run again), and
-writes seeds.md and seeds.json beside this file.
+Trains the runs of `unforced quickstart seed=K` for each seed, one per processor at a time; writes seeds.md
+and seeds.json beside this file. Stopped, the same command goes on; what is finished is not run again.
 """
 
 import argparse
 import json
-import subprocess
-import sys
-import time
+import os
 from pathlib import Path
 
 import pandas as pd
 
 from unforced.config import SOLVED
+from unforced.evaluation.groups import collect
 from unforced.evaluation.statistics import proportion
+from unforced.recipes.quickstart import quickstart
 from unforced.reporting.tables import markdown, percent
+from unforced.studies.local import run_side_by_side
+from unforced.training.folder import RunFolder
 
 HERE = Path(__file__).parent
-NAMES = ("next_token", "reversed", "teacherless")
 
 
 def main() -> None:
@@ -29,61 +30,63 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--out", type=Path, default=Path("runs/quickstart-seeds"))
     arguments = parser.parse_args()
-    outcomes = [outcome(seed, arguments.out / str(seed)) for seed in range(arguments.seeds)]
-    (HERE / "seeds.json").write_text(json.dumps(outcomes, indent=1) + "\n")
-    (HERE / "seeds.md").write_text(f"{markdown(table(outcomes))}\n{summary(outcomes)}")
+    names, seeds = list(quickstart()), range(arguments.seeds)
+    runs = {
+        f"{name}-{seed}": run.override([f"seed={seed}"])
+        for seed in seeds
+        for name, run in quickstart().items()
+    }
+    if run_side_by_side(runs, arguments.out, workers=os.cpu_count() or 1, watch=Printer()) is not None:
+        return
+    results = {name: RunFolder(arguments.out / name).read_result() for name in runs}
+    summary = collect([arguments.out], "free.exact").as_dict()
+    (HERE / "seeds.json").write_text(json.dumps({"runs": results, "summary": summary}, indent=1) + "\n")
+    lines = [summary_line(name, [results[f"{name}-{seed}"] for seed in seeds]) for name in names]
+    (HERE / "seeds.md").write_text(f"{markdown(table(results, names, seeds))}\n" + "\n".join(lines) + "\n")
     print((HERE / "seeds.md").read_text())
 
 
-def outcome(seed: int, folder: Path) -> dict:
-    """Return one seed's results; run it if that has not been done."""
-    clock = folder / "wall_seconds.json"
-    if not clock.exists():
-        command = [sys.executable, "-m", "unforced", "quickstart", f"seed={seed}", "--out", str(folder)]
-        started = time.perf_counter()
-        subprocess.run(command, check=True)
-        clock.write_text(json.dumps(time.perf_counter() - started))
-    runs = {name: json.loads((folder / name / "result.json").read_text()) for name in NAMES}
-    return {"seed": seed, "seconds": json.loads(clock.read_text()), "runs": runs}
+class Printer:
+    """Prints a run's name when its state changes."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, str] = {}
+
+    def __call__(self, states: dict[str, str]) -> None:
+        """Hear the state of each run."""
+        for name, state in states.items():
+            if self.states.get(name) != state:
+                print(name, state, flush=True)
+        self.states = dict(states)
 
 
-def table(outcomes: list[dict]) -> pd.DataFrame:
+def table(results: dict, names: list[str], seeds: range) -> pd.DataFrame:
     """Return a row per seed: held-out whole answers, free, and the steps that each run took."""
     rows = {}
-    for each in outcomes:
-        row = {}
-        for name, result in each["runs"].items():
-            row[f"{name}, held-out free"] = percent(result["test.free.exact"])
-            row[f"{name}, steps"] = f"{result['steps']:,}"
-        first = each["runs"]["next_token"]
-        row["next_token, train free"] = percent(first["train.free.exact"])
-        row["seconds"] = f"{each['seconds']:.0f}"
-        rows[each["seed"]] = row
+    for seed in seeds:
+        found = {name: results[f"{name}-{seed}"] for name in names}
+        row = {f"{name} (steps)": f"{held_out(each)} ({each['steps']:,})" for name, each in found.items()}
+        rows[seed] = row | {"next_token, train": percent(found["next_token"]["train.free.exact"])}
     frame = pd.DataFrame.from_dict(rows, orient="index")
     frame.index.name = "seed"
     return frame
 
 
-def summary(outcomes: list[dict]) -> str:
-    """Say how often each run was solved, and how far next_token was from chance."""
-    lines = []
-    for name in NAMES:
-        values = [each["runs"][name]["test.free.exact"]["value"] for each in outcomes]
-        solved = sum(value >= SOLVED for value in values)
-        near = sum(
-            abs(value - each["runs"][name]["chance"]) <= 0.05
-            for value, each in zip(values, outcomes, strict=True)
-        )
-        lines.append(
-            f"- {name}: solved on held-out problems in {solved} of {len(outcomes)} seeds "
-            f"({percent(proportion(solved, len(outcomes)))}), within 5 points of chance in {near}; "
-            f"range {100 * min(values):.1f}% to {100 * max(values):.1f}%."
-        )
-    seconds = [each["seconds"] for each in outcomes]
-    lines.append(
-        f"- wall time: median {sorted(seconds)[len(seconds) // 2]:.0f} s, longest {max(seconds):.0f} s."
+def held_out(result: dict) -> str:
+    """Write the held-out accuracy of whole free answers."""
+    return percent(result["test.free.exact"])
+
+
+def summary_line(name: str, results: list[dict]) -> str:
+    """Say how often a run was solved, and how often it was near chance."""
+    values = [result["test.free.exact"]["value"] for result in results]
+    solved = sum(value >= SOLVED for value in values)
+    near = sum(abs(value - results[0]["chance"]) <= 0.05 for value in values)
+    return (
+        f"- {name}: solved on held-out problems in {solved} of {len(values)} seeds "
+        f"({percent(proportion(solved, len(values)))}), within 5 points of chance in {near}; "
+        f"range {100 * min(values):.1f}% to {100 * max(values):.1f}%."
     )
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
