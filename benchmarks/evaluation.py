@@ -7,15 +7,9 @@ The model is that of benchmarks.training. The two are measured in turn.
 
 import statistics
 import sys
-from pathlib import Path
 
-from benchmarks.training import timed
-from unforced.cli.progress import PlainLines
-from unforced.evaluation.accuracy import measure
+from benchmarks.training import paper_trainer, timed
 from unforced.evaluation.subject import Subject, answers
-from unforced.recipes import resolve_run
-from unforced.training.folder import RunFolder
-from unforced.training.loop import Trainer, start_accelerator
 from unforced.training.processor import flushed_denormals, keep_freed_memory
 from unforced.training.source import split_problems
 
@@ -24,10 +18,8 @@ ROUNDS, PROBLEMS = 5, 20_000
 
 def main() -> None:
     """Measure and print."""
-    run = resolve_run("paper_gpt_mini", ["batch_size=64", "num_train=20000", "model.layers=6", *sys.argv[1:]])
-    trainer = Trainer(
-        run, RunFolder(Path("nowhere")), start_accelerator(run), measure, PlainLines(quiet=True)
-    )
+    trainer = paper_trainer(sys.argv[1:])
+    run = trainer.run
     trainer.tune({})
     keep_freed_memory()
     trainer.step()

@@ -30,10 +30,8 @@ ROUNDS, STEPS = 7, 6
 
 def main() -> None:
     """Measure and print."""
-    run = resolve_run("paper_gpt_mini", ["batch_size=64", "num_train=20000", "model.layers=6", *sys.argv[1:]])
-    trainer = Trainer(
-        run, RunFolder(Path("nowhere")), start_accelerator(run), measure, PlainLines(quiet=True)
-    )
+    trainer = paper_trainer(sys.argv[1:])
+    run = trainer.run
     device, dtype = trainer.device, matrix_dtype(run, trainer.device)
     implementation = trainer.tune({})
     keep_freed_memory()
@@ -52,6 +50,12 @@ def main() -> None:
     print(f"matrix product peak {statistics.median(peaks) / 1e9:10,.0f} GFLOP/s")
     print(f"training            {statistics.median(speeds):10,.0f} samples/s")
     print(f"training / peak     {statistics.median(shares):10.2f}   ({min(shares):.2f} to {max(shares):.2f})")
+
+
+def paper_trainer(overrides: list[str]) -> Trainer:
+    """Return a trainer of 6 layers of width 384 on G(2,5) that writes nothing."""
+    run = resolve_run("paper_gpt_mini", ["batch_size=64", "num_train=20000", "model.layers=6", *overrides])
+    return Trainer(run, RunFolder(Path("nowhere")), start_accelerator(run), measure, PlainLines(quiet=True))
 
 
 def matrix_product(size: int, device: torch.device, dtype: torch.dtype) -> float:

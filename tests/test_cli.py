@@ -7,18 +7,6 @@ import sys
 import pytest
 
 from tests.runs import stop_at, tiny_run, train
-from unforced.cli.main import main
-
-
-@pytest.fixture
-def call(capsys):
-    def call(*arguments):
-        with pytest.raises(SystemExit) as exit_:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return exit_.value.code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture

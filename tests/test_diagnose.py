@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from tests.runs import stop_at, tiny_run, train
-from unforced.cli.main import main
 from unforced.evaluation.glossary import DEFINITIONS, SECTIONS, definition, metrics_page
 from unforced.reporting.diagnosis import _rows
 
@@ -17,17 +16,6 @@ TASKS = {
     "branching_path": ["task=branching_path", "task.num_nodes=14", "task.path_length=4", "task.forks=[0,1]"],
     "addition": ["task=addition", "task.num_digits=3"],
 }
-
-
-@pytest.fixture
-def call(capsys):
-    def call(*arguments):
-        with pytest.raises(SystemExit) as exit_:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return exit_.value.code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture(scope="module")
