@@ -1,1 +1,1 @@
-"""Forced and free accuracy."""
+"""Forced and free accuracy, diagnostics and their verdict, statistics over problems and seeds."""
