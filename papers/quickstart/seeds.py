@@ -22,6 +22,8 @@ from unforced.studies.local import run_side_by_side
 from unforced.training.folder import RunFolder
 
 HERE = Path(__file__).parent
+KEPT = ["ended_by", "steps", "samples", "flops", "seconds", "hardware"]
+KEPT += [f"{split}.{mode}.exact" for split in ("train", "test") for mode in ("forced", "free")]
 
 
 def main() -> None:
@@ -40,7 +42,8 @@ def main() -> None:
         return
     results = {name: RunFolder(arguments.out / name).read_result() for name in runs}
     summary = collect([arguments.out], "free.exact").as_dict()
-    (HERE / "seeds.json").write_text(json.dumps({"runs": results, "summary": summary}, indent=1) + "\n")
+    kept = {name: {key: result[key] for key in KEPT} for name, result in results.items()}
+    (HERE / "seeds.json").write_text(json.dumps({"runs": kept, "summary": summary}, indent=1) + "\n")
     lines = [summary_line(name, [results[f"{name}-{seed}"] for seed in seeds]) for name in names]
     (HERE / "seeds.md").write_text(f"{markdown(table(results, names, seeds))}\n" + "\n".join(lines) + "\n")
     print((HERE / "seeds.md").read_text())
