@@ -12,6 +12,11 @@ from unforced.reporting.comparison import notes
 from unforced.training.folder import RunFolder
 
 NAMES = ("next_token", "reversed", "teacherless")
+RUN = resolve_run("quickstart.next_token", [])
+RATES = (
+    f"muon at {RUN.learning_rate * RUN.muon_factor:g} for the matrices inside blocks, "
+    f"adamw at {RUN.learning_rate:g} for all else"
+)
 SMALL = ["max_steps=20", "evaluate_every=10", "num_evaluate=50", "num_test=200", "batch_size=32"]
 
 
@@ -101,7 +106,7 @@ def test_table_and_terminal_say_how_it_was_trained_and_what_to_know_of_forced(fo
     assert quickstart(folder) == 0
     for text in (capsys.readouterr().out, (folder / "table.md").read_text()):
         words = " ".join(text.split())
-        assert "every run: muon at 0.002 for the matrices inside blocks, adamw at 0.001" in words
+        assert f"every run: {RATES}" in words
         assert "at most 20 steps of 32 problems; gpt of 201,600 parameters" in words
         assert "teacherless training never shows the true answer" in words
         assert "forced (free for teacherless)" in words
@@ -113,7 +118,7 @@ def test_runs_that_were_trained_differently_say_so(folder):
     runs["reversed"] = runs["reversed"].override(["optimizer=adamw", "learning_rate=0.0005"])
     lines = notes(runs, results)
     assert "reversed: adamw at 0.0005; at most 20 steps of 32 problems; gpt of 201,600 parameters." in lines
-    assert any(line.startswith("next_token: muon at 0.002") for line in lines)
+    assert any(line.startswith(f"next_token: {RATES}") for line in lines)
 
 
 def test_a_folder_with_other_runs_is_refused(folder, capsys):
