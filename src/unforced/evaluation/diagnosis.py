@@ -50,13 +50,13 @@ def diagnose(
         "probability": probability(fresh),
     }
     evidence = Evidence(
-        "right at the positions trained" if subject.tokens_trained else "whole answers",
-        len(fresh),
-        sections["exact"]["test"],
-        sections["exact"]["train"],
-        sections["clever_hans"],
-        sections["indecipherable_token"],
-        sections["snowball"],
+        what="right at the positions trained" if subject.tokens_trained else "whole answers",
+        problems=len(fresh),
+        test_exact=sections["exact"]["test"],
+        train_exact=sections["exact"]["train"],
+        clever_hans=sections["clever_hans"],
+        decisions=sections["indecipherable_token"],
+        snowball=sections["snowball"],
     )
     problems = {"train": len(known), "test": len(fresh)}
     return {"verdict": judge(evidence).as_dict(), "confidence": confidence, "problems": problems, **sections}

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,25 @@ from unforced.evaluation.seeds import Outcome, compare, summarise
 from unforced.training.folder import RunFolder
 
 _MEASURING = {"seed", "num_test", "num_evaluate"}  # keys that change what is known of a run, not the run
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a finished run left in its folder."""
+
+    run: Run
+    path: Path
+    result: Mapping[str, Any]
+    lines: Sequence[Mapping[str, Any]]
+
+    def outcome(self, measure: str) -> Outcome:
+        """Return how the run ended by `measure`. Raises UserError if it has no such measure."""
+        known = [
+            key.removeprefix("test.") for key, value in self.result.items() if _is_proportion(key, value)
+        ]
+        if measure not in known:
+            raise UserError(f"{self.path}: {unknown('measure', measure, known)}")
+        return Outcome.of(self.result, measure, steps_to(self.lines, f"validation.{measure}"))
 
 
 @dataclass(frozen=True)
@@ -51,37 +70,29 @@ def collect(paths: Iterable[Path], measure: str) -> Groups:
         raise UserError(f"no finished run in {', '.join(map(str, paths))}; {len(left_out)} were left out")
     outcomes: dict[str, dict[int, Outcome]] = {}
     chances = {}
-    for folder, name in zip(finished, _names([folder.run() for folder in finished]), strict=True):
-        run, seeds = folder.run(), outcomes.setdefault(name, {})
-        if run.seed in seeds:
-            raise UserError(f"{folder.path}: seed {run.seed} of {name} occurs twice; give each run once")
-        seeds[run.seed] = _outcome(folder, measure)
-        chances[name] = run.task.chance
+    for each, name in zip(finished, _names([each.run for each in finished]), strict=True):
+        seeds = outcomes.setdefault(name, {})
+        if each.run.seed in seeds:
+            raise UserError(f"{each.path}: seed {each.run.seed} of {name} occurs twice; give each run once")
+        seeds[each.run.seed] = each.outcome(measure)
+        chances[name] = each.run.task.chance
     return Groups(outcomes, chances, left_out)
 
 
-def _finished(paths: Iterable[Path]) -> tuple[list[RunFolder], dict[str, str]]:
-    """Find run folders that can be read and have finished; say why others were left out."""
-    finished, left_out = [], {}
+def _finished(paths: Iterable[Path]) -> tuple[list[Finished], dict[str, str]]:
+    """Read the runs that have finished; say why others were left out."""
+    finished: list[Finished] = []
+    left_out = {}
     for each in [each for path in paths for each in _run_folders(path)]:
         try:
             folder = RunFolder.open(each)
-            if folder.done:
-                folder.read_result(), folder.read_metrics()
-                finished.append(folder)
-            else:
+            if not folder.done:
                 left_out[str(each)] = "not finished"
+                continue
+            finished.append(Finished(folder.run(), folder.path, folder.read_result(), folder.read_metrics()))
         except UserError as error:
             left_out[str(each)] = str(error)
     return finished, left_out
-
-
-def _outcome(folder: RunFolder, measure: str) -> Outcome:
-    result = folder.read_result()
-    known = [key.removeprefix("test.") for key, value in result.items() if _is_proportion(key, value)]
-    if measure not in known:
-        raise UserError(f"{folder.path}: {unknown('measure', measure, known)}")
-    return Outcome.of(result, measure, steps_to(folder.read_metrics(), f"validation.{measure}"))
 
 
 def _is_proportion(key: str, value: Any) -> bool:

@@ -21,10 +21,11 @@ from pydantic import Field, model_validator
 
 from unforced.tasks import branching_path_text, graph_text
 from unforced.tasks.base import EMPTY, Marks, Order, Problems, Symbols, Task, Verdicts, in_order
+from unforced.tasks.path_errors import path_kinds, path_verdicts
 from unforced.tasks.sampling import draw_distinct, hash_rows
 from unforced.tasks.tree import Tree, tree_of
 
-KINDS = ("correct", "wrong_branch", "broken_edge", "wrong_start", "wrong_end", "malformed")
+KINDS = path_kinds("wrong_branch")
 
 
 @dataclass(frozen=True)
@@ -152,23 +153,10 @@ class BranchingPath(Task):
         return cast(BranchingPathProblems, problems).labels[:, self.tree.leaf_paths[0]].astype(np.int64)
 
     def score(self, problems: Problems, answers: Symbols) -> Verdicts:
-        """Name what is wrong with each answer; the first kind that applies, in this order.
-
-        malformed: a symbol that is no node. wrong_start: it begins elsewhere. wrong_branch: a true path
-        to another leaf. wrong_end: some step is no edge, and it ends elsewhere than at the goal.
-        broken_edge: it goes from the start to the goal, but some step is no edge.
-        """
-        truth = self.answers(problems)
-        conditions = [
-            (answers == truth).all(axis=1),
-            ((answers < 0) | (answers >= self.num_nodes)).any(axis=1),
-            answers[:, 0] != truth[:, 0],
-            (answers[:, None, :] == self.decoys(problems)).all(axis=2).any(axis=1),
-            answers[:, -1] != truth[:, -1],
-        ]
-        kinds = ["correct", "malformed", "wrong_start", "wrong_branch", "wrong_end"]
-        numbers = [KINDS.index(kind) for kind in kinds]
-        return Verdicts(KINDS, np.select(conditions, numbers, default=KINDS.index("broken_edge")))
+        """Name what is wrong with each answer; wrong_branch: the path to another leaf."""
+        return path_verdicts(
+            answers, self.answers(problems), self.decoys(problems), self.num_nodes, "wrong_branch"
+        )
 
     def decisive(self, problems: Problems) -> Marks:
         """Mark the step after each fork."""

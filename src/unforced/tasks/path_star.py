@@ -21,11 +21,12 @@ from pydantic import Field, model_validator
 
 from unforced.tasks import graph_text, path_star_text
 from unforced.tasks.base import EMPTY, Marks, Order, Problems, Symbols, Task, Verdicts, in_order
+from unforced.tasks.path_errors import path_kinds, path_verdicts
 from unforced.tasks.sampling import draw_distinct, hash_rows
 
 MOST_LABELS = 10_000_000
 MOST_NODES = 10_000  # of one graph; both bound the memory that drawing a block of problems takes
-KINDS = ("correct", "wrong_arm", "broken_edge", "wrong_start", "wrong_end", "malformed")
+KINDS = path_kinds("wrong_arm")
 
 
 @dataclass(frozen=True)
@@ -168,24 +169,9 @@ class PathStar(Task):
         return np.concatenate([stars.start[:, None], stars.arms[:, 0]], axis=1).astype(np.int64)
 
     def score(self, problems: Problems, answers: Symbols) -> Verdicts:
-        """Name what is wrong with each answer; the first kind that applies, in this order.
-
-        malformed: a symbol that is no node. wrong_start: it begins elsewhere. wrong_arm: a true path to
-        another leaf. wrong_end: some step is no edge, and it ends elsewhere than at the goal.
-        broken_edge: it goes from the start to the goal, but some step is no edge.
-        """
+        """Name what is wrong with each answer; wrong_arm: the path to another leaf."""
         stars = cast(PathStarProblems, problems)
-        goal = stars.arms[:, 0, -1]
-        conditions = [
-            (answers == self.answers(stars)).all(axis=1),
-            ((answers < 0) | (answers >= self.num_nodes)).any(axis=1),
-            answers[:, 0] != stars.start,
-            (answers[:, None, :] == stars.paths).all(axis=2).any(axis=1),
-            answers[:, -1] != goal,
-        ]
-        kinds = ["correct", "malformed", "wrong_start", "wrong_arm", "wrong_end"]
-        numbers = [KINDS.index(kind) for kind in kinds]
-        return Verdicts(KINDS, np.select(conditions, numbers, default=KINDS.index("broken_edge")))
+        return path_verdicts(answers, self.answers(stars), stars.paths[:, 1:], self.num_nodes, "wrong_arm")
 
     def decisive(self, problems: Problems) -> Marks:
         """Mark the first hop, where it is decisive."""
