@@ -23,6 +23,7 @@ SMALL = {
             "tied": True,
         },
         {"layers": 2, "width": 16, "heads": 2, "positions": "rotary", "attention": "fused", "gelu": "tanh"},
+        {"layers": 2, "width": 16, "heads": 2, "smear": True, "attention": "explicit"},
         {"layers": 1, "width": 12, "heads": 3, "positions": "learned", "attention": "auto"},
     ]
 }

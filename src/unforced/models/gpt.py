@@ -29,7 +29,9 @@ Hidden = Float[Tensor, "batch time width"]
 class GPT(ModelConfig):
     """A decoder-only Transformer trained from scratch.
 
-    Source: the architecture of arXiv 2403.06963's GPT-Mini (12 layers, width 384, 6 heads).
+    Source: the architecture of arXiv 2403.06963's GPT-Mini (12 layers, width 384, 6 heads), which has no
+    `smear`: that switch hands every token its predecessor, as the smeared keys of arXiv 2209.11895 do, so
+    that a look-up ("what stood before this token?") takes one attention layer rather than two.
     """
 
     name: Literal["gpt"] = "gpt"
@@ -38,6 +40,7 @@ class GPT(ModelConfig):
     heads: int | None = Field(None, ge=1, description="attention heads (null: one per 64 of width)")
     positions: Literal["learned", "rotary"] = Field("rotary", description="how positions are encoded")
     rotary_base: float = Field(10_000.0, gt=1, description="base of the rotary frequencies")
+    smear: bool = Field(False, description="embed the token before along with each token")
     tied: bool = Field(False, description="the output shares the token embedding's matrix")
     gelu: Literal["exact", "tanh"] = Field("exact", description="GELU by erf, or its tanh approximation")
     init_std: float | None = Field(
@@ -73,11 +76,12 @@ class GPT(ModelConfig):
 
 @dataclass
 class KeyValueCache:
-    """Keys and values of the tokens read so far, per layer."""
+    """Keys and values of the tokens read so far, per layer, and the newest of the tokens."""
 
     keys: Float[Tensor, "layers batch heads capacity depth"]
     values: Float[Tensor, "layers batch heads capacity depth"]
     length: int = 0
+    newest: Int[Tensor, "batch 1"] | None = None
 
     @property
     def capacity(self) -> int:
@@ -108,6 +112,7 @@ class Transformer(SequenceModel):
             max_length,
         )
         self.tokens = nn.Embedding(vocab_size, config.width)
+        self.before = nn.Embedding(vocab_size + 1, config.width) if config.smear else None
         self.places = nn.Embedding(max_length, config.width) if config.positions == "learned" else None
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
@@ -166,6 +171,8 @@ class Transformer(SequenceModel):
             positions = torch.arange(past, past + steps, device=tokens.device)[None]
         pattern = causal_pattern(steps, past, tokens.device) if mask is None else Pattern.of(mask)
         x = self.tokens(tokens)
+        if self.before is not None:
+            x = x + self.before(self._predecessors(tokens, mask, cache))
         turn = None
         if self.places is None:
             depth = self.width // self.config.num_heads
@@ -177,7 +184,25 @@ class Transformer(SequenceModel):
             x = block(x, Surroundings(pattern, turn, self.backend, layer, cache), at if last else None)
         if cache is not None:
             cache.length += steps
+            cache.newest = tokens[:, -1:]
         return self.norm(x)
+
+    def _predecessors(
+        self,
+        tokens: Int[Tensor, "batch time"],
+        mask: Bool[Tensor, "#batch time key"] | None,
+        cache: KeyValueCache | None,
+    ) -> Int[Tensor, "batch time"]:
+        """Return the token before each token, or `vocab_size` where there is none that it may attend to."""
+        nothing = torch.full_like(tokens[:, :1], self.vocab_size)
+        first = nothing if cache is None or cache.newest is None else cache.newest
+        before = torch.cat([first, tokens[:, :-1]], dim=1)
+        if mask is None:
+            return before
+        steps, keys = mask.shape[1:]
+        own = torch.arange(keys - steps, keys, device=mask.device)[None, :, None]
+        seen = mask.gather(2, (own - 1).clamp(min=0).expand(len(mask), -1, -1))[:, :, 0]
+        return torch.where(seen, before, nothing)
 
     def logits(self, hidden: Float[Tensor, "batch chosen width"]) -> Float[Tensor, "batch chosen vocab"]:
         """Unembed hidden states."""

@@ -7,24 +7,26 @@ from unforced.tasks.path_star import PathStar
 
 
 def next_token() -> Run:
-    """Next-token prediction on path-star G(2,4): guesses one arm in two."""
+    """Next-token prediction on path-star G(2,5): guesses one arm in two."""
     return Run(
-        task=PathStar(degree=2, path_length=4, num_nodes=8),
+        task=PathStar(degree=2, path_length=5, num_nodes=9),
         model=GPT(
-            layers=4,
+            layers=5,
             width=64,
             heads=4,
             rotary_base=100.0,
+            smear=True,
             init_std=None,
             residual_init="plain",
             attention="explicit_fp32",
         ),
         objective=NextToken(),
         stream=True,
-        max_steps=6000,
+        max_steps=4500,
         batch_size=64,
-        learning_rate=2e-3,
+        learning_rate=1e-3,
         optimizer="muon",
+        muon_factor=2.0,
         warmup_steps=100,
         betas=(0.9, 0.95),
         stop_when="solved",
