@@ -25,9 +25,17 @@ SMALL = {
         {"layers": 2, "width": 16, "heads": 2, "positions": "rotary", "attention": "fused", "gelu": "tanh"},
         {"layers": 2, "width": 16, "heads": 2, "smear": True, "attention": "explicit"},
         {"layers": 1, "width": 12, "heads": 3, "positions": "learned", "attention": "auto"},
-    ]
+    ],
+    "mamba": [
+        {"layers": 2, "width": 12, "state": 3, "scan": "steps", "embedding_std": 0.5},
+        {"layers": 2, "width": 12, "state": 4, "scan": "doubling", "tied": False, "convolution": 2},
+        {"layers": 1, "width": 8, "state": 2, "expand": 1, "rank": 3, "convolution": 1},
+    ],
 }
-CHOICES = {"gpt": [{"attention": name} for name in ("explicit", "explicit_fp32", "fused")]}
+CHOICES = {
+    "gpt": [{"attention": name} for name in ("explicit", "explicit_fp32", "fused")],
+    "mamba": [{"scan": name} for name in ("steps", "doubling")],
+}
 CONFIGS = [MODELS.get(name)(**options) for name in MODELS.names() for options in SMALL[name]]
 CPU = torch.device("cpu")
 
@@ -126,13 +134,20 @@ def test_default_positions_and_mask_are_counting_and_causal(model, tokens):
     assert close(logits(model, tokens, **each_row), expected)
 
 
+def needs_attention(model):
+    if not model.attends:
+        pytest.skip("a recurrent model knows the order of tokens, and padding, alone")
+
+
 def test_positions_matter(model, tokens):
+    needs_attention(model)
     stretched = torch.tensor([[0, 1, 2, 4, 5, 6, 6, 7]])
     assert not close(logits(model, tokens, positions=stretched), logits(model, tokens), atol=1e-2)
 
 
 def test_a_mask_hides_keys(model, tokens):
     """Step t sees itself alone, so it cannot tell what stands before it."""
+    needs_attention(model)
     other = (tokens + 1) % VOCAB
     other[:, -1] = tokens[:, -1]
     alone = torch.eye(LENGTH, dtype=torch.bool)[None]

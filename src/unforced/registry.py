@@ -60,6 +60,7 @@ MODELS = Registry(
     "model",
     {
         "gpt": "unforced.models.gpt:GPT",
+        "mamba": "unforced.models.mamba:Mamba",
     },
 )
 
@@ -76,6 +77,7 @@ RECIPES = Registry(
     {
         "paper_code": "unforced.recipes.paper:paper_code",
         "paper_gpt_mini": "unforced.recipes.paper:paper_gpt_mini",
+        "paper_mamba": "unforced.recipes.paper:paper_mamba",
         "quickstart": "unforced.recipes.quickstart:quickstart",
         "quickstart.next_token": "unforced.recipes.quickstart:next_token",
         "quickstart.reversed": "unforced.recipes.quickstart:reversed_answer",

@@ -5,21 +5,17 @@ softmax(Q K^T) V in fp32 beats PyTorch's fused attention several times over; on 
 fused one wins. So the choice is measured, once per machine, device, dtype and shape (`fastest`).
 """
 
-import contextlib
-import hashlib
-import json
 import math
-import os
-import platform
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from unforced.models import measured
 
 Queries = Float[Tensor, "batch heads query depth"]
 Keys = Float[Tensor, "batch heads key depth"]
@@ -93,23 +89,13 @@ BACKENDS = {
 
 
 def fastest(device: torch.device, dtype: torch.dtype, heads: int, depth: int, length: int) -> str:
-    """Return the back-end with the fastest forward and backward pass, measured once and remembered.
-
-    The measurement is kept in the user's cache folder, so that equal runs on one machine choose equally.
-    """
+    """Return the back-end with the fastest forward and backward pass, measured once and remembered."""
     length = 1 << max(3, (length - 1).bit_length())
-    machine = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
-    case = [platform.node(), machine, torch.__version__, torch.get_num_threads()]
-    case += [str(dtype), heads, depth, length]
-    digest = hashlib.sha256(json.dumps(case).encode()).hexdigest()[:16]
-    file = _cache_folder() / f"attention-{digest}.json"
-    remembered = _recall(file)
-    if remembered is not None:
-        return remembered
-    seconds = {name: _measure(each, device, dtype, heads, depth, length) for name, each in BACKENDS.items()}
-    chosen = min(seconds, key=lambda name: seconds[name])
-    _remember(file, {"case": case, "seconds": seconds, "fastest": chosen})
-    return _recall(file) or chosen
+    candidates = {
+        name: partial(_measure, backend, device, dtype, heads, depth, length)
+        for name, backend in BACKENDS.items()
+    }
+    return measured.fastest("attention", device, [str(dtype), heads, depth, length], candidates)
 
 
 def _measure(
@@ -121,45 +107,13 @@ def _measure(
     shape = (3, max(1, 4096 // length), heads, length, depth)
     pattern = causal_pattern(length, 0, device)
     noise = torch.Generator(device).manual_seed(0)
-    times = []
-    for _ in range(7):
-        source = torch.randn(shape, generator=noise, device=device, dtype=backend.dtype or dtype)
-        started = _clock(device)
+    source = torch.randn(shape, generator=noise, device=device, dtype=backend.dtype or dtype)
+    source.requires_grad_()
+
+    def work() -> None:
         with torch.enable_grad():
-            query, key, value = source.requires_grad_().unbind(0)
+            query, key, value = source.unbind(0)
             output = backend.attend(query, key, value, pattern)
             output.backward(torch.ones_like(output))
-        times.append(_clock(device) - started)
-    return sorted(times)[len(times) // 2]
 
-
-def _clock(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unforced"
-
-
-def _recall(file: Path) -> str | None:
-    try:
-        chosen = json.loads(file.read_text())["fastest"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return chosen if isinstance(chosen, str) and chosen in BACKENDS else None
-
-
-def _remember(file: Path, measured: object) -> None:
-    """Keep a measurement; of several processes the first wins, and a read-only home is no error."""
-    with contextlib.suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_suffix(f".{os.getpid()}")
-        draft.write_text(json.dumps(measured, indent=1))
-        try:
-            if _recall(file) is None:
-                file.unlink(missing_ok=True)
-            os.link(draft, file)
-        finally:
-            draft.unlink()
+    return measured.median_seconds(device, work)

@@ -6,7 +6,7 @@ positions it needs, and for logits from them.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -28,10 +28,15 @@ class Cache(Protocol):
 
 
 class SequenceModel(torch.nn.Module, ABC):
-    """A causal sequence model over token ids."""
+    """A causal sequence model over token ids.
+
+    attends: it follows any positions and mask. Recurrent models do not: they know the order of the tokens,
+    and of a mask only the padding, the keys that the last token may not attend to.
+    """
 
     vocab_size: int
     width: int
+    attends: ClassVar[bool] = True
 
     @abstractmethod
     def tune(

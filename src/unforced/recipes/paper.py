@@ -29,6 +29,15 @@ def paper_gpt_mini() -> Run:
     )
 
 
+def paper_mamba() -> Run:
+    """The same with Mamba: 12 layers, width 384, state 16, convolution 4, expansion 2.
+
+    The paper reports Mamba without its size; this one is arXiv 2510.26745's for from-scratch training on
+    path-star. The rest is `paper_gpt_mini`.
+    """
+    return paper_gpt_mini().override(["model=mamba"])
+
+
 def paper_code() -> Run:
     """The released code's README command, with the quirks that change results kept.
 

@@ -47,7 +47,9 @@ class Optimizers:
 
 
 def build_optimizer(run: Run, module: nn.Module) -> Optimizers:
-    """Build the run's optimiser; vectors (biases, layer norms) are not decayed.
+    """Build the run's optimiser; vectors (biases, layer norms) are not decayed, nor what a model marks so.
+
+    A parameter with a true `_no_weight_decay` (Mamba's mark) is a table of numbers rather than a linear map.
 
     AdamW: arXiv 1711.05101. Muon: matrices inside the blocks take orthogonalised momentum, at steps of the
     size that AdamW's would have, and all else AdamW; https://kellerjordan.github.io/posts/muon, and
@@ -57,8 +59,8 @@ def build_optimizer(run: Run, module: nn.Module) -> Optimizers:
     muon = [p for name, p in parameters.items() if run.optimizer == "muon" and _is_inner_matrix(name, p)]
     others = [p for p in parameters.values() if not any(p is each for each in muon)]
     groups = [
-        {"params": [p for p in others if p.dim() >= 2], "weight_decay": run.weight_decay},
-        {"params": [p for p in others if p.dim() < 2], "weight_decay": 0.0},
+        {"params": [p for p in others if _is_map(p)], "weight_decay": run.weight_decay},
+        {"params": [p for p in others if not _is_map(p)], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
     adamw = torch.optim.AdamW(groups, lr=run.learning_rate, betas=run.betas, fused=True)
@@ -71,8 +73,13 @@ def build_optimizer(run: Run, module: nn.Module) -> Optimizers:
     return Optimizers(inner, adamw)
 
 
+def _is_map(parameter: nn.Parameter) -> bool:
+    return parameter.dim() >= 2 and not getattr(parameter, "_no_weight_decay", False)
+
+
 def _is_inner_matrix(name: str, parameter: nn.Parameter) -> bool:
-    return parameter.dim() == 2 and ".blocks." in f".{name}"
+    inside = not {"blocks", "layers"}.isdisjoint(name.split("."))
+    return inside and parameter.dim() == 2 and _is_map(parameter)
 
 
 def learning_rate(run: Run, step: int) -> float:

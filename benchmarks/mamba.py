@@ -1,0 +1,108 @@
+"""Mamba's training speed and memory against transformers' path without kernels.
+
+    python -m benchmarks.mamba [dotted.key=value ...]
+
+Both train 6 layers, width 384, state 16 on G(2,5), N=50, batch 64: the same batches, dtype and AdamW, in
+turn. Memory: the most that a process of its own holds while it trains, libraries and data included.
+"""
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from transformers import MambaConfig, MambaForCausalLM, logging
+
+from benchmarks.training import paper_trainer, timed
+from unforced.models.mamba import Mamba
+from unforced.training.loop import Trainer
+from unforced.training.precision import autocast, matrix_dtype
+from unforced.training.processor import keep_freed_memory
+
+ROUNDS = 5
+OURS, THEIRS = "unforced", "transformers"
+
+
+def main() -> None:
+    """Measure and print, or, called with a name by itself, measure that one's memory."""
+    logging.set_verbosity_error()
+    overrides = sys.argv[1:]
+    if overrides[:1] == ["--memory"]:
+        print(json.dumps(memory(*overrides[1:])))
+        return
+    trainer = mamba_trainer(overrides)
+    implementation, dtype = trainer.tune({}), matrix_dtype(trainer.run, trainer.device)
+    keep_freed_memory()
+    steps = {name: step_of(name, trainer) for name in (OURS, THEIRS)}
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for step in steps.values():
+        step()
+    for _ in range(ROUNDS):
+        for name, step in steps.items():
+            seconds[name].append(timed(step, trainer.device))
+    ratios = [theirs / ours for ours, theirs in zip(seconds[OURS], seconds[THEIRS], strict=True)]
+    print(f"{trainer.run.task}, batch {trainer.run.batch_size}, {trainer.device}, {dtype}")
+    print(f"implementation             {implementation}")
+    for name, each in seconds.items():
+        command = [sys.executable, "-m", "benchmarks.mamba", "--memory", name, *overrides]
+        held = json.loads(subprocess.check_output(command))
+        speed = trainer.run.batch_size / statistics.median(each)
+        print(f"{name:26} {speed:10,.1f} samples/s {held / 2**20:10,.0f} MiB")
+    spread = f"({min(ratios):.1f} to {max(ratios):.1f})"
+    print(f"unforced / transformers    {statistics.median(ratios):10.1f}   {spread}")
+
+
+def mamba_trainer(overrides: list[str]) -> Trainer:
+    """Return a trainer of a Mamba of 6 layers and width 384 that writes nothing."""
+    return paper_trainer(["model=mamba", "model.layers=6", *overrides])
+
+
+def step_of(name: str, trainer: Trainer) -> Callable[[], object]:
+    """Return a function that takes one optimiser step of ours or theirs."""
+    return trainer.step if name == OURS else reference_step(trainer)
+
+
+def reference_step(trainer: Trainer) -> Callable[[], object]:
+    """Return a step of transformers' Mamba on the trainer's own views."""
+    config, run = trainer.run.model, trainer.run
+    assert isinstance(config, Mamba)
+    model = MambaForCausalLM(
+        MambaConfig(
+            vocab_size=trainer.learner.model.vocab_size,
+            hidden_size=config.width,
+            state_size=config.state,
+            num_hidden_layers=config.layers,
+            use_cache=False,
+        )
+    ).to(trainer.device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=run.learning_rate, fused=True)
+
+    def step() -> None:
+        view = run.objective.view(trainer.source.batch(0, slice(None)), np.random.default_rng(0))
+        with autocast(run, trainer.device):
+            logits = model(view.inputs).logits[:, view.at]
+            loss = F.cross_entropy(logits.flatten(0, 1).float(), view.targets.flatten())
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def memory(name: str, *overrides: str) -> int:
+    """Return the bytes that this process holds at its most while it trains."""
+    keep_freed_memory()
+    step = step_of(name, mamba_trainer(list(overrides)))
+    for _ in range(3):
+        step()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    main()

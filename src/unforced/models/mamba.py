@@ -1,0 +1,233 @@
+"""`mamba`: selective state spaces in plain PyTorch, trainable anywhere; the official kernels where installed.
+
+Parameters have the names and shapes of transformers' `MambaForCausalLM`, so weights go either way. Decoding
+carries a state of fixed size: a step costs the same however long the sequence is.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from pydantic import Field
+from torch import Tensor, nn
+
+from unforced.models.base import Cache, ModelConfig, SequenceModel
+from unforced.models.scan import BACKENDS, fastest
+
+At = slice | Int[Tensor, " chosen"]
+Hidden = Float[Tensor, "batch time width"]
+Inner = Float[Tensor, "batch time channels"]
+
+_STEP_RANGE = (1e-3, 1e-1)  # initial step sizes delta, log-uniform
+
+
+class Mamba(ModelConfig):
+    """A Mamba language model trained from scratch.
+
+    Source: arXiv 2312.00752; initial weights as in its authors' code. The defaults are a common from-scratch
+    setting (arXiv 2510.26745: 12 layers, width 384, state 16, convolution 4, expansion 2).
+    """
+
+    name: Literal["mamba"] = "mamba"
+    layers: int = Field(12, ge=1, description="Mamba blocks")
+    width: int = Field(384, ge=1, description="features per token")
+    state: int = Field(16, ge=1, description="states per channel")
+    convolution: int = Field(4, ge=1, description="tokens that the short convolution sees")
+    expand: int = Field(2, ge=1, description="channels inside a block, in widths")
+    rank: int | None = Field(None, ge=1, description="rank of the step sizes (null: width / 16, rounded up)")
+    tied: bool = Field(True, description="the output shares the token embedding's matrix")
+    embedding_std: float = Field(0.02, gt=0, description="std of initial embeddings")
+    scan: Literal["auto", "steps", "doubling", "kernels"] = Field(
+        "auto", description="how the scan is computed (auto: the fastest, measured)"
+    )
+
+    @property
+    def channels(self) -> int:
+        """Channels inside a block."""
+        return self.expand * self.width
+
+    @property
+    def step_rank(self) -> int:
+        """Rank of the step sizes, resolved."""
+        return self.rank or math.ceil(self.width / 16)
+
+    def build(self, vocab_size: int, max_length: int) -> "MambaModel":
+        """Build the model with fresh weights, drawn from torch's global generator; no length is too long."""
+        return MambaModel(self, vocab_size)
+
+
+@dataclass
+class RecurrentState:
+    """What the blocks remember: the newest inputs of each convolution, and the state of each scan."""
+
+    recent: list[Inner] = field(default_factory=list)
+    states: list[Float[Tensor, "batch state channels"]] = field(default_factory=list)
+    length: int = 0
+
+    def fork(self) -> "RecurrentState":
+        """Go on from here; what was read is not written to again."""
+        return RecurrentState(list(self.recent), list(self.states), self.length)
+
+
+class MambaModel(SequenceModel):
+    """The module that a `Mamba` config builds."""
+
+    attends: ClassVar[bool] = False
+
+    def __init__(self, config: Mamba, vocab_size: int) -> None:
+        super().__init__()
+        self.config, self.vocab_size, self.width = config, vocab_size, config.width
+        self.backbone = Backbone(config, vocab_size)
+        self.lm_head = nn.Linear(config.width, vocab_size, bias=False)
+        self.scan: str = "steps" if config.scan == "auto" else config.scan
+        nn.init.normal_(self.lm_head.weight, std=config.embedding_std)
+        if config.tied:
+            self.lm_head.weight = self.backbone.embeddings.weight
+
+    def tune(
+        self, device: torch.device, dtype: torch.dtype, length: int, known: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Choose how the scan is computed."""
+        if self.config.scan == "auto":
+            chosen = known.get("scan", "")
+            config = self.config
+            usable = chosen in BACKENDS and BACKENDS[chosen].available(device)
+            self.scan = chosen if usable else fastest(device, config.channels, config.state, length)
+        return {"scan": self.scan}
+
+    def hidden(
+        self,
+        tokens: Int[Tensor, "batch time"],
+        *,
+        positions: Int[Tensor, "#batch time"] | None = None,
+        mask: Bool[Tensor, "#batch time key"] | None = None,
+        cache: Cache | None = None,
+        at: At | None = None,
+    ) -> Float[Tensor, "batch chosen width"]:
+        """Return the final hidden states; see SequenceModel. Of a mask, only padding is followed."""
+        assert cache is None or isinstance(cache, RecurrentState)
+        real = None if mask is None else mask[:, -1, -tokens.shape[1] :, None]
+        x = self.backbone.embeddings(tokens)
+        for index, block in enumerate(self.backbone.layers):
+            last = index == len(self.backbone.layers) - 1
+            x = block(x, Surroundings(self.scan, real, cache, index), at if last else None)
+        if cache is not None:
+            cache.length += tokens.shape[1]
+        return self.backbone.norm_f(x)
+
+    def logits(self, hidden: Float[Tensor, "batch chosen width"]) -> Float[Tensor, "batch chosen vocab"]:
+        """Unembed hidden states."""
+        return self.lm_head(hidden)
+
+    def new_cache(self, batch: int, capacity: int) -> RecurrentState:
+        """Return an empty cache; it never fills up."""
+        config, weight = self.config, self.lm_head.weight
+        recent = weight.new_zeros(batch, config.convolution - 1, config.channels)
+        state = weight.new_zeros(batch, config.state, config.channels)
+        return RecurrentState([recent] * config.layers, [state] * config.layers)
+
+
+class Backbone(nn.Module):
+    """Embeddings, blocks and the last norm."""
+
+    def __init__(self, config: Mamba, vocab_size: int) -> None:
+        super().__init__()
+        self.embeddings = nn.Embedding(vocab_size, config.width)
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm_f = nn.RMSNorm(config.width, eps=1e-5)
+        nn.init.normal_(self.embeddings.weight, std=config.embedding_std)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a block needs to know of the forward pass that it is part of."""
+
+    scan: str
+    real: Bool[Tensor, "#batch time 1"] | None
+    cache: RecurrentState | None
+    layer: int
+
+
+class Block(nn.Module):
+    """A mixer behind a norm and around a residual."""
+
+    def __init__(self, config: Mamba) -> None:
+        super().__init__()
+        self.norm = nn.RMSNorm(config.width, eps=1e-5)
+        self.mixer = Mixer(config)
+
+    def forward(self, x: Hidden, around: Surroundings, at: At | None) -> Float[Tensor, "batch chosen width"]:
+        """Return the block's output at the time steps `at` (all, if None)."""
+        mixed = self.mixer(self.norm(x), around, at)
+        return (x if at is None else x[:, at]) + mixed
+
+
+class Mixer(nn.Module):
+    """Short convolution and selective scan, gated."""
+
+    def __init__(self, config: Mamba) -> None:
+        super().__init__()
+        channels, rank, state = config.channels, config.step_rank, config.state
+        self.sizes = [rank, state, state]
+        self.in_proj = nn.Linear(config.width, 2 * channels, bias=False)
+        self.conv1d = nn.Conv1d(channels, channels, config.convolution, groups=channels)
+        self.x_proj = nn.Linear(channels, rank + 2 * state, bias=False)
+        self.dt_proj = nn.Linear(rank, channels)
+        self.A_log = nn.Parameter(torch.arange(1.0, state + 1).log().repeat(channels, 1))
+        self.D = nn.Parameter(torch.ones(channels))
+        self.A_log._no_weight_decay = True  # type: ignore[attr-defined]
+        self.out_proj = nn.Linear(channels, config.width, bias=False)
+        self._initialise(config)
+
+    def _initialise(self, config: Mamba) -> None:
+        low, high = (math.log(bound) for bound in _STEP_RANGE)
+        step = torch.empty_like(self.dt_proj.bias).uniform_(low, high).exp()
+        with torch.no_grad():
+            nn.init.uniform_(self.dt_proj.weight, -(self.sizes[0] ** -0.5), self.sizes[0] ** -0.5)
+            self.dt_proj.bias.copy_(step + (-torch.expm1(-step)).log())  # the inverse of softplus
+            self.out_proj.weight /= math.sqrt(config.layers)
+
+    def forward(self, x: Hidden, around: Surroundings, at: At | None) -> Float[Tensor, "batch chosen width"]:
+        """Mix along time, and return the time steps `at`."""
+        inner, gate = self.in_proj(x).chunk(2, dim=-1)
+        inner = self._convolve(_keep(inner.float(), around.real), around)
+        inner = _keep(F.silu(inner), around.real)
+        y = self._scan(inner, around)
+        if at is not None:
+            y, gate = y[:, at], gate[:, at]
+        return self.out_proj(y * F.silu(gate))
+
+    def _convolve(self, inner: Inner, around: Surroundings) -> Inner:
+        """Convolve each channel over the newest tokens: as many scaled and shifted copies, added up."""
+        weight, bias, time = self.conv1d.weight[:, 0], self.conv1d.bias, inner.shape[1]
+        cache, reach = around.cache, weight.shape[1] - 1
+        assert bias is not None
+        if cache is None:
+            inner = F.pad(inner, (0, 0, reach, 0))
+        else:
+            inner = torch.cat([cache.recent[around.layer], inner], dim=1)
+            cache.recent[around.layer] = inner[:, inner.shape[1] - reach :]
+        out = torch.addcmul(bias, inner[:, reach:], weight[:, reach])
+        for back in range(1, reach + 1):
+            out = torch.addcmul(out, inner[:, reach - back : reach - back + time], weight[:, reach - back])
+        return out
+
+    def _scan(self, inner: Inner, around: Surroundings) -> Inner:
+        """Scan over time in fp32."""
+        rank, b, c = self.x_proj(inner).split(self.sizes, dim=-1)
+        delta = F.softplus(F.linear(rank, self.dt_proj.weight).float() + self.dt_proj.bias)
+        log_decay = -self.A_log.float().exp().T.contiguous()
+        start = None if around.cache is None else around.cache.states[around.layer]
+        y, last = BACKENDS[around.scan].scan(inner, delta, log_decay, b.float(), c.float(), start)
+        if around.cache is not None:
+            around.cache.states[around.layer] = last
+        return torch.addcmul(y, inner, self.D)
+
+
+def _keep(inner: Inner, real: Bool[Tensor, "#batch time 1"] | None) -> Inner:
+    """Set padding to zero, so that it leaves no trace in any state."""
+    return inner if real is None else inner * real

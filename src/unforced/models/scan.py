@@ -1,0 +1,216 @@
+"""The selective scan, and the measurement that chooses how it is computed.
+
+For every channel d and state n, with decay a_t = exp(delta_t[d] A[n, d]):
+
+    h_t[n, d] = a_t h_{t-1}[n, d] + B_t[n] delta_t[d] x_t[d]        y_t[d] = sum_n C_t[n] h_t[n, d]
+
+Source: arXiv 2312.00752, Sec. 3.2 (A is discretised exactly, B by Euler's rule). States are laid out
+[time, batch, state, channel]: what is broadcast (B_t, C_t) then runs over the outer axes, and every inner
+loop over contiguous channels.
+"""
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from unforced.models import measured
+
+Channels = Float[Tensor, "batch time channels"]
+Selected = Float[Tensor, "batch time state"]
+State = Float[Tensor, "batch state channels"]
+Scan = Callable[[Channels, Channels, Tensor, Selected, Selected, State | None], tuple[Channels, State]]
+
+
+class _Steps(torch.autograd.Function):
+    """One step after the other, each on states that stay in the processor's cache; decays are not kept."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, delta: Tensor, log_decay: Tensor, b: Tensor, c: Tensor, start: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        x, delta, b, c = (_time_first(each) for each in (x, delta, b, c))
+        drive = x * delta
+        states = x.new_empty(len(x) + 1, *start.shape)
+        states[0] = start
+        y = torch.empty_like(x)
+        for t in range(len(x)):
+            state = torch.mul(delta[t, :, None], log_decay, out=states[t + 1])
+            state.exp_().mul_(states[t]).addcmul_(b[t, :, :, None], drive[t, :, None])
+            torch.bmm(c[t, :, None], state, out=y[t, :, None])
+        ctx.save_for_backward(x, delta, log_decay, b, c, states)
+        return y.transpose(0, 1), states[-1].clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad_y: Tensor, grad_last: Tensor) -> tuple[Tensor, ...]:
+        x, delta, log_decay, b, c, states = ctx.saved_tensors
+        grad_y, drive = _time_first(grad_y), x * delta
+        grad_drive, grad_delta = torch.empty_like(x), torch.empty_like(x)
+        grad_b, grad_c = torch.empty_like(b), torch.empty_like(c)
+        grad = grad_last.clone(memory_format=torch.contiguous_format)  # of the state after step t
+        scratch, grad_log_decay = torch.empty_like(grad), torch.zeros_like(grad)
+        for t in reversed(range(len(x))):
+            torch.bmm(states[t + 1], grad_y[t, :, :, None], out=grad_c[t, :, :, None])
+            grad.addcmul_(c[t, :, :, None], grad_y[t, :, None])
+            torch.bmm(grad, drive[t, :, :, None], out=grad_b[t, :, :, None])
+            torch.bmm(b[t, :, None], grad, out=grad_drive[t, :, None])
+            grad.mul_(torch.mul(delta[t, :, None], log_decay, out=scratch).exp_())
+            torch.mul(grad, states[t], out=scratch)  # of delta_t A
+            grad_log_decay.addcmul_(scratch, delta[t, :, None])
+            torch.sum(scratch.mul_(log_decay), 1, out=grad_delta[t])
+        grad_delta.addcmul_(grad_drive, x)
+        grads = (grad_drive.mul_(delta), grad_delta, grad_log_decay.sum(0), grad_b, grad_c)
+        return *(each if each.dim() == 2 else each.transpose(0, 1) for each in grads), grad
+
+
+class _Doubling(torch.autograd.Function):
+    """All steps at once, in log2(time) rounds over the tensor of all states: for devices with many cores."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, delta: Tensor, log_decay: Tensor, b: Tensor, c: Tensor, start: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        x, delta, b, c = (_time_first(each) for each in (x, delta, b, c))
+        decay = (delta[:, :, None] * log_decay).exp_()
+        states = b[..., None] * (x * delta)[:, :, None]
+        states[0].addcmul_(decay[0], start)
+        states = _recur(decay, states)
+        y = torch.einsum("tbn,tbnd->tbd", c, states)
+        ctx.save_for_backward(x, delta, log_decay, b, c, states, start)
+        return y.transpose(0, 1), states[-1].clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad_y: Tensor, grad_last: Tensor) -> tuple[Tensor, ...]:
+        x, delta, log_decay, b, c, states, start = ctx.saved_tensors
+        grad_y = _time_first(grad_y)
+        decay = (delta[:, :, None] * log_decay).exp_()
+        grads = c[..., None] * grad_y[:, :, None]
+        grads[-1] += grad_last
+        later = torch.cat([decay[1:], torch.zeros_like(decay[:1])]).flip(0)
+        grads = _recur(later, grads.flip(0)).flip(0)  # of the state after each step
+        grad_c = torch.einsum("tbnd,tbd->tbn", states, grad_y)
+        grad_b = torch.einsum("tbnd,tbd->tbn", grads, x * delta)
+        grad_drive = torch.einsum("tbn,tbnd->tbd", b, grads)
+        before = grads.mul_(decay)  # of the state before each step
+        start_grad = before[0].clone()
+        before[0] *= start
+        before[1:] *= states[:-1]  # of delta A
+        grad_delta = torch.einsum("tbnd,nd->tbd", before, log_decay).addcmul_(grad_drive, x)
+        grad_log_decay = torch.einsum("tbnd,tbd->nd", before, delta)
+        outer = (each.transpose(0, 1) for each in (grad_b, grad_c))
+        return (
+            (grad_drive * delta).transpose(0, 1),
+            grad_delta.transpose(0, 1),
+            grad_log_decay,
+            *outer,
+            start_grad,
+        )
+
+
+def _time_first(tensor: Tensor) -> Tensor:
+    return tensor.transpose(0, 1).contiguous()
+
+
+def _recur(decay: Tensor, inject: Tensor) -> Tensor:
+    """Return h with h_t = decay_t h_{t-1} + inject_t along the first axis, doubling each step's reach."""
+    reach, length = 1, len(decay)
+    while reach < length:
+        inject = torch.cat([inject[:reach], torch.addcmul(inject[reach:], decay[reach:], inject[:-reach])])
+        decay = torch.cat([decay[:reach], decay[reach:] * decay[:-reach]])
+        reach *= 2
+    return inject
+
+
+def _differentiable(function: type[torch.autograd.Function]) -> Scan:
+    def scan(
+        x: Channels,
+        delta: Channels,
+        log_decay: Float[Tensor, "state channels"],
+        b: Selected,
+        c: Selected,
+        start: State | None,
+    ) -> tuple[Channels, State]:
+        if start is None:
+            start = x.new_zeros(len(x), *log_decay.shape)
+        return function.apply(x, delta, log_decay, b, c, start)
+
+    return scan
+
+
+def _kernels(
+    x: Channels,
+    delta: Channels,
+    log_decay: Float[Tensor, "state channels"],
+    b: Selected,
+    c: Selected,
+    start: State | None,
+) -> tuple[Channels, State]:
+    """Call the official CUDA kernel, which starts from nothing; a continued scan goes step by step."""
+    if start is not None:
+        return _differentiable(_Steps)(x, delta, log_decay, b, c, start)
+    kernel = importlib.import_module("mamba_ssm.ops.selective_scan_interface").selective_scan_fn
+    time_last = (each.transpose(1, 2).contiguous() for each in (b, c))
+    y, last = kernel(
+        x.transpose(1, 2).contiguous(),
+        delta.transpose(1, 2).contiguous(),
+        log_decay.T.contiguous(),
+        *time_last,
+        return_last_state=True,
+    )
+    return y.transpose(1, 2), last.transpose(1, 2)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A way to compute the scan, and where it can run."""
+
+    scan: Scan
+    available: Callable[[torch.device], bool] = lambda device: True
+
+
+def _kernels_available(device: torch.device) -> bool:
+    return device.type == "cuda" and importlib.util.find_spec("mamba_ssm") is not None
+
+
+BACKENDS = {
+    "steps": Backend(_differentiable(_Steps)),
+    "doubling": Backend(_differentiable(_Doubling)),
+    "kernels": Backend(_kernels, _kernels_available),
+}
+
+
+def fastest(device: torch.device, channels: int, state: int, length: int) -> str:
+    """Return the back-end with the fastest forward and backward pass here, measured once and remembered."""
+    length = 1 << max(3, (length - 1).bit_length())
+    candidates = {
+        name: partial(_measure, backend.scan, device, channels, state, length)
+        for name, backend in BACKENDS.items()
+        if backend.available(device)
+    }
+    return measured.fastest("scan", device, [*candidates, channels, state, length], candidates)
+
+
+def _measure(scan: Scan, device: torch.device, channels: int, state: int, length: int) -> float:
+    """Return the median seconds of a forward and backward pass over 512 tokens."""
+    noise = torch.Generator(device).manual_seed(0)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=noise, device=device).requires_grad_()
+
+    batch = max(1, 512 // length)
+    inputs = [draw(batch, length, channels), draw(batch, length, channels), draw(state, channels)]
+    inputs += [draw(batch, length, state), draw(batch, length, state)]
+
+    def work() -> None:
+        with torch.enable_grad():
+            x, delta, decay, b, c = inputs
+            y, _ = scan(x, delta, -decay, b, c, None)
+            y.backward(torch.ones_like(y))
+
+    return measured.median_seconds(device, work, rounds=5)

@@ -1,0 +1,190 @@
+"""Mamba against transformers' MambaForCausalLM with the same weights, and the scans against a slow loop."""
+
+import sys
+import types
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import MambaConfig, MambaForCausalLM
+
+from tests.planted import ragged
+from unforced.models.mamba import Mamba
+from unforced.models.scan import BACKENDS
+from unforced.objectives.decoding import autoregressive
+
+VOCAB, LENGTH, LAYERS, WIDTH, STATE = 19, 12, 2, 16, 5
+TOKENS = torch.randint(VOCAB, (4, LENGTH), generator=torch.Generator().manual_seed(1))
+PORTABLE = ["steps", "doubling"]
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    torch.manual_seed(2)
+    config = MambaConfig(
+        vocab_size=VOCAB, hidden_size=WIDTH, state_size=STATE, num_hidden_layers=LAYERS,
+        bos_token_id=0, eos_token_id=None, pad_token_id=0,
+    )  # fmt: skip
+    model = MambaForCausalLM(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.2 * torch.randn_like(parameter)
+    return model
+
+
+@pytest.fixture(params=PORTABLE)
+def ours(theirs, request):
+    """Our model with their weights, by their own names."""
+    model = Mamba(layers=LAYERS, width=WIDTH, state=STATE, scan=request.param).build(VOCAB, LENGTH)
+    model.load_state_dict(theirs.state_dict())
+    return model
+
+
+def nats(logits, tokens):
+    return F.cross_entropy(logits[:, :-1].mT, tokens[:, 1:])
+
+
+def test_logits_equal_those_of_transformers(ours, theirs):
+    with torch.no_grad():
+        torch.testing.assert_close(ours.logits(ours.hidden(TOKENS)), theirs(TOKENS).logits)
+
+
+def test_gradients_equal_those_of_transformers(ours, theirs):
+    theirs.zero_grad()
+    nats(theirs(TOKENS).logits, TOKENS).backward()
+    nats(ours.logits(ours.hidden(TOKENS)), TOKENS).backward()
+    mine = dict(ours.named_parameters())
+    assert set(mine) == set(dict(theirs.named_parameters()))
+    for name, parameter in theirs.named_parameters():
+        torch.testing.assert_close(mine[name].grad, parameter.grad, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("lengths", [(6, 6, 6, 6), (6, 1, 4, 3)], ids=["equal", "ragged"])
+def test_greedy_decoding_equals_that_of_transformers_row_by_row(ours, theirs, lengths):
+    prompts = [row[:length] for row, length in zip(TOKENS.tolist(), lengths, strict=True)]
+    batch = ragged(prompts, [[0] * 6] * 4, dummy=0)
+    if batch.prompt_mask.all():
+        batch = replace(batch, prompt_mask=None)
+    with torch.no_grad():
+        found = autoregressive(ours, batch)
+        for row, prompt in zip(found, prompts, strict=True):
+            alone = torch.tensor([prompt])
+            expected = theirs.generate(
+                alone, attention_mask=torch.ones_like(alone), do_sample=False, max_new_tokens=6
+            )
+            assert row.tolist() == expected[0, len(prompt) :].tolist()
+    assert len(found.unique()) > 3
+
+
+def test_bf16_is_close_to_fp32_with_and_without_a_cache(ours, theirs):
+    with torch.no_grad():
+        expected = theirs(TOKENS).logits
+        with torch.autocast("cpu", torch.bfloat16):
+            whole = ours.logits(ours.hidden(TOKENS))
+            cache = ours.new_cache(len(TOKENS), LENGTH)
+            pieces = [ours.logits(ours.hidden(part, cache=cache)) for part in TOKENS.split([5, 1, 6], dim=1)]
+    scale = expected.abs().max()
+    for found in (whole, torch.cat(pieces, dim=1)):
+        assert (found.float() - expected).abs().max() < 0.05 * scale
+
+
+def slow_scan(x, delta, log_decay, b, c, start):
+    """The recurrence, one step and one line at a time."""
+    state, outputs = start, []
+    for t in range(x.shape[1]):
+        decay = torch.exp(delta[:, t, None] * log_decay)
+        state = decay * state + b[:, t, :, None] * (delta[:, t] * x[:, t])[:, None]
+        outputs.append((c[:, t, :, None] * state).sum(1))
+    return torch.stack(outputs, 1), state
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    batch=st.integers(1, 3),
+    time=st.integers(1, 20),
+    channels=st.integers(1, 6),
+    state=st.integers(1, 5),
+    fast=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+@pytest.mark.parametrize("name", PORTABLE)
+def test_a_scan_equals_the_slow_loop_with_all_its_gradients(name, batch, time, channels, state, fast, seed):
+    """Also where states are forgotten at once (decays that underflow)."""
+    noise = torch.Generator().manual_seed(seed)
+
+    def draw(*shape):
+        return torch.randn(shape, generator=noise, dtype=torch.float64)
+
+    delta = draw(batch, time, channels).exp() * (1000 if fast else 1)
+    inputs = [draw(batch, time, channels), delta, -draw(state, channels).exp()]
+    inputs += [draw(batch, time, state), draw(batch, time, state), draw(batch, state, channels)]
+    inputs = [each.requires_grad_() for each in inputs]
+    weights = draw(batch, time, channels), draw(batch, state, channels)
+
+    def run(scan):
+        outputs = scan(*inputs)
+        total = sum((weight * output).sum() for weight, output in zip(weights, outputs, strict=True))
+        return *outputs, *torch.autograd.grad(total, inputs)
+
+    for found, expected in zip(run(BACKENDS[name].scan), run(slow_scan), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_long_steps_in_fp32_overflow_nowhere():
+    x = torch.ones(1, 64, 2, requires_grad=True)
+    delta, decay = torch.full((1, 64, 2), 50.0), -torch.tensor([[1.0, 16.0]])
+    ones = torch.ones(1, 64, 1)
+    for name in PORTABLE:
+        y, _ = BACKENDS[name].scan(x, delta, decay, ones, ones, None)
+        (gradient,) = torch.autograd.grad(y.sum(), x)
+        assert y.isfinite().all()
+        assert gradient.isfinite().all()
+
+
+def test_the_official_kernel_is_called_as_it_is_documented(monkeypatch):
+    """A stand-in with the kernel's signature and layout: [batch, channels, time], A as [channels, state]."""
+
+    def selective_scan_fn(u, delta, a, b, c, *, delta_softplus=False, return_last_state=False):
+        assert all(each.is_contiguous() for each in (u, delta, a, b, c))
+        assert a.shape == (u.shape[1], b.shape[1])
+        assert (delta_softplus, return_last_state) == (False, True)
+        y, last = slow_scan(u.mT, delta.mT, a.T, b.mT, c.mT, u.new_zeros(len(u), *a.T.shape))
+        return y.mT, last.mT
+
+    module = types.ModuleType("mamba_ssm.ops.selective_scan_interface")
+    module.selective_scan_fn = selective_scan_fn
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    shapes = [(2, 7, 3), (2, 7, 3), (4, 3), (2, 7, 4), (2, 7, 4)]
+    inputs = [torch.rand(shape) for shape in shapes]
+    inputs[2].neg_()
+    for start in (None, torch.rand(2, 4, 3)):
+        found, expected = (BACKENDS[name].scan(*inputs, start) for name in ("kernels", "steps"))
+        torch.testing.assert_close(found[0], expected[0])
+        torch.testing.assert_close(found[1], expected[1])
+
+
+def test_a_decoding_step_costs_the_same_at_any_length():
+    model = Mamba(layers=2, width=16, state=4, scan="steps").build(VOCAB, LENGTH)
+    cache = model.new_cache(1, 1)
+    sizes = set()
+    for _ in range(3):
+        with torch.no_grad():
+            model.hidden(TOKENS[:1], cache=cache)
+        sizes.add(sum(each.numel() for each in (*cache.recent, *cache.states)))
+    assert cache.length == 3 * LENGTH
+    assert len(sizes) == 1
+
+
+def test_equal_seeds_make_the_initial_weights_of_the_authors(theirs):
+    torch.manual_seed(0)
+    model = Mamba(layers=3, width=64, state=16).build(VOCAB, LENGTH)
+    mixer = model.backbone.layers[0].mixer
+    assert torch.equal(mixer.A_log.exp().round(), torch.arange(1.0, 17).repeat(128, 1))
+    assert (mixer.D == 1).all()
+    steps = F.softplus(mixer.dt_proj.bias)
+    assert 1e-3 <= steps.min() < 3e-3
+    assert 3e-2 < steps.max() <= 0.1 + 1e-6
+    assert mixer.dt_proj.weight.abs().max() <= 4**-0.5
