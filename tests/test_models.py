@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.pretrained import CAUSAL, saved
 from unforced.objectives.view import place
 from unforced.registry import MODELS
 
@@ -31,10 +32,12 @@ SMALL = {
         {"layers": 2, "width": 12, "state": 4, "scan": "doubling", "tied": False, "convolution": 2},
         {"layers": 1, "width": 8, "state": 2, "expand": 1, "rank": 3, "convolution": 1},
     ],
+    "pretrained": [{"name_or_path": saved(family)} for family in CAUSAL],
 }
 CHOICES = {
     "gpt": [{"attention": name} for name in ("explicit", "explicit_fp32", "fused")],
     "mamba": [{"scan": name} for name in ("steps", "doubling")],
+    "pretrained": [],
 }
 CONFIGS = [MODELS.get(name)(**options) for name in MODELS.names() for options in SMALL[name]]
 CPU = torch.device("cpu")

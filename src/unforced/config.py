@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
 
+from unforced.data.codec import SymbolCodec
 from unforced.errors import UserError, unknown
 from unforced.models.base import ModelConfig
 from unforced.objectives.base import Objective
@@ -109,6 +110,11 @@ class Run(BaseModel):
                 f"min_learning_rate: {self.min_learning_rate} is above learning_rate {self.learning_rate}"
             )
         return self
+
+    @property
+    def codec(self) -> SymbolCodec:
+        """The token ids in which the run's model reads the task's symbols."""
+        return self.model.codec(self.task)
 
     @property
     def num_steps(self) -> int:

@@ -61,6 +61,7 @@ MODELS = Registry(
     {
         "gpt": "unforced.models.gpt:GPT",
         "mamba": "unforced.models.mamba:Mamba",
+        "pretrained": "unforced.models.pretrained:Pretrained",
     },
 )
 

@@ -13,7 +13,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from unforced.data.batch import Batch
-from unforced.data.codec import SymbolCodec
 from unforced.evaluation.subject import BATCH, Subject
 from unforced.models.base import Cache
 from unforced.tasks.base import Marks, Problems, Symbols, in_order
@@ -173,7 +172,7 @@ def _follows(
     """Feed the first `fed` symbols of each decoy; say whether the free continuation is the rest of it."""
     if not fed:
         return np.zeros(len(batch), dtype=np.bool_)
-    decoy = SymbolCodec.of(subject.task).encode(in_order(decoys, subject.order)).to(subject.device)
+    decoy = subject.codec.encode(in_order(decoys, subject.order)).to(subject.device)
     begun = replace(batch, prompt=torch.cat([batch.prompt, decoy[:, :fed]], dim=1), answer=decoy[:, fed:])
     said = subject.decode(begun, _fork(cache))
     return (said == decoy[:, fed:]).all(dim=1).numpy(force=True)
@@ -188,9 +187,10 @@ def _masses(
     masses = np.empty((3, len(logits), len(task.decisive_positions)))
     for column, position in enumerate(task.decisive_positions):
         probability = logits[:, int(places[position])].float().softmax(-1)
-        ids = SymbolCodec.of(task).encode(task.options(problems, position)).to(probability.device)
+        ids = subject.codec.encode(task.options(problems, position)).to(probability.device)
         options = probability.gather(1, ids)
-        answers = probability[:, : task.answer_symbols].sum(1)
+        (sayable,) = subject.codec.encode(np.arange(task.answer_symbols)[None]).to(probability.device)
+        answers = probability[:, sayable].sum(1)
         for row, mass in enumerate((options[:, 0], options[:, 1:].sum(1), answers)):
             masses[row, :, column] = mass.numpy(force=True)
     return masses

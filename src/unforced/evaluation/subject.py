@@ -31,6 +31,7 @@ class Subject:
     model: SequenceModel
     heads: nn.Module
     device: torch.device
+    codec: SymbolCodec
     dtype: torch.dtype = torch.float32
 
     @classmethod
@@ -38,7 +39,7 @@ class Subject:
         """Take a run's learner, as far as it has come."""
         device = next(learner.parameters()).device
         dtype = matrix_dtype(run, device)
-        return cls(run.task, run.order, run.objective, learner.model, learner.heads, device, dtype)
+        return cls(run.task, run.order, run.objective, learner.model, learner.heads, device, run.codec, dtype)
 
     @property
     def reads_answers(self) -> bool:
@@ -55,12 +56,12 @@ class Subject:
 
     def encode(self, problems: Problems) -> Batch:
         """Encode problems, on the subject's device."""
-        batch = encode_problems(self.task, self.order, problems)
+        batch = encode_problems(self.codec, self.task, self.order, problems)
         return batch.map(lambda tensor: tensor.to(self.device))
 
     def symbols(self, tokens: Tokens) -> Symbols:
         """Turn answers as tokens, in the subject's order, into symbols in forward order."""
-        return in_order(SymbolCodec.of(self.task).decode(tokens), self.order)
+        return in_order(self.codec.decode(tokens), self.order)
 
     def decode(self, batch: Batch, cache: Cache | None = None) -> Tokens:
         """Answer freely."""

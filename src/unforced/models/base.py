@@ -13,6 +13,9 @@ from jaxtyping import Bool, Float, Int
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from unforced.data.codec import SymbolCodec
+from unforced.tasks.base import Task
+
 
 @runtime_checkable
 class Cache(Protocol):
@@ -78,6 +81,10 @@ class ModelConfig(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     name: str
+
+    def codec(self, task: Task) -> SymbolCodec:
+        """Return the token ids in which this model reads a task's symbols."""
+        return SymbolCodec.of(task)
 
     @abstractmethod
     def build(self, vocab_size: int, max_length: int) -> SequenceModel:

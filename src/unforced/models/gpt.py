@@ -5,7 +5,6 @@ block works only at the time steps that the caller asked for: an objective with 
 pays for 5.
 """
 
-import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from unforced.errors import UserError
 from unforced.models.attention import BACKENDS, Pattern, causal_pattern, fastest
 from unforced.models.base import Cache, ModelConfig, SequenceModel
+from unforced.models.precision import full_precision, matrix_dtype
 from unforced.models.rotary import Turns, split_heads, turns
 
 At = slice | Int[Tensor, " chosen"]
@@ -212,7 +212,7 @@ class Transformer(SequenceModel):
         """Return an empty cache."""
         config, weight = self.config, self.tokens.weight
         shape = (config.layers, batch, config.num_heads, capacity, config.width // config.num_heads)
-        dtype = BACKENDS[self.backend].dtype or _matrix_dtype(weight)
+        dtype = BACKENDS[self.backend].dtype or matrix_dtype(weight)
         empty = torch.empty(shape, dtype=dtype, device=weight.device)
         return KeyValueCache(empty, torch.empty_like(empty))
 
@@ -262,16 +262,16 @@ class SelfAttention(nn.Module):
         if around.cache is not None:
             key, value = around.cache.extend(around.layer, key, value)
         pattern = around.pattern if at is None else around.pattern.rows(at)
-        with _full_precision(x.device):
+        with full_precision(x.device):
             attended = backend.attend(query, key, value, pattern)
-        joined = attended.transpose(1, 2).to(_matrix_dtype(x), memory_format=torch.contiguous_format)
+        joined = attended.transpose(1, 2).to(matrix_dtype(x), memory_format=torch.contiguous_format)
         return self.output(joined.flatten(2))
 
     def _project(
         self, x: Hidden, turns: Turns | None, at: At | None, dtype: torch.dtype | None
     ) -> tuple[Tensor, ...]:
         """Return queries (at `at`), keys and values as [batch heads time depth], rotated to their places."""
-        dtype = dtype or _matrix_dtype(x)
+        dtype = dtype or matrix_dtype(x)
         if at is None:
             return split_heads(self.projection(x), 3, self.heads, turns, turned=2, dtype=dtype)
         width = x.shape[-1]
@@ -282,18 +282,3 @@ class SelfAttention(nn.Module):
         others = F.linear(x, weight[width:], bias[width:])
         key, value = split_heads(others, 2, self.heads, turns, turned=1, dtype=dtype)
         return query, key, value
-
-
-def _full_precision(device: torch.device) -> contextlib.AbstractContextManager[None]:
-    """Return a context without autocast, where there is one to suspend."""
-    if not torch.amp.is_autocast_available(device.type):
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, enabled=False)
-
-
-def _matrix_dtype(x: Tensor) -> torch.dtype:
-    """Return the dtype in which matrix products of `x` run here: autocast's, or that of `x`."""
-    device = x.device.type
-    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
-        return x.dtype
-    return torch.get_autocast_dtype(device)

@@ -7,7 +7,7 @@ carries a state of fixed size: a step costs the same however long the sequence i
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
+from unforced.errors import UserError
 from unforced.models.base import Cache, ModelConfig, SequenceModel
 from unforced.models.scan import BACKENDS, fastest
 
@@ -44,6 +45,32 @@ class Mamba(ModelConfig):
     scan: Literal["auto", "steps", "doubling", "kernels"] = Field(
         "auto", description="how the scan is computed (auto: the fastest, measured)"
     )
+
+    @classmethod
+    def of_transformers(cls, network: Any) -> "MambaModel":
+        """Take over a `MambaForCausalLM` with its weights. Raises UserError where its blocks are not ours."""
+        theirs = network.config
+        expected = {
+            "use_bias": False,
+            "use_conv_bias": True,
+            "hidden_act": "silu",
+            "layer_norm_epsilon": 1e-5,
+        }
+        for key, value in expected.items():
+            if getattr(theirs, key) != value:
+                raise UserError(f"a Mamba with {key} {getattr(theirs, key)} is not supported, only {value}")
+        config = cls(
+            layers=theirs.num_hidden_layers,
+            width=theirs.hidden_size,
+            state=theirs.state_size,
+            convolution=theirs.conv_kernel,
+            expand=theirs.expand,
+            rank=theirs.time_step_rank,
+            tied=theirs.tie_word_embeddings,
+        )
+        model = MambaModel(config, theirs.vocab_size)
+        model.load_state_dict(network.state_dict())
+        return model
 
     @property
     def channels(self) -> int:

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unforced.models import measured
+from unforced.models.precision import full_precision
 
 Channels = Float[Tensor, "batch time channels"]
 Selected = Float[Tensor, "batch time state"]
@@ -138,7 +139,8 @@ def _differentiable(function: type[torch.autograd.Function]) -> Scan:
     ) -> tuple[Channels, State]:
         if start is None:
             start = x.new_zeros(len(x), *log_decay.shape)
-        return function.apply(x, delta, log_decay, b, c, start)
+        with full_precision(x.device):
+            return function.apply(x, delta, log_decay, b, c, start)
 
     return scan
 

@@ -228,4 +228,12 @@ def planted_subject(
     was_trained = np.arange(len(problems)) < len(trained)
     known = Known(task, problems, task.answers(problems), was_trained)
     model = PlantedModel(behaviour, known, seed)
-    return Subject(task, "forward", objective or NextToken(), model, nn.Identity(), torch.device("cpu"))
+    return Subject(
+        task,
+        "forward",
+        objective or NextToken(),
+        model,
+        nn.Identity(),
+        torch.device("cpu"),
+        SymbolCodec.of(task),
+    )

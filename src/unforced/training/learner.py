@@ -7,7 +7,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from unforced.config import Run
 from unforced.data.batch import Batch
-from unforced.data.codec import SymbolCodec
 from unforced.objectives.view import View
 
 
@@ -16,7 +15,7 @@ class Learner(nn.Module):
 
     def __init__(self, run: Run) -> None:
         super().__init__()
-        codec, task = SymbolCodec.of(run.task), run.task
+        codec, task = run.codec, run.task
         self.objective = run.objective
         self.length = run.objective.sequence_length(task.prompt_length, task.answer_length)
         self.model = run.model.build(codec.vocab_size, self.length)

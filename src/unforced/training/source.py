@@ -31,7 +31,7 @@ class Source(Protocol):
 
 def encode(run: Run, chosen: Problems) -> Batch:
     """Encode problems as the run's model sees them, answers in the run's order."""
-    return encode_problems(run.task, run.order, chosen)
+    return encode_problems(run.codec, run.task, run.order, chosen)
 
 
 def split_problems(run: Run, split: Split, count: int) -> Problems:
