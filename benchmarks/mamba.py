@@ -6,7 +6,9 @@ Both train 6 layers, width 384, state 16 on G(2,5), N=50, batch 64: the same bat
 turn. Memory: the most that a process of its own holds while it trains, libraries and data included.
 """
 
+import itertools
 import json
+import math
 import resource
 import statistics
 import subprocess
@@ -22,7 +24,7 @@ from benchmarks.training import paper_trainer, timed
 from unforced.models.mamba import Mamba
 from unforced.training.loop import Trainer
 from unforced.training.precision import autocast, matrix_dtype
-from unforced.training.processor import keep_freed_memory
+from unforced.training.processor import flushed_denormals, keep_freed_memory
 
 ROUNDS = 5
 OURS, THEIRS = "unforced", "transformers"
@@ -44,7 +46,8 @@ def main() -> None:
         step()
     for _ in range(ROUNDS):
         for name, step in steps.items():
-            seconds[name].append(timed(step, trainer.device))
+            with flushed_denormals():
+                seconds[name].append(timed(step, trainer.device))
     ratios = [theirs / ours for ours, theirs in zip(seconds[OURS], seconds[THEIRS], strict=True)]
     print(f"{trainer.run.task}, batch {trainer.run.batch_size}, {trainer.device}, {dtype}")
     print(f"implementation             {implementation}")
@@ -80,15 +83,17 @@ def reference_step(trainer: Trainer) -> Callable[[], object]:
             use_cache=False,
         )
     ).to(trainer.device)
+    steps = itertools.count()
     optimizer = torch.optim.AdamW(model.parameters(), lr=run.learning_rate, fused=True)
 
     def step() -> None:
-        view = run.objective.view(trainer.source.batch(0, slice(None)), np.random.default_rng(0))
+        batch = trainer.source.batch(next(steps), slice(None))
+        view = run.objective.view(batch, np.random.default_rng(0))
         with autocast(run, trainer.device):
             logits = model(view.inputs).logits[:, view.at]
             loss = F.cross_entropy(logits.flatten(0, 1).float(), view.targets.flatten())
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), run.clip_norm or math.inf)
         optimizer.step()
         optimizer.zero_grad()
 
@@ -98,7 +103,9 @@ def reference_step(trainer: Trainer) -> Callable[[], object]:
 def memory(name: str, *overrides: str) -> int:
     """Return the bytes that this process holds at its most while it trains."""
     keep_freed_memory()
-    step = step_of(name, mamba_trainer(list(overrides)))
+    trainer = mamba_trainer(list(overrides))
+    trainer.tune({})
+    step = step_of(name, trainer)
     for _ in range(3):
         step()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -15,6 +15,8 @@ from transformers import (
     LlamaForCausalLM,
     MambaConfig,
     MambaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
     T5Config,
     T5ForConditionalGeneration,
 )
@@ -35,6 +37,10 @@ CAUSAL = {
     ),
 }
 OTHERS = {
+    "mistral": lambda: MistralForCausalLM(MistralConfig(vocab_size=VOCAB, sliding_window=6, **_SIZES)),
+    "biased_mamba": lambda: MambaForCausalLM(
+        MambaConfig(vocab_size=VOCAB, hidden_size=WIDTH, num_hidden_layers=1, use_bias=True)
+    ),
     "bert": lambda: BertForMaskedLM(BertConfig(vocab_size=VOCAB, max_position_embeddings=64, **_SIZES)),
     "t5": lambda: T5ForConditionalGeneration(
         T5Config(vocab_size=VOCAB, d_model=WIDTH, d_ff=32, num_layers=1, num_heads=2, d_kv=8)

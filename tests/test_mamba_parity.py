@@ -12,9 +12,13 @@ from hypothesis import strategies as st
 from transformers import MambaConfig, MambaForCausalLM
 
 from tests.planted import ragged
+from tests.runs import tiny_run
+from unforced.errors import UserError
 from unforced.models.mamba import Mamba
 from unforced.models.scan import BACKENDS
 from unforced.objectives.decoding import autoregressive
+from unforced.training.learner import flops_per_sample
+from unforced.training.source import encode, split_problems
 
 VOCAB, LENGTH, LAYERS, WIDTH, STATE = 19, 12, 2, 16, 5
 TOKENS = torch.randint(VOCAB, (4, LENGTH), generator=torch.Generator().manual_seed(1))
@@ -178,7 +182,7 @@ def test_a_decoding_step_costs_the_same_at_any_length():
     assert len(sizes) == 1
 
 
-def test_equal_seeds_make_the_initial_weights_of_the_authors(theirs):
+def test_initial_weights_are_those_of_the_authors():
     torch.manual_seed(0)
     model = Mamba(layers=3, width=64, state=16).build(VOCAB, LENGTH)
     mixer = model.backbone.layers[0].mixer
@@ -188,3 +192,19 @@ def test_equal_seeds_make_the_initial_weights_of_the_authors(theirs):
     assert 1e-3 <= steps.min() < 3e-3
     assert 3e-2 < steps.max() <= 0.1 + 1e-6
     assert mixer.dt_proj.weight.abs().max() <= 4**-0.5
+    plain = 128**-0.5 / 3**0.5  # the bound of a linear layer's initial weights; the variance is a third of it
+    assert mixer.out_proj.weight.std() == pytest.approx(plain / 3**0.5, rel=0.05)
+
+
+def test_the_official_kernel_is_refused_where_it_cannot_run():
+    model = Mamba(layers=1, width=8, scan="kernels").build(VOCAB, LENGTH)
+    with pytest.raises(UserError, match=r"model.scan: kernels needs a CUDA device .*; take auto, steps or"):
+        model.tune(torch.device("cpu"), torch.float32, LENGTH, {})
+
+
+def test_operations_are_counted_alike_however_they_are_computed():
+    def count(scan):
+        run = tiny_run("model=mamba", "model.layers=1", "model.width=8", f"model.scan={scan}")
+        return flops_per_sample(run, encode(run, split_problems(run, "train", 2)))
+
+    assert count("steps") == count("doubling") == count("kernels") > 0

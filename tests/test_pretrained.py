@@ -1,16 +1,21 @@
 """Models of transformers through the same path as ours: contract, parity, the verbs, and what is refused."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from tests.pretrained import CAUSAL, VOCAB, save, saved
+from tests.runs import tiny_run
 from unforced.errors import UserError
 from unforced.models.pretrained import Pretrained, _config
 from unforced.tasks.path_star import PathStar
+from unforced.training.learner import build_learner
+from unforced.training.optimizer import build_optimizer
 
 TASK = PathStar(degree=2, path_length=3, num_nodes=6)
 LENGTH = 20
@@ -64,25 +69,21 @@ def test_a_model_goes_through_train_resume_evaluate_and_diagnose(folder, name, t
         return printed
 
     out = tmp_path / "run"
-    path = f"model.name_or_path={folder}"
-    sizes = [
-        "task.path_length=3",
-        "task.num_nodes=6",
-        "num_train=64",
-        "batch_size=16",
-        "max_steps=6",
-        "num_test=40",
-    ]
-    recipe = ["paper_gpt_mini", "model=pretrained", path, "epochs=null", "num_evaluate=20", *sizes, name]
+    sizes = ["task.path_length=3", "task.num_nodes=6", "num_train=64", "batch_size=16", "max_steps=6"]
+    sizes += ["checkpoint_every=3", "evaluate_every=3", "num_evaluate=20", "num_test=40", "epochs=null"]
+    recipe = ["paper_gpt_mini", "model=pretrained", f"model.name_or_path={folder}", *sizes, name]
     cli("train", *recipe, "--out", str(out))
     result = json.loads((out / "result.json").read_text())
     assert result["steps"] == 6
     assert result["flops"] > 0
     assert json.loads(cli("evaluate", str(out), "--json"))["test.free.exact"]["total"] == 40
     assert "verdict" in json.loads(cli("diagnose", str(out), "--json", "--count", "1537"))
+    last = out / "checkpoints" / "step-00000006"
+    weights = (last / "learner.safetensors").read_bytes()
     (out / "result.json").unlink()
+    shutil.rmtree(last)
     cli("train", *recipe, "--out", str(out), "--resume")
-    assert json.loads((out / "result.json").read_text())["test.free.exact"] == result["test.free.exact"]
+    assert (last / "learner.safetensors").read_bytes() == weights
 
 
 REFUSED = {
@@ -107,6 +108,45 @@ def test_a_model_with_too_few_positions_is_refused(tmp_path):
         config.build(config.codec(TASK).vocab_size, 65)
 
 
+def test_a_model_with_a_window_shorter_than_the_task_is_refused(tmp_path):
+    config = Pretrained(name_or_path=save("mistral", tmp_path / "window"))
+    with pytest.raises(UserError, match="attends to no more than the last 6 tokens, and this task has 20"):
+        config.build(config.codec(TASK).vocab_size, LENGTH)
+
+
+def test_a_mamba_whose_blocks_are_not_ours_is_refused(tmp_path):
+    config = Pretrained(name_or_path=save("biased_mamba", tmp_path / "biased"))
+    with pytest.raises(UserError, match="a Mamba with use_bias True is not supported; take one with False"):
+        config.build(config.codec(TASK).vocab_size, LENGTH)
+
+
+def test_muon_takes_the_matrices_of_every_family(folder):
+    run = tiny_run("model=pretrained", f"model.name_or_path={folder}", "optimizer=muon", "weight_decay=0.3")
+    learner = build_learner(run)
+    inner, outer = build_optimizer(run, learner).parts
+    names = {id(parameter): name for name, parameter in learner.named_parameters()}
+    taken = [names[id(p)] for group in inner.param_groups for p in group["params"]]
+    assert len(taken) >= 8
+    assert not [name for name in taken if "A_log" in name or "embed" in name or "wte" in name]
+    undecayed = [p for group in outer.param_groups if not group["weight_decay"] for p in group["params"]]
+    assert all(p.dim() < 2 or names[id(p)].endswith("A_log") for p in undecayed)
+
+
+def unfinished(tmp_path):
+    """A folder that lacks the weights of a block."""
+    folder = tmp_path / "unfinished"
+    save("gpt2", folder)
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if ".h.1." not in name}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def a_file(tmp_path):
+    save("gpt2", tmp_path / "model")
+    return tmp_path / "model" / "config.json"
+
+
 def damaged(tmp_path):
     folder = tmp_path / "damaged"
     save("gpt2", folder)
@@ -120,7 +160,7 @@ def empty(tmp_path):
     return tmp_path / "empty"
 
 
-@pytest.mark.parametrize("make", [damaged, empty, lambda path: path / "absent"])
+@pytest.mark.parametrize("make", [damaged, unfinished, a_file, empty, lambda path: path / "absent"])
 def test_a_folder_that_is_no_model_is_refused_in_one_line(make, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     _config.cache_clear()

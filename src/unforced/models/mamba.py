@@ -6,7 +6,7 @@ carries a state of fixed size: a step costs the same however long the sequence i
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -51,6 +51,7 @@ class Mamba(ModelConfig):
         """Take over a `MambaForCausalLM` with its weights. Raises UserError where its blocks are not ours."""
         theirs = network.config
         expected = {
+            "intermediate_size": theirs.expand * theirs.hidden_size,
             "use_bias": False,
             "use_conv_bias": True,
             "hidden_act": "silu",
@@ -58,7 +59,10 @@ class Mamba(ModelConfig):
         }
         for key, value in expected.items():
             if getattr(theirs, key) != value:
-                raise UserError(f"a Mamba with {key} {getattr(theirs, key)} is not supported, only {value}")
+                raise UserError(
+                    f"model.name_or_path: a Mamba with {key} {getattr(theirs, key)} is not supported; "
+                    f"take one with {value}"
+                )
         config = cls(
             layers=theirs.num_hidden_layers,
             width=theirs.hidden_size,
@@ -91,8 +95,8 @@ class Mamba(ModelConfig):
 class RecurrentState:
     """What the blocks remember: the newest inputs of each convolution, and the state of each scan."""
 
-    recent: list[Inner] = field(default_factory=list)
-    states: list[Float[Tensor, "batch state channels"]] = field(default_factory=list)
+    recent: list[Inner]
+    states: list[Float[Tensor, "batch state channels"]]
     length: int = 0
 
     def fork(self) -> "RecurrentState":
@@ -119,6 +123,11 @@ class MambaModel(SequenceModel):
         self, device: torch.device, dtype: torch.dtype, length: int, known: Mapping[str, str]
     ) -> dict[str, str]:
         """Choose how the scan is computed."""
+        if not BACKENDS[self.scan].available(device):
+            raise UserError(
+                f"model.scan: {self.scan} needs a CUDA device and the package mamba_ssm; "
+                "take auto, steps or doubling"
+            )
         if self.config.scan == "auto":
             chosen = known.get("scan", "")
             config = self.config
@@ -135,13 +144,17 @@ class MambaModel(SequenceModel):
         cache: Cache | None = None,
         at: At | None = None,
     ) -> Float[Tensor, "batch chosen width"]:
-        """Return the final hidden states; see SequenceModel. Of a mask, only padding is followed."""
+        """Return the final hidden states; see SequenceModel.
+
+        Of a mask, only padding is followed: the keys that the last token, a real one, may not attend to.
+        """
         assert cache is None or isinstance(cache, RecurrentState)
         real = None if mask is None else mask[:, -1, -tokens.shape[1] :, None]
         x = self.backbone.embeddings(tokens)
+        scan = "steps" if x.is_meta else self.scan  # where only operations are counted, count those of one
         for index, block in enumerate(self.backbone.layers):
             last = index == len(self.backbone.layers) - 1
-            x = block(x, Surroundings(self.scan, real, cache, index), at if last else None)
+            x = block(x, Surroundings(scan, real, cache, index), at if last else None)
         if cache is not None:
             cache.length += tokens.shape[1]
         return self.backbone.norm_f(x)
@@ -237,7 +250,7 @@ class Mixer(nn.Module):
             inner = F.pad(inner, (0, 0, reach, 0))
         else:
             inner = torch.cat([cache.recent[around.layer], inner], dim=1)
-            cache.recent[around.layer] = inner[:, inner.shape[1] - reach :]
+            cache.recent[around.layer] = inner[:, inner.shape[1] - reach :].clone()
         out = torch.addcmul(bias, inner[:, reach:], weight[:, reach])
         for back in range(1, reach + 1):
             out = torch.addcmul(out, inner[:, reach - back : reach - back + time], weight[:, reach - back])
@@ -248,10 +261,11 @@ class Mixer(nn.Module):
         rank, b, c = self.x_proj(inner).split(self.sizes, dim=-1)
         delta = F.softplus(F.linear(rank, self.dt_proj.weight).float() + self.dt_proj.bias)
         log_decay = -self.A_log.float().exp().T.contiguous()
-        start = None if around.cache is None else around.cache.states[around.layer]
+        cache = around.cache
+        start = None if cache is None or not cache.length else cache.states[around.layer]
         y, last = BACKENDS[around.scan].scan(inner, delta, log_decay, b.float(), c.float(), start)
-        if around.cache is not None:
-            around.cache.states[around.layer] = last
+        if cache is not None:
+            cache.states[around.layer] = last
         return torch.addcmul(y, inner, self.D)
 
 

@@ -10,12 +10,12 @@ import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
-from pydantic import Field
-from safetensors import SafetensorError
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from unforced.data.codec import SymbolCodec
@@ -27,16 +27,24 @@ from unforced.tasks.base import Task
 At = slice | Int[Tensor, " chosen"]
 
 
+_FAMILIES = "take a model of the GPT-2, GPT-NeoX, Llama or Mamba family"
+
+
 class Pretrained(ModelConfig):
     """A causal language model that was trained before, by transformers' name or folder.
 
     Source: arXiv 2403.06963, Sec. 5 fine-tunes GPT-2 Large. Dropout is off, whatever the model's own config
-    says: a run's chance is a function of its step.
+    says: a run's chance is a function of its step. Reading a run again takes the model that it started from.
     """
 
     name: Literal["pretrained"] = "pretrained"
     name_or_path: str = Field(min_length=1, description="a folder, or a name on the hub")
     revision: str | None = Field(None, description="branch, tag or commit on the hub (null: the newest)")
+
+    @field_validator("name_or_path")
+    @classmethod
+    def _folders_do_not_depend_on_where_one_stands(cls, given: str) -> str:
+        return str(Path(given).resolve()) if Path(given).is_dir() else given
 
     def codec(self, task: Task) -> SymbolCodec:
         """Put the task's symbols behind the model's own vocabulary."""
@@ -47,37 +55,54 @@ class Pretrained(ModelConfig):
 
         Raises UserError: it cannot be loaded, is too short, or no causal model.
         """
-        config = _config(self.name_or_path, self.revision)
-        longest = getattr(config, "max_position_embeddings", None)
-        if longest is not None and longest < max_length:
-            raise UserError(
-                f"model.name_or_path: {self.name_or_path} reads at most {longest} tokens, and this task has "
-                f"{max_length}; make the task smaller, or take a model with more positions"
-            )
-        network = self._load(config, vocab_size)
-        if config.model_type == "mamba":
-            return Mamba.of_transformers(network)
-        model = TransformersModel(network)
-        if torch.get_default_device().type != "meta":
-            model.check(self.name_or_path)
-        return model
-
-    def _load(self, config: Any, vocab_size: int) -> Any:
-        """Load the network, without dropout and with the new tokens; on the meta device, its shapes alone."""
-        config = copy.deepcopy(config)
+        config = copy.deepcopy(_config(self.name_or_path, self.revision))
+        self._check_length(config, max_length)
         for key, value in vars(config).items():
             if ("pdrop" in key or "dropout" in key) and isinstance(value, float):
                 setattr(config, key, 0.0)
-        loader = _transformers().AutoModelForCausalLM
         with _one_line(self.name_or_path):
             if torch.get_default_device().type == "meta":
                 config.vocab_size = vocab_size
-                return loader.from_config(config, dtype=torch.float32)
-            network = loader.from_pretrained(
-                self.name_or_path, revision=self.revision, config=config, dtype=torch.float32
-            )
-        _append_tokens(network, vocab_size)
+                return _behind_the_contract(_auto_model().from_config(config, dtype=torch.float32))
+            network = self._load(config)
+            _append_tokens(network, vocab_size)
+            model = _behind_the_contract(network)
+            if isinstance(model, TransformersModel):
+                model.check(self.name_or_path, max_length)
+            return model
+
+    def _check_length(self, config: Any, max_length: int) -> None:
+        limits = {
+            "reads at most": getattr(config, "max_position_embeddings", None),
+            "attends to no more than the last": getattr(config, "sliding_window", None),
+        }
+        for what, limit in limits.items():
+            if limit is not None and 0 < limit < max_length:
+                raise UserError(
+                    f"model.name_or_path: {self.name_or_path} {what} {limit} tokens, and this task has "
+                    f"{max_length}; make the task smaller, or take a model with more positions"
+                )
+
+    def _load(self, config: Any) -> Any:
+        """Load the network. Raises ValueError where the folder lacks some of its weights."""
+        network, report = _auto_model().from_pretrained(
+            self.name_or_path,
+            revision=self.revision,
+            config=config,
+            dtype=torch.float32,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+        absent = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
+        if absent:
+            raise ValueError(f"{len(absent)} weights are missing or misshapen, {absent[0]} for one")
         return network
+
+
+def _behind_the_contract(network: Any) -> "SequenceModel":
+    return (
+        Mamba.of_transformers(network) if network.config.model_type == "mamba" else TransformersModel(network)
+    )
 
 
 def _append_tokens(network: Any, vocab_size: int) -> None:
@@ -91,13 +116,18 @@ def _append_tokens(network: Any, vocab_size: int) -> None:
             new.normal_().mul_(known.std(0)).add_(known.mean(0))
 
 
+def _auto_model() -> Any:
+    return _transformers().AutoModelForCausalLM
+
+
 def _transformers() -> Any:
-    """Import transformers, without its progress bars. Raises UserError where it is not installed."""
+    """Import transformers, and keep it quiet. Raises UserError where it is not installed."""
     try:
         transformers: Any = importlib.import_module("transformers")
     except ImportError:
         raise UserError("model pretrained needs transformers: pip install 'unforced[pretrained]'") from None
     transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
     return transformers
 
 
@@ -105,21 +135,29 @@ def _transformers() -> Any:
 def _config(name_or_path: str, revision: str | None) -> Any:
     """Return transformers' config of a model. Raises UserError."""
     with _one_line(name_or_path):
-        config = _transformers().AutoConfig.from_pretrained(name_or_path, revision=revision)
+        config = _transformers().AutoConfig.from_pretrained(
+            name_or_path, revision=revision, trust_remote_code=False
+        )
     if config.is_encoder_decoder:
         raise UserError(
             f"model.name_or_path: {name_or_path} ({config.model_type}) encodes before it decodes; "
             "take a decoder-only model"
+        )
+    if not isinstance(getattr(config, "vocab_size", None), int):
+        raise UserError(
+            f"model.name_or_path: {name_or_path} ({config.model_type}) is no model of text alone; {_FAMILIES}"
         )
     return config
 
 
 @contextlib.contextmanager
 def _one_line(name_or_path: str) -> Iterator[None]:
-    """Turn what transformers raises for a folder or name that is no model into one line."""
+    """Turn whatever transformers raises for a folder or name that is no usable model into one line."""
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except UserError:
+        raise
+    except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"model.name_or_path: no causal language model could be loaded from {name_or_path} ({reason}); "
@@ -150,28 +188,30 @@ class TransformersModel(SequenceModel):
         self.vocab_size = network.config.get_text_config().vocab_size
         self.width = network.get_output_embeddings().in_features
 
-    def check(self, name: str) -> None:
-        """Refuse a model whose logits see later tokens, or do not follow from its hidden states.
+    def check(self, name: str, length: int) -> None:
+        """Refuse a network that says something else than this module does, on `length` tokens.
 
         Raises UserError.
         """
-        tokens = torch.arange(4)[None] % self.vocab_size
-        with torch.inference_mode():
-            logits, shorter = self.network(tokens).logits, self.network(tokens[:, :3]).logits
-            same = torch.allclose(self.logits(self.hidden(tokens)), logits, rtol=1e-3, atol=1e-4)
-        if not torch.allclose(logits[:, :3], shorter, rtol=1e-3, atol=1e-4):
-            raise UserError(
-                f"model.name_or_path: {name} sees the tokens after the one it predicts; take a causal model"
-            )
         if self.network.config._attn_implementation != "sdpa":
             raise UserError(
                 f"model.name_or_path: {name} does not run on PyTorch's attention, which masks padding here; "
-                "take a model of the GPT-2, GPT-NeoX, Llama or Mamba family"
+                f"{_FAMILIES}"
             )
-        if not same:
+        tokens = torch.arange(length)[None] % self.vocab_size
+        with torch.inference_mode():
+            theirs, shorter = self.network(tokens).logits, self.network(tokens[:, :-1]).logits
+            cache = self.new_cache(1, length)
+            pieces = [self.hidden(part, cache=cache) for part in (tokens[:, :-1], tokens[:, -1:])]
+            ours = self.logits(torch.cat(pieces, dim=1))
+        if not torch.allclose(theirs[:, :-1], shorter, rtol=1e-3, atol=1e-3):
             raise UserError(
-                f"model.name_or_path: the logits of {name} are no linear map of its hidden states, which is "
-                "not supported; take a model of the GPT-2, GPT-NeoX, Llama or Mamba family"
+                f"model.name_or_path: {name} sees the tokens after the one it predicts; take a causal model"
+            )
+        if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3):
+            raise UserError(
+                f"model.name_or_path: the logits of {name} are no linear map of hidden states that see all "
+                f"earlier tokens; {_FAMILIES}"
             )
 
     def tune(

@@ -10,7 +10,6 @@ loop over contiguous channels.
 """
 
 import importlib
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from unforced.models import measured
 from unforced.models.precision import full_precision
@@ -27,6 +27,9 @@ Channels = Float[Tensor, "batch time channels"]
 Selected = Float[Tensor, "batch time state"]
 State = Float[Tensor, "batch state channels"]
 Scan = Callable[[Channels, Channels, Tensor, Selected, Selected, State | None], tuple[Channels, State]]
+
+
+_KERNELS = "mamba_ssm.ops.selective_scan_interface"
 
 
 class _Steps(torch.autograd.Function):
@@ -49,6 +52,7 @@ class _Steps(torch.autograd.Function):
         return y.transpose(0, 1), states[-1].clone()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad_y: Tensor, grad_last: Tensor) -> tuple[Tensor, ...]:
         x, delta, log_decay, b, c, states = ctx.saved_tensors
         grad_y, drive = _time_first(grad_y), x * delta
@@ -87,8 +91,14 @@ class _Doubling(torch.autograd.Function):
         return y.transpose(0, 1), states[-1].clone()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad_y: Tensor, grad_last: Tensor) -> tuple[Tensor, ...]:
-        x, delta, log_decay, b, c, states, start = ctx.saved_tensors
+        with full_precision(grad_y.device):
+            return _Doubling._backward(ctx.saved_tensors, grad_y, grad_last)
+
+    @staticmethod
+    def _backward(saved: tuple[Tensor, ...], grad_y: Tensor, grad_last: Tensor) -> tuple[Tensor, ...]:
+        x, delta, log_decay, b, c, states, start = saved
         grad_y = _time_first(grad_y)
         decay = (delta[:, :, None] * log_decay).exp_()
         grads = c[..., None] * grad_y[:, :, None]
@@ -156,7 +166,7 @@ def _kernels(
     """Call the official CUDA kernel, which starts from nothing; a continued scan goes step by step."""
     if start is not None:
         return _differentiable(_Steps)(x, delta, log_decay, b, c, start)
-    kernel = importlib.import_module("mamba_ssm.ops.selective_scan_interface").selective_scan_fn
+    kernel = importlib.import_module(_KERNELS).selective_scan_fn
     time_last = (each.transpose(1, 2).contiguous() for each in (b, c))
     y, last = kernel(
         x.transpose(1, 2).contiguous(),
@@ -177,7 +187,13 @@ class Backend:
 
 
 def _kernels_available(device: torch.device) -> bool:
-    return device.type == "cuda" and importlib.util.find_spec("mamba_ssm") is not None
+    if device.type != "cuda":
+        return False
+    try:
+        importlib.import_module(_KERNELS)
+    except ImportError:
+        return False
+    return True
 
 
 BACKENDS = {
@@ -213,6 +229,6 @@ def _measure(scan: Scan, device: torch.device, channels: int, state: int, length
         with torch.enable_grad():
             x, delta, decay, b, c = inputs
             y, _ = scan(x, delta, -decay, b, c, None)
-            y.backward(torch.ones_like(y))
+            torch.autograd.grad(y, inputs, torch.ones_like(y))
 
     return measured.median_seconds(device, work, rounds=5)

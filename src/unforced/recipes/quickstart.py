@@ -7,11 +7,11 @@ from unforced.tasks.path_star import PathStar
 
 
 def next_token() -> Run:
-    """Next-token prediction on path-star G(2,5): guesses one arm in two."""
+    """Next-token prediction on path-star G(2,4): guesses one arm in two."""
     return Run(
-        task=PathStar(degree=2, path_length=5, num_nodes=9),
+        task=PathStar(degree=2, path_length=4, num_nodes=9),
         model=GPT(
-            layers=5,
+            layers=4,
             width=64,
             heads=4,
             rotary_base=100.0,
@@ -22,7 +22,7 @@ def next_token() -> Run:
         ),
         objective=NextToken(),
         stream=True,
-        max_steps=4500,
+        max_steps=2000,
         batch_size=64,
         learning_rate=1e-3,
         optimizer="muon",

@@ -78,7 +78,9 @@ def _is_map(parameter: nn.Parameter) -> bool:
 
 
 def _is_inner_matrix(name: str, parameter: nn.Parameter) -> bool:
-    inside = not {"blocks", "layers"}.isdisjoint(name.split("."))
+    inside = any(
+        part.isdigit() for part in name.split(".")
+    )  # one of several blocks, whatever they are called
     return inside and parameter.dim() == 2 and _is_map(parameter)
 
 
