@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,12 @@ import unforced
 
 def describe(device: torch.device) -> dict[str, Any]:
     """Describe the software and hardware of this process, for env.json."""
-    packages = ["torch", "numpy", "accelerate", "pydantic", "safetensors"]
+    packages = ["torch", "numpy", "accelerate", "pydantic", "safetensors", "transformers"]
     return {
         "unforced": unforced.__version__,
         "git": git_commit(),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in packages},
+        "packages": {name: version(name) for name in packages if find_spec(name)},
         "system": platform.platform(),
         "processor": processor_name(),
         "cores": os.cpu_count(),
