@@ -346,11 +346,11 @@ def test_no_more_is_exported_of_a_training_set_than_it_has(tmp_path):
 def test_export_and_import_agree(tmp_path, capsys, suffix):
     first, second = tmp_path / "a.txt", tmp_path / f"b.{suffix}"
     export_problems("quickstart.next_token", first, ["seed=5"], "test", 30)
-    import_problems(first, second, known=["num_nodes=8"])
+    import_problems(first, second, known=["num_nodes=9"])
     capsys.readouterr()
-    import_problems(second, known=["num_nodes=8"], as_json=True)
+    import_problems(second, known=["num_nodes=9"], as_json=True)
     facts = json.loads(capsys.readouterr().out)
-    assert facts["task"] == {"name": "path_star", "degree": 2, "path_length": 4, "num_nodes": 8}
+    assert facts["task"] == {"name": "path_star", "degree": 2, "path_length": 4, "num_nodes": 9}
     assert (facts["problems"], facts["order"]) == (30, "forward")
     assert facts["owned_by"] == {"train": 0, "validation": 0, "test": 30}
     assert facts["distinct"] == len(set(first.read_text().splitlines())) == 30

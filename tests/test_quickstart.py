@@ -10,9 +10,11 @@ from unforced.cli.main import main
 from unforced.recipes import resolve_run
 from unforced.reporting.comparison import notes
 from unforced.training.folder import RunFolder
+from unforced.training.learner import build_learner
 
 NAMES = ("next_token", "reversed", "teacherless")
 RUN = resolve_run("quickstart.next_token", [])
+PARAMETERS = sum(parameter.numel() for parameter in build_learner(RUN).parameters())
 RATES = (
     f"muon at {RUN.learning_rate * RUN.muon_factor:g} for the matrices inside blocks, "
     f"adamw at {RUN.learning_rate:g} for all else"
@@ -107,7 +109,7 @@ def test_table_and_terminal_say_how_it_was_trained_and_what_to_know_of_forced(fo
     for text in (capsys.readouterr().out, (folder / "table.md").read_text()):
         words = " ".join(text.split())
         assert f"every run: {RATES}" in words
-        assert "at most 20 steps of 32 problems; gpt of 201,600 parameters" in words
+        assert f"at most 20 steps of 32 problems; gpt of {PARAMETERS:,} parameters" in words
         assert "teacherless training never shows the true answer" in words
         assert "forced (free for teacherless)" in words
 
@@ -117,7 +119,8 @@ def test_runs_that_were_trained_differently_say_so(folder):
     results = {name: json.loads((folder / name / "result.json").read_text()) for name in NAMES}
     runs["reversed"] = runs["reversed"].override(["optimizer=adamw", "learning_rate=0.0005"])
     lines = notes(runs, results)
-    assert "reversed: adamw at 0.0005; at most 20 steps of 32 problems; gpt of 201,600 parameters." in lines
+    how = f"at most 20 steps of 32 problems; gpt of {PARAMETERS:,} parameters."
+    assert f"reversed: adamw at 0.0005; {how}" in lines
     assert any(line.startswith(f"next_token: {RATES}") for line in lines)
 
 
