@@ -116,7 +116,7 @@ def test_a_model_with_a_window_shorter_than_the_task_is_refused(tmp_path):
 
 def test_a_mamba_whose_blocks_are_not_ours_is_refused(tmp_path):
     config = Pretrained(name_or_path=save("biased_mamba", tmp_path / "biased"))
-    with pytest.raises(UserError, match="a Mamba with use_bias True is not supported; take one with False"):
+    with pytest.raises(UserError, match="a Mamba with use_bias True is not supported, only False"):
         config.build(config.codec(TASK).vocab_size, LENGTH)
 
 

@@ -48,7 +48,7 @@ class Mamba(ModelConfig):
 
     @classmethod
     def of_transformers(cls, network: Any) -> "MambaModel":
-        """Take over a `MambaForCausalLM` with its weights. Raises UserError where its blocks are not ours."""
+        """Take over a `MambaForCausalLM` with its weights. Raises ValueError where its blocks are not ours."""
         theirs = network.config
         expected = {
             "intermediate_size": theirs.expand * theirs.hidden_size,
@@ -59,10 +59,7 @@ class Mamba(ModelConfig):
         }
         for key, value in expected.items():
             if getattr(theirs, key) != value:
-                raise UserError(
-                    f"model.name_or_path: a Mamba with {key} {getattr(theirs, key)} is not supported; "
-                    f"take one with {value}"
-                )
+                raise ValueError(f"a Mamba with {key} {getattr(theirs, key)} is not supported, only {value}")
         config = cls(
             layers=theirs.num_hidden_layers,
             width=theirs.hidden_size,

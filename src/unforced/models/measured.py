@@ -41,13 +41,13 @@ def median_seconds(device: torch.device, work: Callable[[], object], rounds: int
     """Return the median seconds that `work` takes."""
     times = []
     for _ in range(rounds):
-        started = clock(device)
+        started = _clock(device)
         work()
-        times.append(clock(device) - started)
+        times.append(_clock(device) - started)
     return sorted(times)[rounds // 2]
 
 
-def clock(device: torch.device) -> float:
+def _clock(device: torch.device) -> float:
     """Return the time in seconds, once the device has done what it was asked."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

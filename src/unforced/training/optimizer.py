@@ -78,10 +78,8 @@ def _is_map(parameter: nn.Parameter) -> bool:
 
 
 def _is_inner_matrix(name: str, parameter: nn.Parameter) -> bool:
-    inside = any(
-        part.isdigit() for part in name.split(".")
-    )  # one of several blocks, whatever they are called
-    return inside and parameter.dim() == 2 and _is_map(parameter)
+    one_of_several_blocks = any(part.isdigit() for part in name.split("."))
+    return one_of_several_blocks and parameter.dim() == 2 and _is_map(parameter)
 
 
 def learning_rate(run: Run, step: int) -> float:
