@@ -48,7 +48,7 @@ class Mamba(ModelConfig):
 
     @classmethod
     def of_transformers(cls, network: Any) -> "MambaModel":
-        """Take over a `MambaForCausalLM` with its weights. Raises ValueError where its blocks are not ours."""
+        """Take over a `MambaForCausalLM`, weights and all. Raises ValueError if its blocks are not ours."""
         theirs = network.config
         expected = {
             "intermediate_size": theirs.expand * theirs.hidden_size,
