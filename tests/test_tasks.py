@@ -190,6 +190,21 @@ def test_the_orders_differ_in_the_answer_alone(task, some):
     assert [left != right for left, right in zip(forward, backward, strict=True)] == turned.tolist()
 
 
+def test_written_answers_are_read_again_and_what_is_no_answer_is_told(task, some):
+    answers = task.answers(some)
+    lines = task.answer_lines(answers)
+    assert np.array_equal(task.read_answers(lines), answers)
+    assert np.array_equal(task.read_answers([f" {line} " for line in lines]), answers)
+    more = [f"{line}{task.separator}{task.alphabet[0]}" for line in lines]
+    assert np.array_equal(task.read_answers(more)[:, :-1], answers[:, :-1])
+    assert (task.read_answers(more)[:, -1] == -1).all()
+    fewer = [line[: line.rfind(task.separator) if task.separator else -1] for line in lines]
+    assert np.array_equal(task.read_answers(fewer)[:, :-1], answers[:, :-1])
+    assert (task.read_answers(fewer)[:, -1] == -1).all()
+    odd = ["", "?", task.separator, task.alphabet[-1], "I do not know"]
+    assert (task.read_answers(odd) == -1).all()
+
+
 def test_a_problem_is_drawn_in_rows_of_text(task, some):
     drawings = [task.draw(some, index) for index in range(3)]
     assert all(row.strip() for drawing in drawings for row in drawing)

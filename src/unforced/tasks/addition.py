@@ -27,7 +27,7 @@ from jaxtyping import Int, Int8, UInt64
 from pydantic import Field
 
 from unforced.tasks import addition_text
-from unforced.tasks.base import EMPTY, Marks, Order, Problems, Symbols, Task, Verdicts, in_order
+from unforced.tasks.base import EMPTY, Marks, Order, Problems, Symbols, Task, Verdicts
 from unforced.tasks.sampling import hash_rows
 
 KINDS = ("correct", "wrong_carry", "wrong_digit", "malformed")
@@ -48,6 +48,7 @@ class Addition(Task):
     """
 
     verdict_kinds: ClassVar[tuple[str, ...]] = KINDS
+    separator: ClassVar[str] = ""
 
     name: Literal["addition"] = "addition"
     num_digits: int = Field(
@@ -207,10 +208,10 @@ class Addition(Task):
             carries[:, position - 1] = columns[:, position] + carries[:, position] >= self.base
         return carries
 
-    def lines(self, problems: Problems, order: Order = "forward") -> list[str]:
-        """Write `123+456=0579`."""
+    def prompt_lines(self, problems: Problems) -> list[str]:
+        """Write `123+456=`."""
         sums = cast(AdditionProblems, problems)
-        return addition_text.write(sums.a, sums.b, in_order(self.answers(sums), order))
+        return addition_text.write(sums.a, sums.b)
 
     @classmethod
     def read_lines(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 import numpy as np
-from jaxtyping import Int, Int8
+from jaxtyping import Int8
 
 from unforced.tasks.lines import read_each
 
@@ -13,9 +13,9 @@ Digits = Int8[np.ndarray, "count digits"]
 _LINE = re.compile(r"([0-9]+)\+([0-9]+)=([0-9]+)")
 
 
-def write(a: Digits, b: Digits, answers: Int[np.ndarray, "count length"]) -> list[str]:
-    """Write problems as lines, from their digits as they stand."""
-    return [f"{a}+{b}={answer}" for a, b, answer in zip(*map(_texts, (a, b, answers)), strict=True)]
+def write(a: Digits, b: Digits) -> list[str]:
+    """Write prompts, from the digits of both numbers as they stand."""
+    return [f"{a}+{b}=" for a, b in zip(_texts(a), _texts(b), strict=True)]
 
 
 def read(lines: Iterable[str], source: str, reverse: bool, base: int) -> tuple[Digits, Digits]:
@@ -56,5 +56,5 @@ def _check_sum(a: str, b: str, answer: str, base: int) -> None:
         raise ValueError(f"the answer {answer} is not the sum {total}")
 
 
-def _texts(digits: Int[np.ndarray, "count length"]) -> list[str]:
+def _texts(digits: Digits) -> list[str]:
     return [bytes(row).decode() for row in (digits + ord("0")).astype(np.uint8)]

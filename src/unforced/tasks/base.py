@@ -67,6 +67,8 @@ class Task(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     verdict_kinds: ClassVar[tuple[str, ...]]
+    separator: ClassVar[str]
+    """What stands between the symbols of an answer in a line of text."""
     name: str
 
     @property
@@ -176,8 +178,34 @@ class Task(BaseModel, ABC):
         """
 
     @abstractmethod
+    def prompt_lines(self, problems: Problems) -> list[str]:
+        """Write each prompt as text, up to the `=` behind which the answer stands."""
+
+    def answer_lines(self, answers: Symbols) -> list[str]:
+        """Write answers as text, in the order in which they are given."""
+        texts = self.alphabet
+        return [self.separator.join([texts[symbol] for symbol in row]) for row in answers.tolist()]
+
+    def read_answers(self, lines: Sequence[str]) -> Symbols:
+        """Read what `answer_lines` wrote, whatever else it may be.
+
+        What is no symbol of an answer becomes -1, as does what is not there; of an answer that is too long,
+        so does the last symbol.
+        """
+        symbols = {text: symbol for symbol, text in enumerate(self.alphabet[: self.answer_symbols])}
+        answers = np.full((len(lines), self.answer_length), -1, dtype=np.int64)
+        for row, line in zip(answers, lines, strict=True):
+            parts = line.split(self.separator) if self.separator else list(line.strip())
+            known = [symbols.get(part.strip(), -1) for part in parts[: self.answer_length]]
+            row[: len(known)] = known
+            if len(parts) > self.answer_length:
+                row[-1] = -1
+        return answers
+
     def lines(self, problems: Problems, order: Order = "forward") -> list[str]:
         """Write each problem and its answer as one line of text."""
+        answers = self.answer_lines(in_order(self.answers(problems), order))
+        return [prompt + answer for prompt, answer in zip(self.prompt_lines(problems), answers, strict=True)]
 
     @classmethod
     @abstractmethod

@@ -20,7 +20,7 @@ from jaxtyping import Int, UInt64
 from pydantic import Field, model_validator
 
 from unforced.tasks import branching_path_text, graph_text
-from unforced.tasks.base import EMPTY, Marks, Order, Problems, Symbols, Task, Verdicts, in_order
+from unforced.tasks.base import EMPTY, Marks, Order, Problems, Symbols, Task, Verdicts
 from unforced.tasks.path_errors import path_kinds, path_verdicts
 from unforced.tasks.sampling import draw_distinct, hash_rows
 from unforced.tasks.tree import Tree, tree_of
@@ -44,6 +44,7 @@ class BranchingPath(Task):
     """
 
     verdict_kinds: ClassVar[tuple[str, ...]] = KINDS
+    separator: ClassVar[str] = graph_text.SEPARATOR
 
     name: Literal["branching_path"] = "branching_path"
     degree: int = Field(2, ge=2, description="children of a node that forks, d")
@@ -198,10 +199,9 @@ class BranchingPath(Task):
         edge_order = cast(BranchingPathProblems, problems).edge_order
         return np.take_along_axis(self._edges(problems), edge_order[:, :, None], axis=1)
 
-    def lines(self, problems: Problems, order: Order = "forward") -> list[str]:
-        """Write `a,b|c,d/start,goal=start,n1,...,goal`, the paper's line."""
-        paths = self.answers(problems)
-        return graph_text.write(self._listed_edges(problems), paths[:, [0, -1]], in_order(paths, order))
+    def prompt_lines(self, problems: Problems) -> list[str]:
+        """Write `a,b|c,d/start,goal=`, as in the paper's line."""
+        return graph_text.write(self._listed_edges(problems), self.answers(problems)[:, [0, -1]])
 
     @classmethod
     def read_lines(

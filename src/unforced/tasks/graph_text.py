@@ -9,17 +9,14 @@ import numpy as np
 from jaxtyping import Int
 
 Edge = tuple[int, int]
+SEPARATOR = ","
 _MOST_DIGITS = 9  # labels are stored in 32 bits
 
 
-def write(
-    edges: Int[np.ndarray, "count edges 2"],
-    queries: Int[np.ndarray, "count 2"],
-    answers: Int[np.ndarray, "count nodes"],
-) -> list[str]:
-    """Write problems as lines, from their edges as listed, (start, goal) queries and answers."""
-    rows = zip(edges.tolist(), queries.tolist(), answers.tolist(), strict=True)
-    return [f"{'|'.join(map(_text, graph))}/{_text(query)}={_text(answer)}" for graph, query, answer in rows]
+def write(edges: Int[np.ndarray, "count edges 2"], queries: Int[np.ndarray, "count 2"]) -> list[str]:
+    """Write prompts, from edges as listed and (start, goal) queries."""
+    rows = zip(edges.tolist(), queries.tolist(), strict=True)
+    return [f"{'|'.join(map(_text, graph))}/{_text(query)}=" for graph, query in rows]
 
 
 def split(line: str) -> tuple[list[Edge], int, int, list[int]]:

@@ -20,7 +20,7 @@ from jaxtyping import Int, UInt64
 from pydantic import Field, model_validator
 
 from unforced.tasks import graph_text, path_star_text
-from unforced.tasks.base import EMPTY, Marks, Order, Problems, Symbols, Task, Verdicts, in_order
+from unforced.tasks.base import EMPTY, Marks, Order, Problems, Symbols, Task, Verdicts
 from unforced.tasks.path_errors import path_kinds, path_verdicts
 from unforced.tasks.sampling import draw_distinct, hash_rows
 
@@ -61,6 +61,7 @@ class PathStar(Task):
     """
 
     verdict_kinds: ClassVar[tuple[str, ...]] = KINDS
+    separator: ClassVar[str] = graph_text.SEPARATOR
 
     name: Literal["path_star"] = "path_star"
     degree: int = Field(2, ge=1, le=MOST_NODES - 1, description="arms of the star, d")
@@ -205,11 +206,9 @@ class PathStar(Task):
         written = order[stars.edge_order // hops] * hops + stars.edge_order % hops
         return PathStarProblems(stars.start, stars.arms[:, order], written.astype(stars.edge_order.dtype))
 
-    def lines(self, problems: Problems, order: Order = "forward") -> list[str]:
-        """Write `a,b|c,d/start,goal=start,n1,...,goal`, the paper's line."""
-        stars = cast(PathStarProblems, problems)
-        paths = self.answers(stars)
-        return graph_text.write(stars.edges, paths[:, [0, -1]], in_order(paths, order))
+    def prompt_lines(self, problems: Problems) -> list[str]:
+        """Write `a,b|c,d/start,goal=`, as in the paper's line."""
+        return graph_text.write(cast(PathStarProblems, problems).edges, self.answers(problems)[:, [0, -1]])
 
     @classmethod
     def read_lines(
