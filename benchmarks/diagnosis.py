@@ -28,7 +28,7 @@ def main() -> None:
     held_out, train = (split_problems(run, split, PROBLEMS // ROUNDS) for split in ("test", "train"))
     free, probed, whole = [], [], []
     for _ in range(ROUNDS):
-        free.append(timed(lambda: answers(subject, held_out, subject.decode), trainer.device))
+        free.append(timed(lambda: answers(subject, held_out, subject.free), trainer.device))
         probed.append(timed(lambda: probe(subject, held_out), trainer.device))
         whole.append(timed(lambda: diagnose(subject, train, held_out), trainer.device))
     print(f"{run.task}, {run.objective.name}, {trainer.device}")

@@ -30,7 +30,7 @@ def main() -> None:
     for _ in range(ROUNDS):
         with flushed_denormals():
             training.append(timed(lambda: [trainer.step() for _ in range(steps)], trainer.device))
-        free.append(timed(lambda: answers(subject, problems, subject.decode), trainer.device))
+        free.append(timed(lambda: answers(subject, problems, subject.free), trainer.device))
     ratios = [ours / theirs for ours, theirs in zip(free, training, strict=True)]
     print(f"{run.task}, {run.objective.name}, {trainer.device}")
     print(f"training on {PROBLEMS:,} problems      {sum(training):8.1f} s")

@@ -184,8 +184,8 @@ def test_the_papers_line_in_tokens():
     codec = SymbolCodec.of(task)
     bar, equals, slash, dummy = 10, 11, 12, 13
     tokens = [1, 7, bar, 1, 4, bar, 7, 9, bar, 4, 2, slash, 1, 9, equals]
-    assert codec.encode(task.prompts(stars)).tolist() == [tokens]
-    assert codec.encode(task.answers(stars)).tolist() == [[1, 7, 9]]
+    assert codec.ids(task.prompts(stars)).tolist() == [tokens]
+    assert codec.ids(task.answers(stars)).tolist() == [[1, 7, 9]]
     assert codec.dummy == dummy
     assert task.lines(stars) == [LINE]
     assert task.lines(stars, "reversed") == ["1,7|1,4|7,9|4,2/1,9=9,7,1"]

@@ -43,8 +43,8 @@ def test_the_tasks_symbols_come_behind_the_models_own_vocabulary(folder, model):
     assert (codec.first, codec.dummy, codec.vocab_size) == (VOCAB, VOCAB + 9, VOCAB + 10)
     assert model.vocab_size == codec.vocab_size
     symbols = TASK.prompts(TASK.sample(np.random.default_rng(0), 4))
-    assert (codec.decode(codec.encode(symbols)) == symbols).all()
-    assert codec.decode(torch.tensor([[0, VOCAB - 1, VOCAB, codec.dummy]])).tolist() == [[-1, -1, 0, -1]]
+    assert (codec.symbols(codec.ids(symbols)) == symbols).all()
+    assert codec.symbols(torch.tensor([[0, VOCAB - 1, VOCAB, codec.dummy]])).tolist() == [[-1, -1, 0, -1]]
 
 
 def test_logits_of_old_tokens_equal_those_of_transformers(folder, model):

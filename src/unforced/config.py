@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
 
-from unforced.data.codec import SymbolCodec
+from unforced.data.codec import Codec
 from unforced.errors import UserError, unknown
 from unforced.models.base import ModelConfig
 from unforced.objectives.base import Objective
@@ -112,8 +112,8 @@ class Run(BaseModel):
         return self
 
     @property
-    def codec(self) -> SymbolCodec:
-        """The token ids in which the run's model reads the task's symbols."""
+    def codec(self) -> Codec:
+        """How the run's model reads and writes the task's problems."""
         return self.model.codec(self.task)
 
     @property

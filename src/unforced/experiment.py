@@ -89,7 +89,7 @@ def _answers(run: Run, learner: Learner) -> list[dict[str, Any]]:
     """Answer the first test problems freely: the line, the true answer, the model's, and the verdict."""
     problems = split_problems(run, "test", min(_NUM_ANSWERS, run.num_test))
     subject = Subject.of(run, learner)
-    free = answers(subject, problems, subject.decode)
+    free = answers(subject, problems, subject.free)
     verdicts = run.task.score(problems, free)
     return [
         {"line": line, "true": _texts(run, true), "free": _texts(run, given), "verdict": verdicts.kinds[kind]}

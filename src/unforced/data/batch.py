@@ -1,9 +1,11 @@
 """A batch of problems as token ids, prompt and answer apart."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Int
 from torch import Tensor
 
@@ -15,7 +17,8 @@ class Batch:
     """Prompts (right-aligned) and answers (left-aligned, in `order`) as token ids.
 
     The masks say which tokens are real; None means that all are. `dummy` is the id that stands where an
-    objective hides an answer token.
+    objective hides an answer token. `answer_places` says of which symbol of the answer each token is a part,
+    counted in forward order, -1 for none; None means that each token is a symbol.
     """
 
     prompt: Int[Tensor, "batch prompt"]
@@ -24,21 +27,22 @@ class Batch:
     prompt_mask: Bool[Tensor, "batch prompt"] | None = None
     answer_mask: Bool[Tensor, "batch answer"] | None = None
     order: Order = "forward"
+    answer_places: Int[Tensor, "batch answer"] | None = None
 
     def __len__(self) -> int:
         return len(self.prompt)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
         """Apply `function` to every tensor: move to a device, select rows."""
-        prompt_mask, answer_mask = (
-            None if mask is None else function(mask) for mask in (self.prompt_mask, self.answer_mask)
-        )
-        prompt, answer = function(self.prompt), function(self.answer)
-        return Batch(prompt, answer, self.dummy, prompt_mask, answer_mask, self.order)
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        mapped: dict[str, Any] = {k: function(v) for k, v in values.items() if isinstance(v, Tensor)}
+        return replace(self, **mapped)
 
     @property
     def places(self) -> Int[Tensor, "#batch answer"]:
-        """The position of each answer token in forward order, from 0; below 0 on padding of reversed ones."""
+        """The position of each answer token's symbol in forward order, from 0; below 0 on padding."""
+        if self.answer_places is not None:
+            return self.answer_places
         place = torch.arange(self.answer.shape[1], device=self.answer.device)[None]
         if self.order == "forward":
             return place
@@ -48,3 +52,33 @@ class Batch:
     def rows(self, index: slice | Tensor) -> "Batch":
         """Select problems."""
         return self.map(lambda tensor: tensor[index])
+
+    @classmethod
+    def join(cls, parts: Sequence["Batch"]) -> "Batch":
+        """Put batches of one codec and order end to end, padded to the longest."""
+        shapes = {(part.prompt.shape[1], part.answer.shape[1], part.prompt_mask is None) for part in parts}
+        even = parts if len(shapes) == 1 else [part._padded(parts) for part in parts]
+        columns: dict[str, Any] = {
+            field.name: torch.cat([getattr(part, field.name) for part in even])
+            for field in fields(cls)
+            if isinstance(getattr(even[0], field.name), Tensor)
+        }
+        return replace(even[0], **columns)
+
+    def _padded(self, others: Sequence["Batch"]) -> "Batch":
+        """Pad to the longest of `others`, and say which tokens are real."""
+        left = max(other.prompt.shape[1] for other in others) - self.prompt.shape[1]
+        right = max(other.answer.shape[1] for other in others) - self.answer.shape[1]
+        real = [
+            torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask
+            for tokens, mask in ((self.prompt, self.prompt_mask), (self.answer, self.answer_mask))
+        ]
+        places = self.answer_places
+        return replace(
+            self,
+            prompt=F.pad(self.prompt, (left, 0)),
+            answer=F.pad(self.answer, (0, right)),
+            prompt_mask=F.pad(real[0], (left, 0)),
+            answer_mask=F.pad(real[1], (0, right)),
+            answer_places=None if places is None else F.pad(places, (0, right), value=-1),
+        )

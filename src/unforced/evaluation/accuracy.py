@@ -27,7 +27,7 @@ def measure_problems(subject: Subject, problems: Problems) -> Counts:
     generation.
     """
     truth = subject.task.answers(problems)
-    free = answers(subject, problems, subject.decode)
+    free = answers(subject, problems, subject.free)
     forced = answers(subject, problems, subject.forced)
     counts = count_right("free", free == truth) | count_right("forced", forced == truth)
     verdicts = subject.task.score(problems, free)

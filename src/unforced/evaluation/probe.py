@@ -5,16 +5,16 @@ a wrong arm to follow, another goal) goes on from there: all of it costs less th
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
 from unforced.data.batch import Batch
-from unforced.evaluation.subject import BATCH, Subject
+from unforced.evaluation.subject import Subject
 from unforced.models.base import Cache
+from unforced.objectives.base import Logits
 from unforced.tasks.base import Marks, Problems, Symbols, in_order
 
 _DECOY_SEED = 0
@@ -76,7 +76,7 @@ def probe(subject: Subject, problems: Problems, counterfactuals: bool = True) ->
     chosen, fed = _choose(subject, decoys, truth)
     parts = []
     with subject.at_rest():
-        for rows in _batches(fed):
+        for rows in _batches(fed, subject.rows):
             others = _some(task.other_questions(problems.take(rows))) if counterfactuals else []
             parts.append((rows, _ask(subject, problems.take(rows), others, chosen[rows], int(fed[rows[0]]))))
     back = np.argsort(np.concatenate([rows for rows, _ in parts]))
@@ -89,11 +89,11 @@ def probe(subject: Subject, problems: Problems, counterfactuals: bool = True) ->
     )
 
 
-def _batches(fed: Int[np.ndarray, " count"]) -> Iterator[Int[np.ndarray, " rows"]]:
-    """Cut the problems into batches that feed equally much of a decoy."""
+def _batches(fed: Int[np.ndarray, " count"], size: int) -> Iterator[Int[np.ndarray, " rows"]]:
+    """Cut the problems into batches of `size` that feed equally much of a decoy."""
     for amount in np.unique(fed):
         rows = np.flatnonzero(fed == amount)
-        yield from (rows[i : i + BATCH] for i in range(0, len(rows), BATCH))
+        yield from (rows[i : i + size] for i in range(0, len(rows), size))
 
 
 def _some(questions: list[Problems]) -> list[Problems]:
@@ -124,36 +124,39 @@ def _choose(
 
 
 def _ask(subject: Subject, problems: Problems, others: list[Problems], decoys: Symbols, fed: int) -> Answered:
-    task, batch = subject.task, subject.encode(problems)
-    prompts = [subject.encode(other).prompt for other in others]
-    cache = _read_ahead(subject, batch, prompts)
-    logits = _predict(subject, batch, cache)
-    trained = logits.argmax(-1)
-    forced = trained if subject.reads_answers else subject.forced(batch, _fork(cache))
-    moved = [_predict(subject, replace(batch, prompt=prompt), cache).argmax(-1) for prompt in prompts]
-    truth = task.answers(problems)
+    task, batch, truth = subject.task, subject.encode(problems), subject.task.answers(problems)
+    altered = [subject.encode(other, truth) for other in others]
+    cache = _read_ahead(subject, batch, altered)
+    trained, logits = subject.trained(batch, _fork(cache))
+    moved = [subject.trained(other, _fork(cache))[0] for other in altered]
     return Answered(
-        subject.symbols(subject.decode(batch, _fork(cache))),
-        subject.symbols(forced),
-        subject.symbols(trained),
-        _stack([subject.symbols(tokens) for tokens in moved], truth),
+        subject.free(batch, _fork(cache)),
+        trained if subject.reads_answers else subject.forced(batch, _fork(cache)),
+        trained,
+        _stack(moved, truth),
         _stack([task.answers(other) for other in others], truth),
         np.full(len(truth), fed),
-        _follows(subject, batch, decoys, fed, cache),
-        *_masses(subject, logits, problems),
+        _follows(subject, problems, decoys, fed, cache),
+        *_masses(subject, logits, batch, problems),
     )
 
 
-def _read_ahead(subject: Subject, batch: Batch, prompts: list[Tensor]) -> Cache | None:
-    """Read what the prompts and those of the other questions have in common, but not their last token."""
+def _read_ahead(subject: Subject, batch: Batch, altered: list[Batch]) -> Cache | None:
+    """Read what the prompts have in common with those of other questions, but not their last token.
+
+    Nothing is read ahead where the lengths of prompts differ: what they have in common then stands in
+    different places.
+    """
     differs = torch.zeros_like(batch.prompt[0], dtype=torch.bool)
-    for prompt in prompts:
-        differs |= (prompt != batch.prompt).any(dim=0)
+    for other in (batch, *altered):
+        if other.prompt_mask is not None or other.prompt.shape != batch.prompt.shape:
+            return None
+        differs |= (other.prompt != batch.prompt).any(dim=0)
     shared = int(differs.int().argmax()) if differs.any() else len(differs)
     shared = min(shared, len(differs) - 1)
     if shared == 0:
         return None
-    cache = subject.model.new_cache(len(batch), batch.prompt.shape[1] + batch.answer.shape[1])
+    cache = subject.model.new_cache(len(batch), batch.prompt.shape[1] + subject.codec.answer_length)
     subject.model.hidden(batch.prompt[:, :shared], cache=cache, at=slice(-1, None))
     return cache
 
@@ -162,35 +165,27 @@ def _fork(cache: Cache | None) -> Cache | None:
     return None if cache is None else cache.fork()
 
 
-def _predict(subject: Subject, batch: Batch, cache: Cache | None) -> Float[Tensor, "rows answer vocab"]:
-    return subject.objective.predict(subject.model, subject.heads, batch, _fork(cache))
-
-
 def _follows(
-    subject: Subject, batch: Batch, decoys: Symbols, fed: int, cache: Cache | None
+    subject: Subject, problems: Problems, decoys: Symbols, fed: int, cache: Cache | None
 ) -> Bool[np.ndarray, " rows"]:
     """Feed the first `fed` symbols of each decoy; say whether the free continuation is the rest of it."""
     if not fed:
-        return np.zeros(len(batch), dtype=np.bool_)
-    decoy = subject.codec.encode(in_order(decoys, subject.order)).to(subject.device)
-    begun = replace(batch, prompt=torch.cat([batch.prompt, decoy[:, :fed]], dim=1), answer=decoy[:, fed:])
-    said = subject.decode(begun, _fork(cache))
-    return (said == decoy[:, fed:]).all(dim=1).numpy(force=True)
+        return np.zeros(len(problems), dtype=np.bool_)
+    begun = subject.encode(problems, decoys, given=fed)
+    said = subject.free(begun, None if begun.prompt_mask is not None else _fork(cache), given=fed)
+    rest = in_order(in_order(decoys, subject.order)[:, fed:], subject.order)
+    return (said == rest).all(axis=1)
 
 
 def _masses(
-    subject: Subject, logits: Float[Tensor, "rows answer vocab"], problems: Problems
+    subject: Subject, logits: Logits, batch: Batch, problems: Problems
 ) -> Float[np.ndarray, "3 rows decisions"]:
     """Return the probability on the true option, the other options and all answer symbols, per decision."""
-    task = subject.task
-    places = in_order(np.arange(logits.shape[1])[None], subject.order)[0]
-    masses = np.empty((3, len(logits), len(task.decisive_positions)))
+    task, codec = subject.task, subject.codec
+    masses = np.empty((3, len(batch), len(task.decisive_positions)))
+    sayable = np.arange(task.answer_symbols)[None]
     for column, position in enumerate(task.decisive_positions):
-        probability = logits[:, int(places[position])].float().softmax(-1)
-        ids = subject.codec.encode(task.options(problems, position)).to(probability.device)
-        options = probability.gather(1, ids)
-        (sayable,) = subject.codec.encode(np.arange(task.answer_symbols)[None]).to(probability.device)
-        answers = probability[:, sayable].sum(1)
-        for row, mass in enumerate((options[:, 0], options[:, 1:].sum(1), answers)):
-            masses[row, :, column] = mass.numpy(force=True)
+        options = task.options(problems, position)
+        for row, some in enumerate((options[:, :1], options[:, 1:], sayable)):
+            masses[row, :, column] = codec.mass(logits, batch, position, some)
     return masses

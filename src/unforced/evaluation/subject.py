@@ -4,21 +4,21 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Int
-from torch import Tensor, nn
+from torch import nn
 
 from unforced.config import Run
 from unforced.data.batch import Batch
-from unforced.data.codec import SymbolCodec, encode_problems
+from unforced.data.codec import Codec
 from unforced.models.base import Cache, SequenceModel
-from unforced.objectives.base import Objective
-from unforced.tasks.base import Order, Problems, Symbols, Task, in_order
+from unforced.objectives.base import Logits, Objective
+from unforced.tasks.base import Order, Problems, Symbols, Task
 from unforced.training.learner import Learner
 from unforced.training.precision import matrix_dtype
 
-Tokens = Int[Tensor, "batch answer"]
-BATCH = 512
+_MOST_ROWS = 512
+_MOST_LOGITS = 2**26
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Subject:
     model: SequenceModel
     heads: nn.Module
     device: torch.device
-    codec: SymbolCodec
+    codec: Codec
     dtype: torch.dtype = torch.float32
 
     @classmethod
@@ -54,22 +54,31 @@ class Subject:
             "" if positions is None else f"the loss counts positions {', '.join(map(str, positions))} alone"
         )
 
-    def encode(self, problems: Problems) -> Batch:
-        """Encode problems, on the subject's device."""
-        batch = encode_problems(self.codec, self.task, self.order, problems)
+    @property
+    def rows(self) -> int:
+        """How many problems to ask at once: fewer where a large vocabulary makes large logits."""
+        logits_of_one = self.codec.answer_length * self.codec.vocab_size
+        return max(1, min(_MOST_ROWS, _MOST_LOGITS // logits_of_one))
+
+    def encode(self, problems: Problems, answers: Symbols | None = None, given: int = 0) -> Batch:
+        """Encode problems, on the subject's device; see `Codec.encode`."""
+        batch = self.codec.encode(problems, self.order, answers, given)
         return batch.map(lambda tensor: tensor.to(self.device))
 
-    def symbols(self, tokens: Tokens) -> Symbols:
-        """Turn answers as tokens, in the subject's order, into symbols in forward order."""
-        return in_order(self.codec.decode(tokens), self.order)
+    def free(self, batch: Batch, cache: Cache | None = None, given: int = 0) -> Symbols:
+        """Answer freely; the first `given` symbols stand in the prompts already."""
+        tokens = self.objective.decode(self.model, self.heads, batch, cache)
+        return self.codec.read(tokens, self.order, given)
 
-    def decode(self, batch: Batch, cache: Cache | None = None) -> Tokens:
-        """Answer freely."""
-        return self.objective.decode(self.model, self.heads, batch, cache)
+    def forced(self, batch: Batch, cache: Cache | None = None) -> Symbols:
+        """Predict each symbol of the answer given the true tokens before each of its own."""
+        logits = self.objective.forced(self.model, self.heads, batch, cache)
+        return self.codec.read_beside(logits.argmax(-1), batch)
 
-    def forced(self, batch: Batch, cache: Cache | None = None) -> Tokens:
-        """Predict each answer token given the true ones before it."""
-        return self.objective.forced(self.model, self.heads, batch, cache).argmax(-1)
+    def trained(self, batch: Batch, cache: Cache | None = None) -> tuple[Symbols, Logits]:
+        """Predict each symbol of the answer on the inputs of training; return the logits, too."""
+        logits = self.objective.predict(self.model, self.heads, batch, cache)
+        return self.codec.read_beside(logits.argmax(-1), batch), logits
 
     @contextlib.contextmanager
     def at_rest(self) -> Iterator[None]:
@@ -86,9 +95,9 @@ class Subject:
                 module.train()
 
 
-def answers(subject: Subject, problems: Problems, answer: Callable[[Batch], Tokens]) -> Symbols:
-    """Answer problems in batches with `answer` (the subject's `decode`, say); return forward order."""
+def answers(subject: Subject, problems: Problems, answer: Callable[[Batch], Symbols]) -> Symbols:
+    """Answer problems in batches with `answer` (the subject's `free`, say); return forward order."""
     batch = subject.encode(problems)
     with subject.at_rest():
-        tokens = [answer(batch.rows(slice(i, i + BATCH))) for i in range(0, len(batch), BATCH)]
-    return subject.symbols(torch.cat(tokens))
+        parts = [answer(batch.rows(slice(i, i + subject.rows))) for i in range(0, len(batch), subject.rows)]
+    return np.concatenate(parts)

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from unforced.data.codec import SymbolCodec
+from unforced.data.codec import Codec, SymbolCodec
 from unforced.tasks.base import Task
 
 
@@ -82,8 +82,8 @@ class ModelConfig(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     name: str
 
-    def codec(self, task: Task) -> SymbolCodec:
-        """Return the token ids in which this model reads a task's symbols."""
+    def codec(self, task: Task) -> Codec:
+        """Return how this model reads and writes a task's problems."""
         return SymbolCodec.of(task)
 
     @abstractmethod

@@ -1,7 +1,7 @@
 """`pretrained`: causal language models that transformers loads, from a folder or the hub.
 
-Each symbol of the task (a node, `|`, `/`, `=`) and the dummy is one token of its own, appended to the model's
-vocabulary and trained with it; the text that the model was trained on keeps its tokens.
+Problems are read as the paper's line of text, in the model's own tokens; or, with `encoding=symbol`, each symbol
+of the task (a node, `|`, `/`, `=`) is one token of its own, appended to the vocabulary and trained with it.
 """
 
 import contextlib
@@ -18,7 +18,8 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from unforced.data.codec import SymbolCodec
+from unforced.data.codec import Codec, SymbolCodec
+from unforced.data.text import TextCodec
 from unforced.errors import UserError
 from unforced.models.base import Cache, ModelConfig, SequenceModel
 from unforced.models.mamba import Mamba
@@ -40,15 +41,26 @@ class Pretrained(ModelConfig):
     name: Literal["pretrained"] = "pretrained"
     name_or_path: str = Field(min_length=1, description="a folder, or a name on the hub")
     revision: str | None = Field(None, description="branch, tag or commit on the hub (null: the newest)")
+    encoding: Literal["text", "symbol"] = Field(
+        "text", description="problems as text in the model's own tokens, or a new token for each symbol"
+    )
+    dummy: str | None = Field(
+        None, description="token of the model's own that hides answer tokens (null: one more token), for text"
+    )
 
     @field_validator("name_or_path")
     @classmethod
     def _folders_do_not_depend_on_where_one_stands(cls, given: str) -> str:
         return str(Path(given).resolve()) if Path(given).is_dir() else given
 
-    def codec(self, task: Task) -> SymbolCodec:
-        """Put the task's symbols behind the model's own vocabulary."""
-        return SymbolCodec.of(task, first=_config(self.name_or_path, self.revision).vocab_size)
+    def codec(self, task: Task) -> Codec:
+        """Write problems as text, or put the task's symbols behind the model's own vocabulary.
+
+        Raises UserError: the model has no usable tokenizer, or `dummy` is none of its tokens.
+        """
+        if self.encoding == "symbol":
+            return SymbolCodec.of(task, first=_config(self.name_or_path, self.revision).vocab_size)
+        return text_codec(self, task)
 
     def build(self, vocab_size: int, max_length: int) -> SequenceModel:
         """Load the model; tokens that are new to it start as one more of the old ones might.

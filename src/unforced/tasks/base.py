@@ -186,19 +186,20 @@ class Task(BaseModel, ABC):
         texts = self.alphabet
         return [self.separator.join([texts[symbol] for symbol in row]) for row in answers.tolist()]
 
-    def read_answers(self, lines: Sequence[str]) -> Symbols:
-        """Read what `answer_lines` wrote, whatever else it may be.
+    def read_answers(self, lines: Sequence[str], length: int | None = None) -> Symbols:
+        """Read what `answer_lines` wrote, whatever else it may be; `length` symbols (whole answers, if None).
 
         What is no symbol of an answer becomes -1, as does what is not there; of an answer that is too long,
         so does the last symbol.
         """
+        length = self.answer_length if length is None else length
         symbols = {text: symbol for symbol, text in enumerate(self.alphabet[: self.answer_symbols])}
-        answers = np.full((len(lines), self.answer_length), -1, dtype=np.int64)
+        answers = np.full((len(lines), length), -1, dtype=np.int64)
         for row, line in zip(answers, lines, strict=True):
             parts = line.split(self.separator) if self.separator else list(line.strip())
-            known = [symbols.get(part.strip(), -1) for part in parts[: self.answer_length]]
+            known = [symbols.get(part.strip(), -1) for part in parts[:length]]
             row[: len(known)] = known
-            if len(parts) > self.answer_length:
+            if len(parts) > length:
                 row[-1] = -1
         return answers
 

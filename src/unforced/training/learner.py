@@ -15,9 +15,9 @@ class Learner(nn.Module):
 
     def __init__(self, run: Run) -> None:
         super().__init__()
-        codec, task = run.codec, run.task
+        codec = run.codec
         self.objective = run.objective
-        self.length = run.objective.sequence_length(task.prompt_length, task.answer_length)
+        self.length = run.objective.sequence_length(codec.prompt_length, codec.answer_length)
         self.model = run.model.build(codec.vocab_size, self.length)
         self.heads = run.objective.build_heads(run.model, codec.vocab_size, self.length)
 

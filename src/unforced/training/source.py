@@ -8,13 +8,11 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
 
 from unforced.config import Run
 from unforced.data.batch import Batch
-from unforced.data.codec import encode_problems
 from unforced.tasks.base import Problems
 from unforced.tasks.sampling import BLOCK, Split, block, problems
 
@@ -31,7 +29,7 @@ class Source(Protocol):
 
 def encode(run: Run, chosen: Problems) -> Batch:
     """Encode problems as the run's model sees them, answers in the run's order."""
-    return encode_problems(run.codec, run.task, run.order, chosen)
+    return run.codec.encode(chosen, run.order)
 
 
 def split_problems(run: Run, split: Split, count: int) -> Problems:
@@ -86,16 +84,9 @@ class StreamSource:
         first, last = step * self.batch_size, (step + 1) * self.batch_size - 1
         blocks = [self._block(index) for index in range(first // BLOCK, last // BLOCK + 1)]
         rows = torch.arange(first, last + 1)[part] - first // BLOCK * BLOCK
-        joined = blocks[0] if len(blocks) == 1 else _join(blocks)
-        return joined.rows(rows).map(lambda tensor: _sent(tensor, self.device))
+        return Batch.join(blocks).rows(rows).map(lambda tensor: _sent(tensor, self.device))
 
 
 def _sent(tensor: Tensor, device: torch.device) -> Tensor:
     """Copy to the device without waiting until it has done what it was given before."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
-
-
-def _join(blocks: list[Batch]) -> Batch:
-    prompt: Int[Tensor, "batch prompt"] = torch.cat([each.prompt for each in blocks])
-    answer = torch.cat([each.answer for each in blocks])
-    return Batch(prompt, answer, blocks[0].dummy, order=blocks[0].order)

@@ -1,0 +1,217 @@
+"""The `text` codec: the paper's line of text in a language model's own tokens.
+
+    prompt  1 , 7 | 1 , 4 | 7 , 9 | 4 , 2 / 1 , 9 =     answer  1 , 7 , 9 <end>
+
+Lengths differ between problems as soon as some labels take more tokens than others. What follows a symbol
+(a comma, the end) belongs to it: a symbol is right where it is and ends rightly.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from unforced.data.batch import Batch
+from unforced.data.codec import Codec, Options
+from unforced.data.spelling import Tokens, spelled_mass
+from unforced.errors import UserError
+from unforced.tasks.base import Order, Problems, Symbols, Task, in_order
+
+_CHUNK = 4096  # lines tokenised at once
+
+
+@dataclass(frozen=True, eq=False)
+class TextCodec(Codec):
+    """Problems as text, in the tokens of a tokenizer of transformers; an answer is closed by `end`.
+
+    A tokenizer's own beginning of a text (as Llama's) stands before the prompt.
+
+    tokenizer  a fast tokenizer, which knows `dummy` and `end`
+    start      what it puts before a text
+    end        id of the token after an answer
+    """
+
+    tokenizer: Any
+    start: Tokens
+    end: int
+
+    @classmethod
+    def of(cls, task: Task, tokenizer: Any, dummy: int, end: int, vocab_size: int) -> "TextCodec":
+        """Build the codec of a task, with the longest texts that it can have.
+
+        Raises UserError: the tokenizer cannot say which characters a token stands for.
+        """
+        if not tokenizer.is_fast:
+            raise UserError(
+                f"model.name_or_path: {type(tokenizer).__name__} cannot tell which characters a token stands "
+                "for; give a model with a fast tokenizer (tokenizer.json), or model.encoding=symbol"
+            )
+        start = _start(tokenizer)
+        prompt, answer = _most_tokens(task, tokenizer)
+        return cls(task, dummy, vocab_size, len(start) + prompt, answer + 1, tokenizer, start, end)
+
+    def encode(
+        self, problems: Problems, order: Order, answers: Symbols | None = None, given: int = 0
+    ) -> Batch:
+        """Write lines and tokenise them. Raises UserError if the tokenizer merges across the `=`."""
+        answers = self.task.answers(problems) if answers is None else answers
+        prompts = self.task.prompt_lines(problems)
+        lines = self.task.answer_lines(in_order(answers, order))
+        heads, tails, written, last = [], [], [], self.task.answer_length - 1
+        for head, tail, place in self._tokenized(prompts, lines):
+            begun = sum(index < given for index in place)
+            heads.append((*self.start, *head, *tail[:begun]))
+            tails.append((*tail[begun:], self.end))
+            written.append((*place[begun:], last))
+        prompt, prompt_mask = _padded(heads, self.end, on_the_left=True)
+        answer, answer_mask = _padded(tails, self.end)
+        places, _ = _padded(written, -1)
+        if order == "reversed":
+            places = torch.where(places < 0, places, last - places)
+        return Batch(prompt, answer, self.dummy, prompt_mask, answer_mask, order, places)
+
+    def read(self, tokens: Int[Tensor, "count answer"], order: Order, given: int = 0) -> Symbols:
+        """Read the text up to its end; of an answer that does not end, the last symbol is none."""
+        ids = tokens.numpy(force=True)
+        ended = ids == self.end
+        length = np.where(ended.any(axis=1), ended.argmax(axis=1), ids.shape[1])
+        texts = self._texts([row[:most] for row, most in zip(ids, length, strict=True)])
+        written = self.task.read_answers(texts, self.task.answer_length - given)
+        written[~ended.any(axis=1), -1] = -1
+        return in_order(written, order)
+
+    def read_beside(self, tokens: Int[Tensor, "count answer"], batch: Batch) -> Symbols:
+        """Read each symbol's tokens by themselves; the true one with a wrong end is none."""
+        written = in_order(self.read(batch.answer, batch.order), batch.order)
+        said, wrong = tokens.numpy(force=True), (tokens != batch.answer).numpy(force=True)
+        groups = [
+            (row, first, last, said[row, columns])
+            for row in np.flatnonzero(wrong.any(axis=1))
+            for first, last, columns in self._groups(batch, int(row))
+            if wrong[row, columns].any()
+        ]
+        texts = self._texts([_before(ids, self.end) for *_, ids in groups])
+        for (row, first, last, _), text in zip(groups, texts, strict=True):
+            bare = text.strip().removeprefix(self.task.separator).removesuffix(self.task.separator)
+            (read,) = self.task.read_answers([bare], last - first)
+            written[row, first:last] = -1 if (read == written[row, first:last]).all() else read
+        return in_order(written, batch.order)
+
+    def mass(
+        self, logits: Float[Tensor, "count answer vocab"], batch: Batch, position: int, options: Options
+    ) -> Float[np.ndarray, " count"]:
+        """Follow the options as far as they are spelled like the true symbol, and one token further."""
+        spelled = _spelling(self, position, batch.order)
+        return spelled_mass(spelled, options, logits, batch.answer, batch.places == position)
+
+    def _tokenized(
+        self, prompts: Sequence[str], answers: Sequence[str]
+    ) -> Iterator[tuple[list[int], list[int], list[int]]]:
+        """Return the tokens of each prompt and answer, and of which symbol each of the latter is."""
+        for i in range(0, len(prompts), _CHUNK):
+            chunk = list(zip(prompts[i : i + _CHUNK], answers[i : i + _CHUNK], strict=True))
+            heads = self.tokenizer([prompt for prompt, _ in chunk], add_special_tokens=False)
+            whole = self.tokenizer(
+                [prompt + answer for prompt, answer in chunk],
+                add_special_tokens=False,
+                return_offsets_mapping=True,
+            )
+            rows = zip(chunk, heads.input_ids, whole.input_ids, whole.offset_mapping, strict=True)
+            for (prompt, answer), head, ids, spans in rows:
+                if ids[: len(head)] != head:
+                    raise UserError(
+                        f"model.name_or_path: the tokenizer joins the end of a prompt with its answer in "
+                        f"{prompt[-20:] + answer!r}; use model.encoding=symbol"
+                    )
+                yield head, ids[len(head) :], self._places(answer, spans[len(head) :], len(prompt))
+
+    def _places(self, answer: str, spans: Sequence[tuple[int, int]], offset: int) -> list[int]:
+        """Say of which symbol each token is: the first of several; a separator is of the one before."""
+        width = len(self.task.separator)
+        symbols = answer.split(self.task.separator) if width else list(answer)
+        lengths = np.array([len(symbol) for symbol in symbols])
+        ends = np.cumsum(lengths + width) - width
+        begins, stops = np.array(spans).reshape(-1, 2).T - offset
+        ending_later = np.searchsorted(ends, begins, side="right")
+        starts = np.append(ends - lengths, np.inf)
+        separates = stops <= starts[ending_later]
+        return (ending_later - separates).clip(min=0).tolist()
+
+    def _groups(self, batch: Batch, row: int) -> Iterator[tuple[int, int, Int[np.ndarray, " columns"]]]:
+        """Cut an answer into symbols, or some that share a token: the first, the next one's, the columns."""
+        length, places = self.task.answer_length, batch.places[row].numpy(force=True)
+        real = np.flatnonzero(places >= 0)
+        written = places[real] if batch.order == "forward" else length - 1 - places[real]
+        firsts = np.unique(written)
+        for first, last in zip(firsts, [*firsts[1:], length], strict=True):
+            yield int(first), int(last), real[written == first]
+
+    def _texts(self, rows: Sequence[Int[np.ndarray, " length"]]) -> list[str]:
+        """Decode token ids; one that the tokenizer does not know is written as the dummy."""
+        known = len(self.tokenizer)
+        return self.tokenizer.batch_decode(
+            [np.where(row < known, row, self.dummy).tolist() for row in rows],
+            skip_special_tokens=False,
+            clean_up_tokenization_spaces=False,
+        )
+
+
+def _start(tokenizer: Any) -> Tokens:
+    """Return the special tokens that a tokenizer puts before a text."""
+    bare, whole = tokenizer("0", add_special_tokens=False).input_ids, tokenizer("0").input_ids
+    places = [i for i in range(len(whole)) if whole[i : i + len(bare)] == bare]
+    return tuple(whole[: places[-1]]) if places else ()
+
+
+def _most_tokens(task: Task, tokenizer: Any) -> tuple[int, int]:
+    """Bound the tokens of a prompt and of an answer: piece by piece, each label as the longest one."""
+    problem = task.sample(np.random.default_rng(0), 1)
+    (prompt,), (answer,) = task.prompt_lines(problem), task.answer_lines(task.answers(problem))
+    labels = task.alphabet[: task.answer_symbols]
+    longest = max(map(len, tokenizer(list(labels), add_special_tokens=False).input_ids))
+    label = re.compile("|".join(sorted(map(re.escape, labels), key=len, reverse=True)))
+
+    def most(text: str) -> int:
+        others = list(label.sub("", text))
+        spelled = tokenizer(others, add_special_tokens=False).input_ids if others else []
+        return longest * len(label.findall(text)) + sum(map(len, spelled))
+
+    return most(prompt), most(answer)
+
+
+def _padded(
+    rows: Sequence[Sequence[int]], fill: int, on_the_left: bool = False
+) -> tuple[Int[Tensor, "count length"], Bool[Tensor, "count length"] | None]:
+    """Stack rows, and say which entries are real where lengths differ."""
+    lengths = np.array([len(row) for row in rows])
+    width = int(lengths.max())
+    real = np.arange(width)[None] < lengths[:, None]
+    real = real[:, ::-1] if on_the_left else real
+    stacked = np.full(real.shape, fill, dtype=np.int64)
+    stacked[real] = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows])
+    mask = None if real.all() else torch.from_numpy(real.copy())
+    return torch.from_numpy(stacked), mask
+
+
+def _before(ids: Int[np.ndarray, " length"], end: int) -> Int[np.ndarray, " shorter"]:
+    """Cut at the end token."""
+    places = np.flatnonzero(ids == end)
+    return ids[: places[0]] if len(places) else ids
+
+
+@lru_cache(maxsize=64)
+def _spelling(codec: TextCodec, position: int, order: Order) -> list[Tokens]:
+    """Spell every symbol that answers are made of at an answer position, with what ends it."""
+    task = codec.task
+    count = task.answer_symbols
+    problems = task.sample(np.random.default_rng(0), 1).take(np.zeros(count, dtype=np.int64))
+    answers = task.answers(problems)
+    answers[:, position] = np.arange(count)
+    batch = codec.encode(problems, order, answers)
+    return [tuple(ids[at == position].tolist()) for ids, at in zip(batch.answer, batch.places, strict=True)]
