@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM
 from tests.pretrained import CAUSAL, VOCAB, save, saved
 from tests.runs import tiny_run
 from unforced.errors import UserError
-from unforced.models.pretrained import Pretrained, _config
+from unforced.models.huggingface import read_config
+from unforced.models.pretrained import Pretrained
 from unforced.tasks.path_star import PathStar
 from unforced.training.learner import build_learner
 from unforced.training.optimizer import build_optimizer
@@ -163,7 +164,7 @@ def empty(tmp_path):
 @pytest.mark.parametrize("make", [damaged, unfinished, a_file, empty, lambda path: path / "absent"])
 def test_a_folder_that_is_no_model_is_refused_in_one_line(make, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    _config.cache_clear()
+    read_config.cache_clear()
     folder = make(tmp_path)
     config = Pretrained(name_or_path=str(folder))
     with pytest.raises(UserError) as error:

@@ -4,12 +4,9 @@ Each symbol of the task (a node, `|`, `/`, `=`) and the dummy is one token of it
 vocabulary and trained with it; the text that the model was trained on keeps its tokens.
 """
 
-import contextlib
 import copy
-import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,13 +18,11 @@ from torch import Tensor
 from unforced.data.codec import SymbolCodec
 from unforced.errors import UserError
 from unforced.models.base import Cache, ModelConfig, SequenceModel
+from unforced.models.huggingface import FAMILIES, load_network, one_line, read_config, transformers
 from unforced.models.mamba import Mamba
 from unforced.tasks.base import Task
 
 At = slice | Int[Tensor, " chosen"]
-
-
-_FAMILIES = "take a model of the GPT-2, GPT-NeoX, Llama or Mamba family"
 
 
 class Pretrained(ModelConfig):
@@ -48,23 +43,25 @@ class Pretrained(ModelConfig):
 
     def codec(self, task: Task) -> SymbolCodec:
         """Put the task's symbols behind the model's own vocabulary."""
-        return SymbolCodec.of(task, first=_config(self.name_or_path, self.revision).vocab_size)
+        return SymbolCodec.of(task, first=read_config(self.name_or_path, self.revision).vocab_size)
 
     def build(self, vocab_size: int, max_length: int) -> SequenceModel:
         """Load the model; tokens that are new to it start as one more of the old ones might.
 
         Raises UserError: it cannot be loaded, is too short, or no causal model.
         """
-        config = copy.deepcopy(_config(self.name_or_path, self.revision))
+        config = copy.deepcopy(read_config(self.name_or_path, self.revision))
         self._check_length(config, max_length)
         for key, value in vars(config).items():
             if ("pdrop" in key or "dropout" in key) and isinstance(value, float):
                 setattr(config, key, 0.0)
-        with _one_line(self.name_or_path):
+        with one_line(self.name_or_path):
             if torch.get_default_device().type == "meta":
                 config.vocab_size = vocab_size
-                return _behind_the_contract(_auto_model().from_config(config, dtype=torch.float32))
-            network = self._load(config)
+                return _behind_the_contract(
+                    transformers().AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+                )
+            network = load_network(self.name_or_path, self.revision, config, torch.float32)
             _append_tokens(network, vocab_size)
             model = _behind_the_contract(network)
             if isinstance(model, TransformersModel):
@@ -83,21 +80,6 @@ class Pretrained(ModelConfig):
                     f"{max_length}; make the task smaller, or take a model with more positions"
                 )
 
-    def _load(self, config: Any) -> Any:
-        """Load the network. Raises ValueError where the folder lacks some of its weights."""
-        network, report = _auto_model().from_pretrained(
-            self.name_or_path,
-            revision=self.revision,
-            config=config,
-            dtype=torch.float32,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-        absent = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
-        if absent:
-            raise ValueError(f"{len(absent)} weights are missing or misshapen, {absent[0]} for one")
-        return network
-
 
 def _behind_the_contract(network: Any) -> "SequenceModel":
     return (
@@ -114,55 +96,6 @@ def _append_tokens(network: Any, vocab_size: int) -> None:
         for table in tables[:1] if tables[0] is tables[1] else tables:
             known, new = table[:old], table[old:]
             new.normal_().mul_(known.std(0)).add_(known.mean(0))
-
-
-def _auto_model() -> Any:
-    return _transformers().AutoModelForCausalLM
-
-
-def _transformers() -> Any:
-    """Import transformers, and keep it quiet. Raises UserError where it is not installed."""
-    try:
-        transformers: Any = importlib.import_module("transformers")
-    except ImportError:
-        raise UserError("model pretrained needs transformers: pip install 'unforced[pretrained]'") from None
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
-    return transformers
-
-
-@lru_cache(maxsize=8)
-def _config(name_or_path: str, revision: str | None) -> Any:
-    """Return transformers' config of a model. Raises UserError."""
-    with _one_line(name_or_path):
-        config = _transformers().AutoConfig.from_pretrained(
-            name_or_path, revision=revision, trust_remote_code=False
-        )
-    if config.is_encoder_decoder:
-        raise UserError(
-            f"model.name_or_path: {name_or_path} ({config.model_type}) encodes before it decodes; "
-            "take a decoder-only model"
-        )
-    if not isinstance(getattr(config, "vocab_size", None), int):
-        raise UserError(
-            f"model.name_or_path: {name_or_path} ({config.model_type}) is no model of text alone; {_FAMILIES}"
-        )
-    return config
-
-
-@contextlib.contextmanager
-def _one_line(name_or_path: str) -> Iterator[None]:
-    """Turn whatever transformers raises for a folder or name that is no usable model into one line."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"model.name_or_path: no causal language model could be loaded from {name_or_path} ({reason}); "
-            "give a folder with config.json and weights, or a name on a hub that can be reached"
-        ) from error
 
 
 @dataclass
@@ -196,7 +129,7 @@ class TransformersModel(SequenceModel):
         if self.network.config._attn_implementation != "sdpa":
             raise UserError(
                 f"model.name_or_path: {name} does not run on PyTorch's attention, which masks padding here; "
-                f"{_FAMILIES}"
+                f"{FAMILIES}"
             )
         tokens = torch.arange(length)[None] % self.vocab_size
         with torch.inference_mode():
@@ -211,7 +144,7 @@ class TransformersModel(SequenceModel):
         if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3):
             raise UserError(
                 f"model.name_or_path: the logits of {name} are no linear map of hidden states that see all "
-                f"earlier tokens; {_FAMILIES}"
+                f"earlier tokens; {FAMILIES}"
             )
 
     def tune(
@@ -252,4 +185,4 @@ class TransformersModel(SequenceModel):
 
     def new_cache(self, batch: int, capacity: int) -> TransformersCache:
         """Return an empty cache; it grows as it must."""
-        return TransformersCache(_transformers().DynamicCache(config=self.network.config))
+        return TransformersCache(transformers().DynamicCache(config=self.network.config))
