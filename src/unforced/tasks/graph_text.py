@@ -27,8 +27,8 @@ def instruction(graph: str, order: Order) -> str:
     return (
         f"Each line describes {graph} and asks for a path in it. Before the sign / its edges are listed in "
         "no particular order, with the sign | between them; each edge is two node numbers with a comma "
-        "between them, and leads from the first node to the second. After the sign / stand the start and the goal, "
-        "with a comma between them, and then the sign =. After the sign = comes the answer: all nodes of the "
+        "between them, and leads from the first node to the second. After the sign / stand the start and the "
+        "goal, with a comma between them, and then the sign =. After the sign = comes the answer: all nodes of the "
         f"path {ends}, both included, with commas between them. Write the answer and nothing else."
     )
 
