@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM
 from tests.pretrained import CAUSAL, VOCAB, save, saved
 from tests.runs import tiny_run
 from unforced.errors import UserError
-from unforced.models.pretrained import Pretrained, _config
+from unforced.models.huggingface import read_config
+from unforced.models.pretrained import Pretrained
 from unforced.tasks.path_star import PathStar
 from unforced.training.learner import build_learner
 from unforced.training.optimizer import build_optimizer
@@ -28,7 +29,7 @@ def folder(request):
 
 @pytest.fixture(scope="module")
 def model(folder):
-    config = Pretrained(name_or_path=folder)
+    config = Pretrained(encoding="symbol", name_or_path=folder)
     torch.manual_seed(0)
     return config.build(config.codec(TASK).vocab_size, LENGTH).eval()
 
@@ -39,7 +40,7 @@ def tokens(model):
 
 
 def test_the_tasks_symbols_come_behind_the_models_own_vocabulary(folder, model):
-    codec = Pretrained(name_or_path=folder).codec(TASK)
+    codec = Pretrained(encoding="symbol", name_or_path=folder).codec(TASK)
     assert (codec.first, codec.dummy, codec.vocab_size) == (VOCAB, VOCAB + 9, VOCAB + 10)
     assert model.vocab_size == codec.vocab_size
     symbols = TASK.prompts(TASK.sample(np.random.default_rng(0), 4))
@@ -71,7 +72,14 @@ def test_a_model_goes_through_train_resume_evaluate_and_diagnose(folder, name, t
     out = tmp_path / "run"
     sizes = ["task.path_length=3", "task.num_nodes=6", "num_train=64", "batch_size=16", "max_steps=6"]
     sizes += ["checkpoint_every=3", "evaluate_every=3", "num_evaluate=20", "num_test=40", "epochs=null"]
-    recipe = ["paper_gpt_mini", "model=pretrained", f"model.name_or_path={folder}", *sizes, name]
+    recipe = [
+        "paper_gpt_mini",
+        "model=pretrained",
+        "model.encoding=symbol",
+        f"model.name_or_path={folder}",
+        *sizes,
+        name,
+    ]
     cli("train", *recipe, "--out", str(out))
     result = json.loads((out / "result.json").read_text())
     assert result["steps"] == 6
@@ -94,14 +102,14 @@ REFUSED = {
 
 @pytest.mark.parametrize("family", REFUSED)
 def test_a_model_that_does_not_fit_is_refused_in_one_line(family, tmp_path):
-    config = Pretrained(name_or_path=save(family, tmp_path / family))
+    config = Pretrained(encoding="symbol", name_or_path=save(family, tmp_path / family))
     with pytest.raises(UserError, match=REFUSED[family]) as error:
         config.build(config.codec(TASK).vocab_size, LENGTH)
     assert "\n" not in str(error.value)
 
 
 def test_a_model_with_too_few_positions_is_refused(tmp_path):
-    config = Pretrained(name_or_path=save("gpt2", tmp_path / "short"))
+    config = Pretrained(encoding="symbol", name_or_path=save("gpt2", tmp_path / "short"))
     with pytest.raises(
         UserError, match="reads at most 64 tokens, and this task has 65; make the task smaller"
     ):
@@ -109,19 +117,25 @@ def test_a_model_with_too_few_positions_is_refused(tmp_path):
 
 
 def test_a_model_with_a_window_shorter_than_the_task_is_refused(tmp_path):
-    config = Pretrained(name_or_path=save("mistral", tmp_path / "window"))
+    config = Pretrained(encoding="symbol", name_or_path=save("mistral", tmp_path / "window"))
     with pytest.raises(UserError, match="attends to no more than the last 6 tokens, and this task has 20"):
         config.build(config.codec(TASK).vocab_size, LENGTH)
 
 
 def test_a_mamba_whose_blocks_are_not_ours_is_refused(tmp_path):
-    config = Pretrained(name_or_path=save("biased_mamba", tmp_path / "biased"))
+    config = Pretrained(encoding="symbol", name_or_path=save("biased_mamba", tmp_path / "biased"))
     with pytest.raises(UserError, match="a Mamba with use_bias True is not supported, only False"):
         config.build(config.codec(TASK).vocab_size, LENGTH)
 
 
 def test_muon_takes_the_matrices_of_every_family(folder):
-    run = tiny_run("model=pretrained", f"model.name_or_path={folder}", "optimizer=muon", "weight_decay=0.3")
+    run = tiny_run(
+        "model=pretrained",
+        "model.encoding=symbol",
+        f"model.name_or_path={folder}",
+        "optimizer=muon",
+        "weight_decay=0.3",
+    )
     learner = build_learner(run)
     inner, outer = build_optimizer(run, learner).parts
     names = {id(parameter): name for name, parameter in learner.named_parameters()}
@@ -163,9 +177,9 @@ def empty(tmp_path):
 @pytest.mark.parametrize("make", [damaged, unfinished, a_file, empty, lambda path: path / "absent"])
 def test_a_folder_that_is_no_model_is_refused_in_one_line(make, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    _config.cache_clear()
+    read_config.cache_clear()
     folder = make(tmp_path)
-    config = Pretrained(name_or_path=str(folder))
+    config = Pretrained(encoding="symbol", name_or_path=str(folder))
     with pytest.raises(UserError) as error:
         config.build(config.codec(TASK).vocab_size, LENGTH)
     line = str(error.value)

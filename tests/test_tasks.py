@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -203,6 +204,22 @@ def test_written_answers_are_read_again_and_what_is_no_answer_is_told(task, some
     assert (task.read_answers(fewer)[:, -1] == -1).all()
     odd = ["", "?", task.separator, task.alphabet[-1], "I do not know"]
     assert (task.read_answers(odd) == -1).all()
+
+
+SIGN_NAMES = {"|": "sign |", "=": "sign =", "/": "sign /", "+": "sign +", ",": "comma"}
+
+
+@pytest.mark.parametrize("order", ["forward", "reversed"])
+def test_an_instruction_names_every_sign_of_a_line(task, some, order):
+    signs = {sign for line in task.lines(some, order) for sign in re.sub(r"[0-9]", "", line)}
+    said = task.instruction(order)
+    assert all(SIGN_NAMES[sign] in said for sign in signs)
+    assert said.endswith("Write the answer and nothing else.")
+    assert "\n" not in said
+
+
+def test_an_instruction_tells_the_orders_apart(task):
+    assert task.instruction("forward") != task.instruction("reversed")
 
 
 def test_a_problem_is_drawn_in_rows_of_text(task, some):

@@ -105,6 +105,8 @@ class Run(BaseModel):
                     f"objective.train_positions: {position} is no answer position of this task; "
                     f"they are 0 to {last}"
                 )
+        if self.model.keeps_bf16 and self.precision == "fp32":
+            raise ValueError("precision: fp32 does not go with weights in bf16; use precision=bf16")
         if self.min_learning_rate > self.learning_rate:
             raise ValueError(
                 f"min_learning_rate: {self.min_learning_rate} is above learning_rate {self.learning_rate}"

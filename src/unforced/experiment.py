@@ -14,9 +14,8 @@ from jaxtyping import Int
 from unforced.config import Run
 from unforced.data.files import read_problems
 from unforced.errors import UserError
-from unforced.evaluation.accuracy import Counts, measure, measure_problems, prefixed
+from unforced.evaluation.accuracy import Counts, measure, measure_problems, prefixed, with_intervals
 from unforced.evaluation.diagnosis import check_enough, diagnose, history
-from unforced.evaluation.statistics import proportion
 from unforced.evaluation.subject import Subject, answers
 from unforced.files import write_json
 from unforced.tasks.sampling import SPLITS, Split
@@ -114,19 +113,12 @@ def _result(
         "steps": trainer.progress.step,
         "samples": samples,
         "flops": flops_per_sample(run, example) * samples,
-        "parameters": sum(parameter.numel() for parameter in trainer.parameters),
+        "parameters": sum(parameter.numel() for parameter in trainer.learner.parameters()),
+        "trained_parameters": sum(parameter.numel() for parameter in trainer.parameters),
         "seconds": trainer.progress.seconds,
         "hardware": {key: environment[key] for key in ("device", "processor", "threads", "processes")},
         "chance": run.task.chance,
         **with_intervals(metrics),
-    }
-
-
-def with_intervals(metrics: Counts) -> dict[str, Any]:
-    """Turn counts of right answers into proportions with intervals; leave counts of errors alone."""
-    return {
-        key: proportion(value["correct"], value["total"]) if "total" in value else value
-        for key, value in metrics.items()
     }
 
 

@@ -83,5 +83,9 @@ RECIPES = Registry(
         "quickstart.next_token": "unforced.recipes.quickstart:next_token",
         "quickstart.reversed": "unforced.recipes.quickstart:reversed_answer",
         "quickstart.teacherless": "unforced.recipes.quickstart:teacherless",
+        "small_mamba": "unforced.recipes.small:small_mamba",
+        "small_mamba.next_token": "unforced.recipes.small:small_mamba_next_token",
+        "small_mamba.reversed": "unforced.recipes.small:small_mamba_reversed",
+        "small_mamba.teacherless": "unforced.recipes.small:small_mamba_teacherless",
     },
 )

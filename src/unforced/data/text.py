@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from unforced.data.batch import Batch
@@ -91,24 +92,39 @@ class TextCodec(Codec):
         written = in_order(self.read(batch.answer, batch.order), batch.order)
         said, wrong = tokens.numpy(force=True), (tokens != batch.answer).numpy(force=True)
         groups = [
-            (row, first, last, said[row, columns])
+            (row, first, last, columns)
             for row in np.flatnonzero(wrong.any(axis=1))
             for first, last, columns in self._groups(batch, int(row))
             if wrong[row, columns].any()
         ]
-        texts = self._texts([_before(ids, self.end) for *_, ids in groups])
-        for (row, first, last, _), text in zip(groups, texts, strict=True):
-            bare = text.strip().removeprefix(self.task.separator).removesuffix(self.task.separator)
-            (read,) = self.task.read_answers([bare], last - first)
+        texts = self._texts([_before(said[row, columns], self.end) for row, *_, columns in groups])
+        trues = self._texts([batch.answer[row, columns].numpy(force=True) for row, *_, columns in groups])
+        for (row, first, last, _), text, true in zip(groups, texts, trues, strict=True):
+            (read,) = self.task.read_answers([self._bare(text, true)], last - first)
             written[row, first:last] = -1 if (read == written[row, first:last]).all() else read
         return in_order(written, batch.order)
+
+    def _bare(self, text: str, true: str) -> str:
+        """Take off the separator that follows a symbol, and one before it where the true text has it, too."""
+        separator = self.task.separator
+        text = text.strip().removesuffix(separator)
+        return text.removeprefix(separator) if true.strip().startswith(separator) else text
 
     def mass(
         self, logits: Float[Tensor, "count answer vocab"], batch: Batch, position: int, options: Options
     ) -> Float[np.ndarray, " count"]:
         """Follow the options as far as they are spelled like the true symbol, and one token further."""
         spelled = _spelling(self, position, batch.order)
-        return spelled_mass(spelled, options, logits, batch.answer, batch.places == position)
+        if spelled is None:
+            return np.full(len(batch), np.nan)
+        mass = spelled_mass(spelled, options, logits, batch.answer, batch.places == position)
+        return np.where(self._apart(batch), mass, np.nan)
+
+    def _apart(self, batch: Batch) -> Bool[np.ndarray, " count"]:
+        """Say in which answers no two symbols share a token."""
+        places = batch.places.numpy(force=True)
+        each = [(places == place).any(axis=1) for place in range(self.task.answer_length)]
+        return np.logical_and.reduce(each)
 
     def _tokenized(
         self, prompts: Sequence[str], answers: Sequence[str]
@@ -152,8 +168,10 @@ class TextCodec(Codec):
         for first, last in zip(firsts, [*firsts[1:], length], strict=True):
             yield int(first), int(last), real[written == first]
 
-    def _texts(self, rows: Sequence[Int[np.ndarray, " length"]]) -> list[str]:
+    def _texts(self, rows: Sequence[NDArray[np.int64]]) -> list[str]:
         """Decode token ids; one that the tokenizer does not know is written as the dummy."""
+        if not rows:
+            return []
         known = len(self.tokenizer)
         return self.tokenizer.batch_decode(
             [np.where(row < known, row, self.dummy).tolist() for row in rows],
@@ -206,12 +224,14 @@ def _before(ids: Int[np.ndarray, " length"], end: int) -> Int[np.ndarray, " shor
 
 
 @lru_cache(maxsize=64)
-def _spelling(codec: TextCodec, position: int, order: Order) -> list[Tokens]:
-    """Spell every symbol that answers are made of at an answer position, with what ends it."""
+def _spelling(codec: TextCodec, position: int, order: Order) -> list[Tokens] | None:
+    """Spell every symbol at an answer position, with what ends it; None where symbols share tokens."""
     task = codec.task
     count = task.answer_symbols
     problems = task.sample(np.random.default_rng(0), 1).take(np.zeros(count, dtype=np.int64))
     answers = task.answers(problems)
     answers[:, position] = np.arange(count)
     batch = codec.encode(problems, order, answers)
+    if not codec._apart(batch).all():
+        return None
     return [tuple(ids[at == position].tolist()) for ids, at in zip(batch.answer, batch.places, strict=True)]

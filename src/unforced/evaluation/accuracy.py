@@ -1,12 +1,14 @@
 """Forced and free accuracy, exact and per token, as counts."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from unforced.config import Run
+from unforced.evaluation.statistics import proportion
 from unforced.evaluation.subject import Subject, answers
-from unforced.tasks.base import Problems
+from unforced.tasks.base import Problems, Symbols, Task, Verdicts
 from unforced.tasks.sampling import Split
 from unforced.training.learner import Learner
 from unforced.training.source import split_problems
@@ -26,11 +28,16 @@ def measure_problems(subject: Subject, problems: Problems) -> Counts:
     `free.errors` as {kind: count}. token_i is answer position i in forward order, whatever the order of
     generation.
     """
-    truth = subject.task.answers(problems)
+    task = subject.task
     free = answers(subject, problems, subject.free)
     forced = answers(subject, problems, subject.forced)
-    counts = count_right("free", free == truth) | count_right("forced", forced == truth)
-    verdicts = subject.task.score(problems, free)
+    right = count_right("forced", forced == task.answers(problems))
+    return count_free(task, problems, free, task.score(problems, free)) | right
+
+
+def count_free(task: Task, problems: Problems, free: Symbols, verdicts: Verdicts) -> Counts:
+    """Count what is right in free answers, and their kinds by the task's verifier."""
+    counts = count_right("free", free == task.answers(problems))
     counts["free.exact"]["correct"] = int(verdicts.exact.sum())
     return counts | {"free.errors": verdicts.counts()}
 
@@ -47,3 +54,11 @@ def count_right(mode: str, right: np.ndarray) -> Counts:
 def prefixed(split: str, counts: Mapping[str, dict[str, int]]) -> Counts:
     """Name the split in each key: `test.free.exact`."""
     return {f"{split}.{key}": value for key, value in counts.items()}
+
+
+def with_intervals(metrics: Counts) -> dict[str, Any]:
+    """Turn counts of right answers into proportions with intervals; leave counts of errors alone."""
+    return {
+        key: proportion(value["correct"], value["total"]) if "total" in value else value
+        for key, value in metrics.items()
+    }

@@ -82,6 +82,11 @@ class ModelConfig(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     name: str
 
+    @property
+    def keeps_bf16(self) -> bool:
+        """Whether some weights are in bf16, so that matrix products must be."""
+        return False
+
     def codec(self, task: Task) -> Codec:
         """Return how this model reads and writes a task's problems."""
         return SymbolCodec.of(task)

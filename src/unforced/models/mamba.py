@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from unforced.errors import UserError
 from unforced.models.base import Cache, ModelConfig, SequenceModel
@@ -112,6 +113,7 @@ class MambaModel(SequenceModel):
         self.backbone = Backbone(config, vocab_size)
         self.lm_head = nn.Linear(config.width, vocab_size, bias=False)
         self.scan: str = "steps" if config.scan == "auto" else config.scan
+        self.checkpointing = False
         nn.init.normal_(self.lm_head.weight, std=config.embedding_std)
         if config.tied:
             self.lm_head.weight = self.backbone.embeddings.weight
@@ -151,7 +153,11 @@ class MambaModel(SequenceModel):
         scan = "steps" if x.is_meta else self.scan  # where only operations are counted, count those of one
         for index, block in enumerate(self.backbone.layers):
             last = index == len(self.backbone.layers) - 1
-            x = block(x, Surroundings(scan, real, cache, index), at if last else None)
+            around = Surroundings(scan, real, cache, index)
+            if self.checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, around, at if last else None, use_reentrant=False)
+            else:
+                x = block(x, around, at if last else None)
         if cache is not None:
             cache.length += tokens.shape[1]
         return self.backbone.norm_f(x)
@@ -159,6 +165,16 @@ class MambaModel(SequenceModel):
     def logits(self, hidden: Float[Tensor, "batch chosen width"]) -> Float[Tensor, "batch chosen vocab"]:
         """Unembed hidden states."""
         return self.lm_head(hidden)
+
+    def linear_maps(self) -> list[str]:
+        """Name the linear maps that adapters may stand beside; the scan reads that of step sizes itself."""
+        inner = ("in_proj", "x_proj", "out_proj")
+        return [name for name, _ in self.named_modules() if name.endswith(inner)]
+
+    def token_tables(self) -> list[nn.Parameter]:
+        """Return the tables with a row per token: the embedding, and the output if it has its own."""
+        embedding: nn.Parameter = self.backbone.embeddings.get_parameter("weight")
+        return [embedding] if self.config.tied else [embedding, self.lm_head.get_parameter("weight")]
 
     def new_cache(self, batch: int, capacity: int) -> RecurrentState:
         """Return an empty cache; it never fills up."""

@@ -1,34 +1,29 @@
 """`pretrained`: causal language models that transformers loads, from a folder or the hub.
 
-Problems are read as the paper's line of text, in the model's own tokens; or, with `encoding=symbol`, each symbol
-of the task (a node, `|`, `/`, `=`) is one token of its own, appended to the vocabulary and trained with it.
+Problems are read as the paper's line of text, in the model's own tokens; or, with `encoding=symbol`, each
+symbol of the task (a node, `|`, `/`, `=`) is a token of its own, appended to the vocabulary and trained.
 """
 
-import contextlib
 import copy
-import importlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
-from pydantic import Field, field_validator
-from torch import Tensor
+from pydantic import Field, field_validator, model_validator
+from torch import nn
 
 from unforced.data.codec import Codec, SymbolCodec
 from unforced.data.text import TextCodec
 from unforced.errors import UserError
-from unforced.models.base import Cache, ModelConfig, SequenceModel
-from unforced.models.mamba import Mamba
+from unforced.models.adapters import add_adapters, train_rows
+from unforced.models.base import ModelConfig, SequenceModel
+from unforced.models.huggingface import load_network, one_line, read_config, read_tokenizer, transformers
+from unforced.models.mamba import Mamba, MambaModel
+from unforced.models.transformers_model import TransformersModel
 from unforced.tasks.base import Task
 
-At = slice | Int[Tensor, " chosen"]
-
-
-_FAMILIES = "take a model of the GPT-2, GPT-NeoX, Llama or Mamba family"
+_DUMMY, _END = "<|dummy|>", "<|end|>"
 
 
 class Pretrained(ModelConfig):
@@ -36,22 +31,51 @@ class Pretrained(ModelConfig):
 
     Source: arXiv 2403.06963, Sec. 5 fine-tunes GPT-2 Large. Dropout is off, whatever the model's own config
     says: a run's chance is a function of its step. Reading a run again takes the model that it started from.
+
+    encoding: `text` writes the paper's line in the model's own tokens, and ends answers as it ends texts
+    (with one more token, where it has none). `symbol` appends a token for each of the task's symbols.
     """
 
     name: Literal["pretrained"] = "pretrained"
-    name_or_path: str = Field(min_length=1, description="a folder, or a name on the hub")
+    name_or_path: str = Field("", description="a folder, or a name on the hub")
     revision: str | None = Field(None, description="branch, tag or commit on the hub (null: the newest)")
     encoding: Literal["text", "symbol"] = Field(
         "text", description="problems as text in the model's own tokens, or a new token for each symbol"
     )
     dummy: str | None = Field(
-        None, description="token of the model's own that hides answer tokens (null: one more token), for text"
+        None, description="the model's own token that hides answer tokens, in text (null: one more token)"
+    )
+    lora_rank: int | None = Field(
+        None, ge=1, description="train adapters of this rank and new tokens alone (null: train all weights)"
+    )
+    lora_alpha: float | None = Field(None, gt=0, description="scale of the adapters (null: twice the rank)")
+    frozen_weights: Literal["fp32", "bf16"] = Field(
+        "fp32", description="how weights that are not trained are kept; bf16 needs lora_rank"
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="compute activations again in the backward pass, a third more work in less memory"
     )
 
     @field_validator("name_or_path")
     @classmethod
     def _folders_do_not_depend_on_where_one_stands(cls, given: str) -> str:
-        return str(Path(given).resolve()) if Path(given).is_dir() else given
+        return str(Path(given).resolve()) if given and Path(given).is_dir() else given
+
+    @model_validator(mode="after")
+    def _check(self) -> "Pretrained":
+        if self.frozen_weights == "bf16" and self.lora_rank is None:
+            raise ValueError(
+                "frozen_weights: bf16 would round away the small steps of weights that are trained; give "
+                "lora_rank, or use precision=bf16, which multiplies in bf16 and keeps weights in fp32"
+            )
+        if self.dummy is not None and self.encoding == "symbol":
+            raise ValueError("dummy: encoding=symbol has one of its own; drop dummy, or use encoding=text")
+        return self
+
+    @property
+    def keeps_bf16(self) -> bool:
+        """Whether some weights are in bf16."""
+        return self.frozen_weights == "bf16"
 
     def codec(self, task: Task) -> Codec:
         """Write problems as text, or put the task's symbols behind the model's own vocabulary.
@@ -59,29 +83,48 @@ class Pretrained(ModelConfig):
         Raises UserError: the model has no usable tokenizer, or `dummy` is none of its tokens.
         """
         if self.encoding == "symbol":
-            return SymbolCodec.of(task, first=_config(self.name_or_path, self.revision).vocab_size)
-        return text_codec(self, task)
+            return SymbolCodec.of(task, first=read_config(self.name_or_path, self.revision).vocab_size)
+        return _text_codec(self, task)
 
     def build(self, vocab_size: int, max_length: int) -> SequenceModel:
         """Load the model; tokens that are new to it start as one more of the old ones might.
 
         Raises UserError: it cannot be loaded, is too short, or no causal model.
         """
-        config = copy.deepcopy(_config(self.name_or_path, self.revision))
+        config = copy.deepcopy(read_config(self.name_or_path, self.revision))
+        old = config.vocab_size
         self._check_length(config, max_length)
         for key, value in vars(config).items():
             if ("pdrop" in key or "dropout" in key) and isinstance(value, float):
                 setattr(config, key, 0.0)
-        with _one_line(self.name_or_path):
+        with one_line(self.name_or_path):
             if torch.get_default_device().type == "meta":
                 config.vocab_size = vocab_size
-                return _behind_the_contract(_auto_model().from_config(config, dtype=torch.float32))
-            network = self._load(config)
+                causal = transformers().AutoModelForCausalLM
+                return self._adapted(causal.from_config(config, dtype=torch.float32), old)
+            network = load_network(self.name_or_path, self.revision, config, torch.float32)
             _append_tokens(network, vocab_size)
-            model = _behind_the_contract(network)
-            if isinstance(model, TransformersModel):
-                model.check(self.name_or_path, max_length)
+            if network.config.model_type != "mamba":
+                TransformersModel(network).check(self.name_or_path, max_length)
+            if self.gradient_checkpointing:
+                network.gradient_checkpointing_enable({"use_reentrant": False})
+            return self._adapted(network, old)
+
+    def _adapted(self, network: Any, old: int) -> SequenceModel:
+        """Put a network behind the model contract, with adapters if there are to be any."""
+        is_mamba = network.config.model_type == "mamba"
+        model = Mamba.of_transformers(network) if is_mamba else TransformersModel(network)
+        if isinstance(model, MambaModel):
+            model.checkpointing = self.gradient_checkpointing
+        if self.lora_rank is None:
             return model
+        alpha = 2 * self.lora_rank if self.lora_alpha is None else self.lora_alpha
+        dtype = torch.bfloat16 if self.keeps_bf16 else torch.float32
+        add_adapters(model, model.linear_maps(), self.lora_rank, alpha, dtype)
+        for table in model.token_tables():
+            if len(table) > old:
+                train_rows(table, old)
+        return model
 
     def _check_length(self, config: Any, max_length: int) -> None:
         limits = {
@@ -95,173 +138,51 @@ class Pretrained(ModelConfig):
                     f"{max_length}; make the task smaller, or take a model with more positions"
                 )
 
-    def _load(self, config: Any) -> Any:
-        """Load the network. Raises ValueError where the folder lacks some of its weights."""
-        network, report = _auto_model().from_pretrained(
-            self.name_or_path,
-            revision=self.revision,
-            config=config,
-            dtype=torch.float32,
-            trust_remote_code=False,
-            output_loading_info=True,
+
+@lru_cache(maxsize=8)
+def _text_codec(model: Pretrained, task: Task) -> TextCodec:
+    tokenizer = copy.deepcopy(read_tokenizer(model.name_or_path, model.revision))
+    if tokenizer.eos_token_id is None:
+        tokenizer.add_special_tokens({"eos_token": _END})
+    if model.dummy is None:
+        tokenizer.add_tokens([_DUMMY], special_tokens=True)
+    dummy = _token_id(tokenizer, model.dummy or _DUMMY)
+    vocab_size = max(len(tokenizer), read_config(model.name_or_path, model.revision).vocab_size)
+    codec = TextCodec.of(task, tokenizer, dummy, tokenizer.eos_token_id, vocab_size)
+    if dummy in (codec.end, *codec.start, *_tokens_of_lines(task, tokenizer)):
+        raise UserError(
+            f"model.dummy: {model.dummy} stands in problems or ends answers, so it cannot hide tokens; "
+            "take another token, or null for one more"
         )
-        absent = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
-        if absent:
-            raise ValueError(f"{len(absent)} weights are missing or misshapen, {absent[0]} for one")
-        return network
+    return codec
 
 
-def _behind_the_contract(network: Any) -> "SequenceModel":
-    return (
-        Mamba.of_transformers(network) if network.config.model_type == "mamba" else TransformersModel(network)
-    )
+def _token_id(tokenizer: Any, token: str) -> int:
+    """Return a token's id. Raises UserError if it is no token."""
+    if token not in tokenizer.get_vocab():
+        special = ", ".join(tokenizer.all_special_tokens[:5]) or "it has none"
+        raise UserError(
+            f"model.dummy: {token} is no token of the model's tokenizer; take one that problems have no use "
+            f"for (special ones: {special}), or null for one more"
+        )
+    return tokenizer.convert_tokens_to_ids(token)
+
+
+def _tokens_of_lines(task: Task, tokenizer: Any) -> set[int]:
+    """Return the tokens of the characters that a task's lines are made of, and of its symbols."""
+    texts = [*task.alphabet, *(character for text in (*task.alphabet, task.separator) for character in text)]
+    return {token for ids in tokenizer(texts, add_special_tokens=False).input_ids for token in ids}
 
 
 def _append_tokens(network: Any, vocab_size: int) -> None:
     """Enlarge the vocabulary; each new token is drawn from a normal distribution fitted to the old ones."""
     old = network.get_input_embeddings().weight.shape[0]
     network.resize_token_embeddings(vocab_size, mean_resizing=False)
-    tables = (network.get_input_embeddings().weight, network.get_output_embeddings().weight)
+    tables: tuple[nn.Parameter, ...] = (
+        network.get_input_embeddings().weight,
+        network.get_output_embeddings().weight,
+    )
     with torch.no_grad():
         for table in tables[:1] if tables[0] is tables[1] else tables:
             known, new = table[:old], table[old:]
             new.normal_().mul_(known.std(0)).add_(known.mean(0))
-
-
-def _auto_model() -> Any:
-    return _transformers().AutoModelForCausalLM
-
-
-def _transformers() -> Any:
-    """Import transformers, and keep it quiet. Raises UserError where it is not installed."""
-    try:
-        transformers: Any = importlib.import_module("transformers")
-    except ImportError:
-        raise UserError("model pretrained needs transformers: pip install 'unforced[pretrained]'") from None
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
-    return transformers
-
-
-@lru_cache(maxsize=8)
-def _config(name_or_path: str, revision: str | None) -> Any:
-    """Return transformers' config of a model. Raises UserError."""
-    with _one_line(name_or_path):
-        config = _transformers().AutoConfig.from_pretrained(
-            name_or_path, revision=revision, trust_remote_code=False
-        )
-    if config.is_encoder_decoder:
-        raise UserError(
-            f"model.name_or_path: {name_or_path} ({config.model_type}) encodes before it decodes; "
-            "take a decoder-only model"
-        )
-    if not isinstance(getattr(config, "vocab_size", None), int):
-        raise UserError(
-            f"model.name_or_path: {name_or_path} ({config.model_type}) is no model of text alone; {_FAMILIES}"
-        )
-    return config
-
-
-@contextlib.contextmanager
-def _one_line(name_or_path: str) -> Iterator[None]:
-    """Turn whatever transformers raises for a folder or name that is no usable model into one line."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"model.name_or_path: no causal language model could be loaded from {name_or_path} ({reason}); "
-            "give a folder with config.json and weights, or a name on a hub that can be reached"
-        ) from error
-
-
-@dataclass
-class TransformersCache:
-    """Keys and values as transformers keeps them; updates make new tensors, so forks share the old."""
-
-    entries: Any
-    length: int = 0
-
-    def fork(self) -> "TransformersCache":
-        """Go on from here."""
-        entries = copy.copy(self.entries)
-        entries.layers = [copy.copy(layer) for layer in entries.layers]
-        return TransformersCache(entries, self.length)
-
-
-class TransformersModel(SequenceModel):
-    """A causal language model of transformers, behind the model contract."""
-
-    def __init__(self, network: Any) -> None:
-        super().__init__()
-        self.network = network
-        self.vocab_size = network.config.get_text_config().vocab_size
-        self.width = network.get_output_embeddings().in_features
-
-    def check(self, name: str, length: int) -> None:
-        """Refuse a network that says something else than this module does, on `length` tokens.
-
-        Raises UserError.
-        """
-        if self.network.config._attn_implementation != "sdpa":
-            raise UserError(
-                f"model.name_or_path: {name} does not run on PyTorch's attention, which masks padding here; "
-                f"{_FAMILIES}"
-            )
-        tokens = torch.arange(length)[None] % self.vocab_size
-        with torch.inference_mode():
-            theirs, shorter = self.network(tokens).logits, self.network(tokens[:, :-1]).logits
-            cache = self.new_cache(1, length)
-            pieces = [self.hidden(part, cache=cache) for part in (tokens[:, :-1], tokens[:, -1:])]
-            ours = self.logits(torch.cat(pieces, dim=1))
-        if not torch.allclose(theirs[:, :-1], shorter, rtol=1e-3, atol=1e-3):
-            raise UserError(
-                f"model.name_or_path: {name} sees the tokens after the one it predicts; take a causal model"
-            )
-        if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3):
-            raise UserError(
-                f"model.name_or_path: the logits of {name} are no linear map of hidden states that see all "
-                f"earlier tokens; {_FAMILIES}"
-            )
-
-    def tune(
-        self, device: torch.device, dtype: torch.dtype, length: int, known: Mapping[str, str]
-    ) -> dict[str, str]:
-        """Leave the implementation to transformers."""
-        return {"attention": self.network.config._attn_implementation}
-
-    def hidden(
-        self,
-        tokens: Int[Tensor, "batch time"],
-        *,
-        positions: Int[Tensor, "#batch time"] | None = None,
-        mask: Bool[Tensor, "#batch time key"] | None = None,
-        cache: Cache | None = None,
-        at: At | None = None,
-    ) -> Float[Tensor, "batch chosen width"]:
-        """Return the final hidden states; see SequenceModel."""
-        assert cache is None or isinstance(cache, TransformersCache)
-        batch, steps = tokens.shape
-        if mask is None:  # given one, transformers asks the device nothing (are there packed sequences?)
-            keys = steps if cache is None else cache.length + steps
-            mask = torch.ones(1, steps, keys, dtype=torch.bool, device=tokens.device).tril(keys - steps)
-        states = self.network.base_model(
-            input_ids=tokens,
-            position_ids=None if positions is None else positions.expand(batch, -1),
-            attention_mask=mask[:, None].expand(batch, -1, -1, -1),
-            past_key_values=None if cache is None else cache.entries,
-            use_cache=cache is not None,
-        ).last_hidden_state
-        if cache is not None:
-            cache.length += steps
-        return states if at is None else states[:, at]
-
-    def logits(self, hidden: Float[Tensor, "batch chosen width"]) -> Float[Tensor, "batch chosen vocab"]:
-        """Unembed hidden states."""
-        return self.network.get_output_embeddings()(hidden)
-
-    def new_cache(self, batch: int, capacity: int) -> TransformersCache:
-        """Return an empty cache; it grows as it must."""
-        return TransformersCache(_transformers().DynamicCache(config=self.network.config))

@@ -213,6 +213,10 @@ class Addition(Task):
         sums = cast(AdditionProblems, problems)
         return addition_text.write(sums.a, sums.b)
 
+    def instruction(self, order: Order) -> str:
+        """Explain the line."""
+        return addition_text.instruction(self.num_digits, self.base, order)
+
     @classmethod
     def read_lines(
         cls, lines: Iterable[str], source: str, order: Order = "forward", known: Mapping[str, Any] = EMPTY

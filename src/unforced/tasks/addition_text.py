@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Int8
 
+from unforced.tasks.base import Order
 from unforced.tasks.lines import read_each
 
 FEWEST_DIGITS, MOST_DIGITS = 2, 1000
@@ -16,6 +17,17 @@ _LINE = re.compile(r"([0-9]+)\+([0-9]+)=([0-9]+)")
 def write(a: Digits, b: Digits) -> list[str]:
     """Write prompts, from the digits of both numbers as they stand."""
     return [f"{a}+{b}=" for a, b in zip(_texts(a), _texts(b), strict=True)]
+
+
+def instruction(num_digits: int, base: int, order: Order) -> str:
+    """Explain the line of numbers of so many digits, and the answer in an order."""
+    first = "highest" if order == "forward" else "lowest"
+    return (
+        f"Each line asks for the sum of two numbers in base {base}. Both have {num_digits} digits, leading "
+        "zeros included, written from the highest digit on, with the sign + between them; then comes the sign "
+        f"=. After the sign = comes the answer: the {num_digits + 1} digits of the sum, leading zeros included, "
+        f"written from the {first} digit on, with nothing between them. Write the answer and nothing else."
+    )
 
 
 def read(lines: Iterable[str], source: str, reverse: bool, base: int) -> tuple[Digits, Digits]:

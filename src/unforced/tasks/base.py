@@ -181,6 +181,13 @@ class Task(BaseModel, ABC):
     def prompt_lines(self, problems: Problems) -> list[str]:
         """Write each prompt as text, up to the `=` behind which the answer stands."""
 
+    @abstractmethod
+    def instruction(self, order: Order) -> str:
+        """Say in plain English how a line of text is to be read, what is asked, and how to answer.
+
+        It names every sign that separates symbols, and gives no example.
+        """
+
     def answer_lines(self, answers: Symbols) -> list[str]:
         """Write answers as text, in the order in which they are given."""
         texts = self.alphabet

@@ -203,6 +203,10 @@ class BranchingPath(Task):
         """Write `a,b|c,d/start,goal=`, as in the paper's line."""
         return graph_text.write(self._listed_edges(problems), self.answers(problems)[:, [0, -1]])
 
+    def instruction(self, order: Order) -> str:
+        """Explain the paper's line."""
+        return graph_text.instruction("a directed tree that grows from one start node", order)
+
     @classmethod
     def read_lines(
         cls, lines: Iterable[str], source: str, order: Order = "forward", known: Mapping[str, Any] = EMPTY

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int
 
+from unforced.tasks.base import Order
+
 Edge = tuple[int, int]
 SEPARATOR = ","
 _MOST_DIGITS = 9  # labels are stored in 32 bits
@@ -17,6 +19,18 @@ def write(edges: Int[np.ndarray, "count edges 2"], queries: Int[np.ndarray, "cou
     """Write prompts, from edges as listed and (start, goal) queries."""
     rows = zip(edges.tolist(), queries.tolist(), strict=True)
     return [f"{'|'.join(map(_text, graph))}/{_text(query)}=" for graph, query in rows]
+
+
+def instruction(graph: str, order: Order) -> str:
+    """Explain the line of a kind of graph, and the answer in an order."""
+    ends = "from the start to the goal" if order == "forward" else "backwards, from the goal to the start"
+    return (
+        f"Each line describes {graph} and asks for a path in it. Before the sign / its edges are listed in "
+        "no particular order, with the sign | between them; each edge is two node numbers with a comma "
+        "between them, and leads from the first node to the second. After the sign / stand the start and the "
+        "goal, with a comma between them, and then the sign =. After the sign = comes the answer: all nodes of the "
+        f"path {ends}, both included, with commas between them. Write the answer and nothing else."
+    )
 
 
 def split(line: str) -> tuple[list[Edge], int, int, list[int]]:

@@ -210,6 +210,12 @@ class PathStar(Task):
         """Write `a,b|c,d/start,goal=`, as in the paper's line."""
         return graph_text.write(cast(PathStarProblems, problems).edges, self.answers(problems)[:, [0, -1]])
 
+    def instruction(self, order: Order) -> str:
+        """Explain the paper's line."""
+        return graph_text.instruction(
+            "a directed graph whose arms leave one start node and never meet again", order
+        )
+
     @classmethod
     def read_lines(
         cls, lines: Iterable[str], source: str, order: Order = "forward", known: Mapping[str, Any] = EMPTY

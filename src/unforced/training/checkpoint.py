@@ -198,14 +198,14 @@ def _copy_into(targets: Mapping[str, Tensor], sources: Mapping[str, Tensor]) -> 
 
 def _optimizer_tensors(learner: Learner, optimizer: Optimizers, progress: Progress) -> dict[str, Tensor]:
     tensors = {"loss_total": progress.loss_total, "loss_count": progress.loss_count}
-    for name, parameter in learner.named_parameters():
+    for name, parameter in learner.trained().items():
         for moment, value in optimizer.state_of(parameter).items():
             tensors[f"{moment}/{name}"] = value
     return tensors
 
 
 def _restore_optimizer(learner: Learner, optimizer: Optimizers, tensors: Mapping[str, Tensor]) -> None:
-    for name, parameter in learner.named_parameters():
+    for name, parameter in learner.trained().items():
         moments = {
             key.partition("/")[0]: value.to(parameter.device)
             for key, value in tensors.items()

@@ -26,9 +26,13 @@ class Learner(nn.Module):
         loss = self.objective.loss(self.model, self.heads, view)
         return loss.total, loss.count
 
+    def trained(self) -> dict[str, nn.Parameter]:
+        """Every parameter that is trained, by name; shared ones once."""
+        return {name: each for name, each in self.named_parameters() if each.requires_grad}
+
     def weights(self) -> dict[str, Tensor]:
-        """Every trained tensor by name; shared ones once."""
-        return dict(self.named_parameters()) | dict(self.named_buffers())
+        """Every tensor that building the learner again does not give: what is trained, and buffers."""
+        return self.trained() | dict(self.named_buffers())
 
 
 def build_learner(run: Run) -> Learner:

@@ -86,7 +86,7 @@ class Trainer:
         self.learner = build_learner(run).to(self.device)
         self.optimizer = build_optimizer(run, self.learner)
         self.wrapped = accelerator.prepare(self.learner)
-        self.parameters = list(self.learner.parameters())
+        self.parameters = list(self.learner.trained().values())
         self.source = build_source(run, self.device)
         self.progress = Progress.start(self.device)
         self.finish = Finish(run)

@@ -55,7 +55,7 @@ def build_optimizer(run: Run, module: nn.Module) -> Optimizers:
     size that AdamW's would have, and all else AdamW; https://kellerjordan.github.io/posts/muon, and
     arXiv 2502.16982 for the size.
     """
-    parameters = dict(module.named_parameters())
+    parameters = {name: each for name, each in module.named_parameters() if each.requires_grad}
     muon = [p for name, p in parameters.items() if run.optimizer == "muon" and _is_inner_matrix(name, p)]
     others = [p for p in parameters.values() if not any(p is each for each in muon)]
     groups = [

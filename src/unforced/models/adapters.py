@@ -1,0 +1,58 @@
+"""Low-rank adapters: a frozen model learns through small matrices beside its linear maps.
+
+Source: arXiv 2106.09685 (LoRA), as the library peft builds it.
+"""
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unforced.errors import UserError
+
+
+def add_adapters(
+    module: nn.Module, beside: Sequence[str], rank: int, alpha: float, frozen: torch.dtype
+) -> None:
+    """Freeze a module, and put an adapter of this rank beside each linear map that is named.
+
+    frozen: the dtype that these maps are kept in; all else is fp32. Raises UserError without peft.
+    """
+    config = _peft().LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(beside))
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+    _peft().inject_adapter_in_model(config, module)
+    for name in beside:
+        weight = module.get_submodule(name).get_parameter("base_layer.weight")
+        if not weight.is_meta:
+            weight.data = weight.data.to(frozen)
+
+
+def train_rows(table: nn.Parameter, first: int) -> None:
+    """Train the rows of a table from `first` on, and leave those before as they are."""
+    table.requires_grad_(True)
+    table._no_weight_decay = True  # type: ignore[attr-defined]  # decay would move the other rows
+
+    def of_new_rows(gradient: Tensor) -> Tensor:
+        return torch.cat([torch.zeros_like(gradient[:first]), gradient[first:]])
+
+    table.register_hook(of_new_rows)
+
+
+def merge_adapters(module: nn.Module) -> None:
+    """Add what the adapters learned to the weights that they stand beside, and remove them."""
+    layer_type: Any = _peft().tuners.lora.LoraLayer
+    for name, part in list(module.named_modules()):
+        if isinstance(part, layer_type):
+            part.merge()
+            parent, _, last = name.rpartition(".")
+            setattr(module.get_submodule(parent), last, part.get_base_layer())
+
+
+def _peft() -> Any:
+    try:
+        return importlib.import_module("peft")
+    except ImportError:
+        raise UserError("model.lora_rank needs peft: pip install 'unforced[lora]'") from None

@@ -1,0 +1,93 @@
+"""What we ask of transformers: the library, a model's config and weights; and one line for what fails."""
+
+import contextlib
+import importlib
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from unforced.errors import UserError
+
+FAMILIES = "take a model of the GPT-2, GPT-NeoX, Llama or Mamba family"
+FIELD = "model.name_or_path"
+
+
+def transformers() -> Any:
+    """Import transformers, and keep it quiet. Raises UserError where it is not installed."""
+    try:
+        library: Any = importlib.import_module("transformers")
+    except ImportError:
+        raise UserError("a pretrained model needs transformers: pip install 'unforced[pretrained]'") from None
+    library.utils.logging.disable_progress_bar()
+    library.utils.logging.set_verbosity_error()
+    return library
+
+
+@lru_cache(maxsize=8)
+def read_config(name_or_path: str, revision: str | None, given_as: str = FIELD) -> Any:
+    """Return transformers' config of a model, `given_as` a field or an option. Raises UserError."""
+    if not name_or_path:
+        raise UserError(f"{given_as}: give a folder with a causal language model, or a name on the hub")
+    with one_line(name_or_path, given_as):
+        config = transformers().AutoConfig.from_pretrained(
+            name_or_path, revision=revision, trust_remote_code=False
+        )
+    if config.is_encoder_decoder:
+        raise UserError(
+            f"{given_as}: {name_or_path} ({config.model_type}) encodes before it decodes; "
+            "take a decoder-only model"
+        )
+    if not isinstance(getattr(config, "vocab_size", None), int):
+        raise UserError(
+            f"{given_as}: {name_or_path} ({config.model_type}) is no model of text alone; {FAMILIES}"
+        )
+    return config
+
+
+@lru_cache(maxsize=8)
+def read_tokenizer(name_or_path: str, revision: str | None, given_as: str = FIELD) -> Any:
+    """Return a model's tokenizer. Raises UserError."""
+    read_config(name_or_path, revision, given_as)
+    try:
+        return transformers().AutoTokenizer.from_pretrained(
+            name_or_path, revision=revision, trust_remote_code=False
+        )
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{given_as}: no tokenizer could be loaded from {name_or_path} ({reason}); add its files "
+            "(tokenizer.json), or train with model.encoding=symbol"
+        ) from error
+
+
+def load_network(name_or_path: str, revision: str | None, config: Any, dtype: torch.dtype | str) -> Any:
+    """Load a causal language model. Raises ValueError where the folder lacks some of its weights."""
+    network, report = transformers().AutoModelForCausalLM.from_pretrained(
+        name_or_path,
+        revision=revision,
+        config=config,
+        dtype=dtype,
+        trust_remote_code=False,
+        output_loading_info=True,
+    )
+    absent = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
+    if absent:
+        raise ValueError(f"{len(absent)} weights are missing or misshapen, {absent[0]} for one")
+    return network
+
+
+@contextlib.contextmanager
+def one_line(name_or_path: str, given_as: str = FIELD) -> Iterator[None]:
+    """Turn whatever transformers raises for a folder or name that is no usable model into one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{given_as}: no causal language model could be loaded from {name_or_path} ({reason}); "
+            "give a folder with config.json and weights, or a name on a hub that can be reached"
+        ) from error

@@ -1,0 +1,117 @@
+"""Causal language models of transformers, behind the model contract."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from unforced.errors import UserError
+from unforced.models.base import Cache, SequenceModel
+from unforced.models.huggingface import FAMILIES, transformers
+
+At = slice | Int[Tensor, " chosen"]
+
+
+@dataclass
+class TransformersCache:
+    """Keys and values as transformers keeps them; updates make new tensors, so forks share the old."""
+
+    entries: Any
+    length: int = 0
+
+    def fork(self) -> "TransformersCache":
+        """Go on from here."""
+        entries = copy.copy(self.entries)
+        entries.layers = [copy.copy(layer) for layer in entries.layers]
+        return TransformersCache(entries, self.length)
+
+
+class TransformersModel(SequenceModel):
+    """A causal language model of transformers, behind the model contract."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+        self.vocab_size = network.config.get_text_config().vocab_size
+        self.width = network.get_output_embeddings().in_features
+
+    def check(self, name: str, length: int) -> None:
+        """Refuse a network that says something else than this module does, on `length` tokens.
+
+        Raises UserError.
+        """
+        if self.network.config._attn_implementation != "sdpa":
+            raise UserError(
+                f"model.name_or_path: {name} does not run on PyTorch's attention, which masks padding here; "
+                f"{FAMILIES}"
+            )
+        tokens = torch.arange(length)[None] % self.vocab_size
+        with torch.inference_mode():
+            theirs, shorter = self.network(tokens).logits, self.network(tokens[:, :-1]).logits
+            cache = self.new_cache(1, length)
+            pieces = [self.hidden(part, cache=cache) for part in (tokens[:, :-1], tokens[:, -1:])]
+            ours = self.logits(torch.cat(pieces, dim=1))
+        if not torch.allclose(theirs[:, :-1], shorter, rtol=1e-3, atol=1e-3):
+            raise UserError(
+                f"model.name_or_path: {name} sees the tokens after the one it predicts; take a causal model"
+            )
+        if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3):
+            raise UserError(
+                f"model.name_or_path: the logits of {name} are no linear map of hidden states that see all "
+                f"earlier tokens; {FAMILIES}"
+            )
+
+    def linear_maps(self) -> list[str]:
+        """Name the linear maps that adapters may stand beside: all but the output."""
+        kinds = (nn.Linear, transformers().pytorch_utils.Conv1D)
+        output = self.network.get_output_embeddings()
+        return [name for name, part in self.named_modules() if isinstance(part, kinds) and part is not output]
+
+    def token_tables(self) -> list[nn.Parameter]:
+        """Return the tables with a row per token: the embedding, and the output if it has its own."""
+        embedding, output = self.network.get_input_embeddings(), self.network.get_output_embeddings()
+        return [embedding.weight] if output.weight is embedding.weight else [embedding.weight, output.weight]
+
+    def tune(
+        self, device: torch.device, dtype: torch.dtype, length: int, known: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Leave the implementation to transformers."""
+        return {"attention": self.network.config._attn_implementation}
+
+    def hidden(
+        self,
+        tokens: Int[Tensor, "batch time"],
+        *,
+        positions: Int[Tensor, "#batch time"] | None = None,
+        mask: Bool[Tensor, "#batch time key"] | None = None,
+        cache: Cache | None = None,
+        at: At | None = None,
+    ) -> Float[Tensor, "batch chosen width"]:
+        """Return the final hidden states; see SequenceModel."""
+        assert cache is None or isinstance(cache, TransformersCache)
+        batch, steps = tokens.shape
+        if mask is None:  # given one, transformers asks the device nothing (are there packed sequences?)
+            keys = steps if cache is None else cache.length + steps
+            mask = torch.ones(1, steps, keys, dtype=torch.bool, device=tokens.device).tril(keys - steps)
+        states = self.network.base_model(
+            input_ids=tokens,
+            position_ids=None if positions is None else positions.expand(batch, -1),
+            attention_mask=mask[:, None].expand(batch, -1, -1, -1),
+            past_key_values=None if cache is None else cache.entries,
+            use_cache=cache is not None,
+        ).last_hidden_state
+        if cache is not None:
+            cache.length += steps
+        return states if at is None else states[:, at]
+
+    def logits(self, hidden: Float[Tensor, "batch chosen width"]) -> Float[Tensor, "batch chosen vocab"]:
+        """Unembed hidden states."""
+        return self.network.get_output_embeddings()(hidden)
+
+    def new_cache(self, batch: int, capacity: int) -> TransformersCache:
+        """Return an empty cache; it grows as it must."""
+        return TransformersCache(transformers().DynamicCache(config=self.network.config))

@@ -1,0 +1,47 @@
+"""Small siblings of the paper's other model families: the same failure and the same ways out, in minutes."""
+
+from unforced.config import Run
+from unforced.models.mamba import Mamba
+from unforced.objectives.next_token import NextToken
+from unforced.tasks.path_star import PathStar
+
+
+def small_mamba_next_token() -> Run:
+    """A Mamba of 4 layers and width 64 on 8,000 problems of G(2,5), until it has fitted them."""
+    return Run(
+        task=PathStar(degree=2, path_length=5, num_nodes=11),
+        model=Mamba(layers=4, width=64),
+        objective=NextToken(),
+        num_train=8000,
+        max_steps=4000,
+        batch_size=64,
+        learning_rate=3e-3,
+        schedule="cosine",
+        min_learning_rate=1e-4,
+        warmup_steps=100,
+        betas=(0.9, 0.95),
+        stop_when="fitted",
+        evaluate_every=250,
+        num_evaluate=1000,
+        num_test=5000,
+        checkpoint_every=1000,
+    )
+
+
+def small_mamba_reversed() -> Run:
+    """The same, with the answer written from the goal back to the start."""
+    return small_mamba_next_token().override(["order=reversed"])
+
+
+def small_mamba_teacherless() -> Run:
+    """The same, with the whole answer predicted at once from dummy tokens."""
+    return small_mamba_next_token().override(["objective=teacherless"])
+
+
+def small_mamba() -> dict[str, Run]:
+    """The paper's failure and two ways out with a small Mamba."""
+    return {
+        "next_token": small_mamba_next_token(),
+        "reversed": small_mamba_reversed(),
+        "teacherless": small_mamba_teacherless(),
+    }
