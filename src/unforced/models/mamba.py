@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unforced.errors import UserError
+from unforced.huggingface import import_transformers
 from unforced.models.base import Cache, ModelConfig, SequenceModel
 from unforced.models.scan import BACKENDS, fastest
 
@@ -166,6 +167,26 @@ class MambaModel(SequenceModel):
         recent = weight.new_zeros(batch, config.convolution - 1, config.channels)
         state = weight.new_zeros(batch, config.state, config.channels)
         return RecurrentState([recent] * config.layers, [state] * config.layers)
+
+    def to_transformers(self) -> Any:
+        """Return a `MambaForCausalLM` with a copy of these weights, which have its names."""
+        transformers, config = import_transformers("unforced export"), self.config
+        theirs = transformers.MambaConfig(
+            vocab_size=self.vocab_size,
+            hidden_size=config.width,
+            num_hidden_layers=config.layers,
+            state_size=config.state,
+            conv_kernel=config.convolution,
+            expand=config.expand,
+            time_step_rank=config.step_rank,
+            tie_word_embeddings=config.tied,
+            bos_token_id=None,
+            eos_token_id=None,
+            pad_token_id=None,
+        )
+        network = transformers.MambaForCausalLM(theirs)
+        network.load_state_dict(self.state_dict())
+        return network
 
 
 class Backbone(nn.Module):

@@ -6,7 +6,6 @@ vocabulary and trained with it; the text that the model was trained on keeps its
 
 import contextlib
 import copy
-import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from unforced.data.codec import SymbolCodec
 from unforced.errors import UserError
+from unforced.huggingface import import_transformers
 from unforced.models.base import Cache, ModelConfig, SequenceModel
 from unforced.models.mamba import Mamba
 from unforced.tasks.base import Task
@@ -121,14 +121,7 @@ def _auto_model() -> Any:
 
 
 def _transformers() -> Any:
-    """Import transformers, and keep it quiet. Raises UserError where it is not installed."""
-    try:
-        transformers: Any = importlib.import_module("transformers")
-    except ImportError:
-        raise UserError("model pretrained needs transformers: pip install 'unforced[pretrained]'") from None
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
-    return transformers
+    return import_transformers("model pretrained")
 
 
 @lru_cache(maxsize=8)
@@ -253,3 +246,7 @@ class TransformersModel(SequenceModel):
     def new_cache(self, batch: int, capacity: int) -> TransformersCache:
         """Return an empty cache; it grows as it must."""
         return TransformersCache(_transformers().DynamicCache(config=self.network.config))
+
+    def to_transformers(self) -> Any:
+        """Return the network as it was loaded, with the vocabulary and the weights that it has now."""
+        return self.network
