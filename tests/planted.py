@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from unforced.data.batch import Batch
+from unforced.errors import UserError
 from unforced.models.base import SequenceModel
 
 CERTAIN = 1000.0
@@ -58,6 +59,9 @@ class Planted(SequenceModel):
 
     def logits(self, hidden):
         return hidden
+
+    def to_transformers(self):
+        raise UserError("a rule has no weights")
 
 
 def certain(vocab_size, token):

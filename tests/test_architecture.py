@@ -9,7 +9,7 @@ import unforced
 
 PACKAGE = Path(unforced.__file__).parent
 LAYERS = [
-    ["errors", "registry", "files"],
+    ["errors", "registry", "files", "huggingface"],
     ["tasks"],
     ["data"],
     ["models"],
@@ -22,6 +22,7 @@ LAYERS = [
     ["experiment"],
     ["studies"],
     ["reporting"],
+    ["exporting"],
     ["cli"],
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

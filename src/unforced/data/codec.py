@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from unforced.data.batch import Batch
+from unforced.data.tokenizer import symbol_tokenizer
 from unforced.tasks.base import Order, Problems, Symbols, Task, in_order
 
 Options = Int[np.ndarray, "#count options"]
@@ -22,6 +24,7 @@ class Codec(ABC):
     vocab_size      number of token ids
     prompt_length   tokens of a prompt, at the most
     answer_length   tokens of an answer, at the most
+    end             id of the token that ends an answer; None where all answers are alike long
     """
 
     task: Task
@@ -29,6 +32,7 @@ class Codec(ABC):
     vocab_size: int
     prompt_length: int
     answer_length: int
+    end: int | None
 
     @abstractmethod
     def encode(
@@ -63,6 +67,18 @@ class Codec(ABC):
         symbol. NaN where that cannot be told.
         """
 
+    @abstractmethod
+    def build_tokenizer(self, max_length: int) -> Any:
+        """Build transformers' tokenizer of the same tokens, for texts of `max_length` tokens at the most.
+
+        Its mask token is the dummy.
+        """
+
+    @property
+    @abstractmethod
+    def description(self) -> str:
+        """What a reader of that tokenizer's tokens must know."""
+
 
 @dataclass(frozen=True, eq=False)
 class SymbolCodec(Codec):
@@ -73,13 +89,13 @@ class SymbolCodec(Codec):
     first: id of the first symbol; those before it are a vocabulary that a model had already.
     """
 
-    first: int = 0
+    first: int
 
     @classmethod
     def of(cls, task: Task, first: int = 0) -> "SymbolCodec":
         """Build the codec of a task's alphabet."""
         dummy = first + len(task.alphabet)
-        return cls(task, dummy, dummy + 1, task.prompt_length, task.answer_length, first)
+        return cls(task, dummy, dummy + 1, task.prompt_length, task.answer_length, None, first)
 
     def ids(self, symbols: Symbols) -> Int[Tensor, "count length"]:
         """Turn symbols into token ids."""
@@ -116,3 +132,15 @@ class SymbolCodec(Codec):
         probability = logits[:, column].float().softmax(-1)
         ids = self.ids(options).to(probability.device).expand(len(logits), -1)
         return probability.gather(1, ids).sum(1).numpy(force=True)
+
+    def build_tokenizer(self, max_length: int) -> Any:
+        """Give each symbol of the task a token."""
+        return symbol_tokenizer(self.task, self.first, max_length)
+
+    @property
+    def description(self) -> str:
+        """That symbols are tokens."""
+        before = (
+            f" Tokens below {self.first} are the vocabulary that the model had before; they decode to `<id>`."
+        )
+        return f"Each symbol of the task is one token; other text is an error.{before if self.first else ''}"

@@ -6,6 +6,7 @@ Lengths differ between problems as soon as some labels take more tokens than oth
 (a comma, the end) belongs to it: a symbol is right where it is and ends rightly.
 """
 
+import copy
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,12 +36,11 @@ class TextCodec(Codec):
 
     tokenizer  a fast tokenizer, which knows `dummy` and `end`
     start      what it puts before a text
-    end        id of the token after an answer
     """
 
+    end: int
     tokenizer: Any
     start: Tokens
-    end: int
 
     @classmethod
     def of(cls, task: Task, tokenizer: Any, dummy: int, end: int, vocab_size: int) -> "TextCodec":
@@ -55,7 +55,7 @@ class TextCodec(Codec):
             )
         start = _start(tokenizer)
         prompt, answer = _most_tokens(task, tokenizer)
-        return cls(task, dummy, vocab_size, len(start) + prompt, answer + 1, tokenizer, start, end)
+        return cls(task, dummy, vocab_size, len(start) + prompt, answer + 1, end, tokenizer, start)
 
     def encode(
         self, problems: Problems, order: Order, answers: Symbols | None = None, given: int = 0
@@ -119,6 +119,21 @@ class TextCodec(Codec):
             return np.full(len(batch), np.nan)
         mass = spelled_mass(spelled, options, logits, batch.answer, batch.places == position)
         return np.where(self._apart(batch), mass, np.nan)
+
+    def build_tokenizer(self, max_length: int) -> Any:
+        """Return a copy of its own."""
+        tokenizer = copy.deepcopy(self.tokenizer)
+        tokenizer.add_special_tokens({"mask_token": tokenizer.convert_ids_to_tokens(self.dummy)})
+        tokenizer.model_max_length = max_length
+        return tokenizer
+
+    @property
+    def description(self) -> str:
+        """How answers end."""
+        end, dummy = self.tokenizer.convert_ids_to_tokens([self.end, self.dummy])
+        return (
+            f"An answer is what stands before `{end}`; `{dummy}` hides answer tokens in teacherless training."
+        )
 
     def _apart(self, batch: Batch) -> Bool[np.ndarray, " count"]:
         """Say in which answers no two symbols share a token."""

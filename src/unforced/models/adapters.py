@@ -42,13 +42,16 @@ def train_rows(table: nn.Parameter, first: int) -> None:
 
 
 def merge_adapters(module: nn.Module) -> None:
-    """Add what the adapters learned to the weights that they stand beside, and remove them."""
-    layer_type: Any = _peft().tuners.lora.LoraLayer
-    for name, part in list(module.named_modules()):
-        if isinstance(part, layer_type):
-            part.merge()
-            parent, _, last = name.rpartition(".")
-            setattr(module.get_submodule(parent), last, part.get_base_layer())
+    """Add what the adapters learned to the weights that they stand beside, in fp32, and remove them."""
+    module.float()
+    beside = [
+        name.removesuffix(".base_layer") for name, _ in module.named_modules() if name.endswith(".base_layer")
+    ]
+    for name in beside:
+        adapted: Any = module.get_submodule(name)
+        adapted.merge()
+        parent, _, last = name.rpartition(".")
+        setattr(module.get_submodule(parent), last, adapted.get_base_layer())
 
 
 def _peft() -> Any:

@@ -6,7 +6,7 @@ positions it needs, and for logits from them.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -74,6 +74,13 @@ class SequenceModel(torch.nn.Module, ABC):
     @abstractmethod
     def new_cache(self, batch: int, capacity: int) -> Cache:
         """Return an empty cache for `capacity` tokens of `batch` sequences."""
+
+    @abstractmethod
+    def to_transformers(self) -> Any:
+        """Return a network of transformers that computes the same; it may share these weights.
+
+        Raises UserError where transformers has none.
+        """
 
 
 class ModelConfig(BaseModel, ABC):

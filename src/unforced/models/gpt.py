@@ -8,7 +8,7 @@ pays for 5.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -215,6 +215,12 @@ class Transformer(SequenceModel):
         dtype = BACKENDS[self.backend].dtype or matrix_dtype(weight)
         empty = torch.empty(shape, dtype=dtype, device=weight.device)
         return KeyValueCache(empty, torch.empty_like(empty))
+
+    def to_transformers(self) -> Any:
+        """Return a GPT-2 (learned positions) or GPT-NeoX (rotary ones) with a copy of these weights."""
+        from unforced.models.gpt_export import to_transformers  # which knows this module
+
+        return to_transformers(self)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """What we ask of transformers: the library, a model's config and weights; and one line for what fails."""
 
 import contextlib
-import importlib
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -9,20 +8,15 @@ from typing import Any
 import torch
 
 from unforced.errors import UserError
+from unforced.huggingface import import_transformers
 
 FAMILIES = "take a model of the GPT-2, GPT-NeoX, Llama or Mamba family"
 FIELD = "model.name_or_path"
 
 
 def transformers() -> Any:
-    """Import transformers, and keep it quiet. Raises UserError where it is not installed."""
-    try:
-        library: Any = importlib.import_module("transformers")
-    except ImportError:
-        raise UserError("a pretrained model needs transformers: pip install 'unforced[pretrained]'") from None
-    library.utils.logging.disable_progress_bar()
-    library.utils.logging.set_verbosity_error()
-    return library
+    """Import transformers. Raises UserError where it is not installed."""
+    return import_transformers("a pretrained model")
 
 
 @lru_cache(maxsize=8)

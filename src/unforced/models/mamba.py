@@ -4,6 +4,7 @@ Parameters have the names and shapes of transformers' `MambaForCausalLM`, so wei
 carries a state of fixed size: a step costs the same however long the sequence is.
 """
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from unforced.errors import UserError
+from unforced.huggingface import import_transformers
+from unforced.models.adapters import merge_adapters
 from unforced.models.base import Cache, ModelConfig, SequenceModel
 from unforced.models.scan import BACKENDS, fastest
 
@@ -182,6 +185,28 @@ class MambaModel(SequenceModel):
         recent = weight.new_zeros(batch, config.convolution - 1, config.channels)
         state = weight.new_zeros(batch, config.state, config.channels)
         return RecurrentState([recent] * config.layers, [state] * config.layers)
+
+    def to_transformers(self) -> Any:
+        """Return a `MambaForCausalLM` with a copy of these weights, which have its names."""
+        transformers, config = import_transformers("unforced export"), self.config
+        theirs = transformers.MambaConfig(
+            vocab_size=self.vocab_size,
+            hidden_size=config.width,
+            num_hidden_layers=config.layers,
+            state_size=config.state,
+            conv_kernel=config.convolution,
+            expand=config.expand,
+            time_step_rank=config.step_rank,
+            tie_word_embeddings=config.tied,
+            bos_token_id=None,
+            eos_token_id=None,
+            pad_token_id=None,
+        )
+        network = transformers.MambaForCausalLM(theirs)
+        merged = copy.deepcopy(self)
+        merge_adapters(merged)
+        network.load_state_dict(merged.state_dict())
+        return network
 
 
 class Backbone(nn.Module):

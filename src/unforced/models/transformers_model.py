@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from unforced.errors import UserError
+from unforced.models.adapters import merge_adapters
 from unforced.models.base import Cache, SequenceModel
 from unforced.models.huggingface import FAMILIES, transformers
 
@@ -64,6 +65,12 @@ class TransformersModel(SequenceModel):
                 f"model.name_or_path: the logits of {name} are no linear map of hidden states that see all "
                 f"earlier tokens; {FAMILIES}"
             )
+
+    def to_transformers(self) -> Any:
+        """Return the network with the vocabulary and the weights that it has now; adapters are added in."""
+        network = copy.deepcopy(self.network)
+        merge_adapters(network)
+        return network
 
     def linear_maps(self) -> list[str]:
         """Name the linear maps that adapters may stand beside: all but the output."""

@@ -39,6 +39,12 @@ class Objective(BaseModel, ABC):
     """Whether training shows the true answer so far, so that forced measures speak of what was trained."""
     forced_note: ClassVar[str] = ""
     """What a reader of this objective's forced accuracy must know; empty where nothing."""
+    decoding_recipe: ClassVar[str]
+    """Python that decodes as `decode` does, on transformers alone.
+
+    It finds `torch`, `model`, `tokenizer`, `prompts` (lines of text, equally many tokens in each) and
+    `answer_length`, and leaves token ids in `answers`.
+    """
     name: str
     train_positions: tuple[int, ...] | None = Field(
         None, min_length=1, description="answer positions that the loss counts, forward order (null: all)"

@@ -4,7 +4,7 @@ prompt  1,7|1,4|7,9|4,2/1,9=     answer  1 7 9
 inputs  ... =  1  7              targets 1 7 9
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Int
@@ -22,6 +22,15 @@ class NextToken(Objective):
 
     Source: arXiv 2403.06963, Sec. 2, Eq. 2.
     """
+
+    decoding_recipe: ClassVar[str] = """\
+# Token by token: the model reads what it has written itself.
+answers = []
+for prompt in prompts:
+    inputs = tokenizer(prompt, return_tensors="pt")
+    written = model.generate(**inputs, do_sample=False, max_new_tokens=answer_length)
+    answers.append(written[0, inputs.input_ids.shape[1] :])
+"""
 
     name: Literal["next_token"] = "next_token"
 

@@ -26,6 +26,16 @@ class Teacherless(Objective):
     reads_answer: ClassVar[bool] = False
     forced_note: ClassVar[str] = "teacherless training never shows the true answer, so forced is off its path"
 
+    decoding_recipe: ClassVar[str] = """\
+# All at once: a dummy stands for each answer token but the last. generate() would ask what was never trained.
+dummies = tokenizer.mask_token * (answer_length - 1)
+answers = []
+for prompt in prompts:
+    with torch.no_grad():
+        logits = model(**tokenizer(prompt + dummies, return_tensors="pt")).logits
+    answers.append(logits[0, -answer_length:].argmax(-1))
+"""
+
     name: Literal["teacherless"] = "teacherless"
 
     def sequence_length(self, prompt: int, answer: int) -> int:

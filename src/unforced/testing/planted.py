@@ -10,7 +10,7 @@ function. They stand for trained models wherever diagnostics are tested:
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from unforced.data.codec import SymbolCodec
+from unforced.errors import UserError
 from unforced.evaluation.subject import Subject
 from unforced.models.base import Cache, SequenceModel
 from unforced.objectives.base import Objective
@@ -191,6 +192,10 @@ class PlantedModel(SequenceModel):
     def logits(self, hidden: Float[Tensor, "batch chosen width"]) -> Float[Tensor, "batch chosen vocab"]:
         """Return hidden states as they are."""
         return hidden
+
+    def to_transformers(self) -> Any:
+        """Raise UserError: there are no weights."""
+        raise UserError("a planted model has no weights to export; export a trained run")
 
     def _after(self, read: Symbols) -> Float[Tensor, "batch width"]:
         logits = torch.zeros(len(read), self.width)

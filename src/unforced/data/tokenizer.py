@@ -1,0 +1,63 @@
+"""A task's symbols as a tokenizer of transformers, for models that leave this package.
+
+    text    1,7|1,4|7,9|4,2/1,9=$$
+    tokens  1 7 | 1 4 | 7 9 | 4 2 / 1 9 = $ $
+
+One token a symbol, with the ids of `SymbolCodec`: what separates the symbols of a line is no token, and
+decoding puts it back. `$` is the mask token. Ids before the task's, the vocabulary that a model had already,
+decode to `<id>`.
+"""
+
+import importlib
+import re
+from typing import Any
+
+from unforced.huggingface import import_transformers
+from unforced.tasks.base import Task
+
+_DUMMY = "$"
+_GLUE = "\0"  # would mark a token that continues the one before it; there are none
+
+
+def symbol_tokenizer(task: Task, first: int, max_length: int) -> Any:
+    """Build the tokenizer of a task's prompts and answers, whose first symbol has the id `first`.
+
+    max_length: the longest text, in tokens, that the model reads. Encoding raises for text that is no symbol.
+    """
+    transformers = import_transformers("unforced export")
+    tokenizers = importlib.import_module("tokenizers")
+    texts = [*(f"<{token}>" for token in range(first)), *task.alphabet, _DUMMY]
+    vocabulary = {text: token for token, text in enumerate(texts)}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token=_GLUE))
+    tokenizer.pre_tokenizer, tokenizer.decoder = _apart(tokenizers, task), _together(tokenizers, task)
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        mask_token=_DUMMY,
+        model_max_length=max_length,
+        model_input_names=["input_ids", "attention_mask"],
+    )
+
+
+def _apart(tokenizers: Any, task: Task) -> Any:
+    """Split a line into symbols: at separators and around signs, or where there are none, each character."""
+    split = tokenizers.pre_tokenizers.Split
+    if not task.separator:
+        return split(tokenizers.Regex("."), "isolated")
+    signs = split(tokenizers.Regex(_signs(task)), "isolated")
+    return tokenizers.pre_tokenizers.Sequence([split(task.separator, "removed"), signs])
+
+
+def _together(tokenizers: Any, task: Task) -> Any:
+    """Join symbols into a line: a separator between any two of which none is a sign."""
+    decoders = tokenizers.decoders
+    if not task.separator:
+        return decoders.Fuse()
+    beside_signs = tokenizers.Regex(f" (?={_signs(task)})|(?<={_signs(task)}) ")
+    spaced = [decoders.WordPiece(prefix=_GLUE, cleanup=False), decoders.Fuse()]
+    replaced = [decoders.Replace(beside_signs, ""), decoders.Replace(" ", task.separator)]
+    return decoders.Sequence([*spaced, *replaced])
+
+
+def _signs(task: Task) -> str:
+    """Match the symbols that no answer holds."""
+    return "|".join(map(re.escape, task.alphabet[task.answer_symbols :]))

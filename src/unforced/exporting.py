@@ -1,0 +1,114 @@
+"""A run as a folder that transformers loads: weights, tokenizer, and a card that says how to decode them."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from unforced.config import Run
+from unforced.errors import UserError
+from unforced.experiment import LoadedRun, load_run
+from unforced.huggingface import import_transformers
+from unforced.reporting.card import Card
+from unforced.tasks.base import in_order
+from unforced.training.folder import RunFolder
+from unforced.training.source import split_problems
+
+_NUM_EXAMPLES = 2
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written where, of which weights; `refused` are checkpoints that could not be used."""
+
+    folder: Path
+    architecture: str
+    files: list[str]
+    step: int
+    refused: list[str]
+
+
+def export_run(path: Path, folder: Path) -> Exported:
+    """Write the newest usable weights of the run folder `path` into `folder`, for transformers to load.
+
+    config.json, model.safetensors, generation_config.json    the network
+    tokenizer.json, tokenizer_config.json                     what reads and writes the task's lines
+    README.md                                                 the card
+    unforced.json                                             the run's config
+
+    Raises UserError, and leaves nothing: the folder holds something, `path` is no run folder with a
+    checkpoint, no network of transformers computes the same, the disk is full.
+    """
+    _check_free(folder)
+    loaded = load_run(path)
+    network = loaded.learner.model.to_transformers()
+    network.generation_config = _generation_config(loaded.run)
+    tokenizer = loaded.run.codec.build_tokenizer(loaded.learner.length)
+    card = _card(RunFolder.open(path), loaded, network)
+    with _written_whole(folder) as draft:
+        network.save_pretrained(draft)
+        tokenizer.save_pretrained(draft)
+        (draft / "README.md").write_text(card.text())
+        shutil.copyfile(RunFolder(path).config, draft / "unforced.json")
+        _let_all_be_read_alike(draft)
+    files = sorted(file.name for file in folder.iterdir())
+    return Exported(folder, card.architecture, files, loaded.step, loaded.refused)
+
+
+def _generation_config(run: Run) -> Any:
+    """Let `generate` write an answer's tokens greedily, up to its end if there is a token for it."""
+    end = run.codec.end
+    return import_transformers("unforced export").GenerationConfig(
+        do_sample=False, max_new_tokens=run.codec.answer_length, eos_token_id=end, pad_token_id=end
+    )
+
+
+def _card(folder: RunFolder, loaded: LoadedRun, network: Any) -> Card:
+    run, result = loaded.run, folder.read_result() if folder.done else None
+    problems = split_problems(run, "test", _NUM_EXAMPLES)
+    answers = run.task.answer_lines(in_order(run.task.answers(problems), run.order))
+    return Card(
+        run=run,
+        architecture=type(network).__name__,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        head_parameters=sum(parameter.numel() for parameter in loaded.learner.heads.parameters()),
+        step=loaded.step,
+        examples=list(zip(run.task.prompt_lines(problems), answers, strict=True)),
+        tokens=run.codec.description,
+        result=result if result is not None and result["steps"] == loaded.step else None,
+    )
+
+
+def _check_free(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(
+            f"{folder} exists and is not an empty folder; nothing was written, choose another --to"
+        )
+
+
+def _let_all_be_read_alike(folder: Path) -> None:
+    """Give every file the permissions of the card: safetensors lets nobody but the owner read the weights."""
+    mode = (folder / "README.md").stat().st_mode
+    for file in folder.iterdir():
+        file.chmod(mode & 0o777)
+
+
+@contextlib.contextmanager
+def _written_whole(folder: Path) -> Iterator[Path]:
+    """Give a folder to write into, which becomes `folder` at the end or is removed."""
+    target = folder.resolve()
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        draft.mkdir(parents=True)
+        yield draft
+        draft.replace(target)
+    except (OSError, SafetensorError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise UserError(f"{folder}: {reason}; nothing was written, choose another --to") from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

@@ -1,0 +1,139 @@
+"""The card of an exported model: what it was trained on, how to decode it, and what came of it."""
+
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from unforced.config import Run, flatten
+from unforced.reporting.tables import SPLIT_NAMES, error_table, markdown, percent
+
+_LOADING = """\
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder = "."  # where this card lies
+model = AutoModelForCausalLM.from_pretrained(folder).eval()
+tokenizer = AutoTokenizer.from_pretrained(folder)
+answer_length = {answer_length}
+prompts = [
+{prompts}
+]
+"""
+_SHOWING = "print(tokenizer.batch_decode(answers))"
+_ORDERS = {
+    "forward": "the answer is written from its beginning to its end",
+    "reversed": "the answer is written from its end to its beginning (a path: the goal first)",
+}
+_MEASURES = """\
+Shares of whole answers (exact) and of single tokens that are right, with 95% Wilson intervals; token_i is
+answer position i in forward order, whatever the order of writing. *Forced* has the true answer so far as
+input, *free* is the model on its own, decoded as above."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A run's weights after `step` steps, and what is to be said of them.
+
+    examples: prompts and their true answers, as text and in the run's order.
+    tokens: what a reader must know of the tokenizer.
+    result: what result.json says of these very weights, if it does.
+    head_parameters: how many the objective trained beside the model.
+    """
+
+    run: Run
+    architecture: str
+    parameters: int
+    head_parameters: int
+    step: int
+    examples: Sequence[tuple[str, str]]
+    tokens: str
+    result: Mapping[str, Any] | None
+
+    def text(self) -> str:
+        """Write the card as Markdown, for people and (its first lines) for the hub."""
+        run = self.run
+        parts = {
+            f"{run.model.name}, {run.objective.name}, {run.task}": self._summary(),
+            "How to decode it": self._decoding(),
+            "Results": self._results(),
+            "Settings": self._settings(),
+        }
+        sections = [
+            f"{'##' if i else '#'} {title}\n\n{part}" for i, (title, part) in enumerate(parts.items())
+        ]
+        return "\n\n".join([self._metadata(), *sections]) + "\n"
+
+    def _metadata(self) -> str:
+        tags = ["unforced", self.run.task.name, self.run.objective.name]
+        lines = ["library_name: transformers", "pipeline_tag: text-generation", "tags:"]
+        return "\n".join(["---", *lines, *(f"- {tag}" for tag in tags), "---"])
+
+    def _summary(self) -> str:
+        run = self.run
+        beside = (
+            f" The objective trained {self.head_parameters:,} more beside it, which are not in this folder."
+        )
+        return "\n".join(
+            [
+                f"A `{self.architecture}` of {self.parameters:,} parameters, trained with `unforced` for "
+                f"{self.step:,} steps.{beside if self.head_parameters else ''}",
+                "",
+                f"- task `{run.task.name}`: {_first_line(run.task)} This one is {run.task}.",
+                f"- objective `{run.objective.name}`: {_first_line(run.objective)}",
+                f"- order `{run.order}`: {_ORDERS[run.order]}.",
+                f"- chance: {100 * run.task.chance:.1f}% of whole answers, at best, without lookahead.",
+            ]
+        )
+
+    def _decoding(self) -> str:
+        """Show how the model answers, as code that runs where the card lies."""
+        prompts, answers = zip(*self.examples, strict=True)
+        lines = "\n".join(f"    {json.dumps(prompt)}," for prompt in prompts)
+        loading = _LOADING.format(answer_length=self.run.codec.answer_length, prompts=lines)
+        code = "\n".join([loading, self.run.objective.decoding_recipe, _SHOWING])
+        truth = ", ".join(f"`{answer}`" for answer in answers)
+        said = f"The true answers are {truth}; {_ORDERS[self.run.order]}. {self.tokens}"
+        return f"```python\n{code}\n```\n\n{said}"
+
+    def _results(self) -> str:
+        if self.result is None:
+            return (
+                f"There are none: these are the weights after {self.step:,} of {self.run.num_steps:,} steps, "
+                "and final results are measured when a run ends."
+            )
+        note = self.run.objective.forced_note
+        tables = [_accuracies(self.result), error_table(self.result)]
+        notes = [f"Note: {note}."] if note else []
+        return "\n\n".join([_MEASURES, *notes, *(markdown(table).rstrip() for table in tables)])
+
+    def _settings(self) -> str:
+        settings = {f"`{key}`": f"`{json.dumps(value)}`" for key, value in flatten(self.run.tree()).items()}
+        table = pd.DataFrame.from_dict(settings, orient="index", columns=["value"])
+        table.index.name = "setting"
+        return f"`unforced train unforced.json` trains it again.\n\n{markdown(table).rstrip()}"
+
+
+def _first_line(part: Any) -> str:
+    """Return the summary of a task or an objective."""
+    return (inspect.getdoc(type(part)) or "").partition("\n")[0]
+
+
+def _accuracies(result: Mapping[str, Any]) -> pd.DataFrame:
+    """Put accuracies with their intervals side by side: a row per measure, a column per split and mode."""
+    columns = {}
+    for split, name in SPLIT_NAMES.items():
+        for mode in ("forced", "free"):
+            prefix = f"{split}.{mode}."
+            measured = {key: value for key, value in result.items() if key.startswith(prefix)}
+            shown = {
+                key.removeprefix(prefix): percent(value)
+                for key, value in measured.items()
+                if "total" in value
+            }
+            if shown:
+                columns[f"{name}, {mode}"] = shown
+    return pd.DataFrame(columns)

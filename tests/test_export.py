@@ -1,0 +1,369 @@
+"""Exported runs: what transformers loads says what the run said, and the card's code decodes as we do."""
+
+import json
+import re
+import shutil
+import sys
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tests.pretrained import CAUSAL, VOCAB, saved
+from tests.runs import tiny_run
+from unforced.cli.main import main
+from unforced.data.codec import SymbolCodec
+from unforced.data.tokenizer import symbol_tokenizer
+from unforced.evaluation.subject import Subject, answers
+from unforced.experiment import load_run
+from unforced.models.gpt import GPT
+from unforced.models.mamba import Mamba
+from unforced.registry import OBJECTIVES, TASKS
+from unforced.reporting.card import Card
+from unforced.tasks.addition import Addition
+from unforced.tasks.base import in_order
+from unforced.tasks.branching_path import BranchingPath
+from unforced.tasks.path_star import PathStar
+from unforced.training.source import split_problems
+
+STAR = ["task.path_length=3", "task.num_nodes=12"]
+TREE = ["task=branching_path", "task.num_nodes=20"]
+SUMS = ["task=addition", "task.num_digits=3"]
+GPT_ = ["model.layers=2", "model.width=16", "model.heads=2", "model.init_std=0.5"]
+STEPS = [
+    "num_train=64",
+    "batch_size=16",
+    "max_steps=3",
+    "epochs=null",
+    "learning_rate=1e-2",
+    "warmup_steps=0",
+]
+STEPS += ["evaluate_every=3", "num_evaluate=20", "num_test=40", "precision=fp32"]
+OWN = {
+    "learned": ["model.positions=learned", "model.tied=true", *GPT_, *STAR],
+    "rotary": ["model.positions=rotary", "model.tied=false", *GPT_, *TREE, "order=reversed"],
+    "mamba": ["model=mamba", "model.layers=2", "model.width=16", "model.tied=false", *SUMS],
+}
+PRETRAINED = {
+    f"pretrained_{family}": [
+        "model=pretrained",
+        "model.encoding=symbol",
+        f"model.name_or_path={family}",
+        *STAR,
+    ]
+    for family in CAUSAL
+}
+RUNS = {name: [*settings, "objective=next_token"] for name, settings in (OWN | PRETRAINED).items()}
+RUNS |= {
+    f"{name}_{objective}": [*OWN[name], f"objective={objective}"]
+    for name, objective in zip(["rotary", "learned"] * 9, OBJECTIVES.names(), strict=False)
+}
+RUNS["mamba_teacherless"] = [*OWN["mamba"], "objective=teacherless", "order=reversed"]
+RUNS["pretrained_gpt2_teacherless"] = [*PRETRAINED["pretrained_gpt2"], "objective=teacherless"]
+
+
+def cli(*arguments):
+    with pytest.raises(SystemExit) as exit_:
+        main([str(argument) for argument in arguments])
+    assert exit_.value.code == 0
+
+
+@cache
+def exported(name):
+    """Train a run for three steps and export it; return both folders."""
+    out = Path(mkdtemp(prefix="unforced-export-"))
+    family = re.compile("(?<=name_or_path=).*")
+    settings = [family.sub(lambda found: saved(found[0]), setting) for setting in RUNS[name]]
+    cli("train", "paper_gpt_mini", *settings, *STEPS, "--out", out / "run")
+    cli("export", out / "run", "--to", out / "hub" / "model")
+    return out / "run", out / "hub" / "model"
+
+
+def both(name):
+    """Our model of an exported run, and that of transformers."""
+    run_dir, folder = exported(name)
+    return load_run(run_dir), AutoModelForCausalLM.from_pretrained(folder).eval()
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_transformers_computes_the_same_logits(name):
+    ours, theirs = both(name)
+    problems = split_problems(ours.run, "test", 8)
+    subject = Subject.of(ours.run, ours.learner)
+    batch = subject.encode(problems)
+    tokens = torch.cat([batch.prompt, batch.answer[:, :-1]], dim=1)
+    with subject.at_rest():
+        expected = ours.learner.model.logits(ours.learner.model.hidden(tokens))
+        torch.testing.assert_close(theirs(tokens).logits, expected, rtol=1e-5, atol=1e-5)
+    assert expected.std() > 0.1
+
+
+def decoded(folder, monkeypatch):
+    """What the code in the card of a folder leaves behind."""
+    (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), flags=re.DOTALL)
+    monkeypatch.chdir(folder)
+    found = {}
+    exec(code, found)
+    return found
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_code_in_the_card_decodes_as_the_run_does(name, monkeypatch, capsys):
+    run_dir, folder = exported(name)
+    found = decoded(folder, monkeypatch)
+    loaded = load_run(run_dir)
+    run, subject = loaded.run, Subject.of(loaded.run, loaded.learner)
+    problems = split_problems(run, "test", len(found["prompts"]))
+    assert found["prompts"] == run.task.prompt_lines(problems)
+    with subject.at_rest():
+        batch = subject.encode(problems)
+        expected = subject.objective.decode(subject.model, subject.heads, batch)
+    assert [answer.tolist() for answer in found["answers"]] == expected.tolist()
+    assert len(expected.unique()) > 1
+    said = json.loads(capsys.readouterr().out.splitlines()[-1].replace("'", '"'))
+    symbols = in_order(run.task.read_answers(said), run.order)
+    ours = answers(subject, problems, subject.free)
+    whole = ((ours >= 0) & (ours < run.task.answer_symbols)).all(axis=1)
+    assert symbols[whole].tolist() == ours[whole].tolist()
+    assert run.task.score(problems, symbols).kind.tolist() == run.task.score(problems, ours).kind.tolist()
+
+
+def test_no_token_ends_an_answer_early(tmp_path, monkeypatch):
+    """Also where the model that was fine-tuned has one that does."""
+    folder = exported("pretrained_llama")[1]
+    expected = torch.stack(decoded(folder, monkeypatch)["answers"])
+    shutil.copytree(folder, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text()) | {"eos_token_id": int(expected[0, 0])}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    assert torch.equal(torch.stack(decoded(tmp_path / "model", monkeypatch)["answers"]), expected)
+
+
+@pytest.mark.parametrize("gelu", ["exact", "tanh"])
+@pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+def test_every_kind_of_gpt_has_its_like_(positions, tied, gelu):
+    config = GPT(
+        layers=2, width=24, heads=3, positions=positions, tied=tied, gelu=gelu,
+        rotary_base=50.0, attention="explicit",
+    )  # fmt: skip
+    model = scrambled(config.build(19, 12))
+    assert_same_logits(model)
+    assert model.to_transformers().config.tie_word_embeddings is tied
+
+
+@pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
+def test_a_mamba_of_any_shape_has_its_like(tied):
+    assert_same_logits(
+        scrambled(
+            Mamba(layers=2, width=16, state=5, convolution=3, expand=3, rank=2, tied=tied).build(19, 12)
+        )
+    )
+
+
+def scrambled(model):
+    """A model with every parameter away from zero, one and any symmetry."""
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.3 * torch.randn_like(parameter)
+    return model.eval()
+
+
+def assert_same_logits(model):
+    tokens = torch.randint(19, (4, 12), generator=torch.Generator().manual_seed(1))
+    network = model.to_transformers().eval()
+    with torch.no_grad():
+        expected = model.logits(model.hidden(tokens))
+        torch.testing.assert_close(network(tokens).logits, expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(network(tokens[:, :7]).logits, expected[:, :7], rtol=1e-5, atol=1e-5)
+    assert expected.std() > 0.3
+
+
+TASKS_ = [
+    PathStar(degree=3, path_length=4, num_nodes=120),
+    BranchingPath(num_nodes=30),
+    Addition(num_digits=3),
+    Addition(num_digits=2, base=2),
+]
+
+
+def test_every_task_is_here():
+    assert {task.name for task in TASKS_} == set(TASKS.names())
+
+
+@pytest.mark.parametrize("task", TASKS_, ids=str)
+@pytest.mark.parametrize("first", [0, VOCAB])
+def test_the_tokenizer_reads_and_writes_what_the_codec_and_the_task_do(task, first, tmp_path):
+    codec = SymbolCodec.of(task, first)
+    symbol_tokenizer(task, first, 500).save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    problems = task.sample(np.random.default_rng(0), 50)
+    assert len(tokenizer) == codec.vocab_size
+    assert tokenizer.mask_token_id == codec.dummy
+    prompts = torch.tensor(tokenizer(task.prompt_lines(problems)).input_ids)
+    assert torch.equal(prompts, codec.ids(task.prompts(problems)))
+    assert set(tokenizer(["0"])) == {"input_ids", "attention_mask"}
+    for order in ("forward", "reversed"):
+        true = in_order(task.answers(problems), order)
+        lines = tokenizer.batch_decode(torch.cat([prompts, codec.ids(true)], dim=1))
+        assert lines == task.lines(problems, order)
+        written = tokenizer.batch_decode(codec.ids(true))
+        assert task.read_answers(written).tolist() == true.tolist()
+
+
+def test_what_is_no_symbol_is_refused_by_the_tokenizer_and_kept_in_its_place_by_the_decoder():
+    task = TASKS_[0]
+    tokenizer = symbol_tokenizer(task, VOCAB, 500)
+    for text in ("1,120", "hello"):
+        with pytest.raises(Exception, match="WordLevel"):
+            tokenizer(text)
+    tokens = torch.tensor([[VOCAB + 1, 4, VOCAB + 2, VOCAB + 3]])
+    written = tokenizer.batch_decode(tokens)
+    assert written == ["1,<4>,2,3"]
+    assert task.read_answers(written).tolist() == SymbolCodec.of(task, VOCAB).symbols(tokens).tolist()
+
+
+def test_a_dummy_in_a_text_is_one_token():
+    tokenizer = symbol_tokenizer(TASKS_[0], 0, 500)
+    assert tokenizer("1,9=$$").input_ids == [1, 9, 121, 123, 123]
+
+
+@pytest.mark.parametrize("name", ["learned", "rotary", "mamba", "pretrained_llama"])
+def test_an_exported_model_goes_back_in(name, tmp_path):
+    run_dir, folder = exported(name)
+    assert load_run(run_dir).step == 3
+    own = [setting for setting in RUNS[name] if not setting.startswith("model")]
+    again = [
+        "model=pretrained",
+        "model.encoding=symbol",
+        f"model.name_or_path={folder}",
+        *own,
+        *STEPS,
+        "max_steps=1",
+    ]
+    cli("train", "paper_gpt_mini", *again, "--out", tmp_path / "again")
+    assert json.loads((tmp_path / "again" / "result.json").read_text())["steps"] == 1
+
+
+def test_the_folder_and_its_card():
+    run_dir, folder = exported("rotary")
+    result = json.loads((run_dir / "result.json").read_text())
+    card = (folder / "README.md").read_text()
+    assert (folder / "unforced.json").read_bytes() == (run_dir / "config.json").read_bytes()
+    cli("show", folder / "unforced.json")
+    assert list(load_file(folder / "model.safetensors"))
+    assert len({file.stat().st_mode for file in folder.iterdir()}) == 1
+    for said in ("GPTNeoXForCausalLM", "`branching_path`", "`next_token`", "goal first", "`0.01`"):
+        assert said in card
+    exact = result["test.free.exact"]
+    shown = f"{100 * exact['value']:.1f}% [{100 * exact['low']:.1f}, {100 * exact['high']:.1f}]"
+    (row,) = re.findall(r"^\| exact .*$", card, flags=re.MULTILINE)
+    assert row.endswith(f"{shown} |")
+    generation = json.loads((folder / "generation_config.json").read_text())
+    assert (generation["do_sample"], generation["max_new_tokens"]) == (False, 5)
+
+
+def test_a_card_tells_of_parameters_that_it_lacks():
+    run = tiny_run()
+    card = Card(run, "GPT2LMHeadModel", 1000, 0, 7, [("1,2/1,2=", "1,2")], "", None)
+    assert "beside it" not in card.text()
+    text = replace(card, head_parameters=1234).text()
+    assert "The objective trained 1,234 more beside it, which are not in this folder." in text
+
+
+def test_what_was_exported_is_printed(tmp_path, call):
+    run_dir, folder = exported("learned")
+    code, printed, _ = call("export", run_dir, "--to", tmp_path / "a", "--json")
+    facts = json.loads(printed)
+    assert code == 0
+    assert facts["architecture"] == "GPT2LMHeadModel"
+    assert facts["folder"] == str(tmp_path / "a")
+    assert facts["files"] == sorted(file.name for file in (tmp_path / "a").iterdir())
+    (tmp_path / "empty").mkdir()
+    code, printed, _ = call("export", run_dir, "--to", tmp_path / "empty")
+    assert code == 0
+    assert printed.startswith(f"{tmp_path / 'empty'}: GPT2LMHeadModel after 3 steps")
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "README.md"):
+        assert (tmp_path / "a" / name).read_bytes() == (folder / name).read_bytes()
+
+
+def copied(tmp_path, name, *absent):
+    """The folder of a run, without some of its files."""
+    shutil.copytree(exported(name)[0], tmp_path / "run", ignore=shutil.ignore_patterns(*absent))
+    return tmp_path / "run"
+
+
+def test_a_run_that_is_not_finished_is_exported_without_results(tmp_path, call):
+    run_dir = copied(tmp_path, "learned", "result.json")
+    assert call("export", run_dir, "--to", tmp_path / "out")[0] == 0
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "There are none: these are the weights after 3 of 3 steps" in card
+    assert "Wilson" not in card
+
+
+def test_results_of_other_weights_are_not_shown(tmp_path, call):
+    run_dir = copied(tmp_path, "learned")
+    result = json.loads((run_dir / "result.json").read_text()) | {"steps": 5}
+    (run_dir / "result.json").write_text(json.dumps(result))
+    assert call("export", run_dir, "--to", tmp_path / "out")[0] == 0
+    assert "There are none" in (tmp_path / "out" / "README.md").read_text()
+
+
+def not_empty(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").write_text("mine")
+
+
+def a_file(tmp_path):
+    (tmp_path / "out").write_text("mine")
+
+
+@pytest.mark.parametrize("make", [not_empty, a_file])
+def test_a_folder_that_holds_something_is_left_alone(make, tmp_path, call):
+    make(tmp_path)
+    code, _, errors = call("export", exported("learned")[0], "--to", tmp_path / "out")
+    assert code == 2
+    assert "exists and is not an empty folder; nothing was written, choose another --to" in errors
+    assert len(errors.splitlines()) == 1
+    assert [file.read_text() for file in tmp_path.rglob("*") if file.is_file()] == ["mine"]
+
+
+def test_what_cannot_be_exported_is_one_line_and_leaves_nothing(tmp_path, call):
+    smeared = ["model.smear=true", *GPT_, *STAR, *STEPS]
+    assert call("train", "paper_gpt_mini", *smeared, "--out", tmp_path / "smeared")[0] == 0
+    for run_dir, reason in {
+        tmp_path / "smeared": "model.smear: no network of transformers",
+        tmp_path / "absent": "no such run folder",
+        exported("learned")[1].parent: "is not a run folder",
+        copied(tmp_path, "learned", "step-*"): "has no checkpoint yet",
+    }.items():
+        code, _, errors = call("export", run_dir, "--to", tmp_path / "out" / "model")
+        assert code == 2
+        assert reason in errors
+        assert len(errors.splitlines()) == 1
+        assert not (tmp_path / "out").exists()
+
+
+def test_without_transformers_one_line_says_what_to_install(tmp_path, call, monkeypatch):
+    run_dir = exported("learned")[0]
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    code, _, errors = call("export", run_dir, "--to", tmp_path / "out")
+    assert code == 2
+    assert errors == "unforced: unforced export needs transformers: pip install 'unforced[pretrained]'\n"
+
+
+def test_a_failure_while_writing_leaves_nothing(tmp_path, call, monkeypatch):
+    def full(*arguments, **settings):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("unforced.exporting.shutil.copyfile", full)
+    code, _, errors = call("export", exported("learned")[0], "--to", tmp_path / "out")
+    assert code == 2
+    assert "No space left on device; nothing was written" in errors
+    assert not list(tmp_path.iterdir())
