@@ -5,12 +5,13 @@ import shutil
 
 import pytest
 import torch
-from transformers import AutoTokenizer, GenerationConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from tests.pretrained import CAUSAL, save, save_with_tokenizer, saved, saved_with_tokenizer
 from unforced.errors import UserError
 from unforced.evaluation.asking import Questions
 from unforced.models.generation import Reader, Writer, _first_line
+from unforced.tasks.base import in_order
 from unforced.tasks.path_star import PathStar
 
 TASK = PathStar(degree=2, path_length=3, num_nodes=12)
@@ -232,3 +233,38 @@ def test_the_verb_prints_json(call, chatting):
     assert set(found["test.free.exact"]) == {"value", "correct", "total", "low", "high"}
     assert found["test.free.exact"]["total"] == sum(found["test.free.errors"].values()) == 4
     assert [set(one) for one in found["shown"]] == [{"prompt", "written", "read", "true", "verdict"}]
+
+
+def learn_by_heart(folder, asked, answers):
+    """Train the model in a folder until it goes on from each prompt with the answer and an end of line."""
+    reader = Reader.load(folder)
+    network = AutoModelForCausalLM.from_pretrained(folder)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
+    prompts = reader.ids(asked.prompts())
+    start = len(prompts[0])
+    ids = [prompt + reader.ids([f"{answer}\n"])[0] for prompt, answer in zip(prompts, answers, strict=True)]
+    assert {len(prompt) for prompt in prompts} == {start}
+    for _ in range(200):
+        losses = []
+        for row in map(torch.tensor, ids):
+            logits = network(row[None]).logits[0, start - 1 : -1]
+            losses.append(torch.nn.functional.cross_entropy(logits, row[start:]))
+        loss = torch.stack(losses).mean()
+        if loss < 0.02:
+            break
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    network.save_pretrained(folder)
+
+
+@pytest.mark.parametrize("kind", ["correct", "wrong_arm"])
+def test_a_model_trained_to_a_behaviour_is_told_by_it(call, tmp_path, kind):
+    asked = Questions.draw(TASK, "reversed", 0, 4, 0)
+    said = TASK.answers(asked.problems) if kind == "correct" else TASK.decoys(asked.problems)[:, 0]
+    folder = save_with_tokenizer("llama", tmp_path / kind)
+    learn_by_heart(folder, asked, TASK.answer_lines(in_order(said, "reversed")))
+    fields = ["degree=2", "path_length=3", "num_nodes=12", "--order", "reversed", "--shots", "0"]
+    code, output, errors = call("evaluate", *ask_for(folder, *fields, "--json"))
+    assert code == 0, errors
+    assert json.loads(output)["test.free.errors"][kind] == 4
