@@ -3,6 +3,7 @@
 import tempfile
 from functools import cache
 
+import numpy as np
 import torch
 from transformers import (
     BertConfig,
@@ -20,38 +21,51 @@ from transformers import (
     T5Config,
     T5ForConditionalGeneration,
 )
+from transformers.utils import logging
+
+from tests.tokens import byte_level
+from unforced.tasks.path_star import PathStar
+
+logging.set_verbosity_error()  # what saving says is not to be taken for what a verb says
+logging.disable_progress_bar()
 
 VOCAB, WIDTH = 11, 16
 _SIZES = {"hidden_size": WIDTH, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 
 CAUSAL = {
-    "gpt2": lambda: GPT2LMHeadModel(
-        GPT2Config(vocab_size=VOCAB, n_positions=64, n_embd=WIDTH, n_layer=2, n_head=2)
+    "gpt2": lambda vocab, positions: GPT2LMHeadModel(
+        GPT2Config(vocab_size=vocab, n_positions=positions, n_embd=WIDTH, n_layer=2, n_head=2)
     ),
-    "gpt_neox": lambda: GPTNeoXForCausalLM(
-        GPTNeoXConfig(vocab_size=VOCAB, max_position_embeddings=64, **_SIZES)
+    "gpt_neox": lambda vocab, positions: GPTNeoXForCausalLM(
+        GPTNeoXConfig(vocab_size=vocab, max_position_embeddings=positions, **_SIZES)
     ),
-    "llama": lambda: LlamaForCausalLM(LlamaConfig(vocab_size=VOCAB, max_position_embeddings=64, **_SIZES)),
-    "mamba": lambda: MambaForCausalLM(
-        MambaConfig(vocab_size=VOCAB, hidden_size=WIDTH, state_size=4, num_hidden_layers=2)
+    "llama": lambda vocab, positions: LlamaForCausalLM(
+        LlamaConfig(vocab_size=vocab, max_position_embeddings=positions, **_SIZES)
+    ),
+    "mamba": lambda vocab, positions: MambaForCausalLM(
+        MambaConfig(vocab_size=vocab, hidden_size=WIDTH, state_size=4, num_hidden_layers=2)
     ),
 }
 OTHERS = {
-    "mistral": lambda: MistralForCausalLM(MistralConfig(vocab_size=VOCAB, sliding_window=6, **_SIZES)),
-    "biased_mamba": lambda: MambaForCausalLM(
-        MambaConfig(vocab_size=VOCAB, hidden_size=WIDTH, num_hidden_layers=1, use_bias=True)
+    "mistral": lambda vocab, positions: MistralForCausalLM(
+        MistralConfig(vocab_size=vocab, sliding_window=6, **_SIZES)
     ),
-    "bert": lambda: BertForMaskedLM(BertConfig(vocab_size=VOCAB, max_position_embeddings=64, **_SIZES)),
-    "t5": lambda: T5ForConditionalGeneration(
-        T5Config(vocab_size=VOCAB, d_model=WIDTH, d_ff=32, num_layers=1, num_heads=2, d_kv=8)
+    "biased_mamba": lambda vocab, positions: MambaForCausalLM(
+        MambaConfig(vocab_size=vocab, hidden_size=WIDTH, num_hidden_layers=1, use_bias=True)
+    ),
+    "bert": lambda vocab, positions: BertForMaskedLM(
+        BertConfig(vocab_size=vocab, max_position_embeddings=positions, **_SIZES)
+    ),
+    "t5": lambda vocab, positions: T5ForConditionalGeneration(
+        T5Config(vocab_size=vocab, d_model=WIDTH, d_ff=32, num_layers=1, num_heads=2, d_kv=8)
     ),
 }
 
 
-def save(family, folder):
+def save(family, folder, vocab=VOCAB, positions=64):
     """Save a random model of a family, each parameter away from zero and one; return its folder as text."""
     torch.manual_seed(4)
-    model = (CAUSAL | OTHERS)[family]().eval()
+    model = (CAUSAL | OTHERS)[family](vocab, positions).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "A_log" not in name:
@@ -64,3 +78,18 @@ def save(family, folder):
 def saved(family):
     """Save a random model of a family once, for all tests; return its folder as text."""
     return save(family, tempfile.mkdtemp(prefix=f"unforced-{family}-"))
+
+
+def save_with_tokenizer(family, folder, positions=2048):
+    """Save a random model of a family and a byte-level BPE tokenizer of 300 tokens; return their folder."""
+    task = PathStar()
+    lines = task.lines(task.sample(np.random.default_rng(0), 100))
+    tokenizer = byte_level([*lines, task.instruction("forward")])
+    tokenizer.save_pretrained(folder)
+    return save(family, folder, len(tokenizer), positions)
+
+
+@cache
+def saved_with_tokenizer(family):
+    """Save a random model of a family and a tokenizer once, for all tests; return their folder."""
+    return save_with_tokenizer(family, tempfile.mkdtemp(prefix=f"unforced-{family}-"))

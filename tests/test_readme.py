@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pretrained import saved
+from tests.pretrained import saved_with_tokenizer
 from unforced.cli.main import main
 
 ROOT = Path(__file__).parent.parent
@@ -21,7 +21,7 @@ def test_every_command_of_the_tour_runs_in_order(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert len(COMMANDS) >= 7
     for command in COMMANDS:
-        arguments = shlex.split(command.replace("FOLDER_OR_NAME", saved("gpt2")))[1:]
+        arguments = shlex.split(command.replace("FOLDER_OR_NAME", saved_with_tokenizer("gpt2")))[1:]
         if arguments[0] == "train":
             arguments[2:2] = SMALL
         with pytest.raises(SystemExit) as exit_:

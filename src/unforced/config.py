@@ -176,6 +176,11 @@ def assignments(texts: Iterable[str]) -> Tree:
     return tree
 
 
+def build_task(name: str, fields: Tree) -> Task:
+    """Build a task by name, with its other fields as given. Raises UserError."""
+    return _build_named(TASKS, "task", fields | {"name": name})
+
+
 def _assign(tree: Tree, assignment: str) -> None:
     path, equals, text = assignment.partition("=")
     if not equals or not path or not path.isprintable():

@@ -7,6 +7,18 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from unforced.cli.asking import (
+    NUM_PROBLEMS,
+    AnswerOrder,
+    Chat,
+    ModelName,
+    Seed,
+    Shots,
+    Show,
+    TaskName,
+    Wanted,
+    ask_model,
+)
 from unforced.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -57,22 +69,55 @@ def train(
 
 
 def evaluate(
-    run_dir: Annotated[Path, typer.Argument(help="A run folder.")],
+    subject: Annotated[
+        list[str] | None,
+        typer.Argument(help="A run folder; with --model, fields of the task: degree=3.", show_default=False),
+    ] = None,
     split: Annotated[
         list[str] | None, typer.Option(help="train, validation or test. [default: train, test]")
     ] = None,
     count: Annotated[
-        int | None, typer.Option(min=1, help="Problems per split. [default: the run's num_test]")
+        int | None,
+        typer.Option(
+            min=1, help=f"Problems per split (default: the run's num_test; with --model, {NUM_PROBLEMS})."
+        ),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Measure on the problems of this .txt or .parquet file.")
     ] = None,
+    model: ModelName = None,
+    task: TaskName = None,
+    shots: Shots = None,
+    seed: Seed = None,
+    order: AnswerOrder = None,
+    chat: Chat = False,
+    show: Show = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a run's newest weights, forced and free side by side.
+    """Measure a run's newest weights, forced and free; or ask a model that was not trained here, in words.
 
     Example: unforced evaluate runs/mine --split test --count 5000
+
+    Example: unforced evaluate --model FOLDER_OR_NAME --task path_star degree=3 path_length=4 --shots 5
     """
+    wanted = Wanted(task, shots, seed, order, chat, show)
+    given = subject or []
+    if model is None:
+        wanted.check_unused()
+        if len(given) != 1:
+            raise UserError(f"give one run folder, not {len(given)}; or a model to ask: --model and --task")
+        evaluate_folder(Path(given[0]), split, count, data, as_json)
+        return
+    for option, value in {"--split": split, "--data": data}.items():
+        if value:
+            raise UserError(f"{option} is for run folders; --model is asked test problems; drop {option}")
+    ask_model(model, given, wanted, count, as_json)
+
+
+def evaluate_folder(
+    run_dir: Path, split: list[str] | None, count: int | None, data: Path | None, as_json: bool
+) -> None:
+    """Measure a run's newest weights, forced and free side by side. Raises UserError."""
     from unforced.experiment import evaluate_file, evaluate_run, load_run
     from unforced.reporting.tables import show_accuracy
     from unforced.tasks.sampling import SPLITS

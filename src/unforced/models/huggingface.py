@@ -12,6 +12,7 @@ from unforced.huggingface import import_transformers
 
 FAMILIES = "take a model of the GPT-2, GPT-NeoX, Llama or Mamba family"
 FIELD = "model.name_or_path"
+_NO_TOKENIZER = "save the model's own into the same folder"
 
 
 def transformers() -> Any:
@@ -51,9 +52,26 @@ def read_tokenizer(name_or_path: str, revision: str | None, given_as: str = FIEL
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{given_as}: no tokenizer could be loaded from {name_or_path} ({reason}); add its files "
-            "(tokenizer.json), or train with model.encoding=symbol"
+            f"{given_as}: no tokenizer could be loaded from {name_or_path} ({reason}); {_NO_TOKENIZER}"
         ) from error
+
+
+def check_tokenizer(tokenizer: Any, text: str, name_or_path: str, vocab_size: int, given_as: str) -> None:
+    """Refuse a tokenizer that loses some of a text, or makes tokens of it that the model does not know.
+
+    From a folder without a vocabulary transformers makes a tokenizer that knows no text at all. Raises UserError.
+    """
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    back = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    if "".join(back.lower().split()) != "".join(text.lower().split()):
+        raise UserError(
+            f"{given_as}: the tokenizer in {name_or_path} loses some of a problem's text; {_NO_TOKENIZER}"
+        )
+    if max(ids) >= vocab_size:
+        raise UserError(
+            f"{given_as}: the tokenizer in {name_or_path} has token {max(ids)}, and the model knows "
+            f"{vocab_size}; {_NO_TOKENIZER}"
+        )
 
 
 def load_network(name_or_path: str, revision: str | None, config: Any, dtype: torch.dtype | str) -> Any:

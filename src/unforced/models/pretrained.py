@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from pydantic import Field, field_validator, model_validator
 from torch import nn
@@ -18,7 +19,15 @@ from unforced.data.text import TextCodec
 from unforced.errors import UserError
 from unforced.models.adapters import add_adapters, train_rows
 from unforced.models.base import ModelConfig, SequenceModel
-from unforced.models.huggingface import load_network, one_line, read_config, read_tokenizer, transformers
+from unforced.models.huggingface import (
+    FIELD,
+    check_tokenizer,
+    load_network,
+    one_line,
+    read_config,
+    read_tokenizer,
+    transformers,
+)
 from unforced.models.mamba import Mamba, MambaModel
 from unforced.models.transformers_model import TransformersModel
 from unforced.tasks.base import Task
@@ -142,13 +151,15 @@ class Pretrained(ModelConfig):
 @lru_cache(maxsize=8)
 def _text_codec(model: Pretrained, task: Task) -> TextCodec:
     tokenizer = copy.deepcopy(read_tokenizer(model.name_or_path, model.revision))
+    known = read_config(model.name_or_path, model.revision).vocab_size
+    (line,) = task.lines(task.sample(np.random.default_rng(0), 1))
+    check_tokenizer(tokenizer, line, model.name_or_path, known, FIELD)
     if tokenizer.eos_token_id is None:
         tokenizer.add_special_tokens({"eos_token": _END})
     if model.dummy is None:
         tokenizer.add_tokens([_DUMMY], special_tokens=True)
     dummy = _token_id(tokenizer, model.dummy or _DUMMY)
-    vocab_size = max(len(tokenizer), read_config(model.name_or_path, model.revision).vocab_size)
-    codec = TextCodec.of(task, tokenizer, dummy, tokenizer.eos_token_id, vocab_size)
+    codec = TextCodec.of(task, tokenizer, dummy, tokenizer.eos_token_id, max(len(tokenizer), known))
     if dummy in (codec.end, *codec.start, *_tokens_of_lines(task, tokenizer)):
         raise UserError(
             f"model.dummy: {model.dummy} stands in problems or ends answers, so it cannot hide tokens; "

@@ -23,10 +23,11 @@ def instruction(num_digits: int, base: int, order: Order) -> str:
     """Explain the line of numbers of so many digits, and the answer in an order."""
     first = "highest" if order == "forward" else "lowest"
     return (
-        f"Each line asks for the sum of two numbers in base {base}. Both have {num_digits} digits, leading "
-        "zeros included, written from the highest digit on, with the sign + between them; then comes the sign "
-        f"=. After the sign = comes the answer: the {num_digits + 1} digits of the sum, leading zeros included, "
-        f"written from the {first} digit on, with nothing between them. Write the answer and nothing else."
+        f"Each line asks for the sum of two numbers in base {base}. Both have {num_digits} digits, "
+        "leading zeros included, written from the highest digit on, with the sign + between them; then "
+        f"comes the sign =. After the sign = comes the answer: the {num_digits + 1} digits of the sum, "
+        f"leading zeros included, written from the {first} digit on, with nothing between them. "
+        "Write the answer and nothing else."
     )
 
 

@@ -25,11 +25,12 @@ def instruction(graph: str, order: Order) -> str:
     """Explain the line of a kind of graph, and the answer in an order."""
     ends = "from the start to the goal" if order == "forward" else "backwards, from the goal to the start"
     return (
-        f"Each line describes {graph} and asks for a path in it. Before the sign / its edges are listed in "
-        "no particular order, with the sign | between them; each edge is two node numbers with a comma "
-        "between them, and leads from the first node to the second. After the sign / stand the start and the "
-        "goal, with a comma between them, and then the sign =. After the sign = comes the answer: all nodes of the "
-        f"path {ends}, both included, with commas between them. Write the answer and nothing else."
+        f"Each line describes {graph} and asks for a path in it. Before the sign / its edges are listed "
+        "in no particular order, with the sign | between them; each edge is two node numbers with a comma "
+        "between them, and leads from the first node to the second. After the sign / stand the start and "
+        "the goal, with a comma between them, and then the sign =. After the sign = comes the answer: all "
+        f"nodes of the path {ends}, both included, with commas between them. "
+        "Write the answer and nothing else."
     )
 
 

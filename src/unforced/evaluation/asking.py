@@ -1,0 +1,173 @@
+"""Asking a language model that was not trained here: problems as text prompts, answers read from its text.
+
+    Each line describes a directed graph ... Write the answer and nothing else.      instruction
+
+    5,8|5,2|8,6|2,0/5,6=5,8,6                                                        worked examples (shots)
+    1,7|1,4|7,9|4,2/1,9=                                                             question
+                        1, 7, 9.                                                     what the model wrote
+
+Nothing here knows a model: whatever turns texts into texts can be asked.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from unforced.evaluation.accuracy import count_free, prefixed, with_intervals
+from unforced.tasks.base import Order, Problems, Symbols, Task, Verdicts, in_order
+from unforced.tasks.sampling import Split, problems
+
+Answerer = Callable[[Sequence[str]], Sequence[str]]
+Conversation = list[dict[str, str]]
+ASKED: Split = "test"
+_BATCH = 32
+_SLACK = 8  # tokens
+_ROLES = ("user", "assistant")
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Problems in words. `shots` are worked examples: a prompt's line and its answer's."""
+
+    task: Task
+    order: Order
+    problems: Problems
+    shots: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def draw(cls, task: Task, order: Order, seed: int, count: int, num_shots: int) -> "Questions":
+        """Take the first `count` problems of the test split, and the first of the training split as shots.
+
+        The splits are disjoint by construction, so no asked problem is among the shots. Raises UserError if
+        the task has too few problems.
+        """
+        asked = problems(task, seed, ASKED, 0, count)
+        if not num_shots:
+            return cls(task, order, asked, ())
+        shown = problems(task, seed, "train", 0, num_shots)
+        answers = task.answer_lines(in_order(task.answers(shown), order))
+        return cls(task, order, asked, tuple(zip(task.prompt_lines(shown), answers, strict=True)))
+
+    def prompts(self) -> list[str]:
+        """Write each question as a text for a model to go on from."""
+        shots = "".join(f"{prompt}{answer}\n" for prompt, answer in self.shots)
+        above = f"{self.task.instruction(self.order)}\n\n{shots}"
+        return [above + line for line in self.task.prompt_lines(self.problems)]
+
+    def conversations(self) -> list[Conversation]:
+        """Write each question as turns: the user asks, the shots' answers are the assistant's."""
+        before = [(role, text) for shot in self.shots for role, text in zip(_ROLES, shot, strict=True)]
+        return [
+            self._instructed([*before, (_ROLES[0], line)]) for line in self.task.prompt_lines(self.problems)
+        ]
+
+    def _instructed(self, turns: list[tuple[str, str]]) -> Conversation:
+        """Put the instruction before the first turn (not every model knows a system's role)."""
+        role, text = turns[0]
+        turns = [(role, f"{self.task.instruction(self.order)}\n\n{text}"), *turns[1:]]
+        return [{"role": role, "content": text} for role, text in turns]
+
+    def most_tokens(self) -> int:
+        """Return how many tokens to let a model write: no fewer than any tokenizer makes of any answer.
+
+        None makes more than one of a UTF-8 byte. Besides: one for a space before each symbol, and a few for
+        blank lines before the answer, a period and the end.
+        """
+        task = self.task
+        symbol = max(len(text.encode()) for text in task.alphabet[: task.answer_symbols])
+        longest = symbol * task.answer_length + len(task.separator.encode()) * (task.answer_length - 1)
+        return longest + task.answer_length + _SLACK
+
+    def read(self, texts: Sequence[str]) -> Symbols:
+        """Read answers, in forward order, from what a model wrote; see `answer_in`."""
+        task = self.task
+        characters = frozenset("".join(task.alphabet[: task.answer_symbols]))
+        lines = [answer_in(text, characters, task.separator) for text in texts]
+        return in_order(task.read_answers(lines), self.order)
+
+
+def answer_in(text: str, characters: frozenset[str], separator: str) -> str:
+    """Cut the answer's line out of what a model wrote.
+
+    characters: those that the symbols of an answer are written with (digits, say).
+
+    1. The answer stands on the first line that is not blank. Later lines are ignored.
+    2. It begins with the line, but for spaces: words before it are not skipped.
+    3. It goes on as long as there are `characters`, separators and spaces. What follows is dropped if it is a
+       period at most, or one and then a space and words, or a space and words; and if nothing in it is one of
+       `characters` or a number: "1,7,9 or 1,4,2" is two answers, hence none. Otherwise the line stays whole.
+
+    `Task.read_answers` then takes the line apart at the separators, spaces around symbols apart, and lets
+    nothing pass but symbols, as many as an answer has. So a line is read as right if the true symbols, and
+    no others, stand at its beginning and nothing like a symbol comes after them.
+    """
+    line = text.strip().splitlines()[0] if text.strip() else ""
+    end = next(
+        (i for i, sign in enumerate(line) if not (sign in characters or sign in separator or sign.isspace())),
+        len(line),
+    )
+    words = line[end:].removeprefix(".")
+    apart = not words or words[0].isspace() or (words == line[end:] and line[:end][-1:].isspace())
+    alike = any(sign in characters or sign.isnumeric() for sign in words)
+    return line[:end].rstrip() if apart and not alike else line
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Questions, what a model was given and wrote, and what it comes to. Answers are in forward order."""
+
+    questions: Questions
+    prompts: Sequence[str]
+    texts: Sequence[str]
+    answers: Symbols
+    verdicts: Verdicts
+
+    def result(self) -> dict[str, Any]:
+        """Return accuracies with intervals and kinds of error, under the keys that runs have."""
+        questions = self.questions
+        counts = count_free(questions.task, questions.problems, self.answers, self.verdicts)
+        return {"chance": questions.task.chance, **with_intervals(prefixed(ASKED, counts))}
+
+    def shown(self, count: int) -> list[dict[str, str]]:
+        """Return the first prompts with what was written, what was read in it, the truth, and the verdict.
+
+        What was read and the truth are in the order asked for; what is no symbol is read as `?`.
+        """
+        task, order = self.questions.task, self.questions.order
+        first = slice(min(count, len(self.prompts)))
+        truth = task.answers(self.questions.problems.take(first))
+        read = _written(task, in_order(self.answers[first], order))
+        return [
+            {
+                "prompt": prompt,
+                "written": text,
+                "read": found,
+                "true": true,
+                "verdict": self.verdicts.kinds[kind],
+            }
+            for prompt, text, found, true, kind in zip(
+                self.prompts[first],
+                self.texts[first],
+                read,
+                task.answer_lines(in_order(truth, order)),
+                self.verdicts.kind[first].tolist(),
+                strict=True,
+            )
+        ]
+
+
+def _written(task: Task, answers: Symbols) -> list[str]:
+    texts = (*task.alphabet, "?")  # the last of them is what -1 names
+    return [task.separator.join(texts[symbol] for symbol in row) for row in answers.tolist()]
+
+
+def ask(questions: Questions, prompts: Sequence[str], answer: Answerer) -> Asked:
+    """Put prompts to `answer`, some at a time, and score what it writes.
+
+    prompts: the questions as the model is to read them, in their order.
+    """
+    texts: list[str] = []
+    for first in range(0, len(prompts), _BATCH):
+        texts += answer(prompts[first : first + _BATCH])
+    answers = questions.read(texts)
+    return Asked(questions, prompts, texts, answers, questions.task.score(questions.problems, answers))

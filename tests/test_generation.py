@@ -1,0 +1,270 @@
+"""Models of transformers asked in text, with tokenizers of their own; and the verb that does so."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+from tests.pretrained import CAUSAL, save, save_with_tokenizer, saved, saved_with_tokenizer
+from unforced.errors import UserError
+from unforced.evaluation.asking import Questions
+from unforced.models.generation import Reader, Writer, _first_line
+from unforced.tasks.base import in_order
+from unforced.tasks.path_star import PathStar
+
+TASK = PathStar(degree=2, path_length=3, num_nodes=12)
+CPU = torch.device("cpu")
+TEMPLATE = (
+    "{% for turn in messages %}[{{ turn.role }}]{{ turn.content }}<eos>{% endfor %}"
+    "{% if add_generation_prompt %}[assistant]{% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def questions():
+    return Questions.draw(TASK, "forward", 0, 8, 1)
+
+
+@pytest.fixture(scope="module", params=CAUSAL)
+def folder(request):
+    return saved_with_tokenizer(request.param)
+
+
+def test_a_batch_answers_as_its_prompts_do_one_at_a_time(folder, questions):
+    """In float32, on random weights: two tokens could tie for the likeliest; none does here."""
+    reader = Reader.load(folder)
+    writer = Writer(reader, 12, CPU)
+    prompts = [*questions.prompts(), "1,2=", "a longer one: 1,2|3,4|5,6="]
+    assert len({len(row) for row in reader.ids(prompts)}) > 2
+    together = writer(prompts)
+    assert together == [writer([prompt])[0] for prompt in prompts]
+    assert together == writer(prompts)
+    assert len(set(together)) > 1
+
+
+def test_the_answer_is_the_likeliest_token_each_time(folder, questions):
+    reader = Reader.load(folder)
+    writer = Writer(reader, 6, CPU)
+    prompt = questions.prompts()[0]
+    ids = reader.ids([prompt])[0]
+    start = len(ids)
+    for _ in range(6):
+        with torch.no_grad():
+            ids.append(int(writer.network(torch.tensor([ids])).logits[0, -1].argmax()))
+    assert writer([prompt])[0] == _first_line(writer._written(ids[start:]))
+
+
+def test_what_a_model_says_of_sampling_is_not_followed(questions, tmp_path):
+    folder = save_with_tokenizer("llama", tmp_path / "sampling")
+    GenerationConfig(
+        do_sample=True, temperature=9.0, repetition_penalty=5.0, eos_token_id=[0, 5]
+    ).save_pretrained(folder)
+    writer = Writer(Reader.load(folder), 12, CPU)
+    plain = Writer(Reader.load(saved_with_tokenizer("llama")), 12, CPU)
+    assert writer.ends == [0, 2, 5]  # 2: what a Llama's config says
+    plain.ends = plain.network.generation_config.eos_token_id = writer.ends
+    assert writer(questions.prompts()) == plain(questions.prompts())
+
+
+def test_writing_ends_with_the_first_line_that_is_not_blank(questions, monkeypatch):
+    reader = Reader.load(saved_with_tokenizer("gpt2"))
+    writer = Writer(reader, 30, CPU)
+    said = reader.tokenizer("\n 1,7,9\n1,4,2")["input_ids"]
+    steps = []
+
+    def forward(input_ids, **_):
+        steps.append(input_ids.shape[1])
+        logits = torch.zeros(*input_ids.shape, 300)
+        logits[:, -1, said[min(len(steps), len(said)) - 1]] = 1
+        return type("Output", (dict,), {"logits": logits})()
+
+    monkeypatch.setattr(writer.network, "forward", forward)
+    assert writer(["1,2="]) == ["\n 1,7,9"]
+    assert len(steps) == len(reader.tokenizer("\n 1,7,9\n")["input_ids"])
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("", ""), ("1,7", "1,7"), ("1,7\n8", "1,7"), ("\n\n 1\n2", "\n\n 1"), ("\n", "\n"), ("1\n", "1")],
+)
+def test_the_first_line_is_cut(text, line):
+    assert _first_line(text) == line
+
+
+@pytest.fixture
+def chatting(tmp_path):
+    folder = save_with_tokenizer("llama", tmp_path / "chat")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_a_chat_model_reads_turns(chatting, questions):
+    reader = Reader.load(chatting, chat=True)
+    text = reader.converse(questions.conversations())[0]
+    prompt, answer = questions.shots[0]
+    assert text.startswith(
+        f"[user]{TASK.instruction('forward')}\n\n{prompt}<eos>[assistant]{answer}<eos>[user]"
+    )
+    assert text.endswith("<eos>[assistant]")
+    assert reader.ids([text])[0].count(0) == 3
+
+
+@pytest.fixture
+def mistake(call, monkeypatch):
+    """Call `evaluate` with a mistake, no weights loaded; return the one line that it prints."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    def mistake(*arguments):
+        with monkeypatch.context() as unloaded:
+            unloaded.setattr("unforced.models.generation.load_network", None)
+            code, output, errors = call("evaluate", *arguments)
+        assert (code, output, errors.count("\n")) == (2, "", 1), errors
+        return errors.removeprefix("unforced: ").rstrip("\n")
+
+    return mistake
+
+
+ASKING = ["--model", "X", "--task", "path_star"]
+NO_MODEL = "is for a model that was not trained here; give --model too, or drop"
+MISUSES = {
+    ("runs/mine", *ASKING): (
+        "'runs/mine' is no field of the task, as in degree=3; to measure a run folder, drop --model"
+    ),
+    ("--model", "X"): "--model: say what to ask, with --task and one of addition, branching_path, path_star",
+    ("runs/mine", "--task", "path_star"): f"--task {NO_MODEL} --task",
+    ("runs/mine", "--shots", "0"): f"--shots {NO_MODEL} --shots",
+    ("runs/mine", "--show", "2"): f"--show {NO_MODEL} --show",
+    ("runs/mine", "--chat"): f"--chat {NO_MODEL} --chat",
+    (): "give one run folder, not 0; or a model to ask: --model and --task",
+    ("a", "b"): "give one run folder, not 2; or a model to ask: --model and --task",
+    (*ASKING, "--split", "test"): "--split is for run folders; --model is asked test problems; drop --split",
+    (*ASKING, "--data", "a.txt"): "--data is for run folders; --model is asked test problems; drop --data",
+    (*ASKING, "degre=3"): "task.degre: unknown key 'degre'; did you mean 'degree'?",
+    (*ASKING, "--order", "revers"): "unknown order 'revers'; did you mean 'reversed'?",
+    ("--model", "X", "--task", "path_sta"): "unknown task 'path_sta'; did you mean 'path_star'?",
+}
+
+
+@pytest.mark.parametrize("arguments", MISUSES, ids=" ".join)
+def test_a_misuse_is_one_line(mistake, arguments):
+    assert mistake(*arguments) == MISUSES[arguments]
+
+
+def ask_for(folder, *more):
+    return ["--model", folder, "--task", "path_star", "--count", "4", *more]
+
+
+def test_a_folder_that_is_no_model_is_one_line(mistake, tmp_path):
+    line = mistake(*ask_for(tmp_path))
+    assert line.startswith(f"--model: no causal language model could be loaded from {tmp_path} (")
+    assert mistake(*ask_for("no-such/model")).endswith("or a name on a hub that can be reached")
+    assert "encodes before it decodes" in mistake(*ask_for(save("t5", tmp_path / "t5")))
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_a_folder_without_a_tokenizer_is_one_line(mistake, family):
+    line = mistake(*ask_for(saved(family)))
+    assert line.startswith("--model: ")
+    assert "tokenizer" in line
+    assert line.endswith("save the model's own into the same folder")
+
+
+def test_a_tokenizer_of_another_model_is_one_line(mistake, tmp_path):
+    folder = save("gpt2", tmp_path / "model", vocab=50)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(f"{saved_with_tokenizer('gpt2')}/{file}", folder)
+    assert "and the model knows 50; save the model's own into the same folder" in mistake(*ask_for(folder))
+
+
+def test_a_prompt_that_is_too_long_is_one_line(mistake, tmp_path):
+    folder = save_with_tokenizer("gpt2", tmp_path / "short", positions=300)
+    line = mistake(*ask_for(folder, "--shots", "9"))
+    assert line.startswith(f"--model: {folder} reads at most 300 tokens; the longest prompt has ")
+    assert line.endswith("and the answer takes up to 27; lower --shots, or make the task smaller")
+
+
+def test_chatting_without_a_template_is_one_line(mistake):
+    line = mistake(*ask_for(saved_with_tokenizer("llama"), "--chat"))
+    assert line.endswith("has no chat template; drop --chat, or take a model that was trained to chat")
+
+
+def test_a_chat_template_that_refuses_is_told(chatting, questions):
+    reader = Reader.load(chatting, chat=True)
+    reader.tokenizer.chat_template = "{{ raise_exception('no turns, please') }}"
+    with pytest.raises(UserError, match=r"refuses the turns .*no turns, please"):
+        reader.converse(questions.conversations())
+
+
+def test_a_lack_of_memory_is_one_line(call, monkeypatch):
+    def greedy(*arguments):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(Writer, "__call__", greedy)
+    code, _, errors = call("evaluate", *ask_for(saved_with_tokenizer("gpt2")))
+    assert code == 2
+    assert errors == (
+        "unforced: out of memory: take a smaller model, lower --shots, or make the task smaller\n"
+    )
+
+
+def test_the_verb_prints_what_was_asked_and_a_table(call, folder):
+    code, output, errors = call(
+        "evaluate", *ask_for(folder, "degree=3", "path_length=4", "num_nodes=20", "--show", "2")
+    )
+    assert code == 0, errors
+    task = PathStar(degree=3, path_length=4, num_nodes=20)
+    asked = Questions.draw(task, "forward", 0, 4, 3)
+    assert all(prompt in output for prompt in asked.prompts()[:2])
+    assert asked.prompts()[2] not in output
+    for words in ("chance 33.3%", "held-out, free", "token_3", "wrong arm", "read as", "verdict"):
+        assert words in output
+
+
+def test_the_verb_prints_json(call, chatting):
+    code, output, errors = call("evaluate", *ask_for(chatting, "--order", "reversed", "--chat", "--json"))
+    assert code == 0, errors
+    found = json.loads(output)
+    assert (found["model"], found["order"], found["shots"], found["chat"]) == (chatting, "reversed", 3, True)
+    assert found["task"] == PathStar().model_dump()
+    assert set(found["test.free.exact"]) == {"value", "correct", "total", "low", "high"}
+    assert found["test.free.exact"]["total"] == sum(found["test.free.errors"].values()) == 4
+    assert [set(one) for one in found["shown"]] == [{"prompt", "written", "read", "true", "verdict"}]
+
+
+def learn_by_heart(folder, asked, answers):
+    """Train the model in a folder until it goes on from each prompt with the answer and an end of line."""
+    reader = Reader.load(folder)
+    network = AutoModelForCausalLM.from_pretrained(folder)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
+    prompts = reader.ids(asked.prompts())
+    start = len(prompts[0])
+    ids = [prompt + reader.ids([f"{answer}\n"])[0] for prompt, answer in zip(prompts, answers, strict=True)]
+    assert {len(prompt) for prompt in prompts} == {start}
+    for _ in range(200):
+        losses = []
+        for row in map(torch.tensor, ids):
+            logits = network(row[None]).logits[0, start - 1 : -1]
+            losses.append(torch.nn.functional.cross_entropy(logits, row[start:]))
+        loss = torch.stack(losses).mean()
+        if loss < 0.02:
+            break
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    network.save_pretrained(folder)
+
+
+@pytest.mark.parametrize("kind", ["correct", "wrong_arm"])
+def test_a_model_trained_to_a_behaviour_is_told_by_it(call, tmp_path, kind):
+    asked = Questions.draw(TASK, "reversed", 0, 4, 0)
+    said = TASK.answers(asked.problems) if kind == "correct" else TASK.decoys(asked.problems)[:, 0]
+    folder = save_with_tokenizer("llama", tmp_path / kind)
+    learn_by_heart(folder, asked, TASK.answer_lines(in_order(said, "reversed")))
+    fields = ["degree=2", "path_length=3", "num_nodes=12", "--order", "reversed", "--shots", "0"]
+    code, output, errors = call("evaluate", *ask_for(folder, *fields, "--json"))
+    assert code == 0, errors
+    assert json.loads(output)["test.free.errors"][kind] == 4
