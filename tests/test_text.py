@@ -69,12 +69,13 @@ def test_a_line_by_hand():
     codec = codec_of(STAR, letters)
     assert STAR.lines(problem) == ["1,70|1,4|70,9|4,110/1,9=1,70,9"]
     batch = codec.encode(problem, "forward")
-    assert [codec.tokenizer.decode([token]) for token in batch.answer[0]] == [*"1,70,9", END]
-    assert batch.answer_places.tolist() == [[0, 0, 1, 1, 1, 2, 2]]
+    assert [codec.tokenizer.decode([token]) for token in batch.answer[0, :7]] == [*"1,70,9", END]
+    assert batch.answer_places.tolist() == [[0, 0, 1, 1, 1, 2, 2, -1, -1, -1, -1, -1]]
+    assert batch.answer_mask.sum() == 7
     batch = codec.encode(problem, "reversed", given=1)
     assert codec.tokenizer.decode(batch.prompt[0, -3:]) == "=9,"
-    assert [codec.tokenizer.decode([token]) for token in batch.answer[0]] == [*"70,1", END]
-    assert batch.answer_places.tolist() == [[1, 1, 1, 0, 0]]
+    assert [codec.tokenizer.decode([token]) for token in batch.answer[0, :5]] == [*"70,1", END]
+    assert batch.answer_places.tolist() == [[1, 1, 1, 0, 0, -1, -1, -1, -1, -1]]
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -125,7 +126,9 @@ def test_no_text_is_longer_than_the_codec_says(codec):
         batch = codec.encode(drawn(codec.task, 2000), order)
         assert batch.prompt.shape[1] <= codec.prompt_length
         assert batch.answer.shape[1] <= codec.answer_length
-    assert codec.answer_length <= 2 * batch.answer.shape[1]
+    longest = int((batch.places >= 0).sum(1).max())
+    most_saved = codec.task.answer_length + 1 if codec.task.separator else longest
+    assert codec.answer_length <= longest + most_saved
 
 
 def test_what_does_not_end_or_is_no_text_of_the_task_is_no_answer():
@@ -143,7 +146,7 @@ def test_what_does_not_end_or_is_no_text_of_the_task_is_no_answer():
 
 def spelled(codec, text):
     ids = codec.tokenizer(text, add_special_tokens=False).input_ids
-    return torch.tensor([[codec.end if token == codec.tokenizer.eos_token_id else token for token in ids]])
+    return torch.tensor([ids + [codec.end] * (codec.answer_length - len(ids))])
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,12 @@
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-END, START = "<end>", "<start>"
+END, START = "<eos>", "<bos>"
 
 
 def trained(tokenizer, lines, vocab_size, alphabet):
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size, special_tokens=[END, START], initial_alphabet=alphabet
-    )
-    tokenizer.train_from_iterator(lines, trainer)
+    options = {"vocab_size": vocab_size, "special_tokens": [END, START], "show_progress": False}
+    tokenizer.train_from_iterator(lines, trainers.BpeTrainer(initial_alphabet=alphabet, **options))
     return tokenizer
 
 

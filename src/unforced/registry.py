@@ -77,8 +77,10 @@ RECIPES = Registry(
     "recipe",
     {
         "paper_code": "unforced.recipes.paper:paper_code",
+        "paper_gpt2_large": "unforced.recipes.paper:paper_gpt2_large",
         "paper_gpt_mini": "unforced.recipes.paper:paper_gpt_mini",
         "paper_mamba": "unforced.recipes.paper:paper_mamba",
+        "paper_pythia": "unforced.recipes.paper:paper_pythia",
         "quickstart": "unforced.recipes.quickstart:quickstart",
         "quickstart.next_token": "unforced.recipes.quickstart:next_token",
         "quickstart.reversed": "unforced.recipes.quickstart:reversed_answer",
@@ -87,5 +89,6 @@ RECIPES = Registry(
         "small_mamba.next_token": "unforced.recipes.small:small_mamba_next_token",
         "small_mamba.reversed": "unforced.recipes.small:small_mamba_reversed",
         "small_mamba.teacherless": "unforced.recipes.small:small_mamba_teacherless",
+        "small_pretrained": "unforced.recipes.small:small_pretrained",
     },
 )

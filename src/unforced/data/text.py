@@ -26,6 +26,7 @@ from unforced.errors import UserError
 from unforced.tasks.base import Order, Problems, Symbols, Task, in_order
 
 _CHUNK = 4096  # lines tokenised at once
+_SAMPLE = 256  # problems that are tokenised to see how long they get
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,14 +66,17 @@ class TextCodec(Codec):
         prompts = self.task.prompt_lines(problems)
         lines = self.task.answer_lines(in_order(answers, order))
         heads, tails, written, last = [], [], [], self.task.answer_length - 1
+        room = 0  # for an answer, which is not told from the true one's length
         for head, tail, place in self._tokenized(prompts, lines):
             begun = sum(index < given for index in place)
             heads.append((*self.start, *head, *tail[:begun]))
             tails.append((*tail[begun:], self.end))
             written.append((*place[begun:], last))
-        prompt, prompt_mask = _padded(heads, self.end, on_the_left=True)
-        answer, answer_mask = _padded(tails, self.end)
-        places, _ = _padded(written, -1)
+            room = max(room, self.answer_length - begun)
+        self._check_bounds(heads, tails)
+        prompt, prompt_mask = _padded(heads, self.end, max(map(len, heads)), on_the_left=True)
+        answer, answer_mask = _padded(tails, self.end, room)
+        places, _ = _padded(written, -1, room)
         if order == "reversed":
             places = torch.where(places < 0, places, last - places)
         return Batch(prompt, answer, self.dummy, prompt_mask, answer_mask, order, places)
@@ -141,6 +145,17 @@ class TextCodec(Codec):
         each = [(places == place).any(axis=1) for place in range(self.task.answer_length)]
         return np.logical_and.reduce(each)
 
+    def _check_bounds(self, prompts: Sequence[Tokens], answers: Sequence[Tokens]) -> None:
+        """Raise UserError if a text has more tokens than was foreseen."""
+        given = self.answer_length  # tokens of an answer that may stand behind a prompt
+        for texts, most in ((prompts, self.prompt_length + given), (answers, self.answer_length)):
+            longest = max(map(len, texts))
+            if longest > most:
+                raise UserError(
+                    f"model.name_or_path: the tokenizer makes {longest} tokens of a problem, and by its "
+                    f"tokens for labels it should make {most} at the most; use model.encoding=symbol"
+                )
+
     def _tokenized(
         self, prompts: Sequence[str], answers: Sequence[str]
     ) -> Iterator[tuple[list[int], list[int], list[int]]]:
@@ -203,27 +218,36 @@ def _start(tokenizer: Any) -> Tokens:
 
 
 def _most_tokens(task: Task, tokenizer: Any) -> tuple[int, int]:
-    """Bound the tokens of a prompt and of an answer: piece by piece, each label as the longest one."""
-    problem = task.sample(np.random.default_rng(0), 1)
-    (prompt,), (answer,) = task.prompt_lines(problem), task.answer_lines(task.answers(problem))
+    """Bound the tokens of a prompt and of an answer.
+
+    They are those of a line whose labels are all the longest, or, should some problems be longer, those of
+    its labels and signs one by one: what stands alone is seldom spelled with fewer tokens.
+    """
+    problems = task.sample(np.random.default_rng(0), _SAMPLE)
+    texts = task.prompt_lines(problems), task.answer_lines(task.answers(problems))
+    return _most(task, tokenizer, texts[0]), _most(task, tokenizer, texts[1])
+
+
+def _most(task: Task, tokenizer: Any, texts: Sequence[str]) -> int:
+    def counts(some: Sequence[str]) -> list[int]:
+        return [len(ids) for ids in tokenizer(list(some), add_special_tokens=False).input_ids]
+
     labels = task.alphabet[: task.answer_symbols]
-    longest = max(map(len, tokenizer(list(labels), add_special_tokens=False).input_ids))
+    alone = counts(labels)
+    longest = labels[int(np.argmax(alone))]
     label = re.compile("|".join(sorted(map(re.escape, labels), key=len, reverse=True)))
-
-    def most(text: str) -> int:
-        others = list(label.sub("", text))
-        spelled = tokenizer(others, add_special_tokens=False).input_ids if others else []
-        return longest * len(label.findall(text)) + sum(map(len, spelled))
-
-    return most(prompt), most(answer)
+    (in_line,) = counts([label.sub(longest, texts[0])])
+    if max(counts(texts)) <= in_line and task.separator:
+        return in_line
+    signs = list(label.sub("", texts[0]))
+    return max(alone) * len(label.findall(texts[0])) + (sum(counts(signs)) if signs else 0)
 
 
 def _padded(
-    rows: Sequence[Sequence[int]], fill: int, on_the_left: bool = False
+    rows: Sequence[Sequence[int]], fill: int, width: int, on_the_left: bool = False
 ) -> tuple[Int[Tensor, "count length"], Bool[Tensor, "count length"] | None]:
-    """Stack rows, and say which entries are real where lengths differ."""
+    """Stack rows, and say which entries are real where not all are."""
     lengths = np.array([len(row) for row in rows])
-    width = int(lengths.max())
     real = np.arange(width)[None] < lengths[:, None]
     real = real[:, ::-1] if on_the_left else real
     stacked = np.full(real.shape, fill, dtype=np.int64)

@@ -20,7 +20,10 @@ def add_adapters(
 
     frozen: the dtype that these maps are kept in; all else is fp32. Raises UserError without peft.
     """
-    config = _peft().LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(beside))
+    transposed = any(type(module.get_submodule(name)).__name__ == "Conv1D" for name in beside)
+    config = _peft().LoraConfig(
+        r=rank, lora_alpha=alpha, target_modules=list(beside), fan_in_fan_out=transposed
+    )
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     _peft().inject_adapter_in_model(config, module)

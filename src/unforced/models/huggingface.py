@@ -59,7 +59,7 @@ def read_tokenizer(name_or_path: str, revision: str | None, given_as: str = FIEL
 def check_tokenizer(tokenizer: Any, text: str, name_or_path: str, vocab_size: int, given_as: str) -> None:
     """Refuse a tokenizer that loses some of a text, or makes tokens of it that the model does not know.
 
-    From a folder without a vocabulary transformers makes a tokenizer that knows no text at all. Raises UserError.
+    From a folder without one, transformers may make a tokenizer that knows no text at all. Raises UserError.
     """
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     back = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)

@@ -5,6 +5,7 @@ symbol of the task (a node, `|`, `/`, `=`) is a token of its own, appended to th
 """
 
 import copy
+import warnings
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -115,8 +116,9 @@ class Pretrained(ModelConfig):
             _append_tokens(network, vocab_size)
             if network.config.model_type != "mamba":
                 TransformersModel(network).check(self.name_or_path, max_length)
-            if self.gradient_checkpointing:
-                network.gradient_checkpointing_enable({"use_reentrant": False})
+            if self.gradient_checkpointing and network.config.model_type != "mamba":
+                with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of its name
+                    network.gradient_checkpointing_enable({"use_reentrant": False})
             return self._adapted(network, old)
 
     def _adapted(self, network: Any, old: int) -> SequenceModel:
@@ -127,7 +129,7 @@ class Pretrained(ModelConfig):
             model.checkpointing = self.gradient_checkpointing
         if self.lora_rank is None:
             return model
-        alpha = 2 * self.lora_rank if self.lora_alpha is None else self.lora_alpha
+        alpha = 2.0 * self.lora_rank if self.lora_alpha is None else self.lora_alpha
         dtype = torch.bfloat16 if self.keeps_bf16 else torch.float32
         add_adapters(model, model.linear_maps(), self.lora_rank, alpha, dtype)
         for table in model.token_tables():

@@ -38,6 +38,32 @@ def paper_mamba() -> Run:
     return paper_gpt_mini().override(["model=mamba"])
 
 
+def paper_gpt2_large() -> Run:
+    """The paper's pretrained Transformer on path-star: GPT-2 Large (774 million weights), as text, 100 epochs.
+
+    AdamW at 1e-5, 100 epochs (issue #3 of the paper's code), batch 16 (its README). Weights are fp32, products
+    bf16 where the processor has it; activations are computed twice to fit one card. The rest is `paper_gpt_mini`.
+    """
+    return paper_gpt_mini().override(
+        [
+            "model=pretrained",
+            "model.name_or_path=openai-community/gpt2-large",
+            "model.gradient_checkpointing=true",
+            "batch_size=16",
+            "epochs=100",
+            "learning_rate=1e-5",
+        ]
+    )
+
+
+def paper_pythia() -> Run:
+    """The same with Pythia-410m, which the paper's code offers, too; its last revision, not that code's 43,000th step.
+
+    The rest is `paper_gpt2_large`.
+    """
+    return paper_gpt2_large().override(["model.name_or_path=EleutherAI/pythia-410m"])
+
+
 def paper_code() -> Run:
     """The released code's README command, with the quirks that change results kept.
 

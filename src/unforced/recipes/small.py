@@ -2,6 +2,7 @@
 
 from unforced.config import Run
 from unforced.models.mamba import Mamba
+from unforced.models.pretrained import Pretrained
 from unforced.objectives.next_token import NextToken
 from unforced.tasks.path_star import PathStar
 
@@ -45,3 +46,23 @@ def small_mamba() -> dict[str, Run]:
         "reversed": small_mamba_reversed(),
         "teacherless": small_mamba_teacherless(),
     }
+
+
+def small_pretrained() -> Run:
+    """A language model of your own (`model.name_or_path=FOLDER_OR_NAME`) on 2,000 problems of G(2,5), as text.
+
+    The paper's rate and batch for pretrained models (`paper_gpt2_large`), on a hundredth of its problems.
+    """
+    return Run(
+        task=PathStar(degree=2, path_length=5, num_nodes=50),
+        model=Pretrained(),
+        objective=NextToken(),
+        num_train=2000,
+        batch_size=16,
+        epochs=4,
+        learning_rate=1e-5,
+        evaluate_every=125,
+        num_evaluate=200,
+        num_test=2000,
+        checkpoint_every=125,
+    )

@@ -1,0 +1,266 @@
+"""Models of transformers with their own tokenizers: the verbs on text, ragged batches, adapters, refusals."""
+
+import json
+import shutil
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tests.pretrained import CAUSAL, save_with_tokenizer, saved, saved_with_tokenizer
+from tests.runs import tiny_run
+from tests.tokens import END
+from unforced.config import Run
+from unforced.errors import UserError
+from unforced.evaluation.probe import Answered, _ask, _choose, probe
+from unforced.evaluation.subject import Subject, answers
+from unforced.experiment import load_run
+from unforced.models.pretrained import Pretrained
+from unforced.tasks.path_star import PathStar
+from unforced.training.learner import build_learner
+from unforced.training.source import split_problems
+
+TASK = PathStar(degree=3, path_length=4, num_nodes=120)
+GRAPH = ["task.degree=3", "task.path_length=4", "task.num_nodes=120", "precision=fp32"]
+SIZES = ["num_train=64", "batch_size=16", "max_steps=6", "learning_rate=1e-2", "checkpoint_every=3"]
+SIZES += ["evaluate_every=3", "num_evaluate=20", "num_test=40"]
+WAYS = ["objective=next_token", "objective=teacherless", "order=reversed"]
+LORA = ["model.lora_rank=2"]
+
+
+def own(family, *overrides):
+    return ["model=pretrained", f"model.name_or_path={saved_with_tokenizer(family)}", *GRAPH, *overrides]
+
+
+@pytest.fixture(params=CAUSAL)
+def family(request):
+    return request.param
+
+
+def subject_of(run):
+    return Subject.of(run, build_learner(run).eval())
+
+
+@pytest.mark.parametrize("way", [*WAYS, "model.lora_rank=2"])
+def test_a_model_goes_through_train_resume_evaluate_diagnose_and_export(family, way, tmp_path, call):
+    def cli(*arguments):
+        code, printed, errors = call(*arguments)
+        assert code == 0, errors
+        return printed
+
+    out, folder = tmp_path / "run", tmp_path / "exported"
+    recipe = ["paper_gpt_mini", *own(family, *SIZES, "epochs=null", way)]
+    cli("train", *recipe, "--out", str(out))
+    assert json.loads((out / "result.json").read_text())["steps"] == 6
+    assert json.loads(cli("evaluate", str(out), "--json"))["test.free.exact"]["total"] == 40
+    assert "verdict" in json.loads(cli("diagnose", str(out), "--json", "--count", "1537"))
+    last = out / "checkpoints" / "step-00000006"
+    weights = (last / "learner.safetensors").read_bytes()
+    (out / "result.json").unlink()
+    shutil.rmtree(last)
+    cli("train", *recipe, "--out", str(out), "--resume")
+    assert (last / "learner.safetensors").read_bytes() == weights
+    cli("export", str(out), "--to", str(folder))
+    check_exported(out, folder)
+    again = ["paper_gpt_mini", *own(family, *SIZES, "epochs=null", f"model.name_or_path={folder}")]
+    cli("train", *again, "max_steps=1", "--out", str(tmp_path / "again"))
+    asked = ["--task", "path_star", *(field.removeprefix("task.") for field in GRAPH[:3]), "--shots", "1"]
+    asked = json.loads(cli("evaluate", "--model", str(folder), *asked, "--count", "4", "--json"))
+    assert asked["test.free.exact"]["total"] == 4
+
+
+def check_exported(out, folder):
+    """What was exported says, and decodes by the code in its card, what the run does."""
+    loaded = load_run(out)
+    run, subject = loaded.run, Subject.of(loaded.run, loaded.learner)
+    problems = split_problems(run, "test", 6)
+    network = AutoModelForCausalLM.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    found = {}
+    code = (folder / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
+    exec(code.replace('folder = "."', f"folder = {str(folder)!r}").replace("print(", "texts = list("), found)
+    said = [text.partition(END)[0] if END in text else text for text in found["texts"]]
+    ours = answers(subject, problems, subject.free)
+    for row in range(6):
+        alone = problems.take(slice(row, row + 1))
+        batch = subject.encode(alone)
+        tokens = torch.cat([batch.prompt, batch.answer[:, :-1]], dim=1)
+        line = run.task.prompt_lines(alone)[0]
+        assert tokenizer(line).input_ids == batch.prompt[0].tolist()
+        with subject.at_rest():
+            expected = subject.model.logits(subject.model.hidden(tokens))
+            torch.testing.assert_close(network(tokens).logits, expected, rtol=1e-4, atol=1e-4)
+        if row < len(said):
+            assert found["prompts"][row] == line
+            read = run.task.read_answers([said[row]])[:, :: 1 if run.order == "forward" else -1]
+            assert run.task.score(alone, read).kind == run.task.score(alone, ours[row : row + 1]).kind
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_ragged_batch_says_what_its_problems_say_one_at_a_time(family, way):
+    subject = subject_of(tiny_run(*own(family, way)))
+    held_out = TASK.sample(np.random.default_rng(0), 12)
+    assert subject.encode(held_out).prompt_mask is not None
+    together = probe(subject, held_out).answered
+    decoys, fed = _choose(subject, TASK.decoys(held_out), TASK.answers(held_out))
+    alone = []
+    with subject.at_rest():
+        for i in range(12):
+            one = held_out.take(slice(i, i + 1))
+            alone.append(_ask(subject, one, TASK.other_questions(one), decoys[i : i + 1], int(fed[i])))
+    for field in fields(Answered):
+        found = getattr(together, field.name)
+        parts = np.concatenate([getattr(each, field.name) for each in alone])
+        same = np.allclose(found, parts, rtol=1e-3, atol=1e-6) if found.dtype.kind == "f" else found == parts
+        assert np.all(same), field.name
+    assert_same_tokens(subject, held_out)
+
+
+def assert_same_tokens(subject, problems):
+    """Free answers are the same tokens, in a batch and alone, readable or not."""
+    with subject.at_rest():
+        decode = subject.objective.decode
+        together = decode(subject.model, subject.heads, subject.encode(problems))
+        for i in range(len(problems)):
+            alone = subject.encode(problems.take(slice(i, i + 1)))
+            assert torch.equal(decode(subject.model, subject.heads, alone)[0], together[i])
+    assert len(together.unique(dim=0)) > 1
+
+
+@pytest.mark.parametrize("objective", ["next_token", "teacherless"])
+def test_the_loss_of_a_ragged_batch_is_the_sum_of_its_problems_losses(family, objective):
+    run = tiny_run(*own(family, f"objective={objective}"))
+    learner, problems = build_learner(run), TASK.sample(np.random.default_rng(1), 8)
+
+    def loss_of(some):
+        batch = run.codec.encode(some, run.order)
+        return learner(run.objective.view(batch, np.random.default_rng(0)))
+
+    total, count = loss_of(problems)
+    parts = [loss_of(problems.take(slice(i, i + 1))) for i in range(8)]
+    assert count == sum(part[1] for part in parts)
+    assert total.item() == pytest.approx(sum(part[0].item() for part in parts), rel=1e-5)
+    total.backward()
+    gradients = [p.grad.clone() for p in learner.parameters()]
+    learner.zero_grad()
+    sum(part[0] for part in parts).backward()
+    for whole, parameter in zip(gradients, learner.parameters(), strict=True):
+        torch.testing.assert_close(whole, parameter.grad, rtol=1e-3, atol=1e-5)
+
+
+def test_only_tokens_of_chosen_nodes_weigh():
+    run = tiny_run(*own("gpt2", "objective.train_positions=[1]", "order=reversed"))
+    batch = run.codec.encode(TASK.sample(np.random.default_rng(1), 8), run.order)
+    weights = run.objective.view(batch, np.random.default_rng(0)).weights
+    assert torch.equal(weights, batch.answer_places == 1)
+    assert (weights.sum(1) >= 2).all()  # its digits, and the comma
+
+
+def trained(family, *overrides):
+    """A learner before and after a few steps; tensors by name."""
+    from unforced.training.optimizer import build_optimizer
+
+    run = tiny_run(*own(family, "weight_decay=0.1", *overrides))
+    learner = build_learner(run)
+    before = {name: tensor.clone() for name, tensor in learner.state_dict().items()}
+    optimizer = build_optimizer(run, learner)
+    problems = TASK.sample(np.random.default_rng(2), 8)
+    for _ in range(3):
+        batch = run.codec.encode(problems, run.order)
+        with torch.autocast("cpu", torch.bfloat16, enabled=run.model.keeps_bf16):
+            total, count = learner(run.objective.view(batch, np.random.default_rng(0)))
+        (total / count).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return run, learner, before
+
+
+def rows_of_new_tokens(run):
+    return slice(len(run.codec.tokenizer) - 1, None)
+
+
+@pytest.mark.parametrize("weights", ["fp32", "bf16"])
+def test_adapters_and_new_tokens_alone_are_trained(family, weights):
+    run, learner, before = trained(
+        family, *LORA, "objective=teacherless", f"model.frozen_weights={weights}", "precision=auto"
+    )
+    after = learner.state_dict()
+    changed = {name for name in after if not torch.equal(after[name], before[name])}
+    tables = {name for name in changed if "lora_" not in name}
+    assert len(changed - tables) >= 8
+    assert tables
+    assert all(name.endswith(("wte.weight", "embed_in.weight", "embed_tokens.weight", "embeddings.weight"))
+               or "embed_out" in name or "lm_head" in name for name in tables)  # fmt: skip
+    new = run.codec.dummy
+    for name in tables:
+        assert torch.equal(after[name][:new], before[name][:new]), name
+        assert not torch.equal(after[name][new], before[name][new]) or "embed" not in name
+    dtypes = {tensor.dtype for name, tensor in after.items() if ".base_layer.weight" in name}
+    assert dtypes == {torch.bfloat16 if weights == "bf16" else torch.float32}
+    assert all(p.dtype == torch.float32 for p in learner.parameters() if p.requires_grad)
+
+
+def test_a_checkpoint_holds_what_is_trained(tmp_path, call):
+    recipe = ["paper_gpt_mini", *own("gpt2", *SIZES, "epochs=null", *LORA)]
+    assert call("train", *recipe, "--out", str(tmp_path / "run"))[0] == 0
+    saved_ = load_file(tmp_path / "run" / "checkpoints" / "step-00000006" / "learner.safetensors")
+    assert all("lora_" in name or name.endswith("wte.weight") for name in saved_)
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert 0 < result["trained_parameters"] < result["parameters"]
+
+
+@pytest.mark.parametrize("more", [[], LORA])
+def test_checkpointed_activations_change_no_gradient(family, more):
+    gradients = []
+    for checkpointing in ("false", "true"):
+        run = tiny_run(*own(family, *more, f"model.gradient_checkpointing={checkpointing}"))
+        learner = build_learner(run).train()
+        batch = run.codec.encode(TASK.sample(np.random.default_rng(2), 4), run.order)
+        learner(run.objective.view(batch, np.random.default_rng(0)))[0].backward()
+        gradients.append([p.grad for p in learner.parameters() if p.requires_grad])
+    for plain, again in zip(*gradients, strict=True):
+        torch.testing.assert_close(plain, again)
+
+
+def test_a_dummy_of_its_own_adds_no_token():
+    model = Pretrained(name_or_path=saved_with_tokenizer("gpt2"), dummy="<bos>")
+    codec = model.codec(TASK)
+    assert codec.vocab_size == 300
+    assert codec.tokenizer.convert_ids_to_tokens(codec.dummy) == "<bos>"
+    assert Pretrained(name_or_path=model.name_or_path).codec(TASK).vocab_size == 301
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["model.dummy=nonsense"], "model.dummy: nonsense is no token of the model's tokenizer; take one"),
+        (["model.dummy=<eos>"], "model.dummy: <eos> stands in problems or ends answers"),
+        (["model.dummy=|"], "model.dummy: | stands in problems or ends answers"),
+        (["model.dummy=|", "model.encoding=symbol"], "model.dummy: encoding=symbol has one of its own"),
+        (["model.frozen_weights=bf16"], "model.frozen_weights: bf16 would round away"),
+        (["model.frozen_weights=bf16", *LORA, "precision=fp32"], "precision: fp32 does not go with"),
+        (["model.name_or_path=" + saved("gpt2")], "loses some of a problem's text; save the model's own"),
+        (["model.name_or_path="], "model.name_or_path: give a folder with a causal language model"),
+        (["task.degree=9", "task.num_nodes=1200", "task.path_length=40"], "reads at most 2048 tokens"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_line(overrides, said, tmp_path, call):
+    recipe = ["paper_gpt_mini", *own("gpt2", *SIZES, "epochs=null"), *overrides]
+    code, _, errors = call("train", *recipe, "--out", str(tmp_path / "run"))
+    assert code == 2
+    assert said in errors
+    assert len(errors.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path):
+    folder = save_with_tokenizer("gpt2", tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens([f"{digit}," for digit in range(10)])
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(UserError, match=r"has token 30., and the model knows 300; save the model's own"):
+        Pretrained(name_or_path=str(folder)).codec(TASK)
+    assert isinstance(tiny_run(), Run)
