@@ -37,6 +37,8 @@ def main() -> None:
     if overrides[:1] == ["--memory"]:
         print(json.dumps(memory(*overrides[1:])))
         return
+    # A process begins with the most that the one which started it has held: so before that holds much.
+    held = {name: memory_of_its_own(name, overrides) for name in (OURS, THEIRS)}
     trainer = mamba_trainer(overrides)
     implementation, dtype = trainer.tune({}), matrix_dtype(trainer.run, trainer.device)
     keep_freed_memory()
@@ -52,12 +54,16 @@ def main() -> None:
     print(f"{trainer.run.task}, batch {trainer.run.batch_size}, {trainer.device}, {dtype}")
     print(f"implementation             {implementation}")
     for name, each in seconds.items():
-        command = [sys.executable, "-m", "benchmarks.mamba", "--memory", name, *overrides]
-        held = json.loads(subprocess.check_output(command))
         speed = trainer.run.batch_size / statistics.median(each)
-        print(f"{name:26} {speed:10,.1f} samples/s {held / 2**20:10,.0f} MiB")
+        print(f"{name:26} {speed:10,.1f} samples/s {held[name] / 2**20:10,.0f} MiB")
     spread = f"({min(ratios):.1f} to {max(ratios):.1f})"
     print(f"unforced / transformers    {statistics.median(ratios):10.1f}   {spread}")
+
+
+def memory_of_its_own(name: str, overrides: list[str]) -> int:
+    """Return what `memory` returns in a process that does nothing else."""
+    command = [sys.executable, "-m", "benchmarks.mamba", "--memory", name, *overrides]
+    return int(json.loads(subprocess.check_output(command)))
 
 
 def mamba_trainer(overrides: list[str]) -> Trainer:

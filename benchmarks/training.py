@@ -54,7 +54,12 @@ def main() -> None:
 
 def paper_trainer(overrides: list[str]) -> Trainer:
     """Return a trainer of 6 layers of width 384 on G(2,5) that writes nothing."""
-    run = resolve_run("paper_gpt_mini", ["batch_size=64", "num_train=20000", "model.layers=6", *overrides])
+    return silent_trainer(["batch_size=64", "num_train=20000", "model.layers=6", *overrides])
+
+
+def silent_trainer(overrides: list[str]) -> Trainer:
+    """Return a trainer of `paper_gpt_mini` with overrides that writes nothing."""
+    run = resolve_run("paper_gpt_mini", overrides)
     return Trainer(run, RunFolder(Path("nowhere")), start_accelerator(run), measure, PlainLines(quiet=True))
 
 

@@ -14,4 +14,5 @@ def import_transformers(who: str) -> Any:
         raise UserError(f"{who} needs transformers: pip install 'unforced[pretrained]'") from None
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
+    importlib.import_module("huggingface_hub").utils.logging.set_verbosity_error()
     return transformers

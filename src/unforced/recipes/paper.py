@@ -39,10 +39,11 @@ def paper_mamba() -> Run:
 
 
 def paper_gpt2_large() -> Run:
-    """The paper's pretrained Transformer on path-star: GPT-2 Large (774 million weights), as text, 100 epochs.
+    """The paper's pretrained Transformer on path-star: GPT-2 Large (774 million weights), 100 epochs.
 
-    AdamW at 1e-5, 100 epochs (issue #3 of the paper's code), batch 16 (its README). Weights are fp32, products
-    bf16 where the processor has it; activations are computed twice to fit one card. The rest is `paper_gpt_mini`.
+    AdamW at 1e-5, 100 epochs (issue #3 of the paper's code), batch 16 (its README), problems as text. Weights
+    are fp32, products bf16 where the processor has it; activations are computed twice to fit one card. The
+    rest is `paper_gpt_mini`.
     """
     return paper_gpt_mini().override(
         [
@@ -57,9 +58,9 @@ def paper_gpt2_large() -> Run:
 
 
 def paper_pythia() -> Run:
-    """The same with Pythia-410m, which the paper's code offers, too; its last revision, not that code's 43,000th step.
+    """The same with Pythia-410m, which the paper's code offers, too.
 
-    The rest is `paper_gpt2_large`.
+    Its last revision, where that code takes the one of step 43,000. The rest is `paper_gpt2_large`.
     """
     return paper_gpt2_large().override(["model.name_or_path=EleutherAI/pythia-410m"])
 

@@ -49,7 +49,7 @@ def small_mamba() -> dict[str, Run]:
 
 
 def small_pretrained() -> Run:
-    """A language model of your own (`model.name_or_path=FOLDER_OR_NAME`) on 2,000 problems of G(2,5), as text.
+    """A language model of your own, `model.name_or_path=FOLDER_OR_NAME`, on 2,000 problems as text.
 
     The paper's rate and batch for pretrained models (`paper_gpt2_large`), on a hundredth of its problems.
     """
