@@ -18,6 +18,7 @@ from unforced.config import SOLVED
 from unforced.evaluation.groups import collect
 from unforced.evaluation.statistics import proportion
 from unforced.experiment import diagnose_run
+from unforced.files import read_json
 from unforced.recipes import resolve
 from unforced.reporting.tables import markdown, percent
 from unforced.studies.local import run_side_by_side
@@ -58,8 +59,9 @@ def main() -> None:
 
 
 def diagnosis(folder: Path) -> dict:
-    """Diagnose a run; return the verdict and the measures of the cheat and of the decisive tokens."""
-    found = diagnose_run(folder, None, 0.95)
+    """Diagnose a run that has not been; return the verdict, and the cheat and the decisions measured."""
+    known = RunFolder(folder).diagnosis
+    found = read_json(known) if known.exists() else diagnose_run(folder, None, 0.95)
     kept = {key: found[key] for key in ("clever_hans", "indecipherable_token")}
     return {"verdict": found["verdict"]["name"], **kept}
 
