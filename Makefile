@@ -8,7 +8,7 @@ quickstart: .venv/ready
 	$(BIN)/unforced quickstart
 
 test: .venv/ready-dev
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: .venv/ready-dev
 	$(BIN)/ruff format --check .
