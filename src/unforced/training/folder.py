@@ -3,6 +3,7 @@
 config.json     the resolved run             metrics.jsonl   a line per evaluation, append-only
 env.json        versions, hardware, git      checkpoints/    weights and optimiser state
 answers.json    some test problems, answered freely
+traces.json     a few of them symbol by symbol, with probabilities
 result.json     written last: its presence means that the run is done
 diagnosis.json  what `unforced diagnose` found
 """
@@ -31,7 +32,7 @@ class RunFolder:
         self.config, self.env = path / "config.json", path / "env.json"
         self.metrics, self.result = path / "metrics.jsonl", path / "result.json"
         self.answers, self.checkpoints = path / "answers.json", path / "checkpoints"
-        self.diagnosis = path / "diagnosis.json"
+        self.traces, self.diagnosis = path / "traces.json", path / "diagnosis.json"
 
     @classmethod
     def claim(cls, path: Path, run: Run) -> "RunFolder":
