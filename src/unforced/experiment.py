@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from accelerate import PartialState
-from jaxtyping import Int
 
 from unforced.config import Run
 from unforced.data.files import read_problems
@@ -17,6 +15,7 @@ from unforced.errors import UserError
 from unforced.evaluation.accuracy import Counts, measure, measure_problems, prefixed, with_intervals
 from unforced.evaluation.diagnosis import check_enough, diagnose, history
 from unforced.evaluation.subject import Subject, answers
+from unforced.evaluation.trace import symbol_texts, trace
 from unforced.files import write_json
 from unforced.tasks.sampling import SPLITS, Split
 from unforced.training.checkpoint import load_newest
@@ -29,6 +28,7 @@ from unforced.training.precision import matrix_dtype
 from unforced.training.source import encode, split_problems
 
 _NUM_ANSWERS = 100
+_NUM_TRACES = 12
 
 
 def run_experiment(run: Run, path: Path, observer: Observer, resume: bool = False) -> Outcome:
@@ -79,6 +79,7 @@ def _train_and_measure(trainer: Trainer, resume: bool) -> Outcome:
         for split in SPLITS:
             metrics |= prefixed(split, measure(run, trainer.learner, split, run.num_test))
         write_json(folder.answers, _answers(run, trainer.learner))
+        write_json(folder.traces, _traces(run, trainer.learner), indent=None)
         write_json(folder.result, _result(run, outcome, trainer, environment, metrics))
     accelerator.wait_for_everyone()
     return outcome
@@ -91,15 +92,22 @@ def _answers(run: Run, learner: Learner) -> list[dict[str, Any]]:
     free = answers(subject, problems, subject.free)
     verdicts = run.task.score(problems, free)
     return [
-        {"line": line, "true": _texts(run, true), "free": _texts(run, given), "verdict": verdicts.kinds[kind]}
+        {
+            "line": line,
+            "true": symbol_texts(run.task, true),
+            "free": symbol_texts(run.task, given),
+            "verdict": verdicts.kinds[kind],
+        }
         for line, true, given, kind in zip(
             run.task.lines(problems), run.task.answers(problems), free, verdicts.kind, strict=True
         )
     ]
 
 
-def _texts(run: Run, symbols: Int[np.ndarray, " length"]) -> list[str]:
-    return ["?" if symbol < 0 else run.task.alphabet[symbol] for symbol in symbols]
+def _traces(run: Run, learner: Learner) -> dict[str, Any]:
+    """Follow the first test problems symbol by symbol."""
+    problems = split_problems(run, "test", min(_NUM_TRACES, run.num_test))
+    return {"run": run.fingerprint, **trace(Subject.of(run, learner), problems)}
 
 
 def _result(

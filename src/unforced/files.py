@@ -22,9 +22,9 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON, atomically."""
-    write_atomically(path, (json.dumps(value, indent=1) + "\n").encode())
+def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
+    """Write JSON, atomically; on one line, if `indent` is None."""
+    write_atomically(path, (json.dumps(value, indent=indent) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:

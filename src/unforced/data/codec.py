@@ -68,6 +68,15 @@ class Codec(ABC):
         """
 
     @abstractmethod
+    def probabilities(
+        self, logits: Float[Tensor, "count answer vocab"], batch: Batch, position: int
+    ) -> Float[np.ndarray, "count symbols"]:
+        """Return the probability of each symbol of answers at an answer position (forward order).
+
+        It is counted as in `mass`; NaN where that does not tell a symbol from others.
+        """
+
+    @abstractmethod
     def build_tokenizer(self, max_length: int) -> Any:
         """Build transformers' tokenizer of the same tokens, for texts of `max_length` tokens at the most.
 
@@ -128,10 +137,16 @@ class SymbolCodec(Codec):
         self, logits: Float[Tensor, "count answer vocab"], batch: Batch, position: int, options: Options
     ) -> Float[np.ndarray, " count"]:
         """Add the probabilities of the options' tokens."""
+        each = self.probabilities(logits, batch, position)
+        return np.take_along_axis(each, np.broadcast_to(options, (len(each), options.shape[1])), 1).sum(1)
+
+    def probabilities(
+        self, logits: Float[Tensor, "count answer vocab"], batch: Batch, position: int
+    ) -> Float[np.ndarray, "count symbols"]:
+        """Look up the probability of each symbol's token."""
         (column,) = (batch.places[0] == position).nonzero()[0].tolist()
         probability = logits[:, column].float().softmax(-1)
-        ids = self.ids(options).to(probability.device).expand(len(logits), -1)
-        return probability.gather(1, ids).sum(1).numpy(force=True)
+        return probability[:, self.first : self.first + self.task.answer_symbols].numpy(force=True)
 
     def build_tokenizer(self, max_length: int) -> Any:
         """Give each symbol of the task a token."""

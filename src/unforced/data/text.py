@@ -21,7 +21,7 @@ from torch import Tensor
 
 from unforced.data.batch import Batch
 from unforced.data.codec import Codec, Options
-from unforced.data.spelling import Tokens, spelled_mass
+from unforced.data.spelling import Tokens, spelled_mass, spelled_probabilities
 from unforced.errors import UserError
 from unforced.tasks.base import Order, Problems, Symbols, Task, in_order
 
@@ -123,6 +123,16 @@ class TextCodec(Codec):
             return np.full(len(batch), np.nan)
         mass = spelled_mass(spelled, options, logits, batch.answer, batch.places == position)
         return np.where(self._apart(batch), mass, np.nan)
+
+    def probabilities(
+        self, logits: Float[Tensor, "count answer vocab"], batch: Batch, position: int
+    ) -> Float[np.ndarray, "count symbols"]:
+        """Follow each symbol as far as it is spelled like the true one, and one token further."""
+        spelled = _spelling(self, position, batch.order)
+        if spelled is None:
+            return np.full((len(batch), self.task.answer_symbols), np.nan)
+        each = spelled_probabilities(spelled, logits, batch.answer, batch.places == position)
+        return np.where(self._apart(batch)[:, None], each, np.nan)
 
     def build_tokenizer(self, max_length: int) -> Any:
         """Return a copy of its own."""

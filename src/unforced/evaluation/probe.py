@@ -77,7 +77,8 @@ def probe(subject: Subject, problems: Problems, counterfactuals: bool = True) ->
     parts = []
     with subject.at_rest():
         for rows in _batches(fed, subject.rows):
-            others = _some(task.other_questions(problems.take(rows))) if counterfactuals else []
+            others = task.other_questions(problems.take(rows)) if counterfactuals else []
+            others = spread(others, _MOST_QUESTIONS)
             parts.append((rows, _ask(subject, problems.take(rows), others, chosen[rows], int(fed[rows[0]]))))
     back = np.argsort(np.concatenate([rows for rows, _ in parts]))
     columns = {
@@ -96,9 +97,9 @@ def _batches(fed: Int[np.ndarray, " count"], size: int) -> Iterator[Int[np.ndarr
         yield from (rows[i : i + size] for i in range(0, len(rows), size))
 
 
-def _some(questions: list[Problems]) -> list[Problems]:
-    """Keep at most _MOST_QUESTIONS, spread over all."""
-    kept = np.unique(np.linspace(0, len(questions) - 1, min(len(questions), _MOST_QUESTIONS)).round())
+def spread(questions: list[Problems], most: int) -> list[Problems]:
+    """Keep `most` questions at the most, spread over all."""
+    kept = np.unique(np.linspace(0, len(questions) - 1, min(len(questions), most)).round())
     return [questions[int(i)] for i in kept]
 
 

@@ -234,6 +234,10 @@ class Addition(Task):
         marks = "".join("1" if carry else "·" for carry in carries)
         return [f"carry {marks}", f"       {a}", f"    +  {b}", f"    = {answer}"]
 
+    def drawing(self, problems: Problems, index: int) -> dict[str, Any]:
+        """Nothing: the line says it all."""
+        return {}
+
 
 def _hash_pairs(
     a: Int8[np.ndarray, "count digits"], b: Int8[np.ndarray, "count digits"]

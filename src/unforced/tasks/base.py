@@ -229,6 +229,13 @@ class Task(BaseModel, ABC):
     def draw(self, problems: Problems, index: int) -> list[str]:
         """Draw one problem for a terminal, a line of text per row."""
 
+    @abstractmethod
+    def drawing(self, problems: Problems, index: int) -> dict[str, Any]:
+        """Say what a picture of one problem shows, as JSON values; empty where there is nothing to draw.
+
+        A graph has `edges` (pairs of symbols' texts, as the prompt lists them), a `start` and a `goal`.
+        """
+
 
 def in_order(answers: Shaped[np.ndarray, "count length"], order: Order) -> Shaped[np.ndarray, "count length"]:
     """Turn answers (or marks on them) from forward order into `order`, or back: it is its own inverse."""

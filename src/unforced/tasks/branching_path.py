@@ -227,3 +227,8 @@ class BranchingPath(Task):
         names = [str(label) for label in cast(BranchingPathProblems, problems).labels[index]]
         names[self.tree.leaf_paths[0, -1]] += " (goal)"
         return self.tree.draw(names)
+
+    def drawing(self, problems: Problems, index: int) -> dict[str, Any]:
+        """Show the graph, its start and its goal."""
+        one = problems.take(slice(index, index + 1))
+        return graph_text.drawing(self._listed_edges(one)[0], self.answers(one)[0, [0, -1]])

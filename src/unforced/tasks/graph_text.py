@@ -4,6 +4,7 @@ Source: arXiv 2403.06963, App. (data format of its public code).
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -19,6 +20,12 @@ def write(edges: Int[np.ndarray, "count edges 2"], queries: Int[np.ndarray, "cou
     """Write prompts, from edges as listed and (start, goal) queries."""
     rows = zip(edges.tolist(), queries.tolist(), strict=True)
     return [f"{'|'.join(map(_text, graph))}/{_text(query)}=" for graph, query in rows]
+
+
+def drawing(edges: Int[np.ndarray, "edges 2"], query: Int[np.ndarray, " 2"]) -> dict[str, Any]:
+    """Say what a picture of one graph shows; see `Task.drawing`."""
+    start, goal = map(str, query.tolist())
+    return {"edges": [list(map(str, edge)) for edge in edges.tolist()], "start": start, "goal": goal}
 
 
 def instruction(graph: str, order: Order) -> str:

@@ -235,3 +235,8 @@ class PathStar(Task):
         rows = [" → ".join(map(str, path)) for path in paths]
         rows[0] += "  (goal)"
         return rows
+
+    def drawing(self, problems: Problems, index: int) -> dict[str, Any]:
+        """Show the graph, its start and its goal."""
+        one = problems.take(slice(index, index + 1))
+        return graph_text.drawing(cast(PathStarProblems, one).edges[0], self.answers(one)[0, [0, -1]])

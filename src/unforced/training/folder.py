@@ -3,6 +3,7 @@
 config.json     the resolved run             metrics.jsonl   a line per evaluation, append-only
 env.json        versions, hardware, git      checkpoints/    weights and optimiser state
 answers.json    some test problems, answered freely
+traces.json     a few of them symbol by symbol, with probabilities
 result.json     written last: its presence means that the run is done
 diagnosis.json  what `unforced diagnose` found
 """
@@ -18,7 +19,7 @@ from typing import Any
 from unforced.config import Run, flatten
 from unforced.errors import UserError
 from unforced.files import read_json, write_atomically, write_json
-from unforced.training.records import Environment, Evaluation, Record, Result, check
+from unforced.training.records import Diagnosis, Environment, Evaluation, Record, Result, Traces, check
 
 _RESTORE = "restore it, or start a new run with another --out"
 
@@ -31,7 +32,7 @@ class RunFolder:
         self.config, self.env = path / "config.json", path / "env.json"
         self.metrics, self.result = path / "metrics.jsonl", path / "result.json"
         self.answers, self.checkpoints = path / "answers.json", path / "checkpoints"
-        self.diagnosis = path / "diagnosis.json"
+        self.traces, self.diagnosis = path / "traces.json", path / "diagnosis.json"
 
     @classmethod
     def claim(cls, path: Path, run: Run) -> "RunFolder":
@@ -100,6 +101,14 @@ class RunFolder:
     def read_result(self) -> dict[str, Any]:
         """Read the results of a run that is done."""
         return self._read(self.result, Result, "delete it, and train with --resume to measure again")
+
+    def read_traces(self) -> dict[str, Any]:
+        """Read the traces of a run that is done."""
+        return self._read(self.traces, Traces, "delete it and result.json, and train with --resume")
+
+    def read_diagnosis(self) -> dict[str, Any]:
+        """Read what `unforced diagnose` found."""
+        return self._read(self.diagnosis, Diagnosis, "run `unforced diagnose` again")
 
     @property
     def done(self) -> bool:

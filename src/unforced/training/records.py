@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
 from unforced.errors import UserError
+from unforced.tasks.base import Order
 
 
 class Record(BaseModel):
@@ -65,6 +66,48 @@ class Result(Record):
     train_free: Proportion = Field(alias="train.free.exact")
     test_forced: Proportion = Field(alias="test.forced.exact")
     test_free: Proportion = Field(alias="test.free.exact")
+
+
+class Drawing(Record):
+    """What a picture of a problem shows; empty where there is nothing to draw."""
+
+    edges: list[list[str]] = []
+    start: str = ""
+    goal: str = ""
+
+
+class Question(Record):
+    """One question of traces.json, and what was predicted."""
+
+    line: str
+    drawing: Drawing
+    decisive: list[NonNegativeInt]
+    true: list[str]
+    free: list[str]
+    verdict: str
+    chances: dict[str, list[list[list[str | float]]]]
+
+
+class Traces(Record):
+    """traces.json."""
+
+    order: Order
+    reads_answers: bool
+    problems: list[list[Question]]
+
+
+class ShortVerdict(Record):
+    """The verdict of a diagnosis."""
+
+    name: str
+    title: str
+    because: list[str]
+
+
+class Diagnosis(Record):
+    """diagnosis.json, as far as its verdict."""
+
+    verdict: ShortVerdict
 
 
 def check(shape: type[Record], value: Any, where: str) -> dict[str, Any]:

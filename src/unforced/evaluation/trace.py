@@ -1,0 +1,110 @@
+"""Traces: what a subject predicts at each position of an answer, for problems and other questions about them.
+
+    problem  1,7|1,4|7,9|4,2/1,9=          another question  1,7|1,4|7,9|4,2/1,2=
+    forced   1 (1.00)  7 (.52) 4 (.48)  9 (1.00)      its inputs are the true answer so far
+    free     1 (1.00)  7 (.52) 4 (.48)  9 (1.00)      its inputs are what it said itself
+
+The numbers are JSON values for a page to show, of few problems: they illustrate, and measure nothing.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from unforced.data.batch import Batch
+from unforced.evaluation.probe import spread
+from unforced.evaluation.subject import Subject
+from unforced.objectives.base import Logits
+from unforced.tasks.base import Problems, Symbols, Task, in_order
+
+MOST_OTHERS = 3
+"""How many other questions about a problem are traced, at the most."""
+TOP = 5
+"""How many symbols are named at each position."""
+_DIGITS = 4
+
+
+def trace(subject: Subject, problems: Problems) -> dict[str, Any]:
+    """Trace a subject on problems, and on other questions about each.
+
+    Returns `order`, `reads_answers`, and `problems`: for each, a list of questions, the problem's own first.
+    A question holds its `line`, `drawing` (see `Task.drawing`) and `decisive` positions; the `true` answer
+    and the `free` one with its `verdict`; and, where the subject reads answers, its `forced` predictions. The
+    top symbols with their probabilities are under `chances`: `free` (the subject's own answer so far as
+    input, or its one pass over the prompt), and `forced`, a list per answer position, all in forward order.
+    A list is empty where its probabilities cannot be told.
+    """
+    asked = [problems, *spread(subject.task.other_questions(problems), MOST_OTHERS)]
+    with subject.at_rest():
+        columns = [list(_questions(subject, each)) for each in asked]
+    return {
+        "order": subject.order,
+        "reads_answers": subject.reads_answers,
+        "problems": [_different(questions) for questions in zip(*columns, strict=True)],
+    }
+
+
+def symbol_texts(task: Task, symbols: Int[np.ndarray, " length"]) -> list[str]:
+    """Write an answer symbol by symbol; what is none becomes `?`."""
+    return ["?" if symbol < 0 else task.alphabet[symbol] for symbol in symbols]
+
+
+def _different(questions: tuple[dict[str, Any], ...]) -> list[dict[str, Any]]:
+    """Leave out questions that are the same: a problem that cannot be altered stays as it is."""
+    return list({question["line"]: question for question in reversed(questions)}.values())[::-1]
+
+
+def _questions(subject: Subject, problems: Problems) -> Iterator[dict[str, Any]]:
+    for start in range(0, len(problems), subject.rows):
+        yield from _ask(subject, problems.take(slice(start, start + subject.rows)))
+
+
+def _ask(subject: Subject, problems: Problems) -> Iterator[dict[str, Any]]:
+    task, batch = subject.task, subject.encode(problems)
+    free, (forced, logits) = subject.free(batch), subject.trained(batch)
+    chances = {"free": _probabilities(subject, logits, batch)}
+    if subject.reads_answers:
+        chances = {"forced": chances["free"], "free": _on_its_own(subject, problems, free)}
+    verdicts, truth = task.score(problems, free), task.answers(problems)
+    decisive, lines = task.decisive(problems), task.lines(problems, subject.order)
+    for row, line in enumerate(lines):
+        yield {
+            "line": line,
+            "drawing": task.drawing(problems, row),
+            "decisive": np.flatnonzero(decisive[row]).tolist(),
+            "true": symbol_texts(task, truth[row]),
+            "free": symbol_texts(task, free[row]),
+            "verdict": verdicts.kinds[verdicts.kind[row]],
+            **({"forced": symbol_texts(task, forced[row])} if subject.reads_answers else {}),
+            "chances": {mode: _top(task, each[row]) for mode, each in chances.items()},
+        }
+
+
+def _on_its_own(subject: Subject, problems: Problems, free: Symbols) -> Float[np.ndarray, "count length n"]:
+    """Return probabilities with the subject's own answers as input; NaN behind what is no symbol."""
+    none = (free < 0) | (free >= subject.task.answer_symbols)
+    batch = subject.encode(problems, np.where(none, 0, free))
+    probabilities = _probabilities(subject, subject.trained(batch)[1], batch)
+    after = in_order(none, subject.order).cumsum(axis=1) - in_order(none, subject.order) > 0
+    probabilities[in_order(after, subject.order)] = np.nan
+    return probabilities
+
+
+def _probabilities(subject: Subject, logits: Logits, batch: Batch) -> Float[np.ndarray, "count length n"]:
+    positions = range(subject.task.answer_length)
+    return np.stack([subject.codec.probabilities(logits, batch, each) for each in positions], axis=1)
+
+
+def _top(task: Task, probabilities: Float[np.ndarray, "length n"]) -> list[list[tuple[str, float]]]:
+    """Name the most probable symbols at each position, the first one first; leave out what is not known."""
+    known = np.nan_to_num(probabilities, nan=-1.0)
+    return [
+        [
+            (task.alphabet[i], round(float(row[i]), _DIGITS))
+            for i in np.argsort(-row, kind="stable")[:TOP]
+            if row[i] >= 0
+        ]
+        for row in known
+    ]

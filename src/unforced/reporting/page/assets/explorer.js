@@ -1,0 +1,261 @@
+// The explorer: a run, a problem, what is asked about it, and a step of the answer.
+
+const MODES = {
+  forced: { title: "Forced", reads: "the true answer so far" },
+  free: { title: "Free", reads: "its own answer so far" },
+};
+
+/** Wire the explorer up; return the function that shows a run. `onRun(run)` hears of one chosen here. */
+function explorer(runs, onRun) {
+  const state = { run: runs[0], problem: 0, question: 0, step: 0 };
+  const questions = () => state.run.traces.problems[state.problem];
+  const question = () => questions()[state.question] ?? questions()[0];
+  const length = () => question().true.length;
+
+  function move(changes) {
+    Object.assign(state, changes);
+    state.step = Math.min(length() - 1, Math.max(0, state.step));
+    show(state, questions(), question(), move);
+  }
+
+  function goTo(problem) {
+    const total = state.run.traces.problems.length;
+    move({ problem: (problem + total) % total, question: 0 });
+    byId("explore-problem").value = state.problem;
+  }
+
+  function open(run) {
+    state.run = run;
+    byId("explore-run").value = runs.indexOf(run);
+    const empty = !run.traces || run.traces.problems.length === 0;
+    byId("explore-panel").hidden = empty;
+    byId("explore-nothing").hidden = !empty;
+    byId("explore-problem").disabled = empty;
+    for (const id of ["problem-before", "problem-after"]) byId(id).disabled = empty;
+    choices(byId("explore-problem"), empty ? [] : run.traces.problems.map(problemName));
+    if (empty) {
+      byId("explore-nothing").textContent = `${run.name} has no traces to explore: it was trained before runs `
+        + "wrote traces.json, or the file is damaged. A run that is trained again has them.";
+      return;
+    }
+    showSettings(run);
+    const astray = run.traces.problems.findIndex(([first]) => followsAnotherPath(first));
+    const wrong = run.traces.problems.findIndex(([first]) => first.verdict !== "correct");
+    Object.assign(state, { problem: Math.max(0, astray >= 0 ? astray : wrong), question: 0 });
+    state.step = firstDecision(run, question());
+    goTo(state.problem);
+  }
+
+  const pressed = (event) => {
+    const step = { ArrowLeft: state.step - 1, ArrowRight: state.step + 1, Home: 0, End: Infinity }[event.key];
+    if (step === undefined || event.altKey || event.ctrlKey || event.metaKey || !listens(event)) return;
+    if (byId("explore-panel").hidden) return;
+    event.preventDefault();
+    move({ step });
+  };
+
+  choices(byId("explore-run"), runs.map((run, i) => [i, run.traces ? run.name : `${run.name} (no traces)`]));
+  byId("explore-run").addEventListener("change", () => onRun(runs[byId("explore-run").value]));
+  byId("explore-problem").addEventListener("change", () => goTo(+byId("explore-problem").value));
+  byId("problem-before").addEventListener("click", () => goTo(state.problem - 1));
+  byId("problem-after").addEventListener("click", () => goTo(state.problem + 1));
+  byId("step-back").addEventListener("click", () => move({ step: state.step - 1 }));
+  byId("step-on").addEventListener("click", () => move({ step: state.step + 1 }));
+  document.addEventListener("keydown", pressed);
+  return open;
+}
+
+/** Keys step where they mean nothing else: in the explorer, or with nothing focused and it in sight. */
+function listens({ target }) {
+  if (target.closest("select, input, textarea, .canvas")) return false;
+  if (target.closest("#explorer")) return true;
+  const box = byId("explorer").getBoundingClientRect();
+  return target === document.body && box.top < 0.6 * innerHeight && box.bottom > 0;
+}
+
+function problemName([first], i) {
+  const ends = first.drawing.goal ? `${first.drawing.start} to ${first.drawing.goal}` : first.line.split("=")[0];
+  return [i, `${i + 1}: ${ends}, ${words(first.verdict)}`];
+}
+
+/** The answer position that is written at a step. */
+function positionOf(order, step, length) {
+  return order === "reversed" ? length - 1 - step : step;
+}
+
+function firstDecision({ traces }, { decisive, true: { length } }) {
+  const steps = Array.from({ length }, (_, step) => step);
+  return Math.max(0, steps.find((step) => decisive.includes(positionOf(traces.order, step, length))) ?? 0);
+}
+
+function show(state, questions, question, move) {
+  const { run, step } = state;
+  const { length } = question.true;
+  const at = positionOf(run.traces.order, step, length);
+  const written = (position) => positionOf(run.traces.order, position, length) <= step;
+  const said = question.free.map((symbol, position) => (written(position) ? symbol : null));
+  showGoals(questions, question, (chosen) => move({ question: chosen }));
+  showPicture(question, said, at);
+  showStep(step, length, at, question, run.traces.order);
+  redraw(byId("predictions"), ...modesOf(question).map((mode) => prediction(run, question, mode, at, step)));
+  redraw(byId("answers"), answers(run, question, at, written,
+    (position) => move({ step: positionOf(run.traces.order, position, length) })));
+  redraw(byId("blindness"), ...blindness(questions, question, at, (chosen) => move({ question: chosen })));
+  byId("verdict").replaceChildren(...verdict(question));
+}
+
+function modesOf(question) {
+  return Object.keys(MODES).filter((mode) => mode in question.chances);
+}
+
+/** What tells a question from the others about its problem. */
+function asks(question) {
+  return question.drawing.goal ? `goal ${question.drawing.goal}` : `${question.line.split("=")[0]}=`;
+}
+
+function showGoals(questions, question, onChoose) {
+  const buttons = questions.map((each, i) => html("button", {
+    type: "button", "data-key": `goal-${i}`, "aria-pressed": each === question, onclick: () => onChoose(i),
+  }, asks(each)));
+  redraw(byId("goals"), html("span", {}, questions.length > 1 ? "Ask for " : "Asked: "), ...buttons);
+}
+
+function showPicture(question, said, at) {
+  const chances = question.chances.free[at] ?? [];
+  if (!isGraph(question)) {
+    byId("picture").replaceChildren(html("p", { class: "line" }, question.line));
+    byId("picture-key").replaceChildren();
+    return;
+  }
+  byId("picture").replaceChildren(drawGraph(question, said, at, chances));
+  const off = (symbol, i) => symbol !== null && symbol !== question.true[i];
+  byId("picture-key").replaceChildren(
+    keyItem("truth", "true path"),
+    keyItem("own right", "its own answer, right"),
+    keyItem("own wrong", "off the true path"),
+    ...(pairs(said).some(([a, b]) => a && b && !hasEdge(question.drawing, a, b))
+      ? [keyItem("own jump", "no such edge")] : []),
+    html("li", {}, "% : chance of coming next, free"),
+    ...(said.some((symbol, i) => off(symbol, i) && !question.drawing.edges.flat().includes(symbol))
+      ? [html("li", { class: "bad" }, "✗ it also says what is no node of this graph")] : []),
+  );
+}
+
+function keyItem(name, text) {
+  return html("li", {}, svg("svg", { width: 30, height: 12, "aria-hidden": "true" },
+    svg("line", { class: name, x1: 4, x2: 26, y1: 6, y2: 6 })), text);
+}
+
+function showStep(step, length, at, question, order) {
+  const decisive = question.decisive.includes(at);
+  const backwards = order === "reversed" ? ", written backwards" : "";
+  byId("step-name").replaceChildren(
+    html("b", {}, `token_${at}`), ` step ${step + 1} of ${length}${backwards}`,
+    decisive ? html("span", { class: "decisive" }, "◆ needs lookahead") : "");
+  byId("step-back").disabled = step === 0;
+  byId("step-on").disabled = step === length - 1;
+}
+
+/** What is predicted at a position, as bars. */
+function prediction(run, question, mode, at, step) {
+  const top = question.chances[mode][at] ?? [];
+  const lone = !run.traces.reads_answers;
+  const read = (mode === "forced" ? question.true : question.free)
+    .filter((_, position) => positionOf(run.traces.order, position, question.true.length) < step);
+  const shown = run.traces.order === "reversed" ? read.reverse() : read;
+  const reads = lone ? "the prompt alone: the whole answer in one pass"
+    : `${MODES[mode].reads}: ${shown.join(" ") || "nothing yet"}`;
+  const content = top.length ? html("ol", { class: "bars" }, ...top.map((each) => bar(each, question, at)))
+    : html("p", { class: "hint" }, nothingKnown(question, mode));
+  return html("section", { class: `prediction ${mode}`, "aria-label": `${MODES[mode].title} prediction` },
+    html("h3", {}, lone ? "In one pass" : MODES[mode].title), html("p", { class: "reads" }, `reads ${reads}`), content);
+}
+
+function nothingKnown(question, mode) {
+  return mode === "free" && question.free.includes("?")
+    ? "No probabilities: its own answer holds what is no symbol of the task."
+    : "No probabilities: the tokens do not tell symbols apart here.";
+}
+
+function bar([symbol, chance], question, at) {
+  const right = symbol === question.true[at];
+  return html("li", { class: right ? "right" : "" },
+    html("span", { class: "symbol" }, symbol),
+    html("span", { class: "track" }, html("span", { class: "fill", style: `width:${100 * chance}%` })),
+    html("span", { class: "number" }, chance < 0.0005 ? "<0.1%" : percent(chance)),
+    html("span", { class: "mark" }, right ? "✓ true" : ""));
+}
+
+/** The true answer and the model's, a column per position. */
+function answers(run, question, at, written, onPosition) {
+  const head = question.true.map((_, i) => html("th", { scope: "col", class: i === at ? "now" : "" },
+    html("button", { type: "button", class: "link", "data-key": `token-${i}`, "aria-pressed": i === at,
+      "aria-label": `Go to token_${i}`, onclick: () => onPosition(i) }, question.decisive.includes(i) ? `${i} ◆` : i)));
+  const rows = [["true", question.true], ["forced", question.forced], ["free", question.free]]
+    .filter(([, symbols]) => symbols)
+    .map(([name, symbols]) => html("tr", {}, html("th", { scope: "row" }, name),
+      ...symbols.map((symbol, i) => cell(name, symbol, question.true[i], i === at, written(i)))));
+  return html("table", {}, html("thead", {}, html("tr", {}, html("th", { scope: "col" }, "token"), ...head)),
+    html("tbody", {}, ...rows));
+}
+
+function cell(name, symbol, truth, now, written) {
+  const wrong = symbol !== truth;
+  const classes = [now ? "now" : "", wrong ? "wrong" : "right", name === "true" || written ? "" : "later"];
+  return html("td", { class: classes.filter(Boolean).join(" ") }, symbol, wrong ? html("span", {}, " ✗") : null);
+}
+
+function verdict(question) {
+  const right = question.verdict === "correct";
+  return [html("b", { class: right ? "good" : "bad" }, `${right ? "✓" : "✗"} ${words(question.verdict)}`),
+    ` — the free answer is ${question.free.join(" ")}; the true one is ${question.true.join(" ")}.`];
+}
+
+/** What is said at a position, whatever is asked: side by side for all questions about the problem. */
+function blindness(questions, question, at, onChoose) {
+  if (questions.length < 2) return [];
+  const mode = "forced" in question.chances ? "forced" : "free";
+  const rows = questions.map((each, i) => {
+    const [said, chance] = each.chances[mode][at]?.[0] ?? ["–", null];
+    const right = said === each.true[at];
+    return html("tr", { class: each === question ? "chosen" : "" },
+      html("th", { scope: "row" }, html("button", { type: "button", class: "link", "data-key": `ask-${i}`,
+        onclick: () => onChoose(i) }, asks(each))),
+      html("td", {}, each.true[at]),
+      html("td", { class: right ? "right" : "wrong" }, said, html("small", {}, ` ${percent(chance, 0)}`),
+        right ? "" : " ✗"),
+      html("td", {}, html("span", { class: "whole" }, each.free.join(" ")),
+        html("small", { class: "block" }, words(each.verdict))));
+  });
+  const titles = ["asked", `true token_${at}`, `${mode === "forced" ? "forced" : "its"} first choice`,
+    "free answer"];
+  return [
+    html("h3", {}, "The same problem, asked otherwise"),
+    html("p", { class: "blind" }, sees(questions, mode, at)),
+    html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Answers to each question" },
+      html("table", {}, html("thead", {}, html("tr", {}, ...titles.map((title) => html("th", { scope: "col" }, title)))),
+        html("tbody", {}, ...rows))),
+  ];
+}
+
+function sees(questions, mode, at) {
+  const truths = new Set(questions.map((each) => each.true[at]));
+  const firsts = questions.map((each) => each.chances[mode][at]?.[0]?.[0]);
+  if (firsts.includes(undefined)) return "";
+  const said = new Set(firsts);
+  if (truths.size === 1) return `token_${at} is ${questions[0].true[at]} whatever is asked.`;
+  if (said.size === 1) {
+    return `Blind here: token_${at} should change with what is asked, and the model says ${firsts[0]} to all `
+      + `${questions.length} questions.`;
+  }
+  const right = questions.filter((each, i) => each.true[at] === firsts[i]).length;
+  const given = mode === "forced" ? ", given the true answer so far," : "";
+  return `token_${at} changes with what is asked; the model’s first choice${given} changes too, and is right `
+    + `${right} times in ${questions.length}.`;
+}
+
+function showSettings(run) {
+  const pairs = Object.entries(run.settings).flatMap(([key, value]) => [
+    html("dt", {}, key), html("dd", {}, JSON.stringify(value))]);
+  byId("settings").querySelector("dl").replaceChildren(...pairs);
+}
