@@ -18,7 +18,7 @@ from typing import Any
 from unforced.config import Run, flatten
 from unforced.errors import UserError
 from unforced.files import read_json, write_atomically, write_json
-from unforced.training.records import Environment, Evaluation, Record, Result, check
+from unforced.training.records import Diagnosis, Environment, Evaluation, Record, Result, check
 
 _RESTORE = "restore it, or start a new run with another --out"
 
@@ -100,6 +100,12 @@ class RunFolder:
     def read_result(self) -> dict[str, Any]:
         """Read the results of a run that is done."""
         return self._read(self.result, Result, "delete it, and train with --resume to measure again")
+
+    def read_diagnosis(self) -> dict[str, Any] | None:
+        """Read what `unforced diagnose` found; None if it was never asked."""
+        if not self.diagnosis.exists():
+            return None
+        return self._read(self.diagnosis, Diagnosis, "delete it, or diagnose the run again")
 
     @property
     def done(self) -> bool:

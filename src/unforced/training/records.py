@@ -67,6 +67,21 @@ class Result(Record):
     test_free: Proportion = Field(alias="test.free.exact")
 
 
+class Named(Record):
+    """A verdict, as far as a report names it."""
+
+    name: str
+    title: str
+
+
+class Diagnosis(Record):
+    """diagnosis.json, as far as a report depends on it."""
+
+    verdict: Named
+    clever_hans: dict[str, Any]
+    indecipherable_token: dict[str, Any]
+
+
 def check(shape: type[Record], value: Any, where: str) -> dict[str, Any]:
     """Return `value` if it has the shape. Raises UserError: one line, beginning with `where`."""
     if not isinstance(value, dict):
