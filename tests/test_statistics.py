@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from unforced.evaluation.seeds import Outcome, compare, steps_to_solve, success, summarise
+from unforced.evaluation.seeds import Outcome, compare, solved_by, steps_to_solve, success, summarise
 from unforced.evaluation.statistics import difference, product_of_accuracies, proportion, share
 
 
@@ -57,6 +57,22 @@ def test_the_interval_of_a_product_covers_it_as_often_as_it_says():
 
 def test_success_over_seeds_is_a_proportion():
     assert success([True, False, True]) == proportion(2, 3)
+
+
+def test_the_share_solved_by_each_step_by_hand():
+    """At risk 5, 4, 2: the run censored at 30 is no longer at risk at 40."""
+    found = solved_by([10, 20, 30, 40, 50], [True, True, False, True, False])
+    assert found["steps"] == [0, 10, 20, 30, 40, 50]
+    assert found["share"] == pytest.approx([0, 0.2, 0.4, 0.4, 0.7, 0.7])
+    for low, share_solved, high in zip(found["low"], found["share"], found["high"], strict=True):
+        assert 0 <= low <= share_solved <= high <= 1
+    assert found["high"][1] - found["low"][1] > 0.3
+
+
+@pytest.mark.parametrize(("solved", "last"), [(False, 0.0), (True, 1.0)])
+def test_where_seeds_agree_the_share_has_no_interval(solved, last):
+    found = solved_by([30, 30, 30], [solved] * 3)
+    assert found == {"steps": [0, 30], "share": [0, last], "low": [0, last], "high": [0, last]}
 
 
 def test_steps_to_solve_by_hand():

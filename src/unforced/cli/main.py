@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import typer
 
-from unforced.cli import diagnoses, experiments, exports, names, problems
+from unforced.cli import diagnoses, experiments, exports, names, problems, reports
 from unforced.errors import UserError
 
 
@@ -24,6 +24,7 @@ def build_app() -> typer.Typer:
     app.command()(experiments.evaluate)
     app.command()(diagnoses.diagnose)
     app.command()(diagnoses.seeds)
+    app.command()(reports.report)
     app.command()(exports.export)
     data = typer.Typer(help="Problems in files.", no_args_is_help=True)
     data.command("export")(problems.export_problems)

@@ -85,14 +85,24 @@ def _finished(paths: Iterable[Path]) -> tuple[list[Finished], dict[str, str]]:
     left_out = {}
     for each in [each for path in paths for each in _run_folders(path)]:
         try:
-            folder = RunFolder.open(each)
-            if not folder.done:
-                left_out[str(each)] = "not finished"
-                continue
-            finished.append(Finished(folder.run(), folder.path, folder.read_result(), folder.read_metrics()))
+            finished.append(read_finished(each))
         except UserError as error:
             left_out[str(each)] = str(error)
     return finished, left_out
+
+
+def read_finished(path: Path) -> Finished:
+    """Read a finished run's folder. Raises UserError if it is not finished, or damaged."""
+    folder = RunFolder.open(path)
+    if not folder.done:
+        raise UserError("not finished")
+    return Finished(folder.run(), folder.path, folder.read_result(), folder.read_metrics())
+
+
+def settings(run: Run) -> dict[str, Any]:
+    """Return, by dotted key, what decides how a run comes out: what is neither operational nor measuring."""
+    ignored = (run.operational | _MEASURING) - {"seed"}
+    return {key: value for key, value in flatten(run.tree()).items() if key not in ignored}
 
 
 def _is_proportion(key: str, value: Any) -> bool:
@@ -107,19 +117,21 @@ def _run_folders(path: Path) -> list[Path]:
 
 def _names(runs: list[Run]) -> list[str]:
     """Name each run's group by the settings, the seed aside, in which the runs differ."""
-    settings = [
-        {k: v for k, v in flatten(run.tree()).items() if k not in run.operational | _MEASURING}
-        for run in runs
-    ]
-    keys = list(dict.fromkeys(key for each in settings for key in each))
-    differing = [key for key in keys if len({json.dumps(each.get(key, "")) for each in settings}) > 1]
+    known = [{key: value for key, value in settings(run).items() if key != "seed"} for run in runs]
+    keys = differing(known)
     return [
-        " ".join(f"{key.removesuffix('.name')}={_as_typed(each[key])}" for key in differing if key in each)
+        " ".join(f"{key.removesuffix('.name')}={as_typed(each[key])}" for key in keys if key in each)
         or "all runs"
-        for each in settings
+        for each in known
     ]
 
 
-def _as_typed(value: Any) -> str:
+def differing(known: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the keys in which mappings differ."""
+    keys = dict.fromkeys(key for each in known for key in each)
+    return [key for key in keys if len({json.dumps(each.get(key, "")) for each in known}) > 1]
+
+
+def as_typed(value: Any) -> str:
     """Write a value as an override gives it."""
     return value if isinstance(value, str) else json.dumps(value)

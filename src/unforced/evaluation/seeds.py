@@ -4,6 +4,7 @@ Learning outcomes are bimodal, so no mean and standard deviation stands here: a 
 interval, median and range, and steps to solve with censoring. `scipy.stats` does the mathematics.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -77,6 +78,23 @@ def steps_to_solve(steps: Sequence[int], solved: Sequence[bool], horizon: int) -
         "solved": sum(solved),
         "censored": sum(censored),
     }
+
+
+def solved_by(steps: Sequence[int], solved: Sequence[bool]) -> dict[str, list[float]]:
+    """Estimate the share of seeds that are solved by each number of steps, censored as above.
+
+    Returns the Kaplan-Meier `share` at the `steps` where a run was solved or ended, from (0, 0) on, and its
+    95% interval `low` to `high` (Greenwood, log-log; the share itself where that is undefined).
+    """
+    data = stats.CensoredData.right_censored(steps, [not each for each in solved])
+    found = stats.ecdf(data).cdf
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        interval: Any = found.confidence_interval(method="log-log")
+    curves = {"steps": found.quantiles, "share": found.probabilities}
+    for name, bound in {"low": interval.low, "high": interval.high}.items():
+        curves[name] = np.where(np.isfinite(bound.probabilities), bound.probabilities, found.probabilities)
+    return {name: [0.0, *map(float, curve)] for name, curve in curves.items()}
 
 
 def compare(first: Mapping[int, Outcome], second: Mapping[int, Outcome]) -> dict[str, Any] | None:

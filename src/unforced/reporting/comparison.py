@@ -11,7 +11,7 @@ from unforced.reporting.tables import percent, percent_alone
 Runs = Mapping[str, Run]
 Results = Mapping[str, Mapping[str, Any]]
 
-_WHOLE_ANSWERS = {
+WHOLE_ANSWERS = {
     "train, forced": "train.forced.exact",
     "train, free": "train.free.exact",
     "held-out, forced": "test.forced.exact",
@@ -69,7 +69,7 @@ def notes(runs: Runs, results: Results) -> list[str]:
 def _proportions(run: Run, result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     mode = _fitted_mode(run)
     decisive = [f"token_{position}" for position in run.task.decisive_positions]
-    return {column: result[key] for column, key in _WHOLE_ANSWERS.items()} | {
+    return {column: result[key] for column, key in WHOLE_ANSWERS.items()} | {
         f"train, {token}": result[f"train.{mode}.{token}"] for token in decisive
     }
 

@@ -31,17 +31,19 @@ def learning_curves(folders: Mapping[str, RunFolder], path: Path) -> None:
     plt.close(figure)
 
 
+def position_color(position: int, length: int) -> tuple[float, float, float, float]:
+    """Return the colour of an answer position: dark to light along the answer."""
+    return plt.get_cmap("viridis")(0.9 * position / max(1, length - 1))
+
+
 def _panel(axes: Axes, run: Run, lines: list[dict[str, Any]]) -> None:
     samples = [line["samples"] / 1000 for line in lines]
     length = run.task.answer_length
-    colors = plt.get_cmap("viridis")
     for position in range(length):
         counts = [line[f"validation.free.token_{position}"] for line in lines]
         accuracy = [count["correct"] / count["total"] for count in counts]
         label = f"token_{position}" + (" (decisive)" if position in run.task.decisive_positions else "")
-        axes.plot(
-            samples, accuracy, color=colors(0.9 * position / max(1, length - 1)), label=label, linewidth=1.8
-        )
+        axes.plot(samples, accuracy, color=position_color(position, length), label=label, linewidth=1.8)
     train = [line["train.free.exact"]["correct"] / line["train.free.exact"]["total"] for line in lines]
     axes.plot(
         samples, train, color="0.45", linestyle="--", linewidth=1.2, label="whole answer, training problems"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from unforced.reporting.tables import percent, show
+from unforced.reporting.tables import percent, show, spread
 
 _LETTERS = [*string.ascii_uppercase, *(a + b for a in string.ascii_uppercase for b in string.ascii_uppercase)]
 
@@ -32,7 +32,7 @@ def _groups(summary: Mapping[str, Any], letters: Mapping[str, str]) -> pd.DataFr
         rows[letters[name]] = {
             "solved": f"{success['correct']} of {success['total']}",
             "share": percent(success),
-            "held-out median (range)": _range(group["accuracy"]),
+            "held-out median (range)": spread(group["accuracy"]),
             "to solve": "-" if steps["median"] is None else f"{steps['median']:,}",
             "mean": f"{steps['restricted_mean']:,.0f}",
         }
@@ -50,13 +50,8 @@ def _pairs(summary: Mapping[str, Any], letters: Mapping[str, str]) -> pd.DataFra
             "only first": str(pair["only_first_solved"]),
             "only second": str(pair["only_second_solved"]),
             "p": f"{pair['p_value']:.2g}",
-            "points apart, median (range)": _range(pair["accuracy_difference"]),
+            "points apart, median (range)": spread(pair["accuracy_difference"]),
         }
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index.name = ""
     return table
-
-
-def _range(values: Mapping[str, float]) -> str:
-    middle, low, high = (100 * values[key] for key in ("median", "low", "high"))
-    return f"{middle:.1f} ({low:.1f} to {high:.1f})"

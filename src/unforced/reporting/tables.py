@@ -9,6 +9,7 @@ from rich.table import Table
 
 from unforced.config import Run
 
+MET, MISSED = "✓", "✗"
 SPLIT_NAMES = {"train": "train", "test": "held-out", "file": "file"}
 
 
@@ -21,6 +22,12 @@ def percent(proportion: Mapping[str, Any]) -> str:
 def percent_alone(proportion: Mapping[str, Any]) -> str:
     """Write a proportion without its interval: `49.8%`."""
     return f"{100 * proportion['value']:.1f}%"
+
+
+def spread(values: Mapping[str, Any]) -> str:
+    """Write a median with its range, in percent: `49.8 (48.4 to 51.2)`."""
+    middle, low, high = (100 * values[key] for key in ("median", "low", "high"))
+    return f"{middle:.1f} ({low:.1f} to {high:.1f})"
 
 
 def accuracy_table(result: Mapping[str, Any], chance: float) -> pd.DataFrame:
@@ -77,3 +84,16 @@ def markdown(table: pd.DataFrame) -> str:
     rows = [[str(name), *map(str, row)] for name, row in table.iterrows()]
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def latex(table: pd.DataFrame, note: str = "") -> str:
+    """Write a table as LaTeX for the packages booktabs and amssymb, with a note in a comment above it."""
+    styler = table.reset_index().style.hide(axis="index")
+    styler = styler.format(escape="latex").format_index(escape="latex", axis=1)
+    body = styler.to_latex(hrules=True, column_format="l" * (1 + len(table.columns)))
+    for symbol, command in _LATEX.items():
+        body = body.replace(symbol, command)
+    return f"% needs \\usepackage{{booktabs,amssymb}}\n% {note}\n{body}"
+
+
+_LATEX = {MET: r"$\checkmark$", MISSED: r"$\times$", "±": r"$\pm$", "–": "--", "≥": r"$\geq$"}

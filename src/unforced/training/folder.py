@@ -106,9 +106,11 @@ class RunFolder:
         """Read the traces of a run that is done."""
         return self._read(self.traces, Traces, "delete it and result.json, and train with --resume")
 
-    def read_diagnosis(self) -> dict[str, Any]:
-        """Read what `unforced diagnose` found."""
-        return self._read(self.diagnosis, Diagnosis, "run `unforced diagnose` again")
+    def read_diagnosis(self) -> dict[str, Any] | None:
+        """Read what `unforced diagnose` found; None if it was never asked."""
+        if not self.diagnosis.exists():
+            return None
+        return self._read(self.diagnosis, Diagnosis, "delete it, or diagnose the run again")
 
     @property
     def done(self) -> bool:

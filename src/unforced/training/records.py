@@ -105,9 +105,11 @@ class ShortVerdict(Record):
 
 
 class Diagnosis(Record):
-    """diagnosis.json, as far as its verdict."""
+    """diagnosis.json, as far as a report depends on it."""
 
     verdict: ShortVerdict
+    clever_hans: dict[str, Any]
+    indecipherable_token: dict[str, Any]
 
 
 def check(shape: type[Record], value: Any, where: str) -> dict[str, Any]:

@@ -67,14 +67,12 @@ def _share(count: Mapping[str, Any] | None) -> float | None:
 
 def _verdict(folder: RunFolder, left_out: list[str]) -> dict[str, Any] | None:
     """Return what a diagnosis says in short; None where there is none."""
-    if not folder.diagnosis.exists():
-        return None
     try:
-        verdict = folder.read_diagnosis()["verdict"]
+        diagnosis = folder.read_diagnosis()
     except UserError as error:
         left_out.append(f"{folder.path}: without its diagnosis: {error}")
         return None
-    return {key: verdict[key] for key in ("name", "title", "because")}
+    return diagnosis and {key: diagnosis["verdict"][key] for key in ("name", "title", "because")}
 
 
 def _traces(folder: RunFolder, left_out: list[str]) -> dict[str, Any] | None:

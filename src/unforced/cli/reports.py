@@ -1,0 +1,51 @@
+"""The verb that puts finished runs on paper: `report`."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from unforced.cli.experiments import AsJson
+from unforced.errors import UserError
+
+
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold some.")],
+    to: Annotated[
+        Path | None, typer.Option(help="Where to write it. [default: report/ in the folder]")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if anything was skipped.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write tables (CSV, Parquet, Markdown, LaTeX), figures (SVG, PNG, PDF) and a page of finished runs.
+
+    A run that is damaged or not finished is skipped, and named in skipped.json and on standard error.
+
+    Example: unforced report runs/quickstart
+    """
+    from unforced.reporting.report import write_report
+
+    if to is None and len(folders) > 1:
+        raise UserError(f"with {len(folders)} folders, say where the report goes: --to FOLDER")
+    summary = write_report(folders, to or folders[0] / "report")
+    for folder, reason in summary["skipped"].items():
+        print(f"skipped {folder}: {reason}", file=sys.stderr)
+    for note in summary["notes"]:
+        print(f"index.html: {note}", file=sys.stderr)
+    if as_json:
+        print(json.dumps(summary))
+    else:
+        _show(summary)
+    if strict and summary["skipped"]:
+        raise typer.Exit(1)
+
+
+def _show(summary: Mapping[str, Any]) -> None:
+    runs, groups = summary["runs"], len(summary["groups"])
+    print(f"{runs} run{'s' * (runs != 1)} in {groups} group{'s' * (groups != 1)}; in {summary['folder']}:")
+    print("\n".join(f"  {file}" for file in summary["files"]))
+    for each in summary["expectations"]:
+        print(f"{each['study']}, {each['group']}, {each['measure']}: {each['verdict']} ({each['source']})")

@@ -1,0 +1,120 @@
+"""A report on a tree of run folders: the tidy table, tables for papers, figures, a page, what was skipped."""
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from unforced.errors import UserError
+from unforced.files import write_atomically, write_json
+from unforced.reporting.collecting import Collection, collect_runs
+from unforced.reporting.comparison import WHOLE_ANSWERS
+from unforced.reporting.grouping import Group, group_runs
+from unforced.reporting.judging import judge_studies
+from unforced.reporting.page import write_page
+from unforced.reporting.report_figures import FIGURES
+from unforced.reporting.report_figures.style import STYLE
+from unforced.reporting.report_tables import TABLES
+from unforced.reporting.tables import latex, markdown
+from unforced.reporting.tidy import tidy_frame
+
+_UNDATED: Mapping[str, Mapping[str, Any]] = {
+    "svg": {"Date": None, "Creator": None},
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+"""Formats of a figure, and metadata that would differ from one day or version to the next."""
+_MARKER = "skipped.json"
+
+
+def write_report(paths: Sequence[Path], folder: Path) -> dict[str, Any]:
+    """Write the report on all runs at or below `paths` into `folder`; return its summary as JSON values.
+
+    The same runs give the same bytes. Raises UserError: there are no runs, or `folder` holds something else.
+    """
+    collection = collect_runs(paths)
+    judged, refused = judge_studies(collection.studies, collection.runs)
+    groups = group_runs(collection.runs)
+    _claim(folder)
+    write_json(folder / _MARKER, {**collection.skipped, **refused})
+    files = [*_tidy(folder, collection)]
+    for table in TABLES:
+        found = table(groups, judged)
+        files += _replace(
+            folder / "tables", {table.__name__: found} if found else {}, table.__name__, _WRITERS
+        )
+    with matplotlib.rc_context(cast("Any", STYLE)):
+        for draw in FIGURES:
+            drawn = {"-".join(filter(None, (draw.__name__, end))): each for end, each in draw(groups).items()}
+            files += _replace(folder / "figures", drawn, draw.__name__, _DRAWERS)
+    notes = write_page([run.finished.path for run in collection.runs], folder / "index.html")
+    files.append(folder / "index.html")
+    return {
+        "folder": str(folder),
+        "runs": len(collection.runs),
+        "groups": [_numbers(group) for group in groups],
+        "expectations": [each.as_dict() for each in judged],
+        "skipped": {**collection.skipped, **refused},
+        "notes": notes,
+        "files": [str(file.relative_to(folder)) for file in files],
+    }
+
+
+def _claim(folder: Path) -> None:
+    """Make the report's folder. Raises UserError if it holds anything but a report."""
+    if folder.exists() and (
+        not folder.is_dir() or (any(folder.iterdir()) and not (folder / _MARKER).exists())
+    ):
+        raise UserError(f"{folder} exists and is not the folder of a report; choose another --to")
+    for part in ("tables", "figures"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+
+
+def _tidy(folder: Path, collection: Collection) -> Iterator[Path]:
+    frame = tidy_frame(collection.runs)
+    write_atomically(folder / "runs.csv", frame.to_csv(index=False, lineterminator="\n").encode())
+    write_atomically(folder / "runs.parquet", frame.to_parquet(index=False))
+    yield from (folder / "runs.csv", folder / "runs.parquet")
+
+
+Writers = Mapping[str, Callable[[Any], bytes]]
+
+
+def _replace(place: Path, things: Mapping[str, Any], kind: str, writers: Writers) -> Iterator[Path]:
+    """Write things by name, in every format, and remove what an earlier report wrote of their kind."""
+    written = []
+    for name, thing in things.items():
+        for suffix, write in writers.items():
+            written.append(place / f"{name}.{suffix}")
+            write_atomically(written[-1], write(thing))
+    for stale in [*place.glob(f"{kind}.*"), *place.glob(f"{kind}-*")]:
+        if stale not in written:
+            stale.unlink()
+    yield from written
+
+
+def _image(suffix: str) -> Callable[[Figure], bytes]:
+    def image(figure: Figure) -> bytes:
+        file = io.BytesIO()
+        figure.savefig(file, format=suffix, metadata=dict(_UNDATED[suffix]))
+        return file.getvalue()
+
+    return image
+
+
+_DRAWERS: Writers = {suffix: _image(suffix) for suffix in _UNDATED}
+_WRITERS: Writers = {
+    "md": lambda table: f"{markdown(table.frame)}\n{table.note}\n".encode(),
+    "tex": lambda table: latex(table.frame, table.note).encode(),
+}
+
+
+def _numbers(group: Group) -> dict[str, Any]:
+    """Return a group's names and the values behind its row of accuracies, in the order of its seeds."""
+    names = {
+        key: getattr(group, key) for key in ("topology", "model", "objective", "settings", "chance", "seeds")
+    }
+    return names | {measure: group.values(measure) for measure in WHOLE_ANSWERS.values()}

@@ -1,0 +1,26 @@
+"""The figures of a report. A new one is a function of the groups and its line in FIGURES.
+
+Each returns figures by the end of their file name: "" for the one and only, a page's name where there are
+several, nothing where there is nothing to draw. Each draws what a function beside it prepares.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from matplotlib.figure import Figure
+
+from unforced.reporting.grouping import Group
+from unforced.reporting.report_figures.accuracy import accuracy
+from unforced.reporting.report_figures.compute import compute
+from unforced.reporting.report_figures.curves import cascade, learning_curves
+from unforced.reporting.report_figures.errors import error_kinds
+from unforced.reporting.report_figures.success import solved_by_samples, success
+
+FIGURES: Sequence[Callable[[Sequence[Group]], Mapping[str, Figure]]] = (
+    accuracy,
+    learning_curves,
+    cascade,
+    error_kinds,
+    success,
+    solved_by_samples,
+    compute,
+)

@@ -1,0 +1,162 @@
+"""How the figures of a report look: widths, colours that the colour-blind can tell apart, panels, pages."""
+
+import itertools
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from unforced.reporting.grouping import Group, natural
+
+COLUMN, PAGE = 3.4, 6.9  # inches: one column of a paper, and two
+INK, FAINT = "0.15", "0.55"
+STYLE = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": FAINT,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "unforced",
+    "savefig.dpi": 200,
+}
+OKABE_ITO = {
+    "blue": "#0072B2",
+    "vermillion": "#D55E00",
+    "green": "#009E73",
+    "purple": "#CC79A7",
+    "orange": "#E69F00",
+    "sky": "#56B4E9",
+    "black": "#000000",
+    "yellow": "#F0E442",
+}
+"""Source: Okabe and Ito, Color Universal Design (2008)."""
+_KIND_COLORS = [
+    OKABE_ITO[name] for name in ("blue", "vermillion", "green", "purple", "orange", "sky", "black")
+]
+_KIND_MARKERS = "os^DvPX<>"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The colour and the marker of a kind of run: two ways to tell it from others."""
+
+    color: str
+    marker: str
+
+
+def marks(groups: Sequence[Group]) -> dict[str, Mark]:
+    """Give each kind of run its mark, the same in every figure of a report."""
+    kinds = sorted({group.kind for group in groups}, key=natural)
+    pairs = zip(itertools.cycle(_KIND_COLORS), itertools.cycle(_KIND_MARKERS), strict=False)
+    return {kind: Mark(*pair) for kind, pair in zip(kinds, pairs, strict=False)}
+
+
+def pages(groups: Sequence[Group], most: int) -> Iterator[tuple[str, list[Group]]]:
+    """Split groups into pages: one topology and model each, and at most `most` groups."""
+    chunks = []
+    for place, found in itertools.groupby(groups, key=lambda group: (group.topology, group.model)):
+        members = list(found)
+        parts = [members[i : i + most] for i in range(0, len(members), most)]
+        chunks += [(place, number, part) for number, part in enumerate(parts, 1)]
+    for (topology, model), number, part in chunks:
+        words = slug(f"{topology} {model}") + (f"-{number}" if number > 1 else "")
+        yield words if len(chunks) > 1 else "", part
+
+
+def slug(text: str) -> str:
+    """Turn words into the name of a file."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def place(group: Group) -> str:
+    """Name a group's topology and model."""
+    return f"{group.topology}, {group.model}"
+
+
+def wrapped(text: str, width: int = 24) -> str:
+    """Break a long label into lines."""
+    return "\n".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False))
+
+
+def panels(
+    count: int,
+    height: float,
+    labels: tuple[str, str],
+    columns: int = 3,
+    width: float | None = None,
+    share_x: bool = True,
+) -> tuple[Figure, list[Axes]]:
+    """Make a figure of `count` panels, `height` inches each, whose axes have these `labels` (x, y).
+
+    width: in inches; None for a paper's column, or its page where panels stand side by side.
+    share_x: whether the x axes are one; the y axes always are.
+    """
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    size = width or (COLUMN if columns == 1 else PAGE)
+    figure = Figure(figsize=(size, 0.45 + height * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=share_x, sharey=True, squeeze=False)
+    flat = list(grid.flat)
+    for spare in flat[count:]:
+        spare.remove()
+    for axes in flat[max(0, count - columns) : count]:
+        axes.tick_params(labelbottom=True)
+        axes.set_xlabel(labels[0])
+    for axes in flat[:count:columns]:
+        axes.set_ylabel(labels[1])
+    return figure, flat[:count]
+
+
+def percent_axis(axes: Axes) -> None:
+    """Let the y axis run from 0 to 100%, with room for whole markers."""
+    axes.set_ylim(-0.03, 1.04)
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100"])
+
+
+def legend(figure: Figure, handles: Sequence[Line2D]) -> None:
+    """Put a legend below the panels, where it covers no data, in as many columns as fit."""
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    columns = max(1, min(len(handles), int(figure.get_figwidth() / (0.058 * longest + 0.42))))
+    rows = -(-len(handles) // columns)
+    figure.set_figheight(figure.get_figheight() + 0.16 * (rows - 1))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=1.6)
+
+
+def kind_handles(given: Mapping[str, Mark]) -> list[Line2D]:
+    """Make a legend's entries for kinds of run."""
+    return [
+        Line2D([], [], color=mark.color, marker=mark.marker, markersize=4, label=kind)
+        for kind, mark in given.items()
+    ]
+
+
+def draw_chance(axes: Axes, chance: float, start: float, end: float) -> None:
+    """Draw the line of chance, from `start` to `end` in data coordinates, and say at its end what it is."""
+    axes.plot([start, end], [chance] * 2, color=INK, linestyle=(0, (2, 1.5)), linewidth=1, zorder=1)
+    inverse = round(1 / chance) if chance else 0
+    words = f"1/{inverse}" if inverse and abs(chance * inverse - 1) < 1e-6 else f"{chance:.1%}"
+    axes.annotate(
+        words,
+        (end, chance),
+        xytext=(1.5, 0),
+        textcoords="offset points",
+        va="center",
+        color=INK,
+        fontsize=6.5,
+    )
+
+
+def chance_handle() -> Line2D:
+    """Make the legend's entry of the line of chance."""
+    return Line2D([], [], color=INK, linestyle=(0, (2, 1.5)), linewidth=1, label="chance")

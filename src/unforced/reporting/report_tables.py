@@ -1,0 +1,170 @@
+"""The tables of a report. A new one is a function of the report's data and its line in TABLES."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import pandas as pd
+
+from unforced.config import SOLVED
+from unforced.evaluation.seeds import summarise
+from unforced.reporting.comparison import WHOLE_ANSWERS
+from unforced.reporting.grouping import Group
+from unforced.reporting.judging import Judged
+from unforced.reporting.tables import MET, MISSED, percent, spread
+
+_MARKS = {"met": MET, "missed": MISSED, "not enough seeds": "not enough seeds"}
+
+
+@dataclass(frozen=True)
+class ReportTable:
+    """A table whose index is its first column, and what a reader must know of it."""
+
+    frame: pd.DataFrame
+    note: str
+
+
+def accuracy(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable:
+    """Whole answers right, by topology, model, objective and order, beside chance."""
+    rows = [
+        {
+            **_who(group),
+            "chance": f"{100 * group.chance:.1f}",
+            **{column: _over_seeds(group.values(measure)) for column, measure in WHOLE_ANSWERS.items()},
+            "seeds": str(len(group.runs)),
+        }
+        for group in groups
+    ]
+    notes = [f"{name}: {each}." for name, each in _forced_notes(groups).items()]
+    note = "Whole answers right, in percent: median over seeds (range). Chance: the best without lookahead."
+    return ReportTable(_frame(rows), " ".join([note, *notes]))
+
+
+def success(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable:
+    """How many seeds were solved, and after how many steps."""
+    horizon = max(each.result["steps"] for group in groups for each in group.runs)
+    rows = []
+    for group in groups:
+        found = summarise(
+            {
+                seed: each.finished.outcome("free.exact")
+                for seed, each in zip(group.seeds, group.runs, strict=True)
+            },
+            horizon,
+        )
+        solved, steps = found["success"], found["steps_to_solve"]["median"]
+        rows.append(
+            {
+                **_who(group),
+                "solved": f"{solved['correct']} of {solved['total']}",
+                "share": percent(solved),
+                "steps to solve": "–" if steps is None else f"{steps:,}",
+            }
+        )
+    note = (
+        f"Solved: free whole answers right on at least {100 * SOLVED:.0f}% of held-out problems. Share of "
+        "seeds with its 95% Wilson interval. Steps: Kaplan-Meier median, on validation problems."
+    )
+    return ReportTable(_frame(rows), note)
+
+
+def diagnosis(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable | None:
+    """What the diagnosed runs fail by: a row per group, and per decisive token where there are several."""
+    rows = [row for group in groups for row in _diagnosed(group)]
+    if not rows:
+        return None
+    note = (
+        "Verdicts with how many seeds have them. Percent: median over seeds (range); decisive tokens on the "
+        "inputs of training. –: does not apply. docs/metrics.md defines each number."
+    )
+    return ReportTable(_frame(rows), note)
+
+
+def expectations(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable | None:
+    """What sources say, and what was measured."""
+    rows = [
+        {
+            "study": each.study,
+            "runs": each.expectation.group,
+            "measure": each.expectation.measure,
+            "expected": each.words,
+            "source": each.expectation.source,
+            "measured": _over_seeds(each.values),
+            "seeds": str(each.judgement.total),
+            "holds in": f"{each.judgement.holds} of {each.judgement.total}",
+            "verdict": _MARKS[each.judgement.verdict],
+        }
+        for each in judged
+    ]
+    note = f"Percent: median over seeds (range). {MET}: the median is as expected. {MISSED}: it is not."
+    return ReportTable(_frame(rows), note) if rows else None
+
+
+TABLES: Sequence[Callable[[Sequence[Group], Sequence[Judged]], ReportTable | None]] = (
+    accuracy,
+    success,
+    diagnosis,
+    expectations,
+)
+
+
+def _who(group: Group) -> dict[str, str]:
+    return {
+        "topology": group.topology,
+        "model": group.model,
+        "objective": group.objective,
+        "settings": group.settings,
+    }
+
+
+def _frame(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
+    """Make a table of rows, without columns that are empty throughout."""
+    frame = pd.DataFrame(rows)
+    frame = frame.loc[:, (frame != "").any()]
+    return frame.set_index(frame.columns[0])
+
+
+def _over_seeds(values: Sequence[float]) -> str:
+    if not values:
+        return "–"
+    if len(values) == 1:
+        return f"{100 * values[0]:.1f} (one seed)"
+    return spread({"median": median(values), "low": min(values), "high": max(values)})
+
+
+def _forced_notes(groups: Sequence[Group]) -> dict[str, str]:
+    objectives = {group.runs[0].run.objective.name: group.runs[0].run.objective for group in groups}
+    return {name: each.forced_note for name, each in objectives.items() if each.forced_note}
+
+
+def _diagnosed(group: Group) -> Iterator[dict[str, str]]:
+    found = [each.diagnosis for each in group.runs if each.diagnosis is not None]
+    if not found:
+        return
+    verdicts = Counter(each["verdict"]["title"] for each in found)
+    cheats = [each["clever_hans"].get("cheat_accuracy", {}) for each in found]
+    first = {
+        **_who(group),
+        "seeds": str(len(found)),
+        "verdicts": ", ".join(f"{title} {count}" for title, count in verdicts.most_common()),
+        "cheat accuracy": _over_seeds([each["value"] for each in cheats if "value" in each]),
+    }
+    tokens = list(dict.fromkeys(token for each in found for token in _decisions(each)))
+    for token in tokens or [None]:
+        at = [_decisions(each)[token] for each in found if token in _decisions(each)]
+        chance = f"{100 * at[0]['chance']:.1f}" if at else "–"
+        measured = {split: _over_seeds([each[split]["value"] for each in at]) for split in ("train", "test")}
+        yield {
+            **first,
+            "token": token or "–",
+            "token, train": measured["train"],
+            "token, held-out": measured["test"],
+            "chance": chance,
+        }
+
+
+def _decisions(diagnosis: Mapping[str, Any]) -> dict[str | None, Any]:
+    tokens = diagnosis["indecipherable_token"].items()
+    return {token: each for token, each in tokens if isinstance(each, dict) and "test" in each}

@@ -1,0 +1,394 @@
+"""`unforced report`, on runs that train in a second."""
+
+import json
+import shutil
+from statistics import median
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tests.runs import command, stop_at, tiny_run, train
+from unforced.experiment import diagnose_run
+from unforced.reporting.collecting import collect_runs
+from unforced.reporting.grouping import group_runs, natural, topology
+from unforced.reporting.report import write_report
+from unforced.reporting.report_figures.accuracy import prepare_accuracy
+from unforced.reporting.report_figures.compute import prepare_compute
+from unforced.reporting.report_figures.curves import prepare_cascade, prepare_tokens
+from unforced.reporting.report_figures.errors import prepare_errors
+from unforced.reporting.report_figures.style import marks, pages
+from unforced.reporting.report_figures.success import prepare_solved_by, prepare_success
+from unforced.reporting.tables import MET, MISSED
+
+SEEDS, KINDS = (0, 1), {"next_token": "order=forward", "reversed": "order=reversed"}
+NAMES = [f"{kind}-{seed}" for kind in KINDS for seed in SEEDS]
+FIGURES = ["accuracy", "cascade", "compute", "error_kinds", "learning_curves", "solved_by_samples", "success"]
+EXPECTED = {"measure": "test.free.exact", "source": "a paper & 50% of Table_1", "tolerance": 0.0}
+EXPECTATIONS = [
+    {**EXPECTED, "group": "forward", "select": {"order": "forward"}, "relation": "at_most", "value": 1.0},
+    {**EXPECTED, "group": "all", "select": {}, "relation": "at_most", "value": 1.0},
+    {**EXPECTED, "group": "none", "select": {"order": "x"}, "relation": "about", "value": 1 / 3},
+]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Two groups of two seeds in the folder of a study, one run diagnosed."""
+    folder = tmp_path_factory.mktemp("runs") / "study"
+    for kind, override in KINDS.items():
+        for seed in SEEDS:
+            overrides = [override, f"seed={seed}", f"max_steps={40 + 10 * seed}", "num_test=1600"]
+            train(tiny_run(*overrides, "schedule_steps=40"), folder / f"{kind}-{seed}")
+    diagnose_run(folder / "next_token-0", None, 0.95)
+    content = {"name": "mine", "runs": {}, "expectations": EXPECTATIONS}
+    (folder / "study.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def groups(study):
+    """The same runs as groups by name; every max_steps is a group of its own, so they are made alike."""
+    return {group.kind: group for group in group_runs(collect_runs([study]).runs)}
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def results(folder):
+    return {name: read(folder / name / "result.json") for name in NAMES}
+
+
+def report(call, *arguments):
+    code, output, errors = call("report", *arguments)
+    assert code == 0, errors
+    return output, errors
+
+
+@pytest.fixture
+def copy(study, tmp_path):
+    return shutil.copytree(study, tmp_path / "study")
+
+
+def test_the_tidy_table_holds_every_measure_of_every_result(written, study):
+    _, folder = written
+    table, parquet = pd.read_csv(folder / "runs.csv"), pd.read_parquet(folder / "runs.parquet")
+    assert list(table.columns) == list(parquet.columns)
+    assert len(table) == len(parquet)
+    for name, result in results(study).items():
+        own = table[table["run"] == name].set_index(["split", "mode", "measure"])
+        proportions = {key: value for key, value in result.items() if key.count(".") == 2}
+        kinds = sum(len(value) for key, value in proportions.items() if key.endswith("errors"))
+        assert len(own) == len([key for key in proportions if not key.endswith("errors")]) + kinds
+        row = own.loc[("test", "free", "token_1")]
+        for key in ("value", "correct", "total", "low", "high"):
+            assert row[key] == pytest.approx(result["test.free.token_1"][key])
+        for key in ("steps", "samples", "flops", "seconds"):
+            assert row[key] == pytest.approx(result[key])
+        counts = own["count"].dropna().loc["test"]
+        assert sum(counts) == 1600
+        for kind, count in result["test.free.errors"].items():
+            assert own.loc[("test", "free", f"errors.{kind}"), "count"] == count
+        assert row["fingerprint"] == result["run"]
+        assert row["seed"] == int(name[-1])
+        assert f"threads={result['hardware']['threads']}" in row["hardware"]
+    assert {"max_steps", "order"} < set(table.columns)
+    assert "learning_rate" not in table.columns
+    assert str(parquet["correct"].dtype) == "Int64"
+
+
+@pytest.fixture(scope="module")
+def written(study, tmp_path_factory):
+    """The report on the study as it is."""
+    folder = tmp_path_factory.mktemp("written") / "out"
+    return write_report([study], folder), folder
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip("| \n").split(" | ")]
+
+
+def test_the_accuracy_table_says_what_the_results_say(copy, call):
+    for name in NAMES:  # alike but for their seeds
+        config = read(copy / name / "config.json") | {"max_steps": 40}
+        (copy / name / "config.json").write_text(json.dumps(config))
+    report(call, copy)
+    header, _, *lines = (copy / "report" / "tables" / "accuracy.md").read_text().splitlines()
+    rows = {cells(line)[2]: dict(zip(cells(header), cells(line), strict=True)) for line in lines[:2]}
+    assert set(rows) == {"next_token", "next_token reversed"}
+    latex = (copy / "report" / "tables" / "accuracy.tex").read_text()
+    for kind, objective in {"next_token": "next_token", "reversed": "next_token reversed"}.items():
+        row, found = rows[objective], [results(copy)[f"{kind}-{seed}"] for seed in SEEDS]
+        assert (row["topology"], row["model"], row["chance"], row["seeds"]) == ("G(2,3)", "gpt", "50.0", "2")
+        for column, key in {
+            "held-out, free": "test.free.exact",
+            "train, forced": "train.forced.exact",
+        }.items():
+            values = [100 * each[key]["value"] for each in found]
+            assert row[column] == f"{median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+            assert row[column] in latex
+    assert latex.count(r"\toprule") == latex.count(r"\bottomrule") == 1
+    assert r"next\_token reversed" in latex
+    shares = (copy / "report" / "tables" / "success.md").read_text()
+    assert shares.count("| 0 of 2 | 0.0% [0.0, 65.8] |") == 2
+
+
+def test_the_diagnosis_table_says_what_the_diagnosis_says(written, study):
+    found = read(study / "next_token-0" / "diagnosis.json")
+    lines = (written[1] / "tables" / "diagnosis.md").read_text().splitlines()
+    row = dict(zip(cells(lines[0]), cells(lines[2]), strict=True))
+    token = found["indecipherable_token"]["token_1"]
+    assert row["verdicts"] == f"{found['verdict']['title']} 1"
+    assert row["cheat accuracy"].startswith(
+        f"{100 * found['clever_hans']['cheat_accuracy']['value']:.1f} (one seed)"
+    )
+    assert row["token, train"].startswith(f"{100 * token['train']['value']:.1f} ")
+    assert row["token, held-out"].startswith(f"{100 * token['test']['value']:.1f} ")
+    assert (row["token"], row["chance"], row["seeds"]) == ("token_1", "50.0", "1")
+    assert lines[3] == ""
+
+
+def test_expectations_are_judged_on_the_runs_that_they_select(written, study):
+    summary, folder = written
+    forward, none = summary["expectations"]
+    assert (forward["verdict"], forward["holds"], forward["total"]) == ("not enough seeds", 2, 2)
+    values = [results(study)[f"next_token-{seed}"]["test.free.exact"]["value"] for seed in SEEDS]
+    assert forward["median"] == median(values)
+    assert (none["verdict"], none["total"]) == ("not enough seeds", 0)
+    reason = summary["skipped"][f"{study}: expectation 2 (all)"]
+    assert "it selects seed 0 twice, in next_token-0 and reversed-0" in reason
+    table = (folder / "tables" / "expectations.md").read_text()
+    assert "| at most 100 | a paper & 50% of Table_1 |" in table
+    assert "| about 33.3 |" in table
+    assert r"a paper \& 50\% of Table\_1" in (folder / "tables" / "expectations.tex").read_text()
+
+
+def test_five_seeds_get_a_tick_or_a_cross(copy, call):
+    for seed in range(2, 5):
+        clone = shutil.copytree(copy / "next_token-0", copy / f"next_token-{seed}")
+        (clone / "config.json").write_text(json.dumps(read(clone / "config.json") | {"seed": seed}))
+    study = read(copy / "study.json")
+    study["expectations"] = [EXPECTATIONS[0], EXPECTATIONS[0] | {"relation": "at_least", "source": "another"}]
+    (copy / "study.json").write_text(json.dumps(study))
+    report(call, copy)
+    lines = (copy / "report" / "tables" / "expectations.md").read_text().splitlines()[2:4]
+    assert [cells(line)[-1] for line in lines] == [MET, MISSED]
+    assert [cells(line)[-2] for line in lines] == ["5 of 5", "0 of 5"]
+    latex = (copy / "report" / "tables" / "expectations.tex").read_text()
+    assert latex.count(r"$\checkmark$ \\") == latex.count(r"$\times$ \\") == 1
+
+
+DAMAGES = {
+    "config.json": ("{", "not JSON"),
+    "result.json": ('{"steps": 3}', "field required"),
+    "metrics.jsonl": ("nonsense\n", "line 1: not JSON"),
+    "diagnosis.json": ("[]", "no JSON object"),
+}
+
+
+@pytest.mark.parametrize("file", DAMAGES)
+def test_a_damaged_run_is_skipped_and_named(copy, file):
+    content, reason = DAMAGES[file]
+    (copy / "next_token-1" / file).write_text(content)
+    found = collect_runs([copy])
+    assert [each.name for each in found.runs] == [name for name in NAMES if name != "next_token-1"]
+    assert list(found.skipped) == [str(copy / "next_token-1")]
+    assert reason in found.skipped[str(copy / "next_token-1")]
+
+
+def test_what_was_skipped_stands_in_a_file_and_on_standard_error(copy, call):
+    (copy / "study.json").unlink()
+    (copy / "next_token-1" / "config.json").write_text("{")
+    output, errors = report(call, copy, "--json")
+    skipped = json.loads(output)["skipped"]
+    assert read(copy / "report" / "skipped.json") == skipped
+    assert errors.splitlines() == [f"skipped {folder}: {reason}" for folder, reason in skipped.items()]
+    assert "next_token-1" not in (copy / "report" / "runs.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda result: result.pop("test.free.exact"), "test.free.exact: field required"),
+        (lambda result: result["test.free.token_1"].pop("low"), "test.free.token_1: low: field required"),
+        (lambda result: result.update({"train.free.errors": 3}), "train.free.errors holds no counts"),
+        (lambda result: result.update({"flops": "many"}), "flops is no number"),
+    ],
+)
+def test_a_result_with_a_damaged_measure_is_skipped(copy, change, reason):
+    file = copy / "next_token-1" / "result.json"
+    result = read(file)
+    change(result)
+    file.write_text(json.dumps(result))
+    assert reason in collect_runs([copy]).skipped[str(copy / "next_token-1")]
+
+
+def test_a_run_without_config_or_result_is_named_and_one_without_history_is_not(copy):
+    (copy / "next_token-0" / "config.json").unlink()
+    (copy / "next_token-1" / "result.json").unlink()
+    (copy / "reversed-0" / "metrics.jsonl").unlink()
+    skipped = collect_runs([copy]).skipped
+    assert "no config.json" in skipped[str(copy / "next_token-0")]
+    assert skipped[str(copy / "next_token-1")] == "not finished"
+    assert str(copy / "reversed-0") not in skipped
+
+
+def test_a_run_that_was_stopped_is_not_finished(copy):
+    train(tiny_run("seed=7"), copy / "stopped", observer=stop_at(20))
+    assert collect_runs([copy]).skipped == {str(copy / "stopped"): "not finished"}
+
+
+def test_a_copy_of_a_run_is_no_second_seed(copy):
+    shutil.copytree(copy / "reversed-1", copy / "zzz")
+    found = collect_runs([copy, copy / "zzz"])
+    assert len(found.runs) == 4
+    assert found.skipped == {str(copy / "zzz"): f"the same run as {copy / 'reversed-1'}, which is reported"}
+
+
+def test_a_damaged_study_is_named_and_its_runs_are_reported(copy):
+    (copy / "study.json").write_text(json.dumps({"runs": {}, "expectations": [{"group": "a"}]}))
+    found = collect_runs([copy])
+    assert len(found.runs) == 4
+    assert "study.json: expectations" in found.skipped[str(copy)]
+
+
+def test_an_exported_model_is_no_run(copy):
+    (copy / "exported").mkdir()
+    for name in ("config.json", "unforced.json"):
+        (copy / "exported" / name).write_text("{}")
+    assert collect_runs([copy]).skipped == {}
+
+
+def test_strict_fails_after_writing(copy, call):
+    (copy / "study.json").unlink()
+    assert call("report", copy, "--strict")[0] == 0
+    (copy / "next_token-1" / "result.json").unlink()
+    assert call("report", copy, "--strict", "--to", copy / "other")[0] == 1
+    assert (copy / "other" / "runs.csv").exists()
+
+
+def one_line(call, *arguments):
+    code, output, errors = call("report", *arguments)
+    assert (code, output, errors.count("\n")) == (2, "", 1), (output, errors)
+    return errors
+
+
+def test_mistakes_are_one_line(copy, tmp_path, call):
+    (tmp_path / "empty").mkdir()
+    assert "no run in" in one_line(call, tmp_path / "empty")
+    assert "no such folder" in one_line(call, tmp_path / "nothing")
+    assert "say where the report goes" in one_line(call, copy, copy)
+    assert "is not the folder of a report" in one_line(call, copy, "--to", copy)
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "config.json").write_text("{")
+    assert "no finished run" in one_line(call, tmp_path / "half")
+
+
+def test_the_same_runs_give_the_same_bytes_in_another_process(written, study, tmp_path):
+    summary, folder = written
+    process = command("report", study, "--to", tmp_path / "again", "--json")
+    output, errors = process.communicate()
+    assert process.returncode == 0, errors
+    again = json.loads(output)
+    assert again | {"folder": str(folder)} == summary
+    assert len(summary["files"]) == len([file for file in folder.rglob("*.*") if file.is_file()]) - 1
+    for file in summary["files"]:
+        assert (folder / file).read_bytes() == (tmp_path / "again" / file).read_bytes(), file
+
+
+def test_every_figure_is_written_in_every_format(written):
+    folder = written[1] / "figures"
+    names = {file.stem for file in folder.iterdir()}
+    assert {name.partition("-")[0] for name in names} == set(FIGURES)
+    for name in names:
+        assert (folder / f"{name}.svg").read_text().startswith("<?xml")
+        assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert np.asarray(Image.open(folder / f"{name}.png").convert("L")).std() > 5
+
+
+def test_what_is_no_longer_drawn_goes(copy, written, call):
+    shutil.copytree(written[1], copy / "report")
+    (copy / "study.json").write_text(json.dumps({"runs": {}}))
+    for name in NAMES:
+        (copy / name / "metrics.jsonl").unlink()
+    report(call, copy)
+    left = {file.stem for file in (copy / "report" / "figures").iterdir()}
+    assert left == set(FIGURES) - {"cascade", "learning_curves"}
+    assert not list((copy / "report" / "tables").glob("expectations.*"))
+
+
+def test_groups_are_told_apart_by_what_differs_and_no_more(groups):
+    assert set(groups) == {
+        *(f"next_token max_steps={40 + 10 * seed}" for seed in SEEDS),
+        *(f"next_token reversed max_steps={40 + 10 * seed}" for seed in SEEDS),
+    }
+    assert all(group.topology == "G(2,3)" and group.seeds in ([0], [1]) for group in groups.values())
+    assert sorted(["G(10,5)", "G(2,5)", "T(2,4)"], key=natural) == ["G(2,5)", "G(10,5)", "T(2,4)"]
+    shapes = {"branching_path": "T(", "addition": "addition of"}
+    for task, words in shapes.items():
+        assert topology(tiny_run(f"task={task}").task).startswith(words)
+
+
+def test_a_figure_shows_every_seed_with_its_interval(groups, study):
+    table = prepare_accuracy(list(groups.values()))
+    assert len(table) == 4
+    for name, result in results(study).items():
+        order = "next_token reversed" if name.startswith("reversed") else "next_token"
+        kind = f"{order} max_steps={40 + 10 * int(name[-1])}"
+        (row,) = table[table["kind"] == kind].to_dict("records")
+        exact = result["test.free.exact"]
+        assert [row[key] for key in ("value", "low", "high")] == [
+            exact[key] for key in ("value", "low", "high")
+        ]
+        assert (row["median"], row["chance"]) == (exact["value"], 0.5)
+        costs = prepare_compute(list(groups.values()))
+        assert costs[costs["kind"] == kind]["flops"].item() == result["flops"]
+
+
+def test_curves_are_those_of_the_metrics(groups, study):
+    group = groups["next_token max_steps=40"]
+    samples, right = prepare_tokens(group.runs[0], "forced")
+    lines = [json.loads(line) for line in (study / "next_token-0" / "metrics.jsonl").read_text().splitlines()]
+    assert list(samples) == [line["samples"] for line in lines]
+    count = lines[-1]["validation.forced.token_2"]
+    assert right[-1, 2] == count["correct"] / count["total"]
+    assert right.shape == (5, 3)
+
+
+def test_the_heat_map_is_the_median_and_a_run_that_ended_stays_as_it_was(groups):
+    short, long = (groups[f"next_token max_steps={steps}"].runs[0] for steps in (40, 50))
+    both = type(groups["next_token max_steps=40"])("", "", "", "", [short, long])
+    samples, middle = prepare_cascade(both)
+    _, first = prepare_tokens(short, "free")
+    _, second = prepare_tokens(long, "free")
+    assert len(samples) == len(second) == len(first) + 1
+    assert middle[2] == pytest.approx((first[2] + second[2]) / 2)
+    assert middle[-1] == pytest.approx((first[-1] + second[-1]) / 2)
+
+
+def test_error_kinds_are_shares_of_the_counts(groups, study):
+    table = prepare_errors(list(groups.values()))
+    assert table.columns[0] == "correct"
+    assert table.sum(axis=1).to_numpy() == pytest.approx(np.ones(4))
+    counts = read(study / "reversed-1" / "result.json")["test.free.errors"]
+    row = table.loc["G(2,3), gpt, next_token reversed max_steps=50"]
+    assert {kind: round(share * 1600) for kind, share in row.items()} == counts
+
+
+def test_seeds_solved_have_their_intervals_and_unsolved_ones_are_censored(groups):
+    table = prepare_success(list(groups.values()))
+    assert list(table["value"]) == [0.0] * 4
+    assert table["high"].iloc[0] == pytest.approx(0.793, abs=1e-3)  # Wilson, 0 of 1
+    curve = prepare_solved_by(groups["next_token max_steps=40"])
+    assert list(curve["samples"]) == [0, 40 * 32]
+    assert list(curve["share"]) == [0, 0]
+
+
+def test_kinds_have_one_mark_each_and_pages_hold_what_fits(groups):
+    given = marks(list(groups.values()))
+    assert len({(mark.color, mark.marker) for mark in given.values()}) == 4
+    assert [len(members) for _, members in pages(list(groups.values()), 3)] == [3, 1]
+    names = [name for name, _ in pages(list(groups.values()), 3)]
+    assert names == ["g-2-3-gpt", "g-2-3-gpt-2"]
