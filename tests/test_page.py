@@ -66,7 +66,9 @@ def test_a_page_holds_what_the_run_folders_say(folders, tmp_path):
 
 def test_a_diagnosis_gives_the_verdict(copy, tmp_path):
     verdict = {"name": "memorised", "title": "memorised", "because": ["of this"], "settle": ""}
-    (copy / "diagnosis.json").write_text(json.dumps({"verdict": verdict}))
+    (copy / "diagnosis.json").write_text(
+        json.dumps({"verdict": verdict, "clever_hans": {}, "indecipherable_token": {}})
+    )
     assert write_page([copy], tmp_path / "index.html") == []
     assert embedded(tmp_path / "index.html")[0]["verdict"]["title"] == "memorised"
 
