@@ -10,10 +10,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.pretrained import CAUSAL, save_with_tokenizer, saved, saved_with_tokenizer
+from tests.pretrained import CAUSAL, save, save_with_tokenizer, saved, saved_with_tokenizer
 from tests.runs import tiny_run
 from tests.tokens import END
-from unforced.config import Run
 from unforced.errors import UserError
 from unforced.evaluation.probe import Answered, _ask, _choose, probe
 from unforced.evaluation.subject import Subject, answers
@@ -178,10 +177,6 @@ def trained(family, *overrides):
     return run, learner, before
 
 
-def rows_of_new_tokens(run):
-    return slice(len(run.codec.tokenizer) - 1, None)
-
-
 @pytest.mark.parametrize("weights", ["fp32", "bf16"])
 def test_adapters_and_new_tokens_alone_are_trained(family, weights):
     run, learner, before = trained(
@@ -197,10 +192,34 @@ def test_adapters_and_new_tokens_alone_are_trained(family, weights):
     new = run.codec.dummy
     for name in tables:
         assert torch.equal(after[name][:new], before[name][:new]), name
-        assert not torch.equal(after[name][new], before[name][new]) or "embed" not in name
     dtypes = {tensor.dtype for name, tensor in after.items() if ".base_layer.weight" in name}
     assert dtypes == {torch.bfloat16 if weights == "bf16" else torch.float32}
     assert all(p.dtype == torch.float32 for p in learner.parameters() if p.requires_grad)
+
+
+def test_a_dummy_in_a_row_that_the_model_has_to_spare_is_trained(tmp_path):
+    save_with_tokenizer("gpt_neox", tmp_path)
+    folder = save("gpt_neox", tmp_path, vocab=320, positions=128)
+    run, learner, before = trained("gpt_neox", f"model.name_or_path={folder}", *LORA, "objective=teacherless")
+    name = "model.network.gpt_neox.embed_in.weight"
+    table = learner.state_dict()[name]
+    assert (run.codec.dummy, len(table)) == (300, 320)
+    assert torch.equal(table[:300], before[name][:300])
+    assert not torch.equal(table[300], before[name][300])
+
+
+def test_symbols_that_share_tokens_have_no_probabilities_and_are_diagnosed_all_the_same(tmp_path, call):
+    sums = ["task=addition", "precision=fp32", "epochs=null", *SIZES]
+    recipe = [
+        "paper_gpt_mini",
+        "model=pretrained",
+        f"model.name_or_path={saved_with_tokenizer('gpt2')}",
+        *sums,
+    ]
+    assert call("train", *recipe, "--out", str(tmp_path / "run"))[0] == 0
+    code, printed, errors = call("diagnose", str(tmp_path / "run"), "--json", "--count", "1537")
+    assert code == 0, errors
+    assert "joins symbols" in json.loads(printed)["probability"]["token_0"]["does_not_apply"]
 
 
 def test_a_checkpoint_holds_what_is_trained(tmp_path, call):
@@ -263,4 +282,3 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path):
     tokenizer.save_pretrained(folder)
     with pytest.raises(UserError, match=r"has token 30., and the model knows 300; save the model's own"):
         Pretrained(name_or_path=str(folder)).codec(TASK)
-    assert isinstance(tiny_run(), Run)

@@ -1,7 +1,13 @@
-"""The probability of a symbol that is spelled with several tokens, from one pass over the true answer."""
+"""The probability of a symbol that is spelled with several tokens, from one pass over the true answer.
 
-from collections import Counter
+A symbol counts by its tokens up to the first that differs from the true symbol's: what would follow is not
+known.
+
+    true  7 0 ,     p(71) = p(7) p(1 after 7)     p(110) = p(1), and so has every symbol that begins with 1
+"""
+
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,75 +17,64 @@ from torch import Tensor
 Tokens = tuple[int, ...]
 
 
-def spelled_mass(
-    spelled: Sequence[Tokens],
-    options: Int[np.ndarray, "#count options"],
-    logits: Float[Tensor, "count answer vocab"],
-    answer: Int[Tensor, "count answer"],
-    at: Bool[Tensor, "count answer"],
-) -> Float[np.ndarray, " count"]:
-    """Return the probability on any of the `options` at the tokens `at` of each answer.
+@dataclass(frozen=True)
+class Spelled:
+    """How probable each symbol is, per answer; NaN where an answer's tokens spell no symbol.
 
-    spelled: the tokens of each symbol there. An option counts by its tokens up to the first that differs from
-    the true symbol's: what would follow is not known. NaN where the answer's own tokens spell no symbol.
+    parting: equal numbers for symbols that part from the true one with the same token, whose probability
+    they share.
     """
-    symbols = {spelling: symbol for symbol, spelling in enumerate(spelled)}
-    log = logits.float().log_softmax(-1)
-    of_answer = log.gather(2, answer[..., None])[..., 0].numpy(force=True)
-    ids, places = answer.numpy(force=True), at.numpy(force=True)
-    offered = np.broadcast_to(options, (len(answer), options.shape[1]))
-    mass = np.zeros(len(answer))
-    rows: list[int] = []
-    columns: list[int] = []
-    tokens: list[int] = []
-    before: list[float] = []
-    for row in range(len(answer)):
-        (own,) = np.nonzero(places[row])
-        true = tuple(ids[row, own].tolist())
-        if true not in symbols:
-            mass[row] = np.nan
-            continue
-        for depth, token in sorted({_parting(true, spelled[option]) for option in offered[row]}):
-            rows.append(row)
-            columns.append(int(own[depth]))
-            tokens.append(token)
-            before.append(of_answer[row, own[:depth]].sum())
-    there: list[Tensor] = [
-        torch.tensor(np.array(each), device=log.device) for each in (rows, columns, tokens)
-    ]
-    probability = np.exp(log[tuple(there)].numpy(force=True) + np.array(before))
-    np.add.at(mass, rows, probability)
-    return mass
+
+    probability: Float[np.ndarray, "count symbols"]
+    parting: Int[np.ndarray, "count symbols"]
+
+    @classmethod
+    def of(
+        cls,
+        spelled: Sequence[Tokens],
+        logits: Float[Tensor, "count answer vocab"],
+        answer: Int[Tensor, "count answer"],
+        at: Bool[Tensor, "count answer"],
+    ) -> "Spelled":
+        """Read logits at the tokens `at` of each answer; `spelled` holds the tokens of each symbol there."""
+        (used,) = np.nonzero(at.any(dim=0).numpy(force=True))
+        columns = torch.from_numpy(used).to(answer.device)
+        log, ids = logits[:, columns].float().log_softmax(-1), answer[:, columns]
+        of_answer = log.gather(2, ids[..., None])[..., 0].numpy(force=True)
+        own, true = at[:, columns].numpy(force=True), ids.numpy(force=True)
+        known = {spelling: _partings(spelling, spelled) for spelling in set(spelled)}
+        probability = np.full((len(answer), len(spelled)), np.nan)
+        parting = np.zeros(probability.shape, dtype=np.int64)
+        for row in range(len(answer)):
+            places = np.flatnonzero(own[row])
+            found = known.get(tuple(true[row, places].tolist()))
+            if found is None:
+                continue
+            depths, tokens, parting[row] = found
+            before = np.concatenate([[0.0], of_answer[row, places].cumsum()])
+            there = log[row, torch.from_numpy(places[depths]), torch.from_numpy(tokens)].numpy(force=True)
+            probability[row] = np.exp(before[depths] + there)
+        return cls(probability, parting)
+
+    def of_any(self, options: Int[np.ndarray, "#count options"]) -> Float[np.ndarray, " count"]:
+        """Return the probability on any of the options; those that part alike count once."""
+        options = np.broadcast_to(options, (len(self.probability), options.shape[1]))
+        each, parting = (np.take_along_axis(of, options, 1) for of in (self.probability, self.parting))
+        again = np.tril(parting[:, :, None] == parting[:, None, :], k=-1).any(axis=2)
+        return np.where(again, 0.0, each).sum(axis=1)
+
+    def apart(self) -> Float[np.ndarray, "count symbols"]:
+        """Return the probability of each symbol; NaN where several share it."""
+        shared = (self.parting[:, :, None] == self.parting[:, None, :]).sum(axis=2) > 1
+        return np.where(shared, np.nan, self.probability)
 
 
-def spelled_probabilities(
-    spelled: Sequence[Tokens],
-    logits: Float[Tensor, "count answer vocab"],
-    answer: Int[Tensor, "count answer"],
-    at: Bool[Tensor, "count answer"],
-) -> Float[np.ndarray, "count symbols"]:
-    """Return the probability of each symbol at the tokens `at` of each answer, as `spelled_mass` counts it.
-
-    NaN for symbols that part from the true one with the same token, and where the answer's own tokens spell
-    no symbol.
-    """
-    log = logits.float().log_softmax(-1)
-    of_answer = log.gather(2, answer[..., None])[..., 0].numpy(force=True)
-    ids, places = answer.numpy(force=True), at.numpy(force=True)
-    each = np.full((len(answer), len(spelled)), np.nan)
-    for row in range(len(answer)):
-        (own,) = np.nonzero(places[row])
-        true = tuple(ids[row, own].tolist())
-        if true not in spelled:
-            continue
-        partings = [_parting(true, other) for other in spelled]
-        depths, tokens = np.array(partings).T
-        before = np.concatenate([[0.0], of_answer[row, own].cumsum()])
-        there = log[row, torch.from_numpy(own[depths]), torch.from_numpy(tokens)].numpy(force=True)
-        shared = Counter(partings)
-        alone = np.array([shared[parting] == 1 for parting in partings])
-        each[row, alone] = np.exp(before[depths] + there)[alone]
-    return each
+def _partings(true: Tokens, spelled: Sequence[Tokens]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return where each symbol parts from the true one, its token there, and a number per parting."""
+    partings = [_parting(true, other) for other in spelled]
+    number = {parting: i for i, parting in enumerate(dict.fromkeys(partings))}
+    depths, tokens = np.array(partings).T
+    return depths, tokens, np.array([number[parting] for parting in partings])
 
 
 def _parting(true: Tokens, other: Tokens) -> tuple[int, int]:

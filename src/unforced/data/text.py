@@ -21,7 +21,7 @@ from torch import Tensor
 
 from unforced.data.batch import Batch
 from unforced.data.codec import Codec, Options
-from unforced.data.spelling import Tokens, spelled_mass, spelled_probabilities
+from unforced.data.spelling import Spelled, Tokens
 from unforced.errors import UserError
 from unforced.tasks.base import Order, Problems, Symbols, Task, in_order
 
@@ -73,7 +73,7 @@ class TextCodec(Codec):
             tails.append((*tail[begun:], self.end))
             written.append((*place[begun:], last))
             room = max(room, self.answer_length - begun)
-        self._check_bounds(heads, tails)
+        self._check_bounds(heads, tails, given)
         prompt, prompt_mask = _padded(heads, self.end, max(map(len, heads)), on_the_left=True)
         answer, answer_mask = _padded(tails, self.end, room)
         places, _ = _padded(written, -1, room)
@@ -118,21 +118,26 @@ class TextCodec(Codec):
         self, logits: Float[Tensor, "count answer vocab"], batch: Batch, position: int, options: Options
     ) -> Float[np.ndarray, " count"]:
         """Follow the options as far as they are spelled like the true symbol, and one token further."""
-        spelled = _spelling(self, position, batch.order)
-        if spelled is None:
-            return np.full(len(batch), np.nan)
-        mass = spelled_mass(spelled, options, logits, batch.answer, batch.places == position)
-        return np.where(self._apart(batch), mass, np.nan)
+        found = self._spelled(logits, batch, position)
+        return np.full(len(batch), np.nan) if found is None else found.of_any(options)
 
     def probabilities(
         self, logits: Float[Tensor, "count answer vocab"], batch: Batch, position: int
     ) -> Float[np.ndarray, "count symbols"]:
         """Follow each symbol as far as it is spelled like the true one, and one token further."""
+        found = self._spelled(logits, batch, position)
+        return np.full((len(batch), self.task.answer_symbols), np.nan) if found is None else found.apart()
+
+    def _spelled(
+        self, logits: Float[Tensor, "count answer vocab"], batch: Batch, position: int
+    ) -> Spelled | None:
+        """Return how probable each symbol is; None where symbols share tokens, NaN in answers that do."""
         spelled = _spelling(self, position, batch.order)
         if spelled is None:
-            return np.full((len(batch), self.task.answer_symbols), np.nan)
-        each = spelled_probabilities(spelled, logits, batch.answer, batch.places == position)
-        return np.where(self._apart(batch)[:, None], each, np.nan)
+            return None
+        found = Spelled.of(spelled, logits, batch.answer, batch.places == position)
+        found.probability[~self._apart(batch)] = np.nan
+        return found
 
     def build_tokenizer(self, max_length: int) -> Any:
         """Return a copy of its own."""
@@ -155,10 +160,10 @@ class TextCodec(Codec):
         each = [(places == place).any(axis=1) for place in range(self.task.answer_length)]
         return np.logical_and.reduce(each)
 
-    def _check_bounds(self, prompts: Sequence[Tokens], answers: Sequence[Tokens]) -> None:
+    def _check_bounds(self, prompts: Sequence[Tokens], answers: Sequence[Tokens], given: int) -> None:
         """Raise UserError if a text has more tokens than was foreseen."""
-        given = self.answer_length  # tokens of an answer that may stand behind a prompt
-        for texts, most in ((prompts, self.prompt_length + given), (answers, self.answer_length)):
+        behind = self.answer_length if given else 0  # tokens of an answer that may stand behind a prompt
+        for texts, most in ((prompts, self.prompt_length + behind), (answers, self.answer_length)):
             longest = max(map(len, texts))
             if longest > most:
                 raise UserError(

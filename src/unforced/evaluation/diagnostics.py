@@ -4,6 +4,7 @@ Source: arXiv 2403.06963, Sec. 3 (snowballing against training failure) and 4 (C
 indecipherable token). Its code measures neither mechanism; the measures are ours, defined in docs/metrics.md.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -221,6 +222,9 @@ def probability(asked: Probe) -> Measures:
             float(each[rows, column].mean(dtype=np.float64))
             for each in (answered.on_true, answered.on_options, answered.on_answers)
         )
+        if math.isnan(true):
+            measures[f"token_{position}"] = does_not_apply("the tokenizer joins symbols into one token")
+            continue
         measures[f"token_{position}"] = {
             "true": true,
             "other_options": options,

@@ -169,6 +169,10 @@ class MambaModel(SequenceModel):
         """Unembed hidden states."""
         return self.lm_head(hidden)
 
+    def checkpoint_activations(self) -> None:
+        """Compute activations again in the backward pass, rather than keep them."""
+        self.checkpointing = True
+
     def linear_maps(self) -> list[str]:
         """Name the linear maps that adapters may stand beside; the scan reads that of step sizes itself."""
         inner = ("in_proj", "x_proj", "out_proj")

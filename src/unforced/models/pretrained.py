@@ -5,7 +5,6 @@ symbol of the task (a node, `|`, `/`, `=`) is a token of its own, appended to th
 """
 
 import copy
-import warnings
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -102,7 +101,6 @@ class Pretrained(ModelConfig):
         Raises UserError: it cannot be loaded, is too short, or no causal model.
         """
         config = copy.deepcopy(read_config(self.name_or_path, self.revision))
-        old = config.vocab_size
         self._check_length(config, max_length)
         for key, value in vars(config).items():
             if ("pdrop" in key or "dropout" in key) and isinstance(value, float):
@@ -111,31 +109,35 @@ class Pretrained(ModelConfig):
             if torch.get_default_device().type == "meta":
                 config.vocab_size = vocab_size
                 causal = transformers().AutoModelForCausalLM
-                return self._adapted(causal.from_config(config, dtype=torch.float32), old)
+                return self._adapted(_behind_the_contract(causal.from_config(config, dtype=torch.float32)))
             network = load_network(self.name_or_path, self.revision, config, torch.float32)
             _append_tokens(network, vocab_size)
-            if network.config.model_type != "mamba":
-                TransformersModel(network).check(self.name_or_path, max_length)
-            if self.gradient_checkpointing and network.config.model_type != "mamba":
-                with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of its name
-                    network.gradient_checkpointing_enable({"use_reentrant": False})
-            return self._adapted(network, old)
+            model = _behind_the_contract(network)
+            if isinstance(model, TransformersModel):
+                model.check(self.name_or_path, max_length)
+            if self.gradient_checkpointing:
+                model.checkpoint_activations()
+            return self._adapted(model)
 
-    def _adapted(self, network: Any, old: int) -> SequenceModel:
-        """Put a network behind the model contract, with adapters if there are to be any."""
-        is_mamba = network.config.model_type == "mamba"
-        model = Mamba.of_transformers(network) if is_mamba else TransformersModel(network)
-        if isinstance(model, MambaModel):
-            model.checkpointing = self.gradient_checkpointing
+    def _adapted(self, model: TransformersModel | MambaModel) -> SequenceModel:
+        """Freeze a model, and put adapters into it, if there are to be any."""
         if self.lora_rank is None:
             return model
         alpha = 2.0 * self.lora_rank if self.lora_alpha is None else self.lora_alpha
         dtype = torch.bfloat16 if self.keeps_bf16 else torch.float32
         add_adapters(model, model.linear_maps(), self.lora_rank, alpha, dtype)
-        for table in model.token_tables():
-            if len(table) > old:
-                train_rows(table, old)
+        first = self._first_new_token()
+        if first is not None:
+            for table in model.token_tables():
+                train_rows(table, first)
         return model
+
+    def _first_new_token(self) -> int | None:
+        """Return the id from which on tokens are new to the model; None where none is."""
+        if self.encoding == "symbol":
+            return int(read_config(self.name_or_path, self.revision).vocab_size)
+        tokenizer = read_tokenizer(self.name_or_path, self.revision)
+        return len(tokenizer) if self.dummy is None or tokenizer.eos_token_id is None else None
 
     def _check_length(self, config: Any, max_length: int) -> None:
         limits = {
@@ -148,6 +150,11 @@ class Pretrained(ModelConfig):
                     f"model.name_or_path: {self.name_or_path} {what} {limit} tokens, and this task has "
                     f"{max_length}; make the task smaller, or take a model with more positions"
                 )
+
+
+def _behind_the_contract(network: Any) -> TransformersModel | MambaModel:
+    is_mamba = network.config.model_type == "mamba"
+    return Mamba.of_transformers(network) if is_mamba else TransformersModel(network)
 
 
 @lru_cache(maxsize=8)

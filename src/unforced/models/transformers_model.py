@@ -1,6 +1,7 @@
 """Causal language models of transformers, behind the model contract."""
 
 import copy
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -71,6 +72,11 @@ class TransformersModel(SequenceModel):
         network = copy.deepcopy(self.network)
         merge_adapters(network)
         return network
+
+    def checkpoint_activations(self) -> None:
+        """Compute activations again in the backward pass, rather than keep them."""
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of the method's name
+            self.network.gradient_checkpointing_enable({"use_reentrant": False})
 
     def linear_maps(self) -> list[str]:
         """Name the linear maps that adapters may stand beside: all but the output."""
