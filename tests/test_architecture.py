@@ -15,6 +15,8 @@ LAYERS = [
     ["models"],
     ["objectives"],
     ["config"],
+    ["expectations"],
+    ["study"],
     ["recipes"],
     ["training"],
     ["evaluation"],

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.runs import tiny_run
-from unforced.studies.expectations import Expectation, judge
+from unforced.expectations import Expectation, judge
 
 
 def expectation(relation="at_most", value=0.5, tolerance=0.02, **rest):

@@ -1,22 +1,31 @@
-"""Runs side by side: whose folder it is, what stops them, and how they go on."""
+"""Studies: whose folder it is, what stops them, what goes wrong, and how they go on."""
 
+import json
 import os
 import signal
+import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
-from tests.runs import command, metrics, tiny_run, train
+from tests.runs import command, metrics, newest_weights, tiny_run, train
+from tests.small_study import small_study
 from unforced.cli.main import main
 from unforced.errors import UserError
-from unforced.studies.folder import claim
-from unforced.studies.local import run_side_by_side
+from unforced.registry import STUDIES
+from unforced.studies.engines import LOST
+from unforced.studies.folder import StudyFolder
+from unforced.studies.local import LocalEngine, available_cores, available_gpus, shares
+from unforced.studies.runner import run_study
+from unforced.study import Study, over_seeds
 from unforced.training.folder import RunFolder
 
 NAMES = ("next_token", "reversed", "teacherless")
 STOPPABLE = ["model.layers=1", "model.width=16", "model.heads=2", "batch_size=8", "max_steps=150"]
 STOPPABLE += ["evaluate_every=25", "num_evaluate=20", "num_test=50"]
+IGNORED = {"seconds", "hardware"}
 
 
 def quickstart_mistake(out, capsys):
@@ -29,8 +38,61 @@ def quickstart_mistake(out, capsys):
     return errors.removeprefix("unforced: ").rstrip("\n")
 
 
-def side_by_side(out, **runs):
-    return run_side_by_side(runs, out, workers=2, watch=lambda states: None)
+def study_of(**runs):
+    return Study("mine", "nobody", runs)
+
+
+def carry_out(out, study, engine=None, retries=0, watch=lambda statuses: None):
+    return run_study(study, out, engine or LocalEngine(workers=2), watch, retries)
+
+
+def states(summary):
+    return states_of(summary.statuses)
+
+
+def states_of(statuses):
+    return {name: status.state for name, status in statuses.items()}
+
+
+def small_process(out, engine="local"):
+    """Carry out the small study in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.small_study", str(out), engine],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def results(out):
+    """What the runs of the small study measured, wall times aside, and their last weights."""
+    found = {}
+    for name in small_study().runs:
+        result = RunFolder(out / name).read_result()
+        kept = {key: value for key, value in result.items() if key not in IGNORED}
+        found[name] = (kept, metrics(out / name), newest_weights(out / name))
+    return found
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    out = tmp_path_factory.mktemp("uninterrupted") / "out"
+    process = small_process(out)
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert output == f"{dict.fromkeys(small_study().runs, ('done', 1))}\n"
+    return out
+
+
+def wait_for(condition, process, seconds=120):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+# Whose folder
 
 
 @pytest.mark.parametrize("mine", ["table.md", "teacherless/mine.txt"])
@@ -60,16 +122,48 @@ def test_a_file_or_a_place_below_one_is_refused(tmp_path, capsys):
 
 
 def test_an_empty_folder_is_claimed_once(tmp_path):
-    claim(tmp_path, {"a": tiny_run()})
-    claim(tmp_path, {"a": tiny_run("checkpoint_every=3")})
-    for other in ({"a": tiny_run("seed=1")}, {"a": tiny_run(), "b": tiny_run()}, {"b": tiny_run()}):
+    StudyFolder.claim(tmp_path, study_of(a=tiny_run()))
+    StudyFolder.claim(tmp_path, study_of(a=tiny_run("checkpoint_every=3")))
+    for other in ({"a": tiny_run("seed=1")}, {"a": tiny_run(), "b": tiny_run("seed=1")}, {"b": tiny_run()}):
         with pytest.raises(UserError, match="holds another study"):
-            claim(tmp_path, other)
+            StudyFolder.claim(tmp_path, study_of(**other))
+
+
+def test_a_kill_while_the_folder_was_made_leaves_one_that_can_be_claimed(tmp_path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / ".study.json.123").write_text("{")
+    StudyFolder.claim(tmp_path, study_of(a=tiny_run()))
+
+
+def test_expectations_may_change_without_another_folder(tmp_path):
+    study = small_study()
+    StudyFolder.claim(tmp_path, Study(study.name, study.source, study.runs))
+    StudyFolder.claim(tmp_path, study)
+    assert len(json.loads((tmp_path / "study.json").read_text())["expectations"]) == 1
+
+
+def test_runs_that_collide_are_refused():
+    with pytest.raises(UserError, match="a and b are the same run"):
+        study_of(a=tiny_run(), b=tiny_run("checkpoint_every=3"))
+    for name in ("logs", "up/down", "..", "report", ""):
+        with pytest.raises(UserError, match="cannot name a run's folder"):
+            study_of(**{name: tiny_run()})
+    with pytest.raises(UserError, match="has no run"):
+        study_of()
+
+
+def test_over_seeds_names_each_run_by_its_seed():
+    runs = over_seeds({"a": tiny_run(), "b": tiny_run("order=reversed")}, range(2))
+    assert list(runs) == ["a-0", "b-0", "a-1", "b-1"]
+    assert [run.seed for run in runs.values()] == [0, 0, 1, 1]
+
+
+# Failures
 
 
 @pytest.fixture
 def stand_in(tmp_path, monkeypatch):
-    """Let a shell script run in place of each child."""
+    """Let a shell script run in place of each child: $4 is its config, $5 its folder."""
 
     def stand_in(script):
         path = tmp_path / "stand_in"
@@ -80,33 +174,161 @@ def stand_in(tmp_path, monkeypatch):
     return stand_in
 
 
-def test_children_keep_to_the_processor_and_share_its_cores(tmp_path, stand_in):
-    stand_in("env")
-    assert side_by_side(tmp_path / "out", a=tiny_run()) is None
-    environment = (tmp_path / "out" / "logs" / "a.log").read_text().splitlines()
-    assert "ACCELERATE_USE_CPU=true" in environment
-    assert f"OMP_NUM_THREADS={max(1, (os.cpu_count() or 1) // 2)}" in environment
+def log(out, name):
+    return (out / "logs" / f"{name}.log").read_text()
 
 
-def test_a_failing_run_is_one_line_with_its_log(tmp_path, stand_in):
-    stand_in("echo it began; echo it broke; exit 3")
-    with pytest.raises(UserError) as error:
-        side_by_side(tmp_path / "out", a=tiny_run())
-    log = tmp_path / "out" / "logs" / "a.log"
-    assert str(error.value) == f"run a failed (exit code 3): it broke (see {log})"
+def test_children_have_their_share_of_the_machine(tmp_path, stand_in):
+    stand_in("env; echo $*")
+    engine = LocalEngine(workers=1, processor_only=True)
+    assert states(carry_out(tmp_path / "out", study_of(a=tiny_run()), engine)) == {"a": "done"}
+    said = log(tmp_path / "out", "a").splitlines()
+    assert "ACCELERATE_USE_CPU=true" in said
+    assert f"OMP_NUM_THREADS={len(available_cores())}" in said
+    assert said[-1].endswith(f"--cores {','.join(map(str, available_cores()))}")
+
+
+def test_shares_cover_the_machine_and_do_not_overlap():
+    four = shares([0, 1, 2, 3, 4], [], workers=2)
+    assert [share.cores for share in four] == [[0, 2, 4], [1, 3]]
+    assert {share.cores for share in shares([0, 1], [], workers=3)} == {None}
+    assert [share.gpu for share in shares([0, 1], ["4", "7"], workers=5)] == ["4", "7", "4", "7", "4"]
+
+
+def test_gpus_are_those_that_the_process_may_use(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert available_gpus() == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert available_gpus() == ["4", "7"]
+    assert LocalEngine().workers == 2
+
+
+def test_one_failure_stops_no_other_run_and_is_told_with_its_log(tmp_path, stand_in):
+    stand_in("case $5 in *a) echo it began; echo it broke; exit 3;; esac")
+    out = tmp_path / "out"
+    summary = carry_out(out, study_of(a=tiny_run(), b=tiny_run("seed=1")))
+    assert states(summary) == {"a": "failed", "b": "done"}
+    reason = f"exit code 3: it broke (see {out / 'logs' / 'a.log'})"
+    assert summary.statuses["a"].reason == reason
+    assert json.loads((out / "states.json").read_text())["a"] == {
+        "state": "failed",
+        "attempts": 1,
+        "reason": reason,
+    }
+    with pytest.raises(UserError, match=r"^run a failed \(exit code 3: it broke"):
+        summary.raise_failures()
+
+
+@pytest.mark.parametrize(
+    ("ends", "attempts", "reason"),
+    [
+        ("exit 3", 3, "exit code 3: it said nothing"),
+        ("kill -9 $$", 3, "killed by SIGKILL, as a machine out of memory does: it said nothing"),
+        (
+            "echo unforced: out of memory: lower batch_size; exit 2",
+            1,
+            "exit code 2: out of memory: lower batch",
+        ),
+    ],
+)
+def test_what_broke_is_tried_again_but_not_a_mistake(tmp_path, stand_in, ends, attempts, reason):
+    stand_in(ends)
+    summary = carry_out(tmp_path / "out", study_of(a=tiny_run()), retries=2)
+    assert summary.statuses["a"].attempts == attempts
+    assert summary.statuses["a"].reason.startswith(reason)
+    assert log(tmp_path / "out", "a").count("attempt") == attempts
+
+
+def test_a_second_try_that_goes_well_ends_well(tmp_path, stand_in):
+    stand_in(f"test -e {tmp_path}/tried || {{ touch {tmp_path}/tried; exit 1; }}")
+    summary = carry_out(tmp_path / "out", study_of(a=tiny_run()), retries=1)
+    assert (summary.statuses["a"].state, summary.statuses["a"].attempts) == ("done", 2)
+    assert summary.statuses["a"].reason == ""
+
+
+class Broken:
+    """An engine whose disk is full for run a, and whose workers are lost."""
+
+    workers, threads = 1, 1
+
+    def start(self, job):
+        if job.folder.name == "a":
+            raise OSError(28, "No space left on device", str(job.log))
+        return Lost()
+
+    def close(self):
+        pass
+
+
+class Lost:
+    def poll(self):
+        return LOST
+
+    def stop(self):
+        pass
+
+    def kill(self):
+        pass
+
+
+def test_a_full_disk_and_a_lost_worker_fail_their_runs_alone(tmp_path):
+    summary = carry_out(tmp_path, study_of(a=tiny_run(), b=tiny_run("seed=1")), Broken(), retries=1)
+    assert summary.statuses["a"].reason == f"{tmp_path / 'logs' / 'a.log'}: No space left on device"
+    assert summary.statuses["b"].reason.startswith("its worker was lost")
+    assert (summary.statuses["a"].attempts, summary.statuses["b"].attempts) == (1, 2)
+
+
+def test_a_damaged_result_fails_its_run_with_advice(tmp_path):
+    run = tiny_run("max_steps=1")
+    train(run, tmp_path / "out" / "a")
+    (tmp_path / "out" / "a" / "result.json").write_text("{")
+    (tmp_path / "out" / "study.json").write_text(json.dumps({"runs": {"a": run.fingerprint}}))
+    summary = carry_out(tmp_path / "out", study_of(a=run), retries=1)
+    assert states(summary) == {"a": "failed"}
+    assert "delete it, and train with --resume to measure again" in summary.statuses["a"].reason
+
+
+@pytest.mark.parametrize("left", [[], ["checkpoints/"], ["checkpoints/", ".config.json.77"]])
+def test_a_half_made_run_folder_is_made_whole(tmp_path, left):
+    run, out = tiny_run("max_steps=1"), tmp_path / "out"
+    StudyFolder.claim(out, study_of(a=run))
+    (out / "a").mkdir()
+    for name in left:
+        (out / "a" / name).mkdir() if name.endswith("/") else (out / "a" / name).write_text("{")
+    assert states(carry_out(out, study_of(a=run))) == {"a": "done"}
+    assert RunFolder(out / "a").done
+
+
+def test_a_run_that_another_process_trains_is_waited_for(tmp_path, stand_in):
+    stand_in("echo started")
+    out = tmp_path / "out"
+    StudyFolder.claim(out, study_of(a=tiny_run()))
+    (out / "a").mkdir()
+    held = RunFolder(out / "a").locked()
+    held.__enter__()
+    assert RunFolder(out / "a").busy
+    turns = []
+
+    def watch(statuses):
+        turns.append(statuses["a"].state)
+        if len(turns) == 3:
+            held.__exit__(None, None, None)
+
+    carry_out(out, study_of(a=tiny_run()), watch=watch)
+    assert turns[:3] == ["waiting"] * 3
+    assert turns[-1] == "done"
+    assert not RunFolder(out / "a").busy
+
+
+# Stopping and going on
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_every_run_and_the_same_command_goes_on(tmp_path, number):
     out = tmp_path / "out"
     study = command("quickstart", *STOPPABLE, "--out", out, start_new_session=True)
-    while not all((out / name / "metrics.jsonl").exists() for name in NAMES):
-        assert study.poll() is None, study.communicate()
-        time.sleep(0.05)
-    if number == signal.SIGTERM:
-        study.terminate()
-    else:
-        os.killpg(study.pid, number)  # as a terminal sends Ctrl-C
+    wait_for(lambda: all((out / name / "metrics.jsonl").exists() for name in NAMES), study)
+    os.killpg(study.pid, number)  # as a terminal sends Ctrl-C
     output, errors = study.communicate(timeout=60)
     assert study.returncode == 128 + number
     assert output == (
@@ -114,8 +336,7 @@ def test_a_signal_stops_every_run_and_the_same_command_goes_on(tmp_path, number)
     )
     assert "Traceback" not in errors
     assert "failed" not in errors
-    with pytest.raises(ProcessLookupError):
-        os.killpg(study.pid, 0)  # nobody is left
+    assert not any(RunFolder(out / name).busy for name in NAMES)  # nobody is left
     assert not all(RunFolder(out / name).done for name in NAMES)
     if number == signal.SIGTERM:
         assert any(0 < newest_step(out / name) < 150 for name in NAMES)
@@ -128,3 +349,132 @@ def test_a_signal_stops_every_run_and_the_same_command_goes_on(tmp_path, number)
 def newest_step(path):
     names = [checkpoint.name for checkpoint in (path / "checkpoints").iterdir()]
     return max((int("".join(filter(str.isdigit, name))) for name in names), default=0)
+
+
+def test_ctrl_c_twice_ends_what_will_not_stop_and_keeps_what_is_done(tmp_path, stand_in):
+    stand_in("case $5 in *a) exit 0;; esac; trap '' TERM; echo deaf; exec sleep 60")
+    out, seen = tmp_path / "out", {}
+
+    def press_twice():
+        while set(seen.values()) != {"done", "running"} or "deaf" not in log(out, "b") + log(out, "c"):
+            time.sleep(0.05)
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.5)
+
+    started = time.monotonic()
+    threading.Thread(target=press_twice).start()
+    study = study_of(a=tiny_run(), b=tiny_run("seed=1"), c=tiny_run("seed=2"))
+    summary = carry_out(out, study, watch=lambda statuses: seen.update(states_of(statuses)))
+    assert time.monotonic() - started < 30
+    assert summary.stopped_by == signal.SIGINT
+    assert states(summary) == {"a": "done", "b": "stopped", "c": "stopped"}
+    assert json.loads((out / "states.json").read_text())["b"]["state"] == "stopped"
+
+
+def test_a_study_whose_process_is_killed_goes_on_to_the_same_results(tmp_path, uninterrupted):
+    out = tmp_path / "out"
+    first = small_process(out)
+    wait_for(lambda: (out / "tiny-0" / "checkpoints").exists() and newest_step(out / "tiny-0") >= 50, first)
+    first.kill()
+    first.wait()
+    assert not all(RunFolder(out / name).done for name in small_study().runs)
+    again = small_process(out)
+    _, errors = again.communicate(timeout=300)
+    assert again.returncode == 0, errors
+    assert results(out) == results(uninterrupted)
+
+
+def test_the_runs_of_a_killed_study_end_with_a_checkpoint(tmp_path):
+    out = tmp_path / "out"
+    study = small_process(out)
+    wait_for(lambda: (out / "tiny-0" / "metrics.jsonl").exists(), study)
+    study.kill()
+    study.wait()
+    until = time.monotonic() + 60
+    while any(RunFolder(out / name).busy for name in small_study().runs):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert "stopped by SIGTERM" in log(out, "tiny-0")
+    assert newest_step(out / "tiny-0") > 0
+
+
+def test_two_studies_share_a_tree_but_not_a_folder(tmp_path, uninterrupted):
+    one, two = tmp_path / "one", tmp_path / "two"
+    first, second = small_process(one), small_process(two)
+    wait_for((one / "study.json").exists, first)
+    with StudyFolder(one).path.joinpath("study.json").open():
+        third = small_process(one)
+        _, errors = third.communicate(timeout=120)
+    assert third.returncode != 0
+    assert errors.strip().endswith(f"{one}: another process is at work on this study; let it end, or stop it")
+    for process, out in ((first, one), (second, two)):
+        assert process.wait(timeout=300) == 0, process.communicate()
+        assert results(out) == results(uninterrupted)
+
+
+# The verb
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    monkeypatch.setitem(STUDIES._entries, "small", "tests.small_study:small_study")
+
+
+def test_a_finished_study_is_left_alone_within_seconds(tmp_path, call, registered, uninterrupted):
+    before = {path: path.stat().st_mtime_ns for path in uninterrupted.rglob("*")}
+    started = time.monotonic()
+    code, output, _ = call("study", "small", "--out", uninterrupted)
+    assert time.monotonic() - started < 5
+    assert code == 0
+    assert output == f"3 done: tiny-0, tiny-1, tiny-2\nnext: unforced report {uninterrupted}\n"
+    assert {path: path.stat().st_mtime_ns for path in uninterrupted.rglob("*")} == before
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path, call, registered):
+    code, output, _ = call("study", "small", "--out", tmp_path / "out", "--workers", 2, "--dry-run")
+    assert code == 0
+    assert "tiny" in output
+    assert "3 runs to do" in output
+    assert not (tmp_path / "out").exists()
+    code, output, _ = call("study", "small", "--out", tmp_path / "out", "--dry-run", "--json")
+    (kind,) = json.loads(output)["kinds"]
+    assert (kind["runs"], kind["left"], kind["steps"]) == (3, 3, 300)
+    assert kind["operations"] > 0
+    assert kind["seconds"] > 0
+
+
+def test_the_verb_counts_what_is_left_and_says_what_failed(tmp_path, call, registered, stand_in):
+    stand_in("case $5 in *1) echo it broke; exit 3;; esac")
+    code, output, errors = call("study", "small", "--out", tmp_path / "out", "--retries", 0)
+    assert code == 1
+    assert "2 done: tiny-0, tiny-2\n1 failed: tiny-1\n" in output
+    assert f"tiny-1: exit code 3: it broke (see {tmp_path / 'out' / 'logs' / 'tiny-1.log'})" in output
+    assert "the same command tries what failed again" in output
+    assert "tiny-1 failed: exit code 3" in errors
+    code, output, _ = call("study", "small", "--out", tmp_path / "out", "--retries", 0, "--json")
+    assert code == 1
+    assert json.loads(output)["runs"]["tiny-1"]["state"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["pitfall_small"], "unknown study 'pitfall_small'; did you mean 'pitfalls_small'?"),
+        (["small", "--engine", "rai"], "unknown engine 'rai'; did you mean 'ray'?"),
+        (
+            ["small", "--cpus", "2"],
+            "--address, --cpus and --gpus are for a cluster; drop them, or add --engine ray",
+        ),
+        (
+            ["small", "seed=3"],
+            "seed: the runs of 'small' differ in it; drop it, or train one of them from its config",
+        ),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, call, registered, arguments, line):
+    code, _, errors = call("study", *arguments, "--out", tmp_path / "out")
+    assert code == 2
+    assert errors.startswith(f"unforced: {line}")
+    assert errors.count("\n") == 1
+    assert not (tmp_path / "out").exists()

@@ -1,8 +1,8 @@
-"""Names of the tasks, models, objectives and recipes, and where each one lives.
+"""Names of the tasks, models, objectives, recipes and studies, and where each one lives.
 
 An entry is `name -> "module:attribute"` and is imported when it is first asked for, so that looking
 at names costs nothing. Other packages add theirs through entry points (`unforced.tasks`,
-`unforced.models`, `unforced.objectives`, `unforced.recipes`) or with `Registry.register`.
+`unforced.models`, `unforced.objectives`, `unforced.recipes`, `unforced.studies`) or with `Registry.register`.
 """
 
 from importlib import import_module
@@ -15,8 +15,8 @@ from unforced.errors import unknown
 class Registry:
     """Maps the names of one kind of thing to the classes or functions they stand for."""
 
-    def __init__(self, kind: str, entries: dict[str, str]) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, entries: dict[str, str], plural: str = "") -> None:
+        self.kind, self.plural = kind, plural or f"{kind}s"
         self._entries = dict(entries)
         self._plugins_read = False
 
@@ -43,7 +43,7 @@ class Registry:
         if self._plugins_read:
             return
         self._plugins_read = True
-        for point in entry_points(group=f"unforced.{self.kind}s"):
+        for point in entry_points(group=f"unforced.{self.plural}"):
             self.register(point.name, point.value)
 
 
@@ -91,4 +91,15 @@ RECIPES = Registry(
         "small_mamba.teacherless": "unforced.recipes.small:small_mamba_teacherless",
         "small_pretrained": "unforced.recipes.small:small_pretrained",
     },
+)
+
+STUDIES = Registry(
+    "study",
+    {
+        "nextlat_fig6": "unforced.recipes.peers:nextlat_fig6",
+        "pitfalls": "unforced.recipes.pitfalls:pitfalls",
+        "pitfalls_small": "unforced.recipes.pitfalls:pitfalls_small",
+        "top_table5": "unforced.recipes.peers:top_table5",
+    },
+    plural="studies",
 )

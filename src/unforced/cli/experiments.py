@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="dotted.key=value, as in task.degree=5 seed=3", show_default=False)
 ]
+_SOURCE = "Bachmann & Nagarajan, ICML 2024 (arXiv 2403.06963)"
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -154,15 +155,22 @@ def quickstart(
     from unforced.cli.progress import watch_study
     from unforced.recipes import resolve
     from unforced.reporting.quickstart import report
-    from unforced.studies.local import run_side_by_side
+    from unforced.studies.local import LocalEngine
+    from unforced.studies.runner import run_study
+    from unforced.study import Study
 
     runs = resolve("quickstart", overrides or [])
     assert isinstance(runs, dict)
+    engine = LocalEngine(workers=len(runs), processor_only=True)
     with watch_study(runs, out, quiet=as_json) as watch:
-        stopped_by = run_side_by_side(runs, out, workers=len(runs), watch=watch)
-    if stopped_by is not None:
-        print(f"stopped by {stopped_by.name}; checkpoints are in {out}, the same command goes on from them")
-        raise typer.Exit(128 + stopped_by)
+        ended = run_study(Study("quickstart", _SOURCE, runs), out, engine, watch, retries=0)
+    if ended.stopped_by is not None:
+        print(
+            f"stopped by {ended.stopped_by.name}; checkpoints are in {out}, "
+            "the same command goes on from them"
+        )
+        raise typer.Exit(128 + ended.stopped_by)
+    ended.raise_failures()
     summary = report(out, list(runs), quiet=as_json)
     if as_json:
         print(json.dumps(summary))

@@ -5,7 +5,8 @@ from typing import NoReturn
 
 import typer
 
-from unforced.cli import diagnoses, experiments, exports, names, problems, reports
+from unforced.cli import diagnoses, experiments, exports, names, problems, reports, studies
+from unforced.cli.work import work
 from unforced.errors import UserError
 
 
@@ -24,6 +25,8 @@ def build_app() -> typer.Typer:
     app.command()(experiments.evaluate)
     app.command()(diagnoses.diagnose)
     app.command()(diagnoses.seeds)
+    app.command()(studies.study)
+    app.command(hidden=True)(work)
     app.command()(reports.report)
     app.command()(exports.export)
     data = typer.Typer(help="Problems in files.", no_args_is_help=True)

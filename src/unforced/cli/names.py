@@ -11,7 +11,7 @@ from unforced.cli.experiments import AsJson, Overrides
 
 def list_names(
     kind: Annotated[
-        str | None, typer.Argument(help="tasks, objectives, models or recipes. [default: all]")
+        str | None, typer.Argument(help="tasks, objectives, models, recipes or studies. [default: all]")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -23,9 +23,9 @@ def list_names(
     from rich.table import Table
 
     from unforced.errors import unknown
-    from unforced.registry import MODELS, OBJECTIVES, RECIPES, TASKS
+    from unforced.registry import MODELS, OBJECTIVES, RECIPES, STUDIES, TASKS
 
-    registries = {f"{registry.kind}s": registry for registry in (TASKS, OBJECTIVES, MODELS, RECIPES)}
+    registries = {each.plural: each for each in (TASKS, OBJECTIVES, MODELS, RECIPES, STUDIES)}
     if kind is not None and kind not in registries:
         raise unknown("kind", kind, registries)
     chosen = registries if kind is None else {kind: registries[kind]}

@@ -1,12 +1,14 @@
-"""Named experiments: functions that return a run, or several runs by name."""
+"""Named experiments: functions that return a run, several runs by name, or a study."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from unforced.config import Run, flatten
 from unforced.errors import UserError
 from unforced.files import read_json
-from unforced.registry import RECIPES
+from unforced.registry import RECIPES, STUDIES
+from unforced.study import Study
 
 
 def resolve(name: str, overrides: Iterable[str]) -> Run | dict[str, Run]:
@@ -18,7 +20,7 @@ def resolve(name: str, overrides: Iterable[str]) -> Run | dict[str, Run]:
     recipe = _from_file(Path(name)) if name.endswith(".json") else RECIPES.get(name)()
     if isinstance(recipe, Run):
         return recipe.override(overrides)
-    _keep_differences(name, recipe, overrides)
+    _keep_differences(name, recipe, overrides, f"override it in one of them: {_parts(name, recipe)}")
     return {part: run.override(overrides) for part, run in recipe.items()}
 
 
@@ -27,17 +29,26 @@ def resolve_run(name: str, overrides: Iterable[str]) -> Run:
     recipe = resolve(name, overrides)
     if isinstance(recipe, Run):
         return recipe
-    raise UserError(
-        f"recipe {name!r} is {len(recipe)} runs; name one: {', '.join(f'{name}.{p}' for p in recipe)}"
-    )
+    raise UserError(f"recipe {name!r} is {len(recipe)} runs; name one: {_parts(name, recipe)}")
 
 
-def _keep_differences(name: str, runs: Mapping[str, Run], overrides: Iterable[str]) -> None:
+def resolve_study(name: str, overrides: Iterable[str]) -> Study:
+    """Return a study by name, with overrides applied to each run. Raises UserError, as `resolve` does."""
+    overrides = list(overrides)
+    study: Study = STUDIES.get(name)()
+    _keep_differences(name, study.runs, overrides, "drop it, or train one of them from its config.json")
+    return replace(study, runs={part: run.override(overrides) for part, run in study.runs.items()})
+
+
+def _parts(name: str, runs: Iterable[str]) -> str:
+    return ", ".join(f"{name}.{part}" for part in runs)
+
+
+def _keep_differences(name: str, runs: Mapping[str, Run], overrides: Iterable[str], advice: str) -> None:
     different = _differences(runs.values())
     for path in (override.partition("=")[0] for override in overrides):
         if any(key == path or key.startswith(f"{path}.") for key in different):
-            parts = ", ".join(f"{name}.{part}" for part in runs)
-            raise UserError(f"{path}: the runs of {name!r} differ in it; override it in one of them: {parts}")
+            raise UserError(f"{path}: the runs of {name!r} differ in it; {advice}")
 
 
 def _differences(runs: Iterable[Run]) -> set[str]:

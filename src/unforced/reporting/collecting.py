@@ -12,8 +12,8 @@ from pydantic import Field
 from unforced.config import Run
 from unforced.errors import UserError
 from unforced.evaluation.groups import Finished, read_finished, settings
+from unforced.expectations import Expectation
 from unforced.files import read_json
-from unforced.studies.expectations import Expectation
 from unforced.studies.folder import MARKER
 from unforced.training.folder import RunFolder
 from unforced.training.records import Count, Proportion, Record, check

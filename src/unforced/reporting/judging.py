@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from unforced.errors import UserError
+from unforced.expectations import Expectation, Judgement, judge
 from unforced.reporting.collecting import ReportedRun, Study
-from unforced.studies.expectations import Expectation, Judgement, judge
 
 _RELATIONS = {"at_most": ("at most", "+"), "at_least": ("at least", "–"), "about": ("about", "±")}
 

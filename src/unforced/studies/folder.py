@@ -1,33 +1,98 @@
-"""The folder of a study: its runs in sub-folders, and `study.json`, which says whose folder it is."""
+"""The folder of a study: a folder for each of its runs, and
 
-from collections.abc import Mapping
+study.json      whose folder it is: the runs' fingerprints, and what is expected of them
+logs/           what each run's processes said, and the configs that they were given
+states.json     what became of each run, as of the last time that the study was at work
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from unforced.config import Run
 from unforced.errors import UserError
-from unforced.files import read_json, write_json
+from unforced.files import locked, read_json, write_json
+from unforced.studies.engines import Job
+from unforced.study import Study
 from unforced.training.folder import RunFolder
 
 MARKER = "study.json"
 
 
-def claim(out: Path, runs: Mapping[str, Run]) -> None:
-    """Make `out` the folder of these runs, or find that it is. Raises UserError if it holds anything else."""
-    study = {"runs": {name: run.fingerprint for name, run in runs.items()}}
-    marker = out / MARKER
-    if marker.exists():
-        _check_same(marker, study, runs)
-        return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} exists and is not the folder of a study; choose another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(marker, study)
+class StudyFolder:
+    """Paths and files of one study."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.marker = path, path / MARKER
+        self.logs, self.states = path / "logs", path / "states.json"
+
+    @classmethod
+    def claim(cls, path: Path, study: Study) -> "StudyFolder":
+        """Make `path` the folder of a study, or find that it is. UserError if it holds something else."""
+        folder = cls(path)
+        folder.check(study)
+        path.mkdir(parents=True, exist_ok=True)
+        folder.logs.mkdir(exist_ok=True)
+        record = _record(study)
+        if not folder.marker.exists() or read_json(folder.marker) != record:
+            write_json(folder.marker, record)
+        return folder
+
+    def check(self, study: Study) -> None:
+        """Raises UserError if the folder holds anything but this study; writes nothing."""
+        if self.marker.exists():
+            self._check_same(study)
+        elif self.path.exists() and not self._is_blank():
+            raise UserError(f"{self.path} exists and is not the folder of a study; choose another --out")
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second process from working on the same study. Raises UserError if one does."""
+        with locked(self.path, "another process is at work on this study; let it end, or stop it"):
+            yield
+
+    def run(self, name: str) -> RunFolder:
+        """Return the folder of a run."""
+        return RunFolder(self.path / name)
+
+    def log(self, name: str) -> Path:
+        """Return the log of a run."""
+        return self.logs / f"{name}.log"
+
+    def is_done(self, name: str, study: Study) -> bool:
+        """Whether a run has all that the study wants of it, undamaged."""
+        run = self.run(name)
+        try:
+            return run.done and bool(run.read_result()) and (not study.diagnose or bool(run.read_diagnosis()))
+        except UserError:
+            return False  # its process will say what is damaged
+
+    def job(self, name: str, study: Study) -> Job:
+        """Write down what a run's process needs."""
+        config = self.logs / f"{name}.json"
+        write_json(config, study.runs[name].tree())
+        return Job(config.resolve(), self.run(name).path.resolve(), self.log(name).resolve(), study.diagnose)
+
+    def _is_blank(self) -> bool:
+        """Whether nothing is there but what a kill while the folder was made can leave."""
+        if not self.path.is_dir():
+            return False
+        left = [each for each in self.path.iterdir() if not each.name.startswith(f".{MARKER}.")]
+        return not left or (left == [self.logs] and not any(self.logs.iterdir()))
+
+    def _check_same(self, study: Study) -> None:
+        for name, run in study.runs.items():
+            if self.run(name).config.exists():
+                RunFolder.reopen(self.path / name, run)
+        known = read_json(self.marker)
+        if not isinstance(known, dict) or known.get("runs") != _record(study)["runs"]:
+            raise UserError(f"{self.path} holds another study (see {self.marker}); choose another --out")
 
 
-def _check_same(marker: Path, study: Mapping[str, Mapping[str, str]], runs: Mapping[str, Run]) -> None:
-    out = marker.parent
-    for name, run in runs.items():
-        if (out / name).exists():
-            RunFolder.reopen(out / name, run)
-    if read_json(marker) != study:
-        raise UserError(f"{out} holds another study (see {marker}); choose another --out")
+def _record(study: Study) -> Mapping[str, Any]:
+    return {
+        "name": study.name,
+        "source": study.source,
+        "runs": {name: run.fingerprint for name, run in study.runs.items()},
+        "expectations": [expectation.model_dump(mode="json") for expectation in study.expectations],
+    }

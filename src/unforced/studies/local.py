@@ -1,102 +1,104 @@
-"""Several runs side by side, each in a process of its own on this machine."""
+"""The local engine: a process per run on this machine, each with its share of the cores and the GPUs."""
 
 import os
-import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import IO
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from unforced.config import Run
-from unforced.errors import UserError
-from unforced.files import write_json
-from unforced.studies.folder import claim
-from unforced.training.signals import stop_requests
+import torch
 
-_POLL_SECONDS = 0.5
-_ENDED_BY_SIGNAL = {code for n in (signal.SIGTERM, signal.SIGINT) for code in (-n, 128 + n)}
+from unforced.studies.engines import Job, environment
 
 
-def run_side_by_side(
-    runs: Mapping[str, Run], out: Path, workers: int, watch: Callable[[Mapping[str, str]], None]
-) -> signal.Signals | None:
-    """Train each run into `out`/name on the processor, at most `workers` at once; skip those done.
+@dataclass(frozen=True)
+class Share:
+    """The cores (None: any) and the GPU (None: all, if there are any) of one worker."""
 
-    `watch` is called about twice a second with the state of each run: waiting, running, done, stopped or
-    failed. SIGTERM and Ctrl-C stop all of them, each with a checkpoint, and are returned; the same call goes
-    on from there. Raises UserError if a run fails or `out` holds anything else.
+    cores: Sequence[int] | None
+    gpu: str | None
+
+
+class LocalEngine:
+    """Runs jobs side by side on this machine.
+
+    workers: how many at once; by default one per GPU, or one per core where there is none (two runs of one
+    thread beat one of two, for small models). More workers than GPUs share them in turn; no more workers than
+    cores means that each is pinned to its own. processor_only: leave GPUs alone.
     """
-    claim(out, runs)
-    processes = _Processes(runs, out, threads=max(1, (os.cpu_count() or 1) // workers))
-    with stop_requests() as request:
-        try:
-            while not processes.finished and request.signal is None:
-                processes.fill(workers)
-                watch(processes.states())
-                time.sleep(_POLL_SECONDS)
-        finally:
-            processes.stop()
-    watch(processes.states())
-    if request.signal is None:
-        processes.raise_failures()
-    return request.signal
+
+    def __init__(self, workers: int | None = None, processor_only: bool = False) -> None:
+        cores, gpus = available_cores(), [] if processor_only else available_gpus()
+        self.workers = workers or len(gpus) or len(cores)
+        self.threads = max(1, len(cores) // self.workers)
+        self._environment = {**os.environ, **environment(self.threads)}
+        if processor_only:
+            self._environment["ACCELERATE_USE_CPU"] = "true"
+        self._shares = shares(cores, gpus, self.workers)
+        self._holders: dict[int, LocalAttempt] = {}
+
+    def start(self, job: Job) -> "LocalAttempt":
+        """Start a job on a share that nobody holds."""
+        free = [number for number in range(self.workers) if not self._is_held(number)]
+        attempt = LocalAttempt(job, self._shares[free[0]], self._environment)
+        self._holders[free[0]] = attempt
+        return attempt
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+    def _is_held(self, number: int) -> bool:
+        return number in self._holders and self._holders[number].poll() is None
 
 
-class _Processes:
-    def __init__(self, runs: Mapping[str, Run], out: Path, threads: int) -> None:
-        self.runs, self.out, self.logs = runs, out, out / "logs"
-        self.environment = os.environ | {"OMP_NUM_THREADS": str(threads), "ACCELERATE_USE_CPU": "true"}
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
-        self.logs.mkdir(exist_ok=True)
+class LocalAttempt:
+    """A process in a session of its own, so that Ctrl-C reaches it through the study alone."""
 
-    @property
-    def finished(self) -> bool:
-        return all(name in self.running and self.running[name].poll() is not None for name in self.runs)
+    def __init__(self, job: Job, share: Share, environment: dict[str, str]) -> None:
+        if share.gpu is not None:
+            environment = {**environment, "CUDA_VISIBLE_DEVICES": share.gpu}
+        pinned = [] if share.cores is None else ["--cores", ",".join(map(str, share.cores))]
+        with job.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*job.command, *pinned],
+                stdin=subprocess.PIPE,  # closes when this process ends, however it ends
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
 
-    def fill(self, workers: int) -> None:
-        for name in self.runs:
-            active = sum(process.poll() is None for process in self.running.values())
-            if name not in self.running and active < workers:
-                self.running[name] = self._start(name)
-
-    def states(self) -> dict[str, str]:
-        return {name: self._state(name) for name in self.runs}
+    def poll(self) -> int | None:
+        """Return the exit code, None while it runs."""
+        return self._process.poll()
 
     def stop(self) -> None:
-        """Ask whatever still runs to write a checkpoint and end, and wait for it."""
-        for process in self.running.values():
-            if process.poll() is None:
-                process.terminate()
-        for process in self.running.values():
-            process.wait()
+        """Send SIGTERM."""
+        self._process.terminate()
 
-    def raise_failures(self) -> None:
-        for name, process in self.running.items():
-            if process.returncode:
-                log = self._log(name)
-                lines = log.read_text().strip().splitlines() or ["it printed nothing"]
-                raise UserError(
-                    f"run {name} failed (exit code {process.returncode}): {lines[-1]} (see {log})"
-                )
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self._process.kill()
 
-    def _state(self, name: str) -> str:
-        if name not in self.running:
-            return "waiting"
-        code = self.running[name].poll()
-        if code in _ENDED_BY_SIGNAL:
-            return "stopped"
-        return "running" if code is None else "failed" if code else "done"
 
-    def _start(self, name: str) -> subprocess.Popen[bytes]:
-        config, folder = self.logs / f"{name}.json", self.out / name
-        write_json(config, self.runs[name].tree())
-        command = [sys.executable, "-m", "unforced", "train", str(config), "--out", str(folder)]
-        command += ["--resume"] if folder.exists() else []
-        log: IO[bytes]
-        with self._log(name).open("wb") as log:
-            return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=self.environment)
+def available_cores() -> list[int]:
+    """Return the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
-    def _log(self, name: str) -> Path:
-        return self.logs / f"{name}.log"
+
+def available_gpus() -> list[str]:
+    """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    count, named = torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",")[:count] if named else [str(number) for number in range(count)]
+
+
+def shares(cores: Sequence[int], gpus: Sequence[str], workers: int) -> list[Share]:
+    """Deal cores and GPUs to workers."""
+    return [
+        Share(
+            cores=cores[worker::workers] if workers <= len(cores) else None,
+            gpu=gpus[worker % len(gpus)] if gpus else None,
+        )
+        for worker in range(workers)
+    ]

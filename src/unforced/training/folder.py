@@ -9,7 +9,6 @@ diagnosis.json  what `unforced diagnose` found
 """
 
 import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from typing import Any
 
 from unforced.config import Run, flatten
 from unforced.errors import UserError
-from unforced.files import read_json, write_atomically, write_json
+from unforced.files import LOCK, locked, read_json, write_atomically, write_json
 from unforced.training.records import Diagnosis, Environment, Evaluation, Record, Result, Traces, check
 
 _RESTORE = "restore it, or start a new run with another --out"
@@ -42,13 +41,21 @@ class RunFolder:
             same = folder.run().fingerprint == run.fingerprint
             advice = "add --resume to continue it" if same else "choose another --out"
             raise UserError(f"{path} holds {'this' if same else 'another'} run already; {advice}")
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and not folder._is_blank():
             raise UserError(f"{path} exists and is not a run folder; choose another --out")
         return folder
 
+    def _is_blank(self) -> bool:
+        """Whether nothing is there but what a kill while the folder was made can leave."""
+        if not self.path.is_dir():
+            return False
+        drafts = f".{self.config.name}."
+        left = [each for each in self.path.iterdir() if not each.name.startswith(drafts)]
+        return not left or (left == [self.checkpoints] and not any(self.checkpoints.iterdir()))
+
     def create(self, run: Run) -> None:
         """Make the folder of a new run."""
-        self.checkpoints.mkdir(parents=True)
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
         try:
             write_json(self.config, run.tree())
         except OSError:
@@ -120,12 +127,19 @@ class RunFolder:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep a second process from training into the same folder. Raises UserError if one does."""
-        with (self.path / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise UserError(f"{self.path}: another process is training this run") from None
+        with locked(self.path, "another process is training this run"):
             yield
+
+    @property
+    def busy(self) -> bool:
+        """Whether another process is training this run."""
+        if not (self.path / LOCK).exists():
+            return False
+        try:
+            with self.locked():
+                return False
+        except UserError:
+            return True
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Add a line to metrics.jsonl and see it onto the disk."""

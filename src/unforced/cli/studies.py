@@ -1,0 +1,125 @@
+"""The verb that carries out many runs: `study`."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unforced.cli.experiments import AsJson, Overrides
+from unforced.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from unforced.studies.engines import Engine
+    from unforced.studies.runner import Summary
+
+_ENGINES = ("local", "ray")
+
+
+def study(
+    name: Annotated[str, typer.Argument(help="A study's name; see: unforced list studies.")],
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="The study's folder. [default: runs/NAME]")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Runs at once. [default: one per GPU, or per core where there is none]"),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="Where runs go: local, or ray, a Ray cluster.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="With ray: the cluster. [default: the one here, or a new one]")
+    ] = None,
+    cpus: Annotated[int, typer.Option(min=1, help="With ray: cores for each run.")] = 1,
+    gpus: Annotated[float, typer.Option(min=0, help="With ray: GPUs for each run, as in 0.25.")] = 0.0,
+    retries: Annotated[int, typer.Option(min=0, help="Times that a run that broke is started again.")] = 2,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, and run nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Carry out every run of a study that is not done, and say what became of each.
+
+    Stopped, or killed, the same command goes on. A run's log is in OUT/logs. Afterwards: unforced report OUT.
+
+    Example: unforced study pitfalls_small --workers 2 --out runs/pitfalls_small
+    """
+    from unforced.cli.progress import watch_study
+    from unforced.recipes import resolve_study
+    from unforced.reporting.plan import show_plan
+    from unforced.studies.folder import StudyFolder
+    from unforced.studies.plan import make_plan, weights_of
+    from unforced.studies.runner import Status, Summary, run_study
+
+    chosen = resolve_study(name, overrides or [])
+    out = out or Path("runs") / name
+    folder = StudyFolder(out)
+    folder.check(chosen)
+    left = [part for part in chosen.runs if not folder.is_done(part, chosen)]
+    if not left and not dry_run:
+        _conclude(Summary({part: Status("done") for part in chosen.runs}, None), out, as_json)
+        return
+    place = _engine(engine, workers, Resources(address, cpus, gpus))
+    try:
+        plan = make_plan(chosen, left, place)
+        if dry_run or not as_json:
+            show_plan(chosen, out, plan, as_json)
+        if dry_run:
+            return
+        with watch_study(chosen.runs, out, as_json, weights_of(plan, chosen.runs, left)) as watch:
+            summary = run_study(chosen, out, place, watch, retries)
+    finally:
+        place.close()
+    _conclude(summary, out, as_json)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """A cluster, and what each run takes of it."""
+
+    address: str | None = None
+    cpus: int = 1
+    gpus: float = 0.0
+
+
+def _engine(name: str, workers: int | None, resources: Resources) -> "Engine":
+    if name == "local":
+        from unforced.studies.local import LocalEngine
+
+        if resources != Resources():
+            raise UserError("--address, --cpus and --gpus are for a cluster; drop them, or add --engine ray")
+        return LocalEngine(workers)
+    if name == "ray":
+        from unforced.studies.cluster import RayEngine
+
+        return RayEngine(workers, resources.address, resources.cpus, resources.gpus)
+    raise unknown("engine", name, _ENGINES)
+
+
+def _conclude(summary: "Summary", out: Path, as_json: bool) -> None:
+    """Say what became of each run, and exit with 1 if one failed."""
+    statuses = {name: asdict(status) for name, status in summary.statuses.items()}
+    if as_json:
+        print(json.dumps({"folder": str(out), "runs": statuses}))
+    else:
+        _show_end(summary, out)
+    if summary.stopped_by is not None:
+        raise typer.Exit(128 + summary.stopped_by)
+    if summary.failed:
+        raise typer.Exit(1)
+
+
+def _show_end(summary: "Summary", out: Path) -> None:
+    for state in ("done", "waiting", "stopped", "failed"):
+        names = [name for name, status in summary.statuses.items() if status.state == state]
+        if names:
+            print(f"{len(names)} {state}: {_few(names)}")
+    for name in summary.failed:
+        print(f"{name}: {summary.statuses[name].reason}")
+    if summary.stopped_by is not None:
+        print(f"stopped by {summary.stopped_by.name}; the same command goes on from what is in {out}")
+    elif summary.failed:
+        print("the same command tries what failed again")
+    else:
+        print(f"next: unforced report {out}")
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names) if len(names) <= 6 else f"{', '.join(names[:5])} and {len(names) - 5} more"

@@ -1,0 +1,44 @@
+"""The plan of a study, for a terminal."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from unforced.reporting.words import duration
+from unforced.studies.plan import Kind, Plan
+from unforced.study import Study
+
+_PETA = 1e15
+
+
+def show_plan(study: Study, out: Path, plan: Plan, as_json: bool) -> None:
+    """Print what is left to do of a study and what it will cost, as a table or as JSON."""
+    if as_json:
+        kinds = [asdict(kind) for kind in plan.kinds.values()]
+        print(json.dumps({"study": study.name, "folder": str(out), "workers": plan.workers, "kinds": kinds}))
+        return
+    table = Table("runs", "seeds", "to do", "steps", "PFLOP", "time", box=None, padding=(0, 2, 0, 0))
+    for kind in plan.kinds.values():
+        table.add_row(*_cells(kind))
+    console = Console()
+    console.print(f"{study.name}: {study.source}", markup=False, highlight=False)
+    console.print(table)
+    for kind in plan.kinds.values():
+        if kind.reason:
+            console.print(f"{kind.name}: {kind.reason}", markup=False, highlight=False)
+    console.print(_total(plan, out), markup=False, highlight=False)
+
+
+def _cells(kind: Kind) -> list[str]:
+    operations = "?" if kind.operations is None else f"{kind.operations / _PETA:,.2g}"
+    seconds = "" if kind.seconds is None else duration(kind.seconds)
+    return [kind.name, str(kind.runs), str(kind.left), f"{kind.steps:,}", operations, seconds]
+
+
+def _total(plan: Plan, out: Path) -> str:
+    left = sum(kind.left for kind in plan.kinds.values())
+    runs = f"{left} run{'s' * (left != 1)} to do in {out}, {plan.workers} at once"
+    return f"{runs}: at most about {duration(plan.seconds)} of training, at the speed of this machine"

@@ -1,0 +1,131 @@
+"""The Ray engine: each run is a task on a Ray cluster, which finds it a machine with the resources it needs.
+
+The study's folder must have the same path on every machine, and `unforced` be installed on each.
+"""
+
+import contextlib
+import logging
+import os
+import socket
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+from unforced.errors import UserError
+from unforced.studies.engines import LOST, Job, environment
+
+_WAIT_SECONDS = 0.2
+_ANSWER_SECONDS = 10.0
+
+
+class RayEngine:
+    """Runs jobs on the Ray cluster at `address` (None: the one here, or else a new one on this machine).
+
+    cpus, gpus: what each run takes; a share of a GPU lets several runs sit on one. workers: runs at once, by
+    default as many as the cluster has resources for. Raises UserError: Ray is not installed, there is no
+    cluster at `address`, or none of its machines is large enough for a run.
+    """
+
+    def __init__(
+        self, workers: int | None = None, address: str | None = None, cpus: int = 1, gpus: float = 0.0
+    ) -> None:
+        self._ray = _connect(address)
+        self._limit, self._needs = workers, {"CPU": float(cpus), **({"GPU": gpus} if gpus else {})}
+        self.threads = cpus
+        largest = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        if not any(_fits(self._needs, resources) for resources in largest):
+            self.close()
+            raise UserError(
+                f"no machine of the cluster has {_words(self._needs)} for a run; lower --cpus or --gpus"
+            )
+        options = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": 0}
+        self._carry_out = self._ray.remote(carry_out).options(**options)
+
+    @property
+    def workers(self) -> int:
+        """How many runs the cluster has resources for at the moment, or the limit that was given."""
+        total = self._ray.cluster_resources()
+        room = min(int(total.get(kind, 0) // amount) for kind, amount in self._needs.items())
+        return room if self._limit is None else min(room, self._limit)
+
+    def start(self, job: Job) -> "RayAttempt":
+        """Hand a job to the cluster."""
+        return RayAttempt(self._ray, self._carry_out.remote(job, environment(self.threads)))
+
+    def close(self) -> None:
+        """Leave the cluster; one that was started here ends."""
+        self._ray.shutdown()
+
+
+class RayAttempt:
+    """A task of the cluster."""
+
+    def __init__(self, ray: Any, task: Any) -> None:
+        self._ray, self._task = ray, task
+
+    def poll(self) -> int | None:
+        """Return the exit code of the job's process, None while it runs, LOST if its worker died."""
+        if not self._ray.wait([self._task], timeout=0)[0]:
+            return None
+        try:
+            return int(self._ray.get(self._task))
+        except self._ray.exceptions.RayError:
+            return LOST
+
+    def stop(self) -> None:
+        """Interrupt the task, which asks its process to end."""
+        self._ray.cancel(self._task)
+
+    def kill(self) -> None:
+        """End the worker; its process ends with it."""
+        self._ray.cancel(self._task, force=True)
+
+
+def carry_out(job: Job, environment: Mapping[str, str]) -> int:
+    """Run a job's process on a machine of the cluster; return its exit code."""
+    with job.log.open("ab") as log:
+        process = subprocess.Popen(
+            job.command,
+            stdin=subprocess.PIPE,  # closes when the worker dies
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            start_new_session=True,
+        )
+    try:
+        while True:  # in short waits, so that an interrupt is heard
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(_WAIT_SECONDS)
+    except KeyboardInterrupt:
+        process.terminate()
+        return process.wait()
+
+
+def _connect(address: str | None) -> Any:
+    try:
+        import ray
+    except ImportError:
+        raise UserError(
+            "--engine ray needs Ray, which is not installed: pip install 'unforced[ray]'"
+        ) from None
+    try:
+        _knock(address)
+        ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"--address {address}: no Ray cluster answers there: {error}") from None
+    return ray
+
+
+def _knock(address: str | None) -> None:
+    """See whether anybody is at HOST:PORT, for which Ray itself would wait minutes. Raises OSError if not."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS).close()
+
+
+def _fits(needs: Mapping[str, float], resources: Mapping[str, float]) -> bool:
+    return all(resources.get(kind, 0) >= amount for kind, amount in needs.items())
+
+
+def _words(needs: Mapping[str, float]) -> str:
+    return " and ".join(f"{amount:g} {kind}{'s' * (amount != 1)}" for kind, amount in needs.items())

@@ -1,0 +1,85 @@
+"""What a study will cost: operations that are counted, at a speed that is measured here."""
+
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unforced.config import Run
+from unforced.tasks.sampling import Split
+from unforced.training.folder import RunFolder
+from unforced.training.learner import Learner, flops_per_sample
+from unforced.training.loop import Trainer, start_accelerator
+from unforced.training.source import encode, split_problems
+
+_PROBLEMS = 64  # in each step that is timed
+_STEPS, _SECONDS = 2, 1.0  # that are timed, at the least
+
+
+def work(run: Run) -> float:
+    """Return the floating-point operations of training a run to its last step; it may stop before that."""
+    return _per_step(run) * run.num_steps
+
+
+class Speeds:
+    """Operations per second of training, measured once for each kind of model, on `threads` threads."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._known: dict[str, float] = {}
+
+    def of(self, run: Run) -> float:
+        """Return the speed at which a run trains here, on its own: about a second's work to find out."""
+        kind = run.model.model_dump_json()
+        if kind not in self._known:
+            self._known[kind] = _measure(run, self.threads)
+        return self._known[kind]
+
+
+def _per_step(run: Run) -> float:
+    return flops_per_sample(run, encode(run, split_problems(run, "train", 8))) * run.batch_size
+
+
+def _measure(run: Run, threads: int) -> float:
+    few = run.override(
+        [f"batch_size={min(_PROBLEMS, run.batch_size)}", "gradient_accumulation=1", *_short(run)]
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with tempfile.TemporaryDirectory() as place:
+            trainer = Trainer(few, RunFolder(Path(place)), start_accelerator(few), _no_counts, _Deaf())
+            trainer.tune({})
+            return _per_step(few) / _seconds_per_step(trainer)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _seconds_per_step(trainer: Trainer) -> float:
+    trainer.step()
+    steps, started = 0, time.perf_counter()
+    while steps < _STEPS or time.perf_counter() - started < _SECONDS:
+        trainer.step()
+        steps += 1
+    trainer.progress.loss_total.item()  # so that the device has done what it was asked
+    return (time.perf_counter() - started) / steps
+
+
+def _short(run: Run) -> Iterable[str]:
+    """Keep a finite training set small: a few steps are taken."""
+    return [] if run.num_train is None else [f"num_train={min(run.num_train, 100 * _PROBLEMS)}"]
+
+
+def _no_counts(run: Run, learner: Learner, split: Split, count: int) -> dict[str, Any]:
+    return {}
+
+
+class _Deaf:
+    def say(self, text: str) -> None: ...
+
+    def update(self, step: int, loss: float, samples_per_second: float) -> None: ...
+
+    def evaluated(self, line: Any) -> None: ...

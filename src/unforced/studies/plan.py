@@ -1,0 +1,73 @@
+"""The plan of a study: what is left to do of each kind of run, and what that will cost at the most."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from unforced.config import Run
+from unforced.errors import UserError
+from unforced.studies.cost import Speeds, work
+from unforced.studies.engines import Engine
+from unforced.study import Study
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Runs of a study that differ in their seed alone.
+
+    steps, operations (floating-point) and seconds are those of one run that trains to its last step, alone on
+    its share of this machine; evaluation is left out. None: unknown, see `reason`.
+    """
+
+    name: str
+    runs: int
+    left: int
+    steps: int
+    operations: float | None
+    seconds: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The kinds of runs, and how many of them go at once."""
+
+    kinds: Mapping[str, Kind]
+    workers: int
+
+    @property
+    def seconds(self) -> float:
+        """Time until all that is left is trained to its last step, as far as it is known."""
+        total = sum(kind.left * (kind.seconds or 0.0) for kind in self.kinds.values())
+        return total / max(1, min(self.workers, sum(kind.left for kind in self.kinds.values())))
+
+
+def make_plan(study: Study, left: Collection[str], engine: Engine) -> Plan:
+    """Count the runs of each kind and those that are `left`, and estimate their cost."""
+    members: dict[str, list[str]] = defaultdict(list)
+    for name, run in study.runs.items():
+        members[kind_of(name, run)].append(name)
+    speeds = Speeds(engine.threads)
+    kinds = {kind: _kind(kind, names, study.runs[names[0]], left, speeds) for kind, names in members.items()}
+    return Plan(kinds, engine.workers)
+
+
+def weights_of(plan: Plan, runs: Mapping[str, Run], left: Collection[str]) -> dict[str, float]:
+    """Return the operations of each run that is left, as far as they are known."""
+    found = {name: plan.kinds[kind_of(name, runs[name])].operations for name in left}
+    return {name: operations for name, operations in found.items() if operations}
+
+
+def kind_of(name: str, run: Run) -> str:
+    """Return a run's name without its seed."""
+    return name.removesuffix(f"-{run.seed}")
+
+
+def _kind(name: str, names: list[str], run: Run, left: Collection[str], speeds: Speeds) -> Kind:
+    remaining = sum(each in left for each in names)
+    try:
+        operations = work(run)
+        seconds = operations / speeds.of(run) if remaining else None
+    except UserError as error:
+        return Kind(name, len(names), remaining, run.num_steps, None, None, str(error))
+    return Kind(name, len(names), remaining, run.num_steps, operations, seconds, "")

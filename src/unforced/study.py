@@ -1,0 +1,45 @@
+"""A study: many runs that answer one question, and what its source says of them."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from unforced.config import Run
+from unforced.errors import UserError
+from unforced.expectations import Expectation
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_TAKEN = {"logs", "report", "study.json", "states.json"}
+
+
+@dataclass(frozen=True)
+class Study:
+    """Runs by name, each of which gets a folder of that name.
+
+    source: where the question and the expected values come from. diagnose: whether runs are diagnosed, too.
+    Raises UserError: there is no run, two are the same experiment, or a name cannot be a folder's.
+    """
+
+    name: str
+    source: str
+    runs: Mapping[str, Run]
+    expectations: Sequence[Expectation] = ()
+    diagnose: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise UserError(f"study {self.name!r} has no run")
+        known: dict[str, str] = {}
+        for name, run in self.runs.items():
+            if not _NAME.fullmatch(name) or name in _TAKEN:
+                raise UserError(
+                    f"study {self.name!r}: {name!r} cannot name a run's folder; use a-z, 0-9, _ - ."
+                )
+            twin = known.setdefault(run.fingerprint, name)
+            if twin != name:
+                raise UserError(f"study {self.name!r}: {twin} and {name} are the same run; drop one")
+
+
+def over_seeds(runs: Mapping[str, Run], seeds: Iterable[int]) -> dict[str, Run]:
+    """Return each run with each seed, as NAME-SEED; all kinds of the first seed come first."""
+    return {f"{name}-{seed}": run.override([f"seed={seed}"]) for seed in seeds for name, run in runs.items()}
