@@ -234,12 +234,20 @@ def test_a_lack_of_memory_is_one_line(mistake, tmp_path, monkeypatch):
 def test_list_and_show_print_json(call):
     _, output, _ = call("list", "--json")
     names = json.loads(output)
-    assert set(names) == {"tasks", "objectives", "models", "recipes"}
+    assert set(names) == {"tasks", "objectives", "models", "recipes", "studies"}
     assert all(summary for kind in names.values() for summary in kind.values())
     _, output, _ = call("show", "paper_gpt_mini", "task.degree=5", "--json")
     assert json.loads(output)["task"] == {
         "name": "path_star", "degree": 5, "path_length": 5, "num_nodes": 50,
     }  # fmt: skip
+
+
+def test_show_lists_the_runs_of_a_study_once_for_all_seeds(call):
+    _, output, _ = call("show", "top_table5", "batch_size=64", "--json")
+    runs = json.loads(output)
+    assert list(runs) == ["3x3-next_token", "3x5-next_token", "5x3-next_token", "5x5-next_token"]
+    assert runs["5x3-next_token"]["task"]["degree"] == 5
+    assert {run["batch_size"] for run in runs.values()} == {64}
 
 
 def test_show_explains_every_field(call):

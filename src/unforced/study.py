@@ -43,3 +43,8 @@ class Study:
 def over_seeds(runs: Mapping[str, Run], seeds: Iterable[int]) -> dict[str, Run]:
     """Return each run with each seed, as NAME-SEED; all kinds of the first seed come first."""
     return {f"{name}-{seed}": run.override([f"seed={seed}"]) for seed in seeds for name, run in runs.items()}
+
+
+def kind_of(name: str, run: Run) -> str:
+    """Return the name of a run of `over_seeds` without its seed."""
+    return name.removesuffix(f"-{run.seed}")

@@ -2,11 +2,14 @@
 
 import inspect
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from unforced.cli.experiments import AsJson, Overrides
+
+if TYPE_CHECKING:
+    from unforced.config import Run
 
 
 def list_names(
@@ -46,11 +49,13 @@ def list_names(
 
 
 def show_recipe(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name, or the path of a run's config.json.")],
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe's or a study's name, or the path of a run's config.json.")
+    ],
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the resolved config of a recipe, each field explained.
+    """Show the resolved config of a recipe, or of each kind of run of a study, each field explained.
 
     Example: unforced show paper_gpt_mini task.degree=5
     """
@@ -58,9 +63,8 @@ def show_recipe(
     from rich.table import Table
 
     from unforced.config import Run, flatten
-    from unforced.recipes import resolve
 
-    found = resolve(recipe, overrides or [])
+    found = _resolve(recipe, overrides or [])
     runs = {recipe: found} if isinstance(found, Run) else found
     if as_json:
         trees = {name: run.tree() for name, run in runs.items()}
@@ -78,6 +82,20 @@ def show_recipe(
         if run is not first:
             table.caption, table.caption_justify = f"otherwise as {next(iter(runs))}", "left"
         Console().print(table, "")
+
+
+def _resolve(name: str, overrides: list[str]) -> "Run | dict[str, Run]":
+    """Return what a recipe stands for; of a study, each kind of run with its first seed."""
+    from unforced.recipes import resolve, resolve_study
+    from unforced.registry import STUDIES
+    from unforced.study import kind_of
+
+    if name not in STUDIES.names():
+        return resolve(name, overrides)
+    kinds: dict[str, Run] = {}
+    for part, run in resolve_study(name, overrides).runs.items():
+        kinds.setdefault(kind_of(part, run), run)
+    return kinds
 
 
 def _summary(thing: Any) -> str:

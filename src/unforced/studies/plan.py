@@ -8,7 +8,7 @@ from unforced.config import Run
 from unforced.errors import UserError
 from unforced.studies.cost import Speeds, work
 from unforced.studies.engines import Engine
-from unforced.study import Study
+from unforced.study import Study, kind_of
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,6 @@ def weights_of(plan: Plan, runs: Mapping[str, Run], left: Collection[str]) -> di
     """Return the operations of each run that is left, as far as they are known."""
     found = {name: plan.kinds[kind_of(name, runs[name])].operations for name in left}
     return {name: operations for name, operations in found.items() if operations}
-
-
-def kind_of(name: str, run: Run) -> str:
-    """Return a run's name without its seed."""
-    return name.removesuffix(f"-{run.seed}")
 
 
 def _kind(name: str, names: list[str], run: Run, left: Collection[str], speeds: Speeds) -> Kind:

@@ -1,0 +1,88 @@
+"""The studies that come with the package: their settings, and what they expect of which runs."""
+
+import pytest
+
+from tests.runs import tiny_run, train
+from tests.small_study import small_study
+from unforced.recipes import resolve_study
+from unforced.registry import STUDIES
+from unforced.studies.cost import Speeds, work
+from unforced.studies.local import LocalEngine
+from unforced.studies.plan import make_plan, weights_of
+from unforced.study import kind_of
+from unforced.training.folder import RunFolder
+
+STUDY_NAMES = STUDIES.names()
+
+
+@pytest.mark.parametrize("name", STUDY_NAMES)
+def test_every_expectation_speaks_of_the_five_seeds_of_one_kind_of_run(name):
+    study = resolve_study(name, [])
+    for expectation in study.expectations:
+        chosen = {part: run for part, run in study.runs.items() if expectation.selects(run.tree())}
+        assert len({kind_of(part, run) for part, run in chosen.items()}) == 1, expectation.group
+        assert sorted(run.seed for run in chosen.values()) == list(range(5))
+
+
+@pytest.mark.parametrize("name", STUDY_NAMES)
+def test_every_study_names_itself_and_its_source(name):
+    study = resolve_study(name, [])
+    assert study.name == name
+    assert "arXiv" in study.source
+    assert study.expectations
+
+
+def test_the_papers_tables_are_six_topologies_three_families_and_three_ways():
+    runs = resolve_study("pitfalls", []).runs
+    assert len(runs) == 6 * 3 * 3 * 5
+    run = runs["mamba-20x5-teacherless-4"]
+    assert (run.task.degree, run.task.path_length, run.task.num_nodes) == (20, 5, 81)
+    assert (run.model.name, run.objective.name, run.seed) == ("mamba", "teacherless", 4)
+    assert runs["gpt-2x5-reversed-0"].order == "reversed"
+    assert runs["gpt2_large-2x20-next_token-0"].model.name_or_path == "openai-community/gpt2-large"
+
+
+def test_expected_values_are_those_of_the_sources():
+    """TOP, Table 5, and NextLat, Fig. 6: next-token rows, in percent."""
+    for name, rows in {
+        "top_table5": {"G(3,3)": 33.8, "G(3,5)": 32.5, "G(5,3)": 19.5, "G(5,5)": 0.1},
+        "nextlat_fig6": {"G(2,10)": 49.4, "G(5,5)": 18.6, "G(7,7)": 12.6},
+    }.items():
+        expected = resolve_study(name, []).expectations
+        found = {row: each.value for row in rows for each in expected if row in each.group}
+        assert {row: round(100 * value, 1) for row, value in found.items()} == rows
+
+
+def test_the_work_of_a_run_is_what_its_result_says_it_took(tmp_path):
+    run = tiny_run()
+    train(run, tmp_path / "run")
+    assert work(run) == RunFolder(tmp_path / "run").read_result()["flops"]
+
+
+def test_speed_is_measured_once_for_each_kind_of_model(monkeypatch):
+    speeds, calls = Speeds(threads=1), []
+    monkeypatch.setattr("unforced.studies.cost._measure", lambda run, threads: calls.append(run) or 7.0)
+    for overrides in ([], ["seed=1"], ["model.width=32"], ["num_train=100"]):
+        assert speeds.of(tiny_run(*overrides)) == 7.0
+    assert len(calls) == 2
+
+
+def test_a_plan_counts_what_is_left_and_how_long_that_takes():
+    study = small_study()
+    plan = make_plan(study, ["tiny-1", "tiny-2"], LocalEngine(workers=2))
+    (kind,) = plan.kinds.values()
+    assert (kind.name, kind.runs, kind.left, kind.steps, kind.reason) == ("tiny", 3, 2, 300, "")
+    assert kind.operations == work(study.runs["tiny-0"])
+    assert plan.seconds == pytest.approx(kind.seconds)  # two at once
+    assert weights_of(plan, study.runs, ["tiny-1"]) == {"tiny-1": kind.operations}
+
+
+def test_a_plan_names_what_it_cannot_know(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    study = resolve_study("pitfalls", [])
+    large = {name: run for name, run in study.runs.items() if name == "gpt2_large-2x5-next_token-0"}
+    plan = make_plan(type(study)("large", "nobody", large), list(large), LocalEngine(workers=1))
+    (kind,) = plan.kinds.values()
+    assert kind.operations is None
+    assert kind.seconds is None
+    assert "openai-community/gpt2-large" in kind.reason
