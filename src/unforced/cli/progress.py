@@ -110,23 +110,21 @@ class Forecast:
     def __init__(self, runs: Mapping[str, Run], out: Path, weights: Weights) -> None:
         self.runs, self.out, self.weights = runs, out, weights or {}
         self.started = time.monotonic()
-        self.before: float | None = None
+        self.before = self._left({name: self._share(name, "running") for name in self.weights})
 
     def __call__(self, statuses: Mapping[str, Status]) -> str:
         """Return a line such as `12 of 45 done, 2 running, 31 waiting, about 25 min left`."""
         counts = Counter(status.state for status in statuses.values())
         said = [f"{counts.pop('done', 0)} of {len(statuses)} done"]
         said += [f"{count} {state}" for state, count in sorted(counts.items())]
-        return ", ".join([*said, *self._left(statuses)])
-
-    def _left(self, statuses: Mapping[str, Status]) -> Iterator[str]:
-        shares = {name: self._share(name, statuses[name].state) for name in self.weights}
-        left = sum(weight * (1 - shares[name]) for name, weight in self.weights.items())
-        if self.before is None:
-            self.before = left
+        left = self._left({name: self._share(name, statuses[name].state) for name in self.weights})
         if 0 < left < self.before:
             seconds = (time.monotonic() - self.started) * left / (self.before - left)
-            yield f"about {duration(seconds)} left"
+            said.append(f"about {duration(seconds)} left")
+        return ", ".join(said)
+
+    def _left(self, shares: Mapping[str, float]) -> float:
+        return sum(weight * (1 - shares[name]) for name, weight in self.weights.items())
 
     def _share(self, name: str, state: State) -> float:
         if state in ("done", "failed"):

@@ -26,16 +26,19 @@ def show_plan(study: Study, out: Path, plan: Plan, as_json: bool) -> None:
     console = Console()
     console.print(f"{study.name}: {study.source}", markup=False, highlight=False)
     console.print(table)
-    for kind in plan.kinds.values():
-        if kind.reason:
-            console.print(f"{kind.name}: {kind.reason}", markup=False, highlight=False)
+    for reason in dict.fromkeys(kind.reason for kind in plan.kinds.values() if kind.reason):
+        console.print(f"?: {reason}", markup=False, highlight=False)
     console.print(_total(plan, out), markup=False, highlight=False)
 
 
 def _cells(kind: Kind) -> list[str]:
-    operations = "?" if kind.operations is None else f"{kind.operations / _PETA:,.2g}"
+    operations = "?" if kind.operations is None else _amount(kind.operations / _PETA)
     seconds = "" if kind.seconds is None else duration(kind.seconds)
     return [kind.name, str(kind.runs), str(kind.left), f"{kind.steps:,}", operations, seconds]
+
+
+def _amount(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.2g}"
 
 
 def _total(plan: Plan, out: Path) -> str:

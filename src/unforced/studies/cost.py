@@ -1,4 +1,4 @@
-"""What a study will cost: operations that are counted, at a speed that is measured here."""
+"""What a study will cost: floating-point operations that are counted, at a speed that is measured here."""
 
 import tempfile
 import time
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from unforced.config import Run
+from unforced.errors import UserError
 from unforced.tasks.sampling import Split
 from unforced.training.folder import RunFolder
 from unforced.training.learner import Learner, flops_per_sample
@@ -19,24 +20,31 @@ _PROBLEMS = 64  # in each step that is timed
 _STEPS, _SECONDS = 2, 1.0  # that are timed, at the least
 
 
-def work(run: Run) -> float:
-    """Return the floating-point operations of training a run to its last step; it may stop before that."""
-    return _per_step(run) * run.num_steps
-
-
-class Speeds:
-    """Operations per second of training, measured once for each kind of model, on `threads` threads."""
+class Costs:
+    """What runs cost on `threads` threads of this machine. UserError is raised if a model cannot be had."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self._known: dict[str, float] = {}
+        self._speeds: dict[str, float] = {}
+        self._refused: dict[str, UserError] = {}
 
-    def of(self, run: Run) -> float:
-        """Return the speed at which a run trains here, on its own: about a second's work to find out."""
-        kind = run.model.model_dump_json()
-        if kind not in self._known:
-            self._known[kind] = _measure(run, self.threads)
-        return self._known[kind]
+    def work(self, run: Run) -> float:
+        """Return the operations of training a run to its last step; it may stop before that."""
+        model = run.model.model_dump_json()
+        if model in self._refused:
+            raise self._refused[model]
+        try:
+            return _per_step(run) * run.num_steps
+        except UserError as error:
+            self._refused[model] = error
+            raise
+
+    def speed(self, run: Run) -> float:
+        """Return the operations per second at which a run trains: about a second's work for a new model."""
+        model = run.model.model_dump_json()
+        if model not in self._speeds:
+            self._speeds[model] = _measure(run, self.threads)
+        return self._speeds[model]
 
 
 def _per_step(run: Run) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from unforced.config import Run
 from unforced.errors import UserError
-from unforced.studies.cost import Speeds, work
+from unforced.studies.cost import Costs
 from unforced.studies.engines import Engine
 from unforced.study import Study, kind_of
 
@@ -47,8 +47,8 @@ def make_plan(study: Study, left: Collection[str], engine: Engine) -> Plan:
     members: dict[str, list[str]] = defaultdict(list)
     for name, run in study.runs.items():
         members[kind_of(name, run)].append(name)
-    speeds = Speeds(engine.threads)
-    kinds = {kind: _kind(kind, names, study.runs[names[0]], left, speeds) for kind, names in members.items()}
+    costs = Costs(engine.threads)
+    kinds = {kind: _kind(kind, names, study.runs[names[0]], left, costs) for kind, names in members.items()}
     return Plan(kinds, engine.workers)
 
 
@@ -58,11 +58,11 @@ def weights_of(plan: Plan, runs: Mapping[str, Run], left: Collection[str]) -> di
     return {name: operations for name, operations in found.items() if operations}
 
 
-def _kind(name: str, names: list[str], run: Run, left: Collection[str], speeds: Speeds) -> Kind:
+def _kind(name: str, names: list[str], run: Run, left: Collection[str], costs: Costs) -> Kind:
     remaining = sum(each in left for each in names)
     try:
-        operations = work(run)
-        seconds = operations / speeds.of(run) if remaining else None
+        operations = costs.work(run)
+        seconds = operations / costs.speed(run) if remaining else None
     except UserError as error:
         return Kind(name, len(names), remaining, run.num_steps, None, None, str(error))
     return Kind(name, len(names), remaining, run.num_steps, operations, seconds, "")
