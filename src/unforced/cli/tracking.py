@@ -168,6 +168,7 @@ def start_wandb(run: Run, folder: RunFolder) -> GeneralTracker:
 
     Offline, unless WANDB_MODE says otherwise: each session of a resumed run writes a folder, and `wandb sync`
     of them all makes one run. Online, the run is resumed; wandb itself drops a step that its server has.
+    A process of its own writes, a little later: a kill of both costs the last lines.
     """
     tracker = WandBTracker(
         _PROJECT,
