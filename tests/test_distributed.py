@@ -1,6 +1,7 @@
 """Two processes, and batches worked through in parts, train as one process does."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -19,15 +20,40 @@ def alone(tmp_path_factory):
     return path
 
 
+TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
+# --cpu starts one process, whatever --num_processes says; --multi_gpu without a GPU starts all, on the CPU.
+ACCELERATE = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--mixed_precision", "no"]
+ACCELERATE += ["--dynamo_backend", "no"]
+
+
+def start(*arguments):
+    """Start a launcher on the CPU."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.Popen(
+        [sys.executable, "-m", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def finish(started):
+    """Wait for a launcher; return what its processes printed."""
+    output, errors = started.communicate()
+    assert started.returncode == 0, errors
+    return output
+
+
 def launch(*arguments):
     """Run a module in two processes on the CPU."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    finished = subprocess.run(
-        [*command, *map(str, arguments)], capture_output=True, text=True, env=environment
-    )
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
+    return finish(start(*TORCHRUN, *arguments))
+
+
+def free_port():
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return bound.getsockname()[1]
 
 
 def assert_close(one, other):
@@ -50,6 +76,38 @@ def test_two_processes_train_as_one_and_speak_once(alone, tmp_path):
     assert output.count("done: ") == 1
     assert read_json(tmp_path / "run" / "env.json")["processes"] == 2
     assert_close(tmp_path / "run", alone)
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory):
+    """A run of batches that do not halve, trained by one process, and its config."""
+    folder = tmp_path_factory.mktemp("uneven")
+    write_json(folder / "config.json", tiny_run("batch_size=7").tree())
+    train(tiny_run("batch_size=7"), folder / "run")
+    return folder
+
+
+def test_accelerate_launch_shares_uneven_batches_and_tracks_once(uneven, tmp_path):
+    path = tmp_path / "run"
+    options = ["--num_machines", 1, "--main_process_port", 0]
+    training = ["train", uneven / "config.json", "--out", path, "--tracker", "tensorboard"]
+    output = finish(start(*ACCELERATE, *options, "-m", "unforced", *training))
+    assert output.count("done: ") == 1
+    assert read_json(path / "env.json")["processes"] == 2
+    assert_close(path, uneven / "run")
+    assert len(list((path / "trackers" / "tensorboard").glob("events.*"))) == 1
+
+
+def test_accelerate_launch_trains_over_nodes(uneven, tmp_path):
+    path = tmp_path / "run"
+    place = ["--num_machines", 2, "--main_process_ip", "127.0.0.1", "--main_process_port", free_port()]
+    training = ["train", uneven / "config.json", "--out", path]
+    nodes = [
+        start(*ACCELERATE, *place, "--machine_rank", rank, "-m", "unforced", *training) for rank in (0, 1)
+    ]
+    assert [finish(node).count("done: ") for node in nodes] == [1, 0]
+    assert read_json(path / "env.json")["processes"] == 2
+    assert_close(path, uneven / "run")
 
 
 def test_two_processes_resume_bit_for_bit_in_the_middle_of_an_interval(tmp_path):

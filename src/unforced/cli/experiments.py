@@ -40,6 +40,10 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in the folder, bit for bit.")
     ] = False,
+    tracker: Annotated[
+        list[str] | None,
+        typer.Option(help="tensorboard, wandb or trackio: also gets every metric; can be given again."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train one run.
@@ -47,14 +51,17 @@ def train(
     Example: unforced train quickstart.teacherless seed=3 --out runs/mine
     """
     from unforced.cli.progress import is_first_process, watch_run
+    from unforced.cli.tracking import check_trackers, track
     from unforced.experiment import run_experiment
     from unforced.files import read_json
     from unforced.recipes import resolve_run
     from unforced.reporting.tables import show_accuracy
 
+    trackers = tracker or []
+    check_trackers(trackers)
     run = resolve_run(recipe, overrides or [])
     out = out or Path("runs") / f"{Path(recipe).stem}-{run.fingerprint[:8]}"
-    with watch_run(run, quiet=as_json) as observer:
+    with watch_run(run, quiet=as_json) as progress, track(progress, trackers, run, out) as observer:
         outcome = run_experiment(run, out, observer, resume)
     if outcome.stopped_by is not None:
         print(f"stopped by {outcome.stopped_by.name}; the checkpoint is in {out}, go on with --resume")

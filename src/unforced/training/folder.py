@@ -6,6 +6,7 @@ answers.json    some test problems, answered freely
 traces.json     a few of them symbol by symbol, with probabilities
 result.json     written last: its presence means that the run is done
 diagnosis.json  what `unforced diagnose` found
+trackers/       what experiment trackers keep of the run
 """
 
 import contextlib
@@ -32,6 +33,7 @@ class RunFolder:
         self.metrics, self.result = path / "metrics.jsonl", path / "result.json"
         self.answers, self.checkpoints = path / "answers.json", path / "checkpoints"
         self.traces, self.diagnosis = path / "traces.json", path / "diagnosis.json"
+        self.trackers = path / "trackers"
 
     @classmethod
     def claim(cls, path: Path, run: Run) -> "RunFolder":
