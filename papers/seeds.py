@@ -1,27 +1,31 @@
-"""A recipe of several runs over seeds: a table of outcomes, for papers/RECIPE/README.md.
+r"""A recipe of several runs over seeds: a table of outcomes, for papers/RECIPE/README.md.
 
     python papers/seeds.py quickstart --seeds 10
     python papers/seeds.py small_mamba --seeds 5 --diagnose
+    python papers/seeds.py small_mamba --seeds 5 --diagnose --only next_token reversed \
+        --name quickstart_problem -- task.path_length=4 task.num_nodes=9
 
-Trains the recipe's runs for each seed, one per processor at a time; writes seeds.md and seeds.json into
+Trains the recipe's runs for each seed, one per core at a time; writes NAME.md and NAME.json into
 papers/RECIPE. Stopped, the same command goes on; what is finished is not run again.
 """
 
 import argparse
 import json
-import os
+import sys
 from pathlib import Path
 
 import pandas as pd
 
+from unforced.cli.progress import StudyLines
 from unforced.config import SOLVED
+from unforced.errors import UserError
 from unforced.evaluation.groups import collect
 from unforced.evaluation.statistics import proportion
-from unforced.experiment import diagnose_run
-from unforced.files import read_json
 from unforced.recipes import resolve
 from unforced.reporting.tables import markdown, percent
-from unforced.studies.local import run_side_by_side
+from unforced.studies.local import LocalEngine
+from unforced.studies.runner import run_study
+from unforced.study import Study, over_seeds
 from unforced.training.folder import RunFolder
 
 HERE = Path(__file__).parent
@@ -33,51 +37,42 @@ def main() -> None:
     """Run what is missing, then write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recipe")
+    parser.add_argument("overrides", nargs="*", help="of all runs alike, as in task.path_length=4")
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--out", type=Path, help="default: runs/RECIPE-seeds")
+    parser.add_argument("--name", default="seeds", help="of the table's files")
+    parser.add_argument("--out", type=Path, help="default: runs/RECIPE-NAME")
+    parser.add_argument("--only", nargs="+", help="of the recipe's runs, these")
     parser.add_argument("--diagnose", action="store_true", help="also diagnose each run")
-    arguments = parser.parse_args()
-    out, here = arguments.out or Path(f"runs/{arguments.recipe}-seeds"), HERE / arguments.recipe
-    recipe, seeds = resolve(arguments.recipe, []), range(arguments.seeds)
-    runs = {
-        f"{name}-{seed}": run.override([f"seed={seed}"]) for seed in seeds for name, run in recipe.items()
-    }
-    if run_side_by_side(runs, out, workers=os.cpu_count() or 1, watch=Printer()) is not None:
+    arguments = parser.parse_intermixed_args()
+    out, here = arguments.out or Path(f"runs/{arguments.recipe}-{arguments.name}"), HERE / arguments.recipe
+    recipe, seeds = resolve(arguments.recipe, arguments.overrides), range(arguments.seeds)
+    recipe = {name: recipe[name] for name in arguments.only or recipe}
+    study = Study(arguments.recipe, "", over_seeds(recipe, seeds), diagnose=arguments.diagnose)
+    ended = run_study(study, out, LocalEngine(processor_only=True), StudyLines(out))
+    if ended.stopped_by is not None:
         return
-    results = {name: RunFolder(out / name).read_result() for name in runs}
+    ended.raise_failures()
+    results = {name: RunFolder(out / name).read_result() for name in study.runs}
     kept = {name: {key: result[key] for key in KEPT} for name, result in results.items()}
     if arguments.diagnose:
         for name, facts in kept.items():
-            facts["diagnosis"] = results[name]["diagnosis"] = diagnosis(out / name)
+            facts["diagnosis"] = results[name]["diagnosis"] = diagnosis(RunFolder(out / name))
     summary = collect([out], "free.exact").as_dict()
     here.mkdir(exist_ok=True)
-    (here / "seeds.json").write_text(json.dumps({"runs": kept, "summary": summary}, indent=1) + "\n")
+    (here / f"{arguments.name}.json").write_text(
+        json.dumps({"runs": kept, "summary": summary}, indent=1) + "\n"
+    )
     lines = [summary_line(name, [results[f"{name}-{seed}"] for seed in seeds]) for name in recipe]
     content = f"{markdown(table(results, list(recipe), seeds))}\n" + "\n".join(lines) + "\n"
-    (here / "seeds.md").write_text(content)
+    (here / f"{arguments.name}.md").write_text(content)
     print(content)
 
 
-def diagnosis(folder: Path) -> dict:
-    """Diagnose a run that has not been; return the verdict, and the cheat and the decisions measured."""
-    known = RunFolder(folder).diagnosis
-    found = read_json(known) if known.exists() else diagnose_run(folder, None, 0.95)
+def diagnosis(folder: RunFolder) -> dict:
+    """Return a run's verdict, and the cheat and the decisions measured."""
+    found = folder.read_diagnosis()
     kept = {key: found[key] for key in ("clever_hans", "indecipherable_token")}
     return {"verdict": found["verdict"]["name"], **kept}
-
-
-class Printer:
-    """Prints a run's name when its state changes."""
-
-    def __init__(self) -> None:
-        self.states: dict[str, str] = {}
-
-    def __call__(self, states: dict[str, str]) -> None:
-        """Hear the state of each run."""
-        for name, state in states.items():
-            if self.states.get(name) != state:
-                print(name, state, flush=True)
-        self.states = dict(states)
 
 
 def table(results: dict, names: list[str], seeds: range) -> pd.DataFrame:
@@ -111,4 +106,7 @@ def summary_line(name: str, results: list[dict]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        sys.exit(str(error))

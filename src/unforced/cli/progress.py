@@ -136,7 +136,7 @@ class Forecast:
 class StudyLines:
     """Prints a line when a run of a study begins or ends."""
 
-    def __init__(self, out: Path, quiet: bool, forecast: Forecast) -> None:
+    def __init__(self, out: Path, quiet: bool = False, forecast: Forecast | None = None) -> None:
         self.out, self.quiet, self.forecast = out, quiet, forecast
         self.known: dict[str, State] = {}
 
@@ -145,7 +145,7 @@ class StudyLines:
         for name, status in statuses.items():
             if self.known.get(name, "waiting") != status.state and not self.quiet:
                 print(f"{name} {status.state}{self._news(name, status)}", file=sys.stderr, flush=True)
-                if name in self.known and status.state in ("done", "failed"):
+                if self.forecast and name in self.known and status.state in ("done", "failed"):
                     print(f"  {self.forecast(statuses)}", file=sys.stderr, flush=True)
         self.known = {name: status.state for name, status in statuses.items()}
 
