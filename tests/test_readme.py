@@ -55,8 +55,8 @@ def test_the_map_of_the_source_tree_is_true():
         assert (ROOT / "src" / "unforced" / name).exists(), name
 
 
-def test_recipes_in_the_readme_are_those_that_exist():
-    from unforced.registry import RECIPES
+def test_recipes_and_studies_in_the_readme_are_those_that_exist():
+    from unforced.registry import RECIPES, STUDIES
 
     listed = set(re.findall(r"^\| `(\w+)` \|", README, flags=re.MULTILINE))
-    assert listed == {name for name in RECIPES.names() if "." not in name}
+    assert listed == {name for name in RECIPES.names() if "." not in name} | set(STUDIES.names())

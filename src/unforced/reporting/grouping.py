@@ -93,4 +93,10 @@ def topology(task: Task) -> str:
 def _tell_apart(rivals: Sequence[Sequence[ReportedRun]]) -> list[str]:
     known: list[Mapping[str, Any]] = [_without_seed(members[0]) for members in rivals]
     keys = differing(known)
-    return [" ".join(f"{key}={as_typed(each[key])}" for key in keys if key in each) for each in known]
+    return [_assignments({key: each[key] for key in keys if key in each}) for each in known]
+
+
+def _assignments(values: Mapping[str, Any]) -> str:
+    """Write `key=value` for each value; null is left out where something else tells the runs apart."""
+    told = {key: value for key, value in values.items() if value is not None} or values
+    return " ".join(f"{key}={as_typed(value)}" for key, value in told.items())

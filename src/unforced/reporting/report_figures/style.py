@@ -29,6 +29,8 @@ STYLE = {
     "pdf.fonttype": 42,
     "svg.hashsalt": "unforced",
     "savefig.dpi": 200,
+    "savefig.bbox": "tight",  # a label wider than the figure widens it
+    "savefig.pad_inches": 0.02,
 }
 OKABE_ITO = {
     "blue": "#0072B2",
