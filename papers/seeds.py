@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from unforced.cli.progress import StudyLines
+from unforced.cli.study_progress import StudyLines
 from unforced.config import SOLVED
 from unforced.errors import UserError
 from unforced.evaluation.groups import collect

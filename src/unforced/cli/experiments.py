@@ -159,7 +159,7 @@ def quickstart(
 
     Example: unforced quickstart seed=1 --out runs/quickstart-1
     """
-    from unforced.cli.progress import watch_study
+    from unforced.cli.study_progress import watch_study
     from unforced.recipes import resolve
     from unforced.reporting.quickstart import report
     from unforced.studies.local import LocalEngine

@@ -41,7 +41,7 @@ def study(
 
     Example: unforced study pitfalls_small --workers 2 --out runs/pitfalls_small
     """
-    from unforced.cli.progress import watch_study
+    from unforced.cli.study_progress import watch_study
     from unforced.recipes import resolve_study
     from unforced.reporting.plan import show_plan
     from unforced.studies.folder import StudyFolder

@@ -18,7 +18,7 @@ def work(
 ) -> None:
     """Train a run, or go on with it. Ends, with a checkpoint, when its standard input closes."""
     _end_with_parent()
-    if cores:
+    if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
     from unforced.cli.progress import PlainLines
     from unforced.experiment import diagnose_run, run_experiment

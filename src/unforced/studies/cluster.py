@@ -90,6 +90,7 @@ def carry_out(job: Job, environment: Mapping[str, str]) -> int:
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, **environment},
+            cwd=job.place,
             start_new_session=True,
         )
     try:

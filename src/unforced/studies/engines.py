@@ -12,12 +12,16 @@ LOST = -256
 
 @dataclass(frozen=True)
 class Job:
-    """A run to be carried out by a process of its own, which adds what it says to the file `log`."""
+    """A run to be carried out by a process of its own, which adds what it says to the file `log`.
+
+    All paths are absolute; `place` is the folder that relative ones in the config are meant from.
+    """
 
     config: Path
     folder: Path
     log: Path
     diagnose: bool
+    place: Path
 
     @property
     def command(self) -> list[str]:

@@ -71,7 +71,8 @@ class StudyFolder:
         """Write down what a run's process needs."""
         config = self.logs / f"{name}.json"
         write_json(config, study.runs[name].tree())
-        return Job(config.resolve(), self.run(name).path.resolve(), self.log(name).resolve(), study.diagnose)
+        folder, log = self.run(name).path, self.log(name)
+        return Job(config.resolve(), folder.resolve(), log.resolve(), study.diagnose, place=Path.cwd())
 
     def _is_blank(self) -> bool:
         """Whether nothing is there but what a kill while the folder was made can leave."""

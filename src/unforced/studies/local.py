@@ -64,6 +64,7 @@ class LocalAttempt:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment,
+                cwd=job.place,
                 start_new_session=True,
             )
 

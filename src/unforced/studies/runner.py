@@ -128,6 +128,7 @@ class _Runner:
     def _start(self, name: str) -> None:
         status, log = self.statuses[name], self.folder.log(name)
         status.attempts += 1
+        status.reason = ""
         try:
             self._open(log, status.attempts)
             self.said[name] = log.stat().st_size

@@ -1,0 +1,121 @@
+"""Live progress of a study: a line per run, and how long it will take; plain lines where nobody watches."""
+
+import contextlib
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from unforced.cli.progress import shares, summarise
+from unforced.config import Run
+from unforced.errors import UserError
+from unforced.reporting.words import duration
+from unforced.studies.runner import State, Status, Watch
+from unforced.training.folder import RunFolder
+
+Weights = Mapping[str, float] | None
+
+_FEW = 12  # runs that have a line each, whatever their state
+
+
+@contextlib.contextmanager
+def watch_study(runs: Mapping[str, Run], out: Path, quiet: bool, weights: Weights = None) -> Iterator[Watch]:
+    """Show several runs at work, from what they write into their folders.
+
+    weights: what each run costs, from which the time left is told; None: it is not.
+    """
+    console = Console(stderr=True)
+    forecast = Forecast(runs, out, weights)
+    if quiet or not console.is_terminal:
+        yield StudyLines(out, quiet, forecast)
+        return
+    with Live(console=console, refresh_per_second=2) as live:
+        yield lambda statuses: live.update(_study_view(runs, out, statuses, forecast))
+
+
+class Forecast:
+    """Tells how far a study is, and how long it will take at the pace that it has had so far."""
+
+    def __init__(self, runs: Mapping[str, Run], out: Path, weights: Weights) -> None:
+        self.runs, self.out, self.weights = runs, out, weights or {}
+        self.started = time.monotonic()
+        self.before = self._left({name: self._share(name, "running") for name in self.weights})
+
+    def __call__(self, statuses: Mapping[str, Status]) -> str:
+        """Return a line such as `12 of 45 done, 2 running, 31 waiting, about 25 min left`."""
+        counts = Counter(status.state for status in statuses.values())
+        said = [f"{counts.pop('done', 0)} of {len(statuses)} done"]
+        said += [f"{count} {state}" for state, count in sorted(counts.items())]
+        left = self._left({name: self._share(name, statuses[name].state) for name in self.weights})
+        if 0 < left < self.before:
+            seconds = (time.monotonic() - self.started) * left / (self.before - left)
+            said.append(f"about {duration(seconds)} left")
+        return ", ".join(said)
+
+    def _left(self, shares: Mapping[str, float]) -> float:
+        return sum((weight * (1 - shares[name]) for name, weight in self.weights.items()), 0.0)
+
+    def _share(self, name: str, state: State) -> float:
+        if state in ("done", "failed"):
+            return 1.0
+        latest = _latest(self.out / name) if state == "running" else None
+        return latest["step"] / self.runs[name].num_steps if latest else 0.0
+
+
+class StudyLines:
+    """Prints a line when a run of a study begins or ends."""
+
+    def __init__(self, out: Path, quiet: bool = False, forecast: Forecast | None = None) -> None:
+        self.out, self.quiet, self.forecast = out, quiet, forecast
+        self.known: dict[str, State] = {}
+
+    def __call__(self, statuses: Mapping[str, Status]) -> None:
+        """Print what has changed."""
+        for name, status in statuses.items():
+            if self.known.get(name, "waiting") != status.state and not self.quiet:
+                print(f"{name} {status.state}{self._news(name, status)}", file=sys.stderr, flush=True)
+                if self.forecast and name in self.known and status.state in ("done", "failed"):
+                    print(f"  {self.forecast(statuses)}", file=sys.stderr, flush=True)
+        self.known = {name: status.state for name, status in statuses.items()}
+
+    def _news(self, name: str, status: Status) -> str:
+        latest = _latest(self.out / name) if status.state == "done" else None
+        news = status.reason or (summarise(latest) if latest else "")
+        return f": {news}" if news else ""
+
+
+def _study_view(
+    runs: Mapping[str, Run], out: Path, statuses: Mapping[str, Status], forecast: Forecast
+) -> Group:
+    """Show each run; of many, those that something happens to."""
+    shown = [name for name in runs if len(runs) <= _FEW or statuses[name].state not in ("waiting", "done")]
+    accuracy = [f"{name}\nforced/free" for name in ("train %", "held-out %")]
+    table = Table("run", "state", "step", "samples/s", "loss", *accuracy, box=None, padding=(0, 2, 0, 0))
+    for name in shown:
+        table.add_row(name, statuses[name].state, *_cells(runs[name], _latest(out / name)))
+    reasons = [Text(f"{name}: {statuses[name].reason}") for name in shown if statuses[name].reason]
+    return Group(table, *reasons, Text(forecast(statuses)))
+
+
+def _cells(run: Run, line: Mapping[str, Any] | None) -> list[str]:
+    if line is None:
+        return []
+    speed = f"{line['samples_per_second'] or 0:,.0f}"
+    loss = "" if line["loss"] is None else f"{line['loss']:.3f}"
+    return [f"{line['step']}/{run.num_steps}", speed, loss, *map("/".join, shares(line))]
+
+
+def _latest(path: Path) -> Mapping[str, Any] | None:
+    """Return the last line of metrics.jsonl; None if there is none, or it is damaged."""
+    try:
+        lines = RunFolder(path).read_metrics()
+    except UserError:
+        return None
+    return lines[-1] if lines else None
