@@ -18,6 +18,7 @@ State = Literal["waiting", "running", "done", "failed", "stopped"]
 
 RETRIES = 2
 _POLL_SECONDS = 0.25
+_SIGNALS = {each.value: each.name for each in signal.Signals}
 _MISTAKE = 2  # the exit code of a user's mistake, which trying again does not mend
 
 
@@ -130,7 +131,7 @@ class _Runner:
         status.attempts += 1
         status.reason = ""
         try:
-            self._open(log, status.attempts)
+            self._begin(log, status.attempts)
             self.said[name] = log.stat().st_size
             self.attempts[name] = self.engine.start(self.folder.job(name, self.study))
         except OSError as error:
@@ -138,7 +139,7 @@ class _Runner:
         else:
             status.state = "running"
 
-    def _open(self, log: Path, attempt: int) -> None:
+    def _begin(self, log: Path, attempt: int) -> None:
         with log.open("a") as file:
             file.write(f"\n--- {time.strftime('%Y-%m-%d %H:%M:%S')}, attempt {attempt}\n")
 
@@ -165,5 +166,5 @@ def _how(code: int) -> str:
         return "its worker was lost"
     if code < 0:
         hint = ", as a machine out of memory does" if code == -signal.SIGKILL else ""
-        return f"killed by {signal.Signals(-code).name}{hint}"
+        return f"killed by {_SIGNALS.get(-code, f'signal {-code}')}{hint}"
     return f"exit code {code}"
