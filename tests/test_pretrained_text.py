@@ -231,17 +231,40 @@ def test_a_checkpoint_holds_what_is_trained(tmp_path, call):
     assert 0 < result["trained_parameters"] < result["parameters"]
 
 
+def counted_passes(learner):
+    """Count the forward passes of the first block's first norm."""
+    passes = []
+    norms = [part for part in learner.modules() if type(part).__name__.endswith("Norm")]
+    norms[0].register_forward_hook(lambda *_: passes.append(1))
+    return passes
+
+
 @pytest.mark.parametrize("more", [[], LORA])
-def test_checkpointed_activations_change_no_gradient(family, more):
-    gradients = []
+def test_checkpointed_activations_are_computed_again_and_change_no_gradient(family, more):
+    gradients, counts = [], []
     for checkpointing in ("false", "true"):
         run = tiny_run(*own(family, *more, f"model.gradient_checkpointing={checkpointing}"))
-        learner = build_learner(run).train()
+        learner = build_learner(run)
+        passes = counted_passes(learner)
         batch = run.codec.encode(TASK.sample(np.random.default_rng(2), 4), run.order)
         learner(run.objective.view(batch, np.random.default_rng(0)))[0].backward()
         gradients.append([p.grad for p in learner.parameters() if p.requires_grad])
+        counts.append(len(passes))
+    assert counts == [1, 2]
     for plain, again in zip(*gradients, strict=True):
         torch.testing.assert_close(plain, again)
+
+
+@pytest.mark.parametrize("more", [[], LORA])
+def test_a_learner_to_be_trained_drops_nothing_out(family, more):
+    run = tiny_run(*own(family, *more, "model.gradient_checkpointing=true"))
+    learner = build_learner(run)
+    assert all(module.training for module in learner.modules())
+    assert {each.p for each in learner.modules() if isinstance(each, torch.nn.Dropout)} <= {0.0}
+    batch = run.codec.encode(TASK.sample(np.random.default_rng(2), 4), run.order)
+    view = run.objective.view(batch, np.random.default_rng(0))
+    with torch.no_grad():
+        assert learner(view)[0] == learner(view)[0] == learner.eval()(view)[0]
 
 
 def test_a_dummy_of_its_own_adds_no_token():

@@ -102,9 +102,7 @@ class Pretrained(ModelConfig):
         """
         config = copy.deepcopy(read_config(self.name_or_path, self.revision))
         self._check_length(config, max_length)
-        for key, value in vars(config).items():
-            if ("pdrop" in key or "dropout" in key) and isinstance(value, float):
-                setattr(config, key, 0.0)
+        _still(config)
         with one_line(self.name_or_path):
             if torch.get_default_device().type == "meta":
                 config.vocab_size = vocab_size
@@ -117,7 +115,7 @@ class Pretrained(ModelConfig):
                 model.check(self.name_or_path, max_length)
             if self.gradient_checkpointing:
                 model.checkpoint_activations()
-            return self._adapted(model)
+            return self._adapted(model).train()  # transformers computes again in training mode alone
 
     def _adapted(self, model: TransformersModel | MambaModel) -> SequenceModel:
         """Freeze a model, and put adapters into it, if there are to be any."""
@@ -150,6 +148,13 @@ class Pretrained(ModelConfig):
                     f"model.name_or_path: {self.name_or_path} {what} {limit} tokens, and this task has "
                     f"{max_length}; make the task smaller, or take a model with more positions"
                 )
+
+
+def _still(config: Any) -> None:
+    """Take all chance out of training: dropout of units and layers, and noise on a router's inputs."""
+    for key, value in vars(config).items():
+        if any(word in key for word in ("pdrop", "dropout", "layerdrop", "jitter")) and isinstance(value, float):
+            setattr(config, key, 0.0)
 
 
 def _behind_the_contract(network: Any) -> TransformersModel | MambaModel:
