@@ -12,12 +12,20 @@ from transformers import (
     GPT2LMHeadModel,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
+    JambaConfig,
+    JambaForCausalLM,
+    Lfm2Config,
+    Lfm2ForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MambaConfig,
     MambaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
     T5Config,
     T5ForConditionalGeneration,
 )
@@ -49,6 +57,37 @@ CAUSAL = {
 OTHERS = {
     "mistral": lambda vocab, positions: MistralForCausalLM(
         MistralConfig(vocab_size=vocab, sliding_window=6, **_SIZES)
+    ),
+    "mixtral": lambda vocab, positions: MixtralForCausalLM(
+        MixtralConfig(
+            vocab_size=vocab, num_key_value_heads=2, num_local_experts=2, sliding_window=None, **_SIZES
+        )
+    ),
+    "opt": lambda vocab, positions: OPTForCausalLM(
+        OPTConfig(
+            vocab_size=vocab,
+            hidden_size=WIDTH,
+            word_embed_proj_dim=WIDTH,
+            ffn_dim=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            max_position_embeddings=positions,
+        )
+    ),
+    "lfm2": lambda vocab, positions: Lfm2ForCausalLM(
+        Lfm2Config(vocab_size=vocab, num_key_value_heads=2, layer_types=["conv", "full_attention"], **_SIZES)
+    ),
+    "jamba": lambda vocab, positions: JambaForCausalLM(
+        JambaConfig(
+            vocab_size=vocab,
+            num_key_value_heads=2,
+            attn_layer_period=2,
+            attn_layer_offset=1,
+            num_experts=1,
+            use_mamba_kernels=False,
+            mamba_d_state=4,
+            **_SIZES,
+        )
     ),
     "biased_mamba": lambda vocab, positions: MambaForCausalLM(
         MambaConfig(vocab_size=vocab, hidden_size=WIDTH, num_hidden_layers=1, use_bias=True)

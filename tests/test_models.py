@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.pretrained import CAUSAL, saved
-from unforced.objectives.view import place
+from unforced.models.padding import place
 from unforced.registry import MODELS
 
 VOCAB, LENGTH, BATCH = 13, 8, 3

@@ -12,6 +12,7 @@ from unforced.huggingface import import_transformers
 
 FAMILIES = "take a model of the GPT-2, GPT-NeoX, Llama or Mamba family"
 FIELD = "model.name_or_path"
+SEES_LATER = "sees the tokens after the one it predicts; take a causal model"
 _NO_TOKENIZER = "save the model's own into the same folder"
 
 
@@ -50,9 +51,9 @@ def read_tokenizer(name_or_path: str, revision: str | None, given_as: str = FIEL
             name_or_path, revision=revision, trust_remote_code=False
         )
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{given_as}: no tokenizer could be loaded from {name_or_path} ({reason}); {_NO_TOKENIZER}"
+            f"{given_as}: no tokenizer could be loaded from {name_or_path} ({in_short(error)}); "
+            f"{_NO_TOKENIZER}"
         ) from error
 
 
@@ -95,11 +96,15 @@ def one_line(name_or_path: str, given_as: str = FIELD) -> Iterator[None]:
     """Turn whatever transformers raises for a folder or name that is no usable model into one line."""
     try:
         yield
-    except UserError:
+    except (UserError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{given_as}: no causal language model could be loaded from {name_or_path} ({reason}); "
+            f"{given_as}: no causal language model could be loaded from {name_or_path} ({in_short(error)}); "
             "give a folder with config.json and weights, or a name on a hub that can be reached"
         ) from error
+
+
+def in_short(error: Exception) -> str:
+    """Return the beginning of what an error says, on one line; its kind, if it says nothing."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -153,7 +153,9 @@ class Pretrained(ModelConfig):
 def _still(config: Any) -> None:
     """Take all chance out of training: dropout of units and layers, and noise on a router's inputs."""
     for key, value in vars(config).items():
-        if any(word in key for word in ("pdrop", "dropout", "layerdrop", "jitter")) and isinstance(value, float):
+        if any(word in key for word in ("pdrop", "dropout", "layerdrop", "jitter")) and isinstance(
+            value, float
+        ):
             setattr(config, key, 0.0)
 
 
