@@ -94,6 +94,20 @@ def test_a_model_goes_through_train_resume_evaluate_and_diagnose(folder, name, t
     assert (last / "learner.safetensors").read_bytes() == weights
 
 
+def test_a_model_whose_operations_cannot_be_counted_is_trained_all_the_same(tmp_path, call):
+    """A mixture of experts: PyTorch's grouped products have no shape alone."""
+    folder = save("mixtral", tmp_path / "mixtral")
+    sizes = ["task.path_length=3", "task.num_nodes=6", "num_train=16", "batch_size=8", "max_steps=1"]
+    sizes += ["num_evaluate=4", "num_test=4", "epochs=null", "precision=fp32"]
+    model = ["model=pretrained", "model.encoding=symbol", f"model.name_or_path={folder}"]
+    code, _, errors = call("train", "paper_gpt_mini", *model, *sizes, "--out", str(tmp_path / "run"))
+    assert code == 0, errors
+    assert "floating-point operations cannot be counted, the result has none (" in errors
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["steps"] == 1
+    assert "flops" not in result
+
+
 REFUSED = {
     "t5": "encodes before it decodes; take a decoder-only model",
     "bert": "sees the tokens after the one it predicts; take a causal model",
