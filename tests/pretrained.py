@@ -32,6 +32,7 @@ from transformers import (
 from transformers.utils import logging
 
 from tests.tokens import byte_level
+from unforced.data.tokenizer import symbol_tokenizer
 from unforced.tasks.path_star import PathStar
 
 logging.set_verbosity_error()  # what saving says is not to be taken for what a verb says
@@ -132,3 +133,9 @@ def save_with_tokenizer(family, folder, positions=2048):
 def saved_with_tokenizer(family):
     """Save a random model of a family and a tokenizer once, for all tests; return their folder."""
     return save_with_tokenizer(family, tempfile.mkdtemp(prefix=f"unforced-{family}-"))
+
+
+def save_with_symbols(task, folder):
+    """Save a random GPT-2 that reads a task's symbols, as `unforced export` would; return its folder."""
+    symbol_tokenizer(task, 0, 64).save_pretrained(folder)
+    return save("gpt2", folder, len(task.alphabet) + 1)

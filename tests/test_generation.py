@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from tests.pretrained import CAUSAL, save, save_with_tokenizer, saved, saved_with_tokenizer
+from tests.pretrained import CAUSAL, save, save_with_symbols, save_with_tokenizer, saved, saved_with_tokenizer
 from unforced.errors import UserError
 from unforced.evaluation.asking import Questions
 from unforced.models.generation import Reader, Writer, _first_line
@@ -178,6 +178,12 @@ def test_a_tokenizer_of_another_model_is_one_line(mistake, tmp_path):
     for file in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(f"{saved_with_tokenizer('gpt2')}/{file}", folder)
     assert "and the model knows 50; save the model's own into the same folder" in mistake(*ask_for(folder))
+
+
+def test_a_model_that_reads_symbols_is_one_line(mistake, tmp_path):
+    line = mistake(*ask_for(save_with_symbols(TASK, tmp_path)))
+    assert line.startswith(f"--model: the tokenizer in {tmp_path} reads some symbols alone, not the text of ")
+    assert line.endswith("a run of unforced is measured by `unforced evaluate RUN_FOLDER`")
 
 
 def test_a_prompt_that_is_too_long_is_one_line(mistake, tmp_path):

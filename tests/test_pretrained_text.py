@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.pretrained import CAUSAL, save, save_with_tokenizer, saved, saved_with_tokenizer
+from tests.pretrained import CAUSAL, save, save_with_symbols, save_with_tokenizer, saved, saved_with_tokenizer
 from tests.runs import tiny_run
 from tests.tokens import END
 from unforced.errors import UserError
@@ -305,3 +305,13 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path):
     tokenizer.save_pretrained(folder)
     with pytest.raises(UserError, match=r"has token 30., and the model knows 300; save the model's own"):
         Pretrained(name_or_path=str(folder)).codec(TASK)
+
+
+def test_a_model_that_reads_other_symbols_is_refused_and_takes_these_beside_its_own(tmp_path):
+    """Whatever the first problem holds: the smaller task's tokenizer may know all that stands in it."""
+    known = PathStar(degree=2, path_length=3, num_nodes=119)
+    folder = save_with_symbols(known, tmp_path)
+    with pytest.raises(UserError, match=r"reads some symbols alone, .*; use model.encoding=symbol, which"):
+        Pretrained(name_or_path=folder).codec(TASK)
+    codec = Pretrained(name_or_path=folder, encoding="symbol").codec(TASK)
+    assert codec.vocab_size == len(known.alphabet) + 1 + len(TASK.alphabet) + 1

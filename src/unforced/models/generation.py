@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unforced.errors import UserError
 from unforced.models.huggingface import (
+    OPTION,
     check_tokenizer,
     load_network,
     one_line,
@@ -19,7 +20,6 @@ from unforced.models.huggingface import (
     transformers,
 )
 
-_OPTION = "--model"
 Ids = list[list[int]]
 
 
@@ -41,8 +41,8 @@ class Reader:
 
         Raises UserError: no model, an encoder-decoder, no tokenizer, or no chat template where one is needed.
         """
-        config = read_config(name_or_path, None, _OPTION)
-        tokenizer = read_tokenizer(name_or_path, None, _OPTION)
+        config = read_config(name_or_path, None, OPTION)
+        tokenizer = read_tokenizer(name_or_path, None, OPTION)
         if chat and not tokenizer.chat_template:
             raise UserError(
                 f"--chat: the tokenizer of {name_or_path} has no chat template; drop --chat, "
@@ -82,12 +82,12 @@ class Reader:
 
     def check(self, prompts: Sequence[str], most_tokens: int) -> None:
         """Refuse prompts that the model cannot read whole, with room for an answer. Raises UserError."""
-        check_tokenizer(self.tokenizer, prompts[0], self.name, self.config.vocab_size, _OPTION)
+        check_tokenizer(self.tokenizer, prompts[0], self.name, self.config.vocab_size, OPTION)
         longest = max(map(len, self.ids(prompts)))
         limit = getattr(self.config, "max_position_embeddings", None)
         if limit is not None and 0 < limit < longest + most_tokens:
             raise UserError(
-                f"{_OPTION}: {self.name} reads at most {limit} tokens; the longest prompt has {longest}, and "
+                f"{OPTION}: {self.name} reads at most {limit} tokens; the longest prompt has {longest}, and "
                 f"the answer takes up to {most_tokens}; lower --shots, or make the task smaller"
             )
 
@@ -102,7 +102,7 @@ class Writer:
         """Load the weights. Raises UserError."""
         self.reader, self.most_tokens, self.device = reader, most_tokens, device
         dtype: torch.dtype | str = torch.float32 if device.type == "cpu" else "auto"
-        with one_line(reader.name, _OPTION):
+        with one_line(reader.name, OPTION):
             self.network = (
                 load_network(reader.name, None, copy.deepcopy(reader.config), dtype).to(device).eval()
             )

@@ -13,6 +13,11 @@ from unforced.huggingface import import_transformers
 FAMILIES = "take a model of the GPT-2, GPT-NeoX, Llama or Mamba family"
 FIELD = "model.name_or_path"
 SEES_LATER = "sees the tokens after the one it predicts; take a causal model"
+OPTION = "--model"
+_ELSEWHERE = {
+    FIELD: "use model.encoding=symbol, which gives each symbol of the task a token of its own",
+    OPTION: "take a model that reads text; a run of unforced is measured by `unforced evaluate RUN_FOLDER`",
+}
 _NO_TOKENIZER = "save the model's own into the same folder"
 
 
@@ -62,7 +67,13 @@ def check_tokenizer(tokenizer: Any, text: str, name_or_path: str, vocab_size: in
 
     From a folder without one, transformers may make a tokenizer that knows no text at all. Raises UserError.
     """
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    try:
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    except Exception as error:  # tokenizers raises no narrower one
+        raise UserError(
+            f"{given_as}: the tokenizer in {name_or_path} reads some symbols alone, not the text of these "
+            f"problems ({in_short(error)}); {_ELSEWHERE[given_as]}"
+        ) from error
     back = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     if "".join(back.lower().split()) != "".join(text.lower().split()):
         raise UserError(

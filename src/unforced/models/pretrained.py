@@ -169,7 +169,8 @@ def _text_codec(model: Pretrained, task: Task) -> TextCodec:
     tokenizer = copy.deepcopy(read_tokenizer(model.name_or_path, model.revision))
     known = read_config(model.name_or_path, model.revision).vocab_size
     (line,) = task.lines(task.sample(np.random.default_rng(0), 1))
-    check_tokenizer(tokenizer, line, model.name_or_path, known, FIELD)
+    for text in (line, task.separator.join(task.alphabet)):
+        check_tokenizer(tokenizer, text, model.name_or_path, known, FIELD)
     if tokenizer.eos_token_id is None:
         tokenizer.add_special_tokens({"eos_token": _END})
     if model.dummy is None:
