@@ -26,6 +26,8 @@ from transformers import (
     MixtralForCausalLM,
     OPTConfig,
     OPTForCausalLM,
+    RwkvConfig,
+    RwkvForCausalLM,
     T5Config,
     T5ForConditionalGeneration,
 )
@@ -89,6 +91,9 @@ OTHERS = {
             mamba_d_state=4,
             **_SIZES,
         )
+    ),
+    "rwkv": lambda vocab, positions: RwkvForCausalLM(
+        RwkvConfig(vocab_size=vocab, hidden_size=WIDTH, num_hidden_layers=2)
     ),
     "biased_mamba": lambda vocab, positions: MambaForCausalLM(
         MambaConfig(vocab_size=vocab, hidden_size=WIDTH, num_hidden_layers=1, use_bias=True)

@@ -17,6 +17,7 @@ from unforced.evaluation.diagnosis import check_enough, diagnose, history
 from unforced.evaluation.subject import Subject, answers
 from unforced.evaluation.trace import symbol_texts, trace
 from unforced.files import write_json
+from unforced.models.failures import in_short
 from unforced.tasks.sampling import SPLITS, Split
 from unforced.training.checkpoint import load_newest
 from unforced.training.environment import describe
@@ -116,8 +117,9 @@ def _flops(trainer: Trainer) -> float | None:
     try:
         return flops_per_sample(trainer.run, encode(trainer.run, split_problems(trainer.run, "train", 8)))
     except RuntimeError as error:  # the model runs, but not everything has a shape alone
-        reason = " ".join(str(error).split())[:100]
-        trainer.observer.say(f"floating-point operations cannot be counted, the result has none ({reason})")
+        trainer.observer.say(
+            f"floating-point operations cannot be counted, the result has none ({in_short(error)})"
+        )
         return None
 
 

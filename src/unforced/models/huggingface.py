@@ -9,10 +9,12 @@ import torch
 
 from unforced.errors import UserError
 from unforced.huggingface import import_transformers
+from unforced.models.failures import in_short, is_out_of_memory
 
 FAMILIES = "take a model of the GPT-2, GPT-NeoX, Llama or Mamba family"
 FIELD = "model.name_or_path"
 SEES_LATER = "sees the tokens after the one it predicts; take a causal model"
+NO_NUMBERS = "gives logits that are no numbers; its weights are damaged, take another copy"
 OPTION = "--model"
 _ELSEWHERE = {
     FIELD: "use model.encoding=symbol, which gives each symbol of the task a token of its own",
@@ -107,15 +109,12 @@ def one_line(name_or_path: str, given_as: str = FIELD) -> Iterator[None]:
     """Turn whatever transformers raises for a folder or name that is no usable model into one line."""
     try:
         yield
-    except (UserError, MemoryError, torch.OutOfMemoryError):
+    except UserError:
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         raise UserError(
             f"{given_as}: no causal language model could be loaded from {name_or_path} ({in_short(error)}); "
             "give a folder with config.json and weights, or a name on a hub that can be reached"
         ) from error
-
-
-def in_short(error: Exception) -> str:
-    """Return the beginning of what an error says, on one line; its kind, if it says nothing."""
-    return " ".join(str(error).split())[:200] or type(error).__name__

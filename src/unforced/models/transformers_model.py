@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from unforced.errors import UserError
 from unforced.models.adapters import merge_adapters
 from unforced.models.base import Cache, SequenceModel
-from unforced.models.huggingface import FAMILIES, FIELD, SEES_LATER, in_short, transformers
+from unforced.models.failures import in_short
+from unforced.models.huggingface import FAMILIES, FIELD, NO_NUMBERS, SEES_LATER, transformers
 from unforced.models.padding import place
 
 At = slice | Int[Tensor, " chosen"]
@@ -54,6 +55,8 @@ class TransformersModel(SequenceModel):
         with torch.inference_mode():
             theirs = self.network(tokens).logits
             shorter = self.network(tokens[:, :-1]).logits
+            if theirs.isnan().any():
+                raise UserError(f"{FIELD}: {name} {NO_NUMBERS}")
             if not _close(theirs[:, :-1], shorter):
                 raise UserError(f"{FIELD}: {name} {SEES_LATER}")
             reason = self._unlike(theirs, tokens)
