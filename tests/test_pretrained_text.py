@@ -7,7 +7,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.pretrained import CAUSAL, save, save_with_symbols, save_with_tokenizer, saved, saved_with_tokenizer
@@ -229,6 +229,43 @@ def test_a_checkpoint_holds_what_is_trained(tmp_path, call):
     assert all("lora_" in name or name.endswith("wte.weight") for name in saved_)
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert 0 < result["trained_parameters"] < result["parameters"]
+
+
+def test_a_run_whose_frozen_weights_have_changed_is_refused_in_one_line(tmp_path, call):
+    base, out = tmp_path / "base", tmp_path / "run"
+    shutil.copytree(saved_with_tokenizer("gpt2"), base)
+    recipe = ["paper_gpt_mini", *own("gpt2", *SIZES, "epochs=null", f"model.name_or_path={base}", *LORA)]
+    assert call("train", *recipe, "--out", str(out))[0] == 0
+    weights, result = (base / "model.safetensors").read_bytes(), (out / "result.json").read_bytes()
+    changed = load_file(base / "model.safetensors")
+    changed["transformer.h.1.mlp.c_fc.bias"][0] += 1
+    save_file(changed, base / "model.safetensors", metadata={"format": "pt"})
+
+    def refused(*arguments):
+        code, _, errors = call(*arguments)
+        assert (code, errors.count("\n")) == (2, 1), errors
+        return f"what was trained stands beside other weights than {base} has now; put back the" in errors
+
+    assert refused("evaluate", out)
+    assert refused("diagnose", out, "--count", "1537")
+    assert refused("export", out, "--to", tmp_path / "exported")
+    (out / "result.json").unlink()
+    assert refused("train", *recipe, "--out", out, "--resume")
+    for checkpoint in (out / "checkpoints").iterdir():
+        state = json.loads((checkpoint / "state.json").read_text())
+        assert state.pop("frozen_sha256")
+        (checkpoint / "state.json").write_text(json.dumps(state))
+    assert call("evaluate", out)[0] == 0  # a checkpoint from before they were hashed
+    (base / "model.safetensors").write_bytes(weights)
+    (out / "result.json").write_bytes(result)
+    assert call("diagnose", out, "--count", "1537")[0] == 0
+
+
+def test_nothing_is_frozen_where_all_weights_are_trained():
+    assert build_learner(tiny_run(*own("gpt2"))).frozen_sha256 is None
+    hashes = {build_learner(tiny_run(*own("gpt2", *LORA, f"seed={seed}"))).frozen_sha256 for seed in (0, 1)}
+    assert len(hashes) == 1
+    assert None not in hashes
 
 
 def counted_passes(learner):

@@ -86,6 +86,11 @@ class Pretrained(ModelConfig):
         """Whether some weights are in bf16."""
         return self.frozen_weights == "bf16"
 
+    @property
+    def origin(self) -> str:
+        """The folder or name, and the revision if one was given."""
+        return self.name_or_path + ("" if self.revision is None else f" at {self.revision}")
+
     def codec(self, task: Task) -> Codec:
         """Write problems as text, or put the task's symbols behind the model's own vocabulary.
 
