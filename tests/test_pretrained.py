@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from tests.pretrained import CAUSAL, VOCAB, save, saved
 from tests.runs import tiny_run
@@ -173,11 +173,6 @@ def unfinished(tmp_path):
     return folder
 
 
-def a_file(tmp_path):
-    save("gpt2", tmp_path / "model")
-    return tmp_path / "model" / "config.json"
-
-
 def damaged(tmp_path):
     folder = tmp_path / "damaged"
     save("gpt2", folder)
@@ -191,7 +186,7 @@ def empty(tmp_path):
     return tmp_path / "empty"
 
 
-@pytest.mark.parametrize("make", [damaged, unfinished, a_file, empty, lambda path: path / "absent"])
+@pytest.mark.parametrize("make", [damaged, unfinished, empty])
 def test_a_folder_that_is_no_model_is_refused_in_one_line(make, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     read_config.cache_clear()
@@ -203,3 +198,36 @@ def test_a_folder_that_is_no_model_is_refused_in_one_line(make, tmp_path, monkey
     assert line.startswith(f"model.name_or_path: no causal language model could be loaded from {folder} (")
     assert line.endswith("give a folder with config.json and weights, or a name on a hub that can be reached")
     assert "\n" not in line
+
+
+ABSENT = ["/absent", "./absent", "../absent", "~/absent", "some/where/absent", "what is this", "absent/"]
+
+
+@pytest.mark.parametrize("given", ABSENT)
+def test_a_path_to_no_folder_is_refused_in_one_line(given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as error:
+        Pretrained(encoding="symbol", name_or_path=given).codec(TASK)
+    assert str(error.value) == (
+        f"model.name_or_path: there is no folder {given}; give one with config.json and weights, or a name "
+        "on the hub, as OWNER/NAME"
+    )
+
+
+@pytest.mark.parametrize("name", ["gpt2", "EleutherAI/pythia-1.4b", "owner/name_2.0-x"])
+def test_a_name_on_the_hub_is_looked_for(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(AutoConfig, "from_pretrained", staticmethod(lambda *_, **__: 1 / 0))
+    read_config.cache_clear()
+    with pytest.raises(
+        UserError, match=f"could be loaded from {name} .division by zero.; give a folder with"
+    ):
+        Pretrained(encoding="symbol", name_or_path=name).codec(TASK)
+
+
+def test_a_file_of_a_model_is_refused_in_one_line(folder):
+    with pytest.raises(UserError) as error:
+        Pretrained(encoding="symbol", name_or_path=f"{folder}/config.json").codec(TASK)
+    assert str(error.value) == (
+        f"model.name_or_path: {folder}/config.json is a file; give the folder that it is in, {folder}"
+    )

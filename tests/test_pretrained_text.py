@@ -319,6 +319,11 @@ def test_a_dummy_of_its_own_adds_no_token():
         (["model.dummy=<eos>"], "model.dummy: <eos> stands in problems or ends answers"),
         (["model.dummy=|"], "model.dummy: | stands in problems or ends answers"),
         (["model.dummy=|", "model.encoding=symbol"], "model.dummy: encoding=symbol has one of its own"),
+        (["model.lora_alpha=4"], "model.lora_alpha: it scales adapters, and there are none; give lora_rank"),
+        (
+            ["model.revision=main"],
+            "is a folder, which has one alone; drop revision, or give a name on the hub",
+        ),
         (["model.frozen_weights=bf16"], "model.frozen_weights: bf16 would round away"),
         (["model.frozen_weights=bf16", *LORA, "precision=fp32"], "precision: fp32 does not go with"),
         (["model.name_or_path=" + saved("gpt2")], "loses some of a problem's text; save the model's own"),

@@ -1,8 +1,10 @@
 """What we ask of transformers: the library, a model's config and weights; and one line for what fails."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +22,7 @@ _ELSEWHERE = {
     FIELD: "use model.encoding=symbol, which gives each symbol of the task a token of its own",
     OPTION: "take a model that reads text; a run of unforced is measured by `unforced evaluate RUN_FOLDER`",
 }
+_HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 _NO_TOKENIZER = "save the model's own into the same folder"
 
 
@@ -33,6 +36,7 @@ def read_config(name_or_path: str, revision: str | None, given_as: str = FIELD) 
     """Return transformers' config of a model, `given_as` a field or an option. Raises UserError."""
     if not name_or_path:
         raise UserError(f"{given_as}: give a folder with a causal language model, or a name on the hub")
+    _check_path(name_or_path, given_as)
     with one_line(name_or_path, given_as):
         config = transformers().AutoConfig.from_pretrained(
             name_or_path, revision=revision, trust_remote_code=False
@@ -47,6 +51,18 @@ def read_config(name_or_path: str, revision: str | None, given_as: str = FIELD) 
             f"{given_as}: {name_or_path} ({config.model_type}) is no model of text alone; {FAMILIES}"
         )
     return config
+
+
+def _check_path(name_or_path: str, given_as: str) -> None:
+    """Refuse a file, and what is neither a folder nor like a name on the hub. Raises UserError."""
+    path = Path(name_or_path)
+    if path.is_file():
+        raise UserError(f"{given_as}: {name_or_path} is a file; give the folder that it is in, {path.parent}")
+    if not path.is_dir() and not _HUB_NAME.fullmatch(name_or_path):
+        raise UserError(
+            f"{given_as}: there is no folder {name_or_path}; give one with config.json and weights, or a "
+            "name on the hub, as OWNER/NAME"
+        )
 
 
 @lru_cache(maxsize=8)

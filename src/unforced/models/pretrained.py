@@ -79,6 +79,13 @@ class Pretrained(ModelConfig):
             )
         if self.dummy is not None and self.encoding == "symbol":
             raise ValueError("dummy: encoding=symbol has one of its own; drop dummy, or use encoding=text")
+        if self.lora_alpha is not None and self.lora_rank is None:
+            raise ValueError("lora_alpha: it scales adapters, and there are none; give lora_rank, or drop it")
+        if self.revision is not None and self.name_or_path and Path(self.name_or_path).is_dir():
+            raise ValueError(
+                f"revision: {self.name_or_path} is a folder, which has one alone; drop revision, or give a "
+                "name on the hub"
+            )
         return self
 
     @property
