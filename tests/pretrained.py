@@ -12,18 +12,29 @@ from transformers import (
     GPT2LMHeadModel,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
+    JambaConfig,
+    JambaForCausalLM,
+    Lfm2Config,
+    Lfm2ForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MambaConfig,
     MambaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
+    RwkvConfig,
+    RwkvForCausalLM,
     T5Config,
     T5ForConditionalGeneration,
 )
 from transformers.utils import logging
 
 from tests.tokens import byte_level
+from unforced.data.tokenizer import symbol_tokenizer
 from unforced.tasks.path_star import PathStar
 
 logging.set_verbosity_error()  # what saving says is not to be taken for what a verb says
@@ -49,6 +60,40 @@ CAUSAL = {
 OTHERS = {
     "mistral": lambda vocab, positions: MistralForCausalLM(
         MistralConfig(vocab_size=vocab, sliding_window=6, **_SIZES)
+    ),
+    "mixtral": lambda vocab, positions: MixtralForCausalLM(
+        MixtralConfig(
+            vocab_size=vocab, num_key_value_heads=2, num_local_experts=2, sliding_window=None, **_SIZES
+        )
+    ),
+    "opt": lambda vocab, positions: OPTForCausalLM(
+        OPTConfig(
+            vocab_size=vocab,
+            hidden_size=WIDTH,
+            word_embed_proj_dim=WIDTH,
+            ffn_dim=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            max_position_embeddings=positions,
+        )
+    ),
+    "lfm2": lambda vocab, positions: Lfm2ForCausalLM(
+        Lfm2Config(vocab_size=vocab, num_key_value_heads=2, layer_types=["conv", "full_attention"], **_SIZES)
+    ),
+    "jamba": lambda vocab, positions: JambaForCausalLM(
+        JambaConfig(
+            vocab_size=vocab,
+            num_key_value_heads=2,
+            attn_layer_period=2,
+            attn_layer_offset=1,
+            num_experts=1,
+            use_mamba_kernels=False,
+            mamba_d_state=4,
+            **_SIZES,
+        )
+    ),
+    "rwkv": lambda vocab, positions: RwkvForCausalLM(
+        RwkvConfig(vocab_size=vocab, hidden_size=WIDTH, num_hidden_layers=2)
     ),
     "biased_mamba": lambda vocab, positions: MambaForCausalLM(
         MambaConfig(vocab_size=vocab, hidden_size=WIDTH, num_hidden_layers=1, use_bias=True)
@@ -93,3 +138,9 @@ def save_with_tokenizer(family, folder, positions=2048):
 def saved_with_tokenizer(family):
     """Save a random model of a family and a tokenizer once, for all tests; return their folder."""
     return save_with_tokenizer(family, tempfile.mkdtemp(prefix=f"unforced-{family}-"))
+
+
+def save_with_symbols(task, folder):
+    """Save a random GPT-2 that reads a task's symbols, as `unforced export` would; return its folder."""
+    symbol_tokenizer(task, 0, 64).save_pretrained(folder)
+    return save("gpt2", folder, len(task.alphabet) + 1)

@@ -5,12 +5,14 @@ import shutil
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, GPT2LMHeadModel
 
-from tests.pretrained import CAUSAL, save, save_with_tokenizer, saved, saved_with_tokenizer
+from tests.pretrained import CAUSAL, save, save_with_symbols, save_with_tokenizer, saved, saved_with_tokenizer
 from unforced.errors import UserError
 from unforced.evaluation.asking import Questions
 from unforced.models.generation import Reader, Writer, _first_line
+from unforced.models.pretrained import Pretrained
 from unforced.tasks.base import in_order
 from unforced.tasks.path_star import PathStar
 
@@ -42,6 +44,79 @@ def test_a_batch_answers_as_its_prompts_do_one_at_a_time(folder, questions):
     assert together == [writer([prompt])[0] for prompt in prompts]
     assert together == writer(prompts)
     assert len(set(together)) > 1
+
+
+@pytest.mark.parametrize("family", ["gpt2", "mamba", "rwkv"])
+def test_prompts_are_read_together_where_that_changes_nothing(family, questions, monkeypatch):
+    writer = Writer(Reader.load(saved_with_tokenizer(family)), 12, CPU)
+    prompts = [prompt[7 * i :] for i, prompt in enumerate(questions.prompts())]
+    alone = [writer([prompt])[0] for prompt in prompts]
+    generate, sizes = writer.network.generate, []
+
+    def counted(input_ids, **more):
+        sizes.append(len(input_ids))
+        return generate(input_ids=input_ids, **more)
+
+    monkeypatch.setattr(writer.network, "generate", counted)
+    assert writer(prompts) == alone
+    assert len(set(alone)) > 1
+    assert sizes == ([1] * len(prompts) if family == "rwkv" else [len(prompts)])
+
+
+def test_a_tokenizers_padding_that_the_model_does_not_know_is_not_read(tmp_path, questions):
+    folder = save_with_tokenizer("gpt2", tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    tokenizer.save_pretrained(folder)
+    reader = Reader.load(folder)
+    assert reader.tokenizer.pad_token_id == reader.config.vocab_size
+    prompts = [*questions.prompts(), "1,2="]
+    plain = Writer(Reader.load(saved_with_tokenizer("gpt2")), 12, CPU)
+    assert Writer(reader, 12, CPU)(prompts) == plain(prompts)
+
+
+def test_a_model_that_sees_later_tokens_is_one_line(call, tmp_path):
+    code, output, errors = call("evaluate", *ask_for(save_with_tokenizer("bert", tmp_path)))
+    assert (code, output) == (2, "")
+    assert errors == (
+        f"unforced: --model: {tmp_path} sees the tokens after the one it predicts; take a causal model\n"
+    )
+
+
+def test_a_model_whose_weights_are_no_numbers_is_one_line(call, tmp_path):
+    folder = save_with_tokenizer("gpt2", tmp_path)
+    weights = {
+        name: each.fill_(torch.nan) for name, each in load_file(tmp_path / "model.safetensors").items()
+    }
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    code, _, errors = call("evaluate", *ask_for(folder))
+    assert code == 2
+    assert errors == (
+        f"unforced: --model: {folder} gives logits that are no numbers; its weights are damaged, "
+        "take another copy\n"
+    )
+    with pytest.raises(UserError, match="gives logits that are no numbers"):
+        Pretrained(name_or_path=folder).build(301, 20)
+
+
+@pytest.mark.parametrize("calls", [1, 3], ids=["at once", "later"])
+def test_whatever_a_model_raises_is_one_line(call, monkeypatch, calls):
+    forward, done = GPT2LMHeadModel.forward, []
+
+    def failing(self, *arguments, **more):
+        done.append(1)
+        if len(done) >= calls:
+            raise RuntimeError("shape '[1, 2, 3]' is invalid\nfor input of size 16")
+        return forward(self, *arguments, **more)
+
+    monkeypatch.setattr(GPT2LMHeadModel, "forward", failing)
+    folder = saved_with_tokenizer("gpt2")
+    code, output, errors = call("evaluate", *ask_for(folder))
+    assert (code, output) == (2, "")
+    assert errors == (
+        f"unforced: --model: {folder} loads but does not run (RuntimeError: shape '[1, 2, 3]' is invalid for "
+        "input of size 16); its config.json may not be that of its weights\n"
+    )
 
 
 def test_the_answer_is_the_likeliest_token_each_time(folder, questions):
@@ -178,6 +253,12 @@ def test_a_tokenizer_of_another_model_is_one_line(mistake, tmp_path):
     for file in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(f"{saved_with_tokenizer('gpt2')}/{file}", folder)
     assert "and the model knows 50; save the model's own into the same folder" in mistake(*ask_for(folder))
+
+
+def test_a_model_that_reads_symbols_is_one_line(mistake, tmp_path):
+    line = mistake(*ask_for(save_with_symbols(TASK, tmp_path)))
+    assert line.startswith(f"--model: the tokenizer in {tmp_path} reads some symbols alone, not the text of ")
+    assert line.endswith("a run of unforced is measured by `unforced evaluate RUN_FOLDER`")
 
 
 def test_a_prompt_that_is_too_long_is_one_line(mistake, tmp_path):

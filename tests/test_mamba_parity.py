@@ -14,6 +14,7 @@ from transformers import MambaConfig, MambaForCausalLM
 from tests.planted import ragged
 from tests.runs import tiny_run
 from unforced.errors import UserError
+from unforced.models import convolution
 from unforced.models.mamba import Mamba
 from unforced.models.scan import BACKENDS
 from unforced.objectives.decoding import autoregressive
@@ -168,6 +169,76 @@ def test_the_official_kernel_is_called_as_it_is_documented(monkeypatch):
         found, expected = (BACKENDS[name].scan(*inputs, start) for name in ("kernels", "steps"))
         torch.testing.assert_close(found[0], expected[0])
         torch.testing.assert_close(found[1], expected[1])
+
+
+def causal_conv1d_fn(x, weight, bias=None, seq_idx=None, initial_states=None, activation=None):
+    """A stand-in with the kernel's signature, layout and limits: x [batch, channels, time]."""
+    assert x.is_contiguous()
+    assert weight.shape == (x.shape[1], weight.shape[1])
+    assert weight.shape[1] in (2, 3, 4)
+    assert activation == "silu"
+    padded = F.pad(x, (weight.shape[1] - 1, 0))
+    return F.silu(F.conv1d(padded, weight[:, None], bias, groups=x.shape[1]))
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    """Let the official convolution be installed, and fit for a processor."""
+    module = types.ModuleType("causal_conv1d")
+    module.causal_conv1d_fn = causal_conv1d_fn
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    backend = replace(convolution.BACKENDS["kernels"], available=lambda device, width: 2 <= width <= 4)
+    monkeypatch.setitem(convolution.BACKENDS, "kernels", backend)
+
+
+@pytest.mark.parametrize("width", [2, 3, 4])
+@pytest.mark.parametrize("time", [1, 2, 9])
+def test_the_official_convolution_equals_ours_with_all_its_gradients(kernel, width, time):
+    noise = torch.Generator().manual_seed(width)
+    shapes = [(3, width - 1 + time, 5), (5, width), (5,)]
+    inputs = [torch.randn(shape, generator=noise, dtype=torch.float64).requires_grad_() for shape in shapes]
+    results = []
+    for name in ("kernels", "shifts"):
+        y = convolution.BACKENDS[name].convolve(*inputs)
+        assert y.shape == (3, time, 5)
+        results.append((y, *torch.autograd.grad((y * y).sum(), inputs)))
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_a_model_says_the_same_with_the_official_convolution(kernel, ours, theirs):
+    ours.convolution = "kernels"
+    with torch.no_grad():
+        expected = theirs(TOKENS).logits
+        torch.testing.assert_close(ours.logits(ours.hidden(TOKENS)), expected)
+        cache = ours.new_cache(len(TOKENS), LENGTH)
+        pieces = [ours.logits(ours.hidden(part, cache=cache)) for part in TOKENS.split([5, 1, 1, 5], dim=1)]
+        torch.testing.assert_close(torch.cat(pieces, dim=1), expected)
+
+
+def test_the_fastest_convolution_is_chosen_and_recorded(kernel, monkeypatch):
+    def tuned(known, width=4):
+        model = Mamba(layers=1, width=8, scan="steps", convolution=width).build(VOCAB, LENGTH)
+        choices = model.tune(torch.device("cpu"), torch.float32, LENGTH, known)
+        assert choices == {"scan": "steps", "convolution": model.convolution}
+        return model.convolution
+
+    seconds = {convolution.BACKENDS["shifts"].convolve: 2.0, convolution.BACKENDS["kernels"].convolve: 1.0}
+    monkeypatch.setattr(convolution, "_measure", lambda convolve, *case: seconds[convolve])
+    assert tuned({}) == "kernels"
+    assert tuned({}, width=5) == "shifts"
+    assert tuned({"scan": "steps", "convolution": "shifts"}) == "shifts"
+    assert tuned({"scan": "steps"}) == "shifts"  # a session from before there was a choice
+
+
+def test_the_official_convolution_needs_its_package_a_gpu_and_few_weights(monkeypatch):
+    available = convolution.BACKENDS["kernels"].available
+    monkeypatch.setitem(sys.modules, "causal_conv1d", types.ModuleType("causal_conv1d"))
+    assert available(torch.device("cuda"), 4)
+    assert not available(torch.device("cpu"), 4)
+    assert not available(torch.device("cuda"), 5)
+    monkeypatch.setitem(sys.modules, "causal_conv1d", None)
+    assert not available(torch.device("cuda"), 4)
 
 
 def test_a_decoding_step_costs_the_same_at_any_length():

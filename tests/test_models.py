@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.pretrained import CAUSAL, saved
-from unforced.objectives.view import place
+from unforced.models.padding import place
 from unforced.registry import MODELS
 
 VOCAB, LENGTH, BATCH = 13, 8, 3
@@ -36,7 +36,7 @@ SMALL = {
 }
 CHOICES = {
     "gpt": [{"attention": name} for name in ("explicit", "explicit_fp32", "fused")],
-    "mamba": [{"scan": name} for name in ("steps", "doubling")],
+    "mamba": [{"scan": name, "convolution": "shifts"} for name in ("steps", "doubling")],
     "pretrained": [],
 }
 CONFIGS = [MODELS.get(name)(**options) for name in MODELS.names() for options in SMALL[name]]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from tests.pretrained import CAUSAL, VOCAB, save, saved
 from tests.runs import tiny_run
@@ -94,9 +94,26 @@ def test_a_model_goes_through_train_resume_evaluate_and_diagnose(folder, name, t
     assert (last / "learner.safetensors").read_bytes() == weights
 
 
+def test_a_model_whose_operations_cannot_be_counted_is_trained_all_the_same(tmp_path, call):
+    """A mixture of experts: PyTorch's grouped products have no shape alone."""
+    folder = save("mixtral", tmp_path / "mixtral")
+    sizes = ["task.path_length=3", "task.num_nodes=6", "num_train=16", "batch_size=8", "max_steps=1"]
+    sizes += ["num_evaluate=4", "num_test=4", "epochs=null", "precision=fp32"]
+    model = ["model=pretrained", "model.encoding=symbol", f"model.name_or_path={folder}"]
+    code, _, errors = call("train", "paper_gpt_mini", *model, *sizes, "--out", str(tmp_path / "run"))
+    assert code == 0, errors
+    assert "floating-point operations cannot be counted, the result has none (" in errors
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["steps"] == 1
+    assert "flops" not in result
+
+
 REFUSED = {
     "t5": "encodes before it decodes; take a decoder-only model",
     "bert": "sees the tokens after the one it predicts; take a causal model",
+    "lfm2": r"\(lfm2\) does not keep padding out of what it says; take a model of the GPT-2",
+    "jamba": r"\(jamba\) does not keep padding out of what it says; take a model of the GPT-2",
+    "opt": r"\(opt\) does not take positions and masks as these families do .*; take a model of",
 }
 
 
@@ -156,11 +173,6 @@ def unfinished(tmp_path):
     return folder
 
 
-def a_file(tmp_path):
-    save("gpt2", tmp_path / "model")
-    return tmp_path / "model" / "config.json"
-
-
 def damaged(tmp_path):
     folder = tmp_path / "damaged"
     save("gpt2", folder)
@@ -174,7 +186,7 @@ def empty(tmp_path):
     return tmp_path / "empty"
 
 
-@pytest.mark.parametrize("make", [damaged, unfinished, a_file, empty, lambda path: path / "absent"])
+@pytest.mark.parametrize("make", [damaged, unfinished, empty])
 def test_a_folder_that_is_no_model_is_refused_in_one_line(make, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     read_config.cache_clear()
@@ -186,3 +198,36 @@ def test_a_folder_that_is_no_model_is_refused_in_one_line(make, tmp_path, monkey
     assert line.startswith(f"model.name_or_path: no causal language model could be loaded from {folder} (")
     assert line.endswith("give a folder with config.json and weights, or a name on a hub that can be reached")
     assert "\n" not in line
+
+
+ABSENT = ["/absent", "./absent", "../absent", "~/absent", "some/where/absent", "what is this", "absent/"]
+
+
+@pytest.mark.parametrize("given", ABSENT)
+def test_a_path_to_no_folder_is_refused_in_one_line(given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as error:
+        Pretrained(encoding="symbol", name_or_path=given).codec(TASK)
+    assert str(error.value) == (
+        f"model.name_or_path: there is no folder {given}; give one with config.json and weights, or a name "
+        "on the hub, as OWNER/NAME"
+    )
+
+
+@pytest.mark.parametrize("name", ["gpt2", "EleutherAI/pythia-1.4b", "owner/name_2.0-x"])
+def test_a_name_on_the_hub_is_looked_for(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(AutoConfig, "from_pretrained", staticmethod(lambda *_, **__: 1 / 0))
+    read_config.cache_clear()
+    with pytest.raises(
+        UserError, match=f"could be loaded from {name} .division by zero.; give a folder with"
+    ):
+        Pretrained(encoding="symbol", name_or_path=name).codec(TASK)
+
+
+def test_a_file_of_a_model_is_refused_in_one_line(folder):
+    with pytest.raises(UserError) as error:
+        Pretrained(encoding="symbol", name_or_path=f"{folder}/config.json").codec(TASK)
+    assert str(error.value) == (
+        f"model.name_or_path: {folder}/config.json is a file; give the folder that it is in, {folder}"
+    )

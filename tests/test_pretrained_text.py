@@ -7,10 +7,10 @@ from dataclasses import fields
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.pretrained import CAUSAL, save, save_with_tokenizer, saved, saved_with_tokenizer
+from tests.pretrained import CAUSAL, save, save_with_symbols, save_with_tokenizer, saved, saved_with_tokenizer
 from tests.runs import tiny_run
 from tests.tokens import END
 from unforced.errors import UserError
@@ -231,17 +231,77 @@ def test_a_checkpoint_holds_what_is_trained(tmp_path, call):
     assert 0 < result["trained_parameters"] < result["parameters"]
 
 
+def test_a_run_whose_frozen_weights_have_changed_is_refused_in_one_line(tmp_path, call):
+    base, out = tmp_path / "base", tmp_path / "run"
+    shutil.copytree(saved_with_tokenizer("gpt2"), base)
+    recipe = ["paper_gpt_mini", *own("gpt2", *SIZES, "epochs=null", f"model.name_or_path={base}", *LORA)]
+    assert call("train", *recipe, "--out", str(out))[0] == 0
+    weights, result = (base / "model.safetensors").read_bytes(), (out / "result.json").read_bytes()
+    changed = load_file(base / "model.safetensors")
+    changed["transformer.h.1.mlp.c_fc.bias"][0] += 1
+    save_file(changed, base / "model.safetensors", metadata={"format": "pt"})
+
+    def refused(*arguments):
+        code, _, errors = call(*arguments)
+        assert (code, errors.count("\n")) == (2, 1), errors
+        return f"what was trained stands beside other weights than {base} has now; put back the" in errors
+
+    assert refused("evaluate", out)
+    assert refused("diagnose", out, "--count", "1537")
+    assert refused("export", out, "--to", tmp_path / "exported")
+    (out / "result.json").unlink()
+    assert refused("train", *recipe, "--out", out, "--resume")
+    for checkpoint in (out / "checkpoints").iterdir():
+        state = json.loads((checkpoint / "state.json").read_text())
+        assert state.pop("frozen_sha256")
+        (checkpoint / "state.json").write_text(json.dumps(state))
+    assert call("evaluate", out)[0] == 0  # a checkpoint from before they were hashed
+    (base / "model.safetensors").write_bytes(weights)
+    (out / "result.json").write_bytes(result)
+    assert call("diagnose", out, "--count", "1537")[0] == 0
+
+
+def test_nothing_is_frozen_where_all_weights_are_trained():
+    assert build_learner(tiny_run(*own("gpt2"))).frozen_sha256 is None
+    hashes = {build_learner(tiny_run(*own("gpt2", *LORA, f"seed={seed}"))).frozen_sha256 for seed in (0, 1)}
+    assert len(hashes) == 1
+    assert None not in hashes
+
+
+def counted_passes(learner):
+    """Count the forward passes of the first block's first norm."""
+    passes = []
+    norms = [part for part in learner.modules() if type(part).__name__.endswith("Norm")]
+    norms[0].register_forward_hook(lambda *_: passes.append(1))
+    return passes
+
+
 @pytest.mark.parametrize("more", [[], LORA])
-def test_checkpointed_activations_change_no_gradient(family, more):
-    gradients = []
+def test_checkpointed_activations_are_computed_again_and_change_no_gradient(family, more):
+    gradients, counts = [], []
     for checkpointing in ("false", "true"):
         run = tiny_run(*own(family, *more, f"model.gradient_checkpointing={checkpointing}"))
-        learner = build_learner(run).train()
+        learner = build_learner(run)
+        passes = counted_passes(learner)
         batch = run.codec.encode(TASK.sample(np.random.default_rng(2), 4), run.order)
         learner(run.objective.view(batch, np.random.default_rng(0)))[0].backward()
         gradients.append([p.grad for p in learner.parameters() if p.requires_grad])
+        counts.append(len(passes))
+    assert counts == [1, 2]
     for plain, again in zip(*gradients, strict=True):
         torch.testing.assert_close(plain, again)
+
+
+@pytest.mark.parametrize("more", [[], LORA])
+def test_a_learner_to_be_trained_drops_nothing_out(family, more):
+    run = tiny_run(*own(family, *more, "model.gradient_checkpointing=true"))
+    learner = build_learner(run)
+    assert all(module.training for module in learner.modules())
+    assert {each.p for each in learner.modules() if isinstance(each, torch.nn.Dropout)} <= {0.0}
+    batch = run.codec.encode(TASK.sample(np.random.default_rng(2), 4), run.order)
+    view = run.objective.view(batch, np.random.default_rng(0))
+    with torch.no_grad():
+        assert learner(view)[0] == learner(view)[0] == learner.eval()(view)[0]
 
 
 def test_a_dummy_of_its_own_adds_no_token():
@@ -259,6 +319,11 @@ def test_a_dummy_of_its_own_adds_no_token():
         (["model.dummy=<eos>"], "model.dummy: <eos> stands in problems or ends answers"),
         (["model.dummy=|"], "model.dummy: | stands in problems or ends answers"),
         (["model.dummy=|", "model.encoding=symbol"], "model.dummy: encoding=symbol has one of its own"),
+        (["model.lora_alpha=4"], "model.lora_alpha: it scales adapters, and there are none; give lora_rank"),
+        (
+            ["model.revision=main"],
+            "is a folder, which has one alone; drop revision, or give a name on the hub",
+        ),
         (["model.frozen_weights=bf16"], "model.frozen_weights: bf16 would round away"),
         (["model.frozen_weights=bf16", *LORA, "precision=fp32"], "precision: fp32 does not go with"),
         (["model.name_or_path=" + saved("gpt2")], "loses some of a problem's text; save the model's own"),
@@ -282,3 +347,13 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path):
     tokenizer.save_pretrained(folder)
     with pytest.raises(UserError, match=r"has token 30., and the model knows 300; save the model's own"):
         Pretrained(name_or_path=str(folder)).codec(TASK)
+
+
+def test_a_model_that_reads_other_symbols_is_refused_and_takes_these_beside_its_own(tmp_path):
+    """Whatever the first problem holds: the smaller task's tokenizer may know all that stands in it."""
+    known = PathStar(degree=2, path_length=3, num_nodes=119)
+    folder = save_with_symbols(known, tmp_path)
+    with pytest.raises(UserError, match=r"reads some symbols alone, .*; use model.encoding=symbol, which"):
+        Pretrained(name_or_path=folder).codec(TASK)
+    codec = Pretrained(name_or_path=folder, encoding="symbol").codec(TASK)
+    assert codec.vocab_size == len(known.alphabet) + 1 + len(TASK.alphabet) + 1

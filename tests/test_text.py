@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tokens import END, KINDS, byte_level, joining, letters
+from unforced.data.batch import Batch
 from unforced.data.codec import SymbolCodec
 from unforced.data.text import TextCodec
 from unforced.errors import UserError
+from unforced.objectives.next_token import NextToken
 from unforced.tasks.addition import Addition
 from unforced.tasks.base import in_order
 from unforced.tasks.branching_path import BranchingPath
@@ -279,3 +281,33 @@ def test_any_tokens_are_read_without_an_exception(tokens):
     read = codec.read(torch.tensor([[*tokens, codec.end]]), "forward")
     assert read.shape == (1, 3)
     assert ((read >= -1) & (read < 120)).all()
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_token_of_several_symbols_counts_for_each_of_them(order):
+    """Against the characters that each token is decoded to: a digit is a character."""
+    task = Addition(num_digits=5)
+    codec = codec_of(task, byte_level)
+    batch, length, shared = codec.encode(drawn(task, 100), order), task.answer_length, 0
+    for row, tokens in enumerate(real(batch.answer, batch.answer_mask)):
+        begin, holding = 0, {position: set() for position in range(length)}
+        for column, token in enumerate(tokens):
+            end = begin + len(codec.tokenizer.decode([token])) if token != codec.end else length
+            for written in range(min(begin, length - 1), end):
+                holding[written if order == "forward" else length - 1 - written].add(column)
+            begin = end
+        shared += len(tokens) < length + 1
+        for position, columns in holding.items():
+            covered = batch.covers([position])[row].nonzero().flatten().tolist()
+            assert covered == sorted(columns)
+    assert shared > 50
+
+
+def test_the_loss_of_some_positions_leaves_no_problem_out():
+    task = Addition(num_digits=5)
+    batch = codec_of(task, byte_level).encode(drawn(task, 100), "forward")
+    for position in range(task.answer_length):
+        weights = NextToken(train_positions=(position,)).weights(batch)
+        assert weights.any(dim=1).all()
+        joined = Batch.join([batch.rows(slice(0, 50)), batch.rows(slice(50, 100))])
+        assert torch.equal(NextToken(train_positions=(position,)).weights(joined), weights)

@@ -17,6 +17,7 @@ from unforced.evaluation.diagnosis import check_enough, diagnose, history
 from unforced.evaluation.subject import Subject, answers
 from unforced.evaluation.trace import symbol_texts, trace
 from unforced.files import write_json
+from unforced.models.failures import in_short
 from unforced.tasks.sampling import SPLITS, Split
 from unforced.training.checkpoint import load_newest
 from unforced.training.environment import describe
@@ -71,6 +72,7 @@ def _train_and_measure(trainer: Trainer, resume: bool) -> Outcome:
     }
     if accelerator.is_main_process:
         write_json(folder.env, environment)
+    flops = _flops(trainer) if accelerator.is_main_process else None
     if resume:
         trainer.resume()
     outcome = trainer.fit()
@@ -80,7 +82,7 @@ def _train_and_measure(trainer: Trainer, resume: bool) -> Outcome:
             metrics |= prefixed(split, measure(run, trainer.learner, split, run.num_test))
         write_json(folder.answers, _answers(run, trainer.learner))
         write_json(folder.traces, _traces(run, trainer.learner), indent=None)
-        write_json(folder.result, _result(run, outcome, trainer, environment, metrics))
+        write_json(folder.result, _result(trainer, outcome, flops, environment, metrics))
     accelerator.wait_for_everyone()
     return outcome
 
@@ -110,17 +112,31 @@ def _traces(run: Run, learner: Learner) -> dict[str, Any]:
     return {"run": run.fingerprint, **trace(Subject.of(run, learner), problems)}
 
 
+def _flops(trainer: Trainer) -> float | None:
+    """Count the operations of training on one problem; None, which is told, where they cannot be counted."""
+    try:
+        return flops_per_sample(trainer.run, encode(trainer.run, split_problems(trainer.run, "train", 8)))
+    except RuntimeError as error:  # the model runs, but not everything has a shape alone
+        trainer.observer.say(
+            f"floating-point operations cannot be counted, the result has none ({in_short(error)})"
+        )
+        return None
+
+
 def _result(
-    run: Run, outcome: Outcome, trainer: Trainer, environment: Mapping[str, Any], metrics: Counts
+    trainer: Trainer,
+    outcome: Outcome,
+    flops: float | None,
+    environment: Mapping[str, Any],
+    metrics: Counts,
 ) -> dict[str, Any]:
-    samples = trainer.progress.step * run.batch_size
-    example = encode(run, split_problems(run, "train", 8))
+    run, samples = trainer.run, trainer.progress.step * trainer.run.batch_size
     return {
         "run": run.fingerprint,
         "ended_by": outcome.reason,
         "steps": trainer.progress.step,
         "samples": samples,
-        "flops": flops_per_sample(run, example) * samples,
+        **({} if flops is None else {"flops": flops * samples}),
         "parameters": sum(parameter.numel() for parameter in trainer.learner.parameters()),
         "trained_parameters": sum(parameter.numel() for parameter in trainer.parameters),
         "seconds": trainer.progress.seconds,

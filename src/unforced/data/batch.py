@@ -18,7 +18,8 @@ class Batch:
 
     The masks say which tokens are real; None means that all are. `dummy` is the id that stands where an
     objective hides an answer token. `answer_places` says of which symbol of the answer each token is a part,
-    counted in forward order, -1 for none; None means that each token is a symbol.
+    counted in forward order, -1 for none; of several, the one that is written first, and `answer_reach` says
+    which is written last. None means that each token is a symbol.
     """
 
     prompt: Int[Tensor, "batch prompt"]
@@ -28,6 +29,7 @@ class Batch:
     answer_mask: Bool[Tensor, "batch answer"] | None = None
     order: Order = "forward"
     answer_places: Int[Tensor, "batch answer"] | None = None
+    answer_reach: Int[Tensor, "batch answer"] | None = None
 
     def __len__(self) -> int:
         return len(self.prompt)
@@ -48,6 +50,14 @@ class Batch:
             return place
         lengths = self.answer.shape[1] if self.answer_mask is None else self.answer_mask.sum(1, keepdim=True)
         return lengths - 1 - place
+
+    def covers(self, positions: Sequence[int]) -> Bool[Tensor, "#batch answer"]:
+        """Say which answer tokens are a part of the symbol at any of these positions, in forward order."""
+        first = self.places
+        last = first if self.answer_reach is None else self.answer_reach
+        wanted = torch.tensor(positions, device=first.device)
+        low, high = (bound[..., None] for bound in (torch.minimum(first, last), torch.maximum(first, last)))
+        return ((low <= wanted) & (wanted <= high)).any(dim=-1)
 
     def rows(self, index: slice | Tensor) -> "Batch":
         """Select problems."""
@@ -73,12 +83,16 @@ class Batch:
             torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask
             for tokens, mask in ((self.prompt, self.prompt_mask), (self.answer, self.answer_mask))
         ]
-        places = self.answer_places
+        places, reach = (
+            None if each is None else F.pad(each, (0, right), value=-1)
+            for each in (self.answer_places, self.answer_reach)
+        )
         return replace(
             self,
             prompt=F.pad(self.prompt, (left, 0)),
             answer=F.pad(self.answer, (0, right)),
             prompt_mask=F.pad(real[0], (left, 0)),
             answer_mask=F.pad(real[1], (0, right)),
-            answer_places=None if places is None else F.pad(places, (0, right), value=-1),
+            answer_places=places,
+            answer_reach=reach,
         )

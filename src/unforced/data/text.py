@@ -65,21 +65,22 @@ class TextCodec(Codec):
         answers = self.task.answers(problems) if answers is None else answers
         prompts = self.task.prompt_lines(problems)
         lines = self.task.answer_lines(in_order(answers, order))
-        heads, tails, written, last = [], [], [], self.task.answer_length - 1
+        heads, tails, written, reached, last = [], [], [], [], self.task.answer_length - 1
         room = 0  # for an answer, which is not told from the true one's length
-        for head, tail, place in self._tokenized(prompts, lines):
+        for head, tail, (place, until) in self._tokenized(prompts, lines):
             begun = sum(index < given for index in place)
             heads.append((*self.start, *head, *tail[:begun]))
             tails.append((*tail[begun:], self.end))
             written.append((*place[begun:], last))
+            reached.append((*until[begun:], last))
             room = max(room, self.answer_length - begun)
         self._check_bounds(heads, tails, given)
         prompt, prompt_mask = _padded(heads, self.end, max(map(len, heads)), on_the_left=True)
         answer, answer_mask = _padded(tails, self.end, room)
-        places, _ = _padded(written, -1, room)
+        places, reach = (_padded(rows, -1, room)[0] for rows in (written, reached))
         if order == "reversed":
-            places = torch.where(places < 0, places, last - places)
-        return Batch(prompt, answer, self.dummy, prompt_mask, answer_mask, order, places)
+            places, reach = (torch.where(each < 0, each, last - each) for each in (places, reach))
+        return Batch(prompt, answer, self.dummy, prompt_mask, answer_mask, order, places, reach)
 
     def read(self, tokens: Int[Tensor, "count answer"], order: Order, given: int = 0) -> Symbols:
         """Read the text up to its end; of an answer that does not end, the last symbol is none."""
@@ -173,8 +174,8 @@ class TextCodec(Codec):
 
     def _tokenized(
         self, prompts: Sequence[str], answers: Sequence[str]
-    ) -> Iterator[tuple[list[int], list[int], list[int]]]:
-        """Return the tokens of each prompt and answer, and of which symbol each of the latter is."""
+    ) -> Iterator[tuple[list[int], list[int], tuple[list[int], list[int]]]]:
+        """Return the tokens of prompts and answers, and the first and last symbol of each answer token."""
         for i in range(0, len(prompts), _CHUNK):
             chunk = list(zip(prompts[i : i + _CHUNK], answers[i : i + _CHUNK], strict=True))
             heads = self.tokenizer([prompt for prompt, _ in chunk], add_special_tokens=False)
@@ -192,8 +193,10 @@ class TextCodec(Codec):
                     )
                 yield head, ids[len(head) :], self._places(answer, spans[len(head) :], len(prompt))
 
-    def _places(self, answer: str, spans: Sequence[tuple[int, int]], offset: int) -> list[int]:
-        """Say of which symbol each token is: the first of several; a separator is of the one before."""
+    def _places(
+        self, answer: str, spans: Sequence[tuple[int, int]], offset: int
+    ) -> tuple[list[int], list[int]]:
+        """Say of which symbols each token is, the first and the last; a separator is of the one before."""
         width = len(self.task.separator)
         symbols = answer.split(self.task.separator) if width else list(answer)
         lengths = np.array([len(symbol) for symbol in symbols])
@@ -202,7 +205,9 @@ class TextCodec(Codec):
         ending_later = np.searchsorted(ends, begins, side="right")
         starts = np.append(ends - lengths, np.inf)
         separates = stops <= starts[ending_later]
-        return (ending_later - separates).clip(min=0).tolist()
+        first = (ending_later - separates).clip(min=0)
+        last = np.searchsorted(starts, stops, side="left") - 1
+        return first.tolist(), np.maximum(first, last).tolist()
 
     def _groups(self, batch: Batch, row: int) -> Iterator[tuple[int, int, Int[np.ndarray, " columns"]]]:
         """Cut an answer into symbols, or some that share a token: the first, the next one's, the columns."""

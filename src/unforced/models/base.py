@@ -94,6 +94,11 @@ class ModelConfig(BaseModel, ABC):
         """Whether some weights are in bf16, so that matrix products must be."""
         return False
 
+    @property
+    def origin(self) -> str:
+        """Where weights that are not trained come from."""
+        return "the model"
+
     def codec(self, task: Task) -> Codec:
         """Return how this model reads and writes a task's problems."""
         return SymbolCodec.of(task)

@@ -1,16 +1,21 @@
 """Text in, text out: causal language models of transformers with their own tokenizers, decoded greedily."""
 
+import contextlib
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from unforced.errors import UserError
+from unforced.models.failures import in_short, is_out_of_memory
 from unforced.models.huggingface import (
+    NO_NUMBERS,
+    OPTION,
+    SEES_LATER,
     check_tokenizer,
     load_network,
     one_line,
@@ -19,8 +24,10 @@ from unforced.models.huggingface import (
     transformers,
 )
 
-_OPTION = "--model"
 Ids = list[list[int]]
+
+_TRIED, _PADDING = 8, 3  # tokens that a model is tried on, and how many fewer a padded row has
+_ROUNDING, _COARSE_ROUNDING = 1e-2, 0.3  # of the logits' deviation: in float32, and in half precision
 
 
 @dataclass(frozen=True)
@@ -41,8 +48,8 @@ class Reader:
 
         Raises UserError: no model, an encoder-decoder, no tokenizer, or no chat template where one is needed.
         """
-        config = read_config(name_or_path, None, _OPTION)
-        tokenizer = read_tokenizer(name_or_path, None, _OPTION)
+        config = read_config(name_or_path, None, OPTION)
+        tokenizer = read_tokenizer(name_or_path, None, OPTION)
         if chat and not tokenizer.chat_template:
             raise UserError(
                 f"--chat: the tokenizer of {name_or_path} has no chat template; drop --chat, "
@@ -82,12 +89,12 @@ class Reader:
 
     def check(self, prompts: Sequence[str], most_tokens: int) -> None:
         """Refuse prompts that the model cannot read whole, with room for an answer. Raises UserError."""
-        check_tokenizer(self.tokenizer, prompts[0], self.name, self.config.vocab_size, _OPTION)
+        check_tokenizer(self.tokenizer, prompts[0], self.name, self.config.vocab_size, OPTION)
         longest = max(map(len, self.ids(prompts)))
         limit = getattr(self.config, "max_position_embeddings", None)
         if limit is not None and 0 < limit < longest + most_tokens:
             raise UserError(
-                f"{_OPTION}: {self.name} reads at most {limit} tokens; the longest prompt has {longest}, and "
+                f"{OPTION}: {self.name} reads at most {limit} tokens; the longest prompt has {longest}, and "
                 f"the answer takes up to {most_tokens}; lower --shots, or make the task smaller"
             )
 
@@ -95,53 +102,132 @@ class Reader:
 class Writer:
     """A model that goes on from prompts, greedily: the likeliest token each time, whatever the batch.
 
-    On a processor its matrix products are of float32, elsewhere of what the weights are saved in.
+    On a processor its matrix products are of float32, elsewhere of what the weights are saved in. A model
+    that says something else in a batch, behind padding say, reads one prompt at a time.
     """
 
     def __init__(self, reader: Reader, most_tokens: int, device: torch.device) -> None:
-        """Load the weights. Raises UserError."""
+        """Load the weights. Raises UserError: they are none, cannot be run, or of no causal model."""
         self.reader, self.most_tokens, self.device = reader, most_tokens, device
         dtype: torch.dtype | str = torch.float32 if device.type == "cpu" else "auto"
-        with one_line(reader.name, _OPTION):
+        with one_line(reader.name, OPTION):
             self.network = (
                 load_network(reader.name, None, copy.deepcopy(reader.config), dtype).to(device).eval()
             )
         self.ends = _ends(reader, self.network)
         self.network.generation_config = self._greedy()  # its own may ask for sampling or penalties
+        with torch.inference_mode(), _running(reader.name):
+            self._check_its_logits()
+            self.batches = self._answers_alike_in_a_batch()
 
     def _greedy(self) -> Any:
         padding = self.reader.tokenizer.pad_token_id
+        known = padding is not None and 0 <= padding < self.reader.config.vocab_size
         return transformers().GenerationConfig(
             do_sample=False,
             num_beams=1,
             max_new_tokens=self.most_tokens,
             eos_token_id=self.ends or None,
-            pad_token_id=padding if padding is not None else next(iter(self.ends), 0),
+            pad_token_id=padding if known else next(iter(self.ends), 0),
         )
+
+    def _check_its_logits(self) -> None:
+        tokens = self._some_tokens()
+        whole, shorter = self.network(tokens).logits, self.network(tokens[:, :-1]).logits
+        if whole.isnan().any():
+            raise UserError(f"{OPTION}: {self.reader.name} {NO_NUMBERS}")
+        if not _alike(whole[:, :-1], shorter):
+            raise UserError(f"{OPTION}: {self.reader.name} {SEES_LATER}")
+
+    def _answers_alike_in_a_batch(self) -> bool:
+        """Try whether two rows, one of them padded, are gone on from as each is by itself."""
+        row = self._some_tokens()[0].tolist()
+        rows = [row, row[_PADDING:]]
+        together = self._next_logits(rows)
+        return all(
+            _alike_while_equal([step[i] for step in together], [step[0] for step in self._next_logits([row])])
+            for i, row in enumerate(rows)
+        )
+
+    def _next_logits(self, rows: Ids) -> Sequence[Float[Tensor, "rows vocab"]]:
+        tokens, mask = _padded(rows, self.network.generation_config.pad_token_id)
+        return self.network.generate(
+            input_ids=tokens.to(self.device),
+            attention_mask=mask.to(self.device),
+            max_new_tokens=2,
+            output_logits=True,
+            return_dict_in_generate=True,
+        ).logits
+
+    def _some_tokens(self) -> Int[Tensor, "1 time"]:
+        return torch.arange(_TRIED, device=self.device)[None] % self.reader.config.vocab_size
 
     @torch.inference_mode()
     def __call__(self, prompts: Sequence[str]) -> list[str]:
         """Return what the model writes after each prompt, up to the end of the first line that is not blank.
 
-        Writing stops there, at a token that ends a text, or after `most_tokens`.
+        Writing stops there, at a token that ends a text, or after `most_tokens`. Raises UserError if the
+        model fails.
         """
-        tokens, mask = _padded(self.reader.ids(prompts), self.network.generation_config.pad_token_id)
+        rows = self.reader.ids(prompts)
+        batches = [rows] if self.batches else [[row] for row in rows]
+        return [text for batch in batches for text in self._write(batch)]
+
+    def _write(self, rows: Ids) -> list[str]:
+        """Go on from rows of tokens."""
+        tokens, mask = _padded(rows, self.network.generation_config.pad_token_id)
         start = tokens.shape[1]
 
         def after_a_line(ids: Int[Tensor, "batch time"], scores: Any, **_: Any) -> Bool[Tensor, " batch"]:
             done = [text != _first_line(text) for text in map(self._written, ids[:, start:].tolist())]
             return torch.tensor(done, device=ids.device)
 
-        written = self.network.generate(
-            input_ids=tokens.to(self.device),
-            attention_mask=mask.to(self.device),
-            stopping_criteria=transformers().StoppingCriteriaList([after_a_line]),
-        )
+        with _running(self.reader.name):
+            written = self.network.generate(
+                input_ids=tokens.to(self.device),
+                attention_mask=mask.to(self.device),
+                stopping_criteria=transformers().StoppingCriteriaList([after_a_line]),
+            )
         return [_first_line(self._written(row)) for row in written[:, start:].tolist()]
 
     def _written(self, ids: list[int]) -> str:
         end = next((i for i, token in enumerate(ids) if token in self.ends), len(ids))
         return self.reader.text(ids[:end])
+
+
+@contextlib.contextmanager
+def _running(name: str) -> Iterator[None]:
+    """Turn whatever a model raises while it is run into one line, but for a lack of memory."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        kind = type(error).__name__
+        raise UserError(
+            f"{OPTION}: {name} loads but does not run ({kind}: {in_short(error)}); its config.json may "
+            "not be that of its weights"
+        ) from error
+
+
+def _alike(logits: Tensor, others: Tensor) -> bool:
+    """Say whether logits differ by no more than rounding."""
+    most = _ROUNDING if logits.dtype == torch.float32 else _COARSE_ROUNDING
+    finite = logits.isfinite() & others.isfinite()  # some models rule tokens out
+    logits, others = logits[finite].float(), others[finite].float()
+    return bool((logits - others).abs().max() <= most * logits.std())
+
+
+def _alike_while_equal(steps: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    """Compare the logits of each step, up to where rounding made the likeliest tokens differ."""
+    for logits, other in zip(steps, others, strict=False):  # one may have come to its end
+        if not _alike(logits, other):
+            return False
+        if logits.argmax() != other.argmax():
+            break
+    return True
 
 
 def _first_line(text: str) -> str:

@@ -1,17 +1,28 @@
 """What we ask of transformers: the library, a model's config and weights; and one line for what fails."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from unforced.errors import UserError
 from unforced.huggingface import import_transformers
+from unforced.models.failures import in_short, is_out_of_memory
 
 FAMILIES = "take a model of the GPT-2, GPT-NeoX, Llama or Mamba family"
 FIELD = "model.name_or_path"
+SEES_LATER = "sees the tokens after the one it predicts; take a causal model"
+NO_NUMBERS = "gives logits that are no numbers; its weights are damaged, take another copy"
+OPTION = "--model"
+_ELSEWHERE = {
+    FIELD: "use model.encoding=symbol, which gives each symbol of the task a token of its own",
+    OPTION: "take a model that reads text; a run of unforced is measured by `unforced evaluate RUN_FOLDER`",
+}
+_HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 _NO_TOKENIZER = "save the model's own into the same folder"
 
 
@@ -25,6 +36,7 @@ def read_config(name_or_path: str, revision: str | None, given_as: str = FIELD) 
     """Return transformers' config of a model, `given_as` a field or an option. Raises UserError."""
     if not name_or_path:
         raise UserError(f"{given_as}: give a folder with a causal language model, or a name on the hub")
+    _check_path(name_or_path, given_as)
     with one_line(name_or_path, given_as):
         config = transformers().AutoConfig.from_pretrained(
             name_or_path, revision=revision, trust_remote_code=False
@@ -41,6 +53,18 @@ def read_config(name_or_path: str, revision: str | None, given_as: str = FIELD) 
     return config
 
 
+def _check_path(name_or_path: str, given_as: str) -> None:
+    """Refuse a file, and what is neither a folder nor like a name on the hub. Raises UserError."""
+    path = Path(name_or_path)
+    if path.is_file():
+        raise UserError(f"{given_as}: {name_or_path} is a file; give the folder that it is in, {path.parent}")
+    if not path.is_dir() and not _HUB_NAME.fullmatch(name_or_path):
+        raise UserError(
+            f"{given_as}: there is no folder {name_or_path}; give one with config.json and weights, or a "
+            "name on the hub, as OWNER/NAME"
+        )
+
+
 @lru_cache(maxsize=8)
 def read_tokenizer(name_or_path: str, revision: str | None, given_as: str = FIELD) -> Any:
     """Return a model's tokenizer. Raises UserError."""
@@ -50,9 +74,9 @@ def read_tokenizer(name_or_path: str, revision: str | None, given_as: str = FIEL
             name_or_path, revision=revision, trust_remote_code=False
         )
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{given_as}: no tokenizer could be loaded from {name_or_path} ({reason}); {_NO_TOKENIZER}"
+            f"{given_as}: no tokenizer could be loaded from {name_or_path} ({in_short(error)}); "
+            f"{_NO_TOKENIZER}"
         ) from error
 
 
@@ -61,7 +85,13 @@ def check_tokenizer(tokenizer: Any, text: str, name_or_path: str, vocab_size: in
 
     From a folder without one, transformers may make a tokenizer that knows no text at all. Raises UserError.
     """
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    try:
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    except Exception as error:  # tokenizers raises no narrower one
+        raise UserError(
+            f"{given_as}: the tokenizer in {name_or_path} reads some symbols alone, not the text of these "
+            f"problems ({in_short(error)}); {_ELSEWHERE[given_as]}"
+        ) from error
     back = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     if "".join(back.lower().split()) != "".join(text.lower().split()):
         raise UserError(
@@ -98,8 +128,9 @@ def one_line(name_or_path: str, given_as: str = FIELD) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        if is_out_of_memory(error):
+            raise
         raise UserError(
-            f"{given_as}: no causal language model could be loaded from {name_or_path} ({reason}); "
+            f"{given_as}: no causal language model could be loaded from {name_or_path} ({in_short(error)}); "
             "give a folder with config.json and weights, or a name on a hub that can be reached"
         ) from error

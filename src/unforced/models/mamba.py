@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from unforced.errors import UserError
 from unforced.huggingface import import_transformers
+from unforced.models import convolution
 from unforced.models.adapters import merge_adapters
 from unforced.models.base import Cache, ModelConfig, SequenceModel
 from unforced.models.scan import BACKENDS, fastest
@@ -116,6 +117,7 @@ class MambaModel(SequenceModel):
         self.backbone = Backbone(config, vocab_size)
         self.lm_head = nn.Linear(config.width, vocab_size, bias=False)
         self.scan: str = "steps" if config.scan == "auto" else config.scan
+        self.convolution = "shifts"
         self.checkpointing = False
         nn.init.normal_(self.lm_head.weight, std=config.embedding_std)
         if config.tied:
@@ -124,7 +126,7 @@ class MambaModel(SequenceModel):
     def tune(
         self, device: torch.device, dtype: torch.dtype, length: int, known: Mapping[str, str]
     ) -> dict[str, str]:
-        """Choose how the scan is computed."""
+        """Choose how the scan and the short convolution are computed."""
         if not BACKENDS[self.scan].available(device):
             raise UserError(
                 f"model.scan: {self.scan} needs a CUDA device and the package mamba_ssm; "
@@ -135,7 +137,16 @@ class MambaModel(SequenceModel):
             config = self.config
             usable = chosen in BACKENDS and BACKENDS[chosen].available(device)
             self.scan = chosen if usable else fastest(device, config.channels, config.state, length)
-        return {"scan": self.scan}
+        self.convolution = self._choose_convolution(device, length, known)
+        return {"scan": self.scan, "convolution": self.convolution}
+
+    def _choose_convolution(self, device: torch.device, length: int, known: Mapping[str, str]) -> str:
+        config, first = self.config, "shifts" if known else ""  # what sessions had that do not say
+        chosen = known.get("convolution", first)
+        backends = convolution.BACKENDS
+        if chosen in backends and backends[chosen].available(device, config.convolution):
+            return chosen
+        return convolution.fastest(device, config.channels, config.convolution, length)
 
     def hidden(
         self,
@@ -153,10 +164,11 @@ class MambaModel(SequenceModel):
         assert cache is None or isinstance(cache, RecurrentState)
         real = None if mask is None else mask[:, -1, -tokens.shape[1] :, None]
         x = self.backbone.embeddings(tokens)
-        scan = "steps" if x.is_meta else self.scan  # where only operations are counted, count those of one
+        counted = x.is_meta  # where only operations are counted, count those of one way
+        ways = ("steps", "shifts") if counted else (self.scan, self.convolution)
         for index, block in enumerate(self.backbone.layers):
             last = index == len(self.backbone.layers) - 1
-            around = Surroundings(scan, real, cache, index)
+            around = Surroundings(*ways, real, cache, index)
             if self.checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, around, at if last else None, use_reentrant=False)
             else:
@@ -229,6 +241,7 @@ class Surroundings:
     """What a block needs to know of the forward pass that it is part of."""
 
     scan: str
+    convolution: str
     real: Bool[Tensor, "#batch time 1"] | None
     cache: RecurrentState | None
     layer: int
@@ -277,26 +290,23 @@ class Mixer(nn.Module):
         """Mix along time, and return the time steps `at`."""
         inner, gate = self.in_proj(x).chunk(2, dim=-1)
         inner = self._convolve(_keep(inner.float(), around.real), around)
-        inner = _keep(F.silu(inner), around.real)
+        inner = _keep(inner, around.real)
         y = self._scan(inner, around)
         if at is not None:
             y, gate = y[:, at], gate[:, at]
         return self.out_proj(y * F.silu(gate))
 
     def _convolve(self, inner: Inner, around: Surroundings) -> Inner:
-        """Convolve each channel over the newest tokens: as many scaled and shifted copies, added up."""
-        weight, bias, time = self.conv1d.weight[:, 0], self.conv1d.bias, inner.shape[1]
-        cache, reach = around.cache, weight.shape[1] - 1
+        """Convolve each channel over the newest tokens, and activate it."""
+        weight, bias, cache = self.conv1d.weight[:, 0], self.conv1d.bias, around.cache
+        reach = weight.shape[1] - 1
         assert bias is not None
         if cache is None:
             inner = F.pad(inner, (0, 0, reach, 0))
         else:
             inner = torch.cat([cache.recent[around.layer], inner], dim=1)
             cache.recent[around.layer] = inner[:, inner.shape[1] - reach :].clone()
-        out = torch.addcmul(bias, inner[:, reach:], weight[:, reach])
-        for back in range(1, reach + 1):
-            out = torch.addcmul(out, inner[:, reach - back : reach - back + time], weight[:, reach - back])
-        return out
+        return convolution.BACKENDS[around.convolution].convolve(inner, weight, bias)
 
     def _scan(self, inner: Inner, around: Surroundings) -> Inner:
         """Scan over time in fp32."""

@@ -79,12 +79,24 @@ class Pretrained(ModelConfig):
             )
         if self.dummy is not None and self.encoding == "symbol":
             raise ValueError("dummy: encoding=symbol has one of its own; drop dummy, or use encoding=text")
+        if self.lora_alpha is not None and self.lora_rank is None:
+            raise ValueError("lora_alpha: it scales adapters, and there are none; give lora_rank, or drop it")
+        if self.revision is not None and self.name_or_path and Path(self.name_or_path).is_dir():
+            raise ValueError(
+                f"revision: {self.name_or_path} is a folder, which has one alone; drop revision, or give a "
+                "name on the hub"
+            )
         return self
 
     @property
     def keeps_bf16(self) -> bool:
         """Whether some weights are in bf16."""
         return self.frozen_weights == "bf16"
+
+    @property
+    def origin(self) -> str:
+        """The folder or name, and the revision if one was given."""
+        return self.name_or_path + ("" if self.revision is None else f" at {self.revision}")
 
     def codec(self, task: Task) -> Codec:
         """Write problems as text, or put the task's symbols behind the model's own vocabulary.
@@ -102,9 +114,7 @@ class Pretrained(ModelConfig):
         """
         config = copy.deepcopy(read_config(self.name_or_path, self.revision))
         self._check_length(config, max_length)
-        for key, value in vars(config).items():
-            if ("pdrop" in key or "dropout" in key) and isinstance(value, float):
-                setattr(config, key, 0.0)
+        _still(config)
         with one_line(self.name_or_path):
             if torch.get_default_device().type == "meta":
                 config.vocab_size = vocab_size
@@ -117,7 +127,7 @@ class Pretrained(ModelConfig):
                 model.check(self.name_or_path, max_length)
             if self.gradient_checkpointing:
                 model.checkpoint_activations()
-            return self._adapted(model)
+            return self._adapted(model).train()  # transformers computes again in training mode alone
 
     def _adapted(self, model: TransformersModel | MambaModel) -> SequenceModel:
         """Freeze a model, and put adapters into it, if there are to be any."""
@@ -152,6 +162,15 @@ class Pretrained(ModelConfig):
                 )
 
 
+def _still(config: Any) -> None:
+    """Take all chance out of training: dropout of units and layers, and noise on a router's inputs."""
+    for key, value in vars(config).items():
+        if any(word in key for word in ("pdrop", "dropout", "layerdrop", "jitter")) and isinstance(
+            value, float
+        ):
+            setattr(config, key, 0.0)
+
+
 def _behind_the_contract(network: Any) -> TransformersModel | MambaModel:
     is_mamba = network.config.model_type == "mamba"
     return Mamba.of_transformers(network) if is_mamba else TransformersModel(network)
@@ -162,7 +181,8 @@ def _text_codec(model: Pretrained, task: Task) -> TextCodec:
     tokenizer = copy.deepcopy(read_tokenizer(model.name_or_path, model.revision))
     known = read_config(model.name_or_path, model.revision).vocab_size
     (line,) = task.lines(task.sample(np.random.default_rng(0), 1))
-    check_tokenizer(tokenizer, line, model.name_or_path, known, FIELD)
+    for text in (line, task.separator.join(task.alphabet)):
+        check_tokenizer(tokenizer, text, model.name_or_path, known, FIELD)
     if tokenizer.eos_token_id is None:
         tokenizer.add_special_tokens({"eos_token": _END})
     if model.dummy is None:

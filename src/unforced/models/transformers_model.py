@@ -7,15 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from unforced.errors import UserError
 from unforced.models.adapters import merge_adapters
 from unforced.models.base import Cache, SequenceModel
-from unforced.models.huggingface import FAMILIES, transformers
+from unforced.models.failures import in_short
+from unforced.models.huggingface import FAMILIES, FIELD, NO_NUMBERS, SEES_LATER, transformers
+from unforced.models.padding import place
 
 At = slice | Int[Tensor, " chosen"]
+
+_PADDING = 3  # tokens that stand before others where it is tried whether a model follows its mask
 
 
 @dataclass
@@ -46,26 +51,44 @@ class TransformersModel(SequenceModel):
 
         Raises UserError.
         """
-        if self.network.config._attn_implementation != "sdpa":
-            raise UserError(
-                f"model.name_or_path: {name} does not run on PyTorch's attention, which masks padding here; "
-                f"{FAMILIES}"
-            )
         tokens = torch.arange(length)[None] % self.vocab_size
         with torch.inference_mode():
-            theirs, shorter = self.network(tokens).logits, self.network(tokens[:, :-1]).logits
-            cache = self.new_cache(1, length)
-            pieces = [self.hidden(part, cache=cache) for part in (tokens[:, :-1], tokens[:, -1:])]
-            ours = self.logits(torch.cat(pieces, dim=1))
-        if not torch.allclose(theirs[:, :-1], shorter, rtol=1e-3, atol=1e-3):
-            raise UserError(
-                f"model.name_or_path: {name} sees the tokens after the one it predicts; take a causal model"
-            )
-        if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3):
-            raise UserError(
-                f"model.name_or_path: the logits of {name} are no linear map of hidden states that see all "
-                f"earlier tokens; {FAMILIES}"
-            )
+            theirs = self.network(tokens).logits
+            shorter = self.network(tokens[:, :-1]).logits
+            if theirs.isnan().any():
+                raise UserError(f"{FIELD}: {name} {NO_NUMBERS}")
+            if not _close(theirs[:, :-1], shorter):
+                raise UserError(f"{FIELD}: {name} {SEES_LATER}")
+            reason = self._unlike(theirs, tokens)
+        if reason:
+            kind = self.network.config.model_type
+            raise UserError(f"{FIELD}: {name} ({kind}) {reason}; {FAMILIES}")
+
+    def _unlike(self, theirs: Float[Tensor, "1 time vocab"], tokens: Int[Tensor, "1 time"]) -> str:
+        """Say in what this module is unlike the network, whose logits of the tokens are given."""
+        if self.network.config._attn_implementation != "sdpa":
+            return "does not run on PyTorch's attention, which masks padding here"
+        padding = min(_PADDING, tokens.shape[1] - 1)
+        try:
+            ours = self._logits_in_pieces(tokens, padding=0)
+            padded = self._logits_in_pieces(tokens[:, padding:], padding)
+            alone = self._logits_in_pieces(tokens[:, padding:], padding=0)
+        except (TypeError, ValueError, IndexError, RuntimeError) as error:
+            return f"does not take positions and masks as these families do ({in_short(error)})"
+        if not _close(ours, theirs):
+            return "has logits that are no linear map of hidden states that see all earlier tokens"
+        return "" if _close(padded, alone) else "does not keep padding out of what it says"
+
+    def _logits_in_pieces(self, tokens: Int[Tensor, "1 time"], padding: int) -> Float[Tensor, "1 time vocab"]:
+        """Return the logits of tokens, the last one read by itself; none may attend to the padding before."""
+        tokens = F.pad(tokens, (padding, 0))
+        last = tokens.shape[1] - 1
+        positions, mask = place(torch.arange(last + 1)[None] >= padding)
+        cache, states = self.new_cache(1, last + 1), []
+        for part, keys in ((slice(0, last), last), (slice(last, None), last + 1)):
+            placed = {"positions": positions[:, part], "mask": mask[:, part, :keys]} if padding else {}
+            states.append(self.hidden(tokens[:, part], cache=cache, **placed))
+        return self.logits(torch.cat(states, dim=1)[:, padding:])
 
     def to_transformers(self) -> Any:
         """Return the network with the vocabulary and the weights that it has now; adapters are added in."""
@@ -128,3 +151,7 @@ class TransformersModel(SequenceModel):
     def new_cache(self, batch: int, capacity: int) -> TransformersCache:
         """Return an empty cache; it grows as it must."""
         return TransformersCache(transformers().DynamicCache(config=self.network.config))
+
+
+def _close(logits: Tensor, others: Tensor) -> bool:
+    return torch.allclose(logits, others, rtol=1e-3, atol=1e-3)

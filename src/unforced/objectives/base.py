@@ -96,8 +96,7 @@ class Objective(BaseModel, ABC):
         """Say which answer tokens the loss counts: real ones at the positions to train; None for all."""
         if self.train_positions is None:
             return batch.answer_mask
-        chosen = torch.tensor(self.train_positions, device=batch.answer.device)
-        wanted = torch.isin(batch.places, chosen).expand(batch.answer.shape)
+        wanted = batch.covers(self.train_positions).expand(batch.answer.shape)
         return wanted if batch.answer_mask is None else wanted & batch.answer_mask
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from unforced.data.batch import Batch
 from unforced.models.base import Cache, SequenceModel
-from unforced.objectives.view import place
+from unforced.models.padding import place
 
 
 def autoregressive(

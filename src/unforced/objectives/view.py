@@ -8,6 +8,7 @@ from torch import Tensor
 
 from unforced.data.batch import Batch
 from unforced.models.base import Cache, SequenceModel
+from unforced.models.padding import place
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,6 @@ def lay_out(
     real = torch.cat([batch.prompt_mask, torch.ones_like(answer_inputs, dtype=torch.bool)], dim=1)
     positions, mask = place(real)
     return View(inputs, batch.answer, at, weights, positions, mask)
-
-
-def place(
-    real: Bool[Tensor, "batch time"],
-) -> tuple[Int[Tensor, "batch time"], Bool[Tensor, "batch time time"]]:
-    """Return positions and the causal mask of left-padded sequences; padding attends to itself alone."""
-    time = real.shape[1]
-    causal = torch.ones(time, time, dtype=torch.bool, device=real.device).tril()
-    alone = torch.eye(time, dtype=torch.bool, device=real.device)
-    return (real.cumsum(1) - 1).clamp(min=0), (causal & real[:, None, :]) | alone
 
 
 def answer_logits(

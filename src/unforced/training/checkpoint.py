@@ -2,7 +2,7 @@
 
     checkpoints/step-00001000/learner.safetensors     weights
                               optimizer.safetensors   the optimiser's moments, the running loss
-                              state.json              step, run, SHA-256 of the two
+                              state.json              step, run, SHA-256 of the two and of frozen weights
 
 Loading executes nothing. All other state (data order, learning rate, randomness of an objective) is a
 function of the step.
@@ -100,7 +100,8 @@ def save_checkpoint(
             write_atomically(draft / name, content)
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
         state = {"format": FORMAT, "run": run.fingerprint, "step": progress.step, "seconds": progress.seconds}
-        write_json(draft / "state.json", state | {"sha256": digests})
+        state |= {"sha256": digests, "frozen_sha256": learner.frozen_sha256}
+        write_json(draft / "state.json", state)
         draft.replace(final)
     except OSError:
         shutil.rmtree(draft, ignore_errors=True)
@@ -135,7 +136,7 @@ def load_newest(
     """Load the newest usable checkpoint into the learner (and the optimiser).
 
     Returns the progress (None if there are no checkpoints) and a line per checkpoint refused.
-    Raises UserError if there are some but none is usable.
+    Raises UserError if there are some but none is usable, or they stand beside other frozen weights.
     """
     refused: dict[Path, str] = {}
     for path in checkpoints(folder):
@@ -160,6 +161,12 @@ def _load(path: Path, run: Run, learner: Learner, optimizer: Optimizers | None) 
         raise UnusableError(f"state.json: step {state['step']} is not the folder's")
     if state["run"] != run.fingerprint:
         raise UnusableError(f"it belongs to run {state['run']}, not to {run.fingerprint}")
+    known = state.get("frozen_sha256")  # an older checkpoint does not say
+    if known is not None and known != learner.frozen_sha256:
+        raise UserError(
+            f"{path}: what was trained stands beside other weights than {run.model.origin} has now; "
+            "put back the model that the run started from, or start a new run with another --out"
+        )
     weights = _verified(path, "learner.safetensors", state["sha256"])
     _copy_into(learner.weights(), weights)
     device = next(learner.parameters()).device

@@ -1,5 +1,8 @@
 """What is trained: the model and the objective's heads, behind one forward pass that returns the loss."""
 
+import hashlib
+from functools import cached_property
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -29,6 +32,16 @@ class Learner(nn.Module):
     def trained(self) -> dict[str, nn.Parameter]:
         """Every parameter that is trained, by name; shared ones once."""
         return {name: each for name, each in self.named_parameters() if each.requires_grad}
+
+    @cached_property
+    def frozen_sha256(self) -> str | None:
+        """Hash of every tensor that is not trained; None where all are."""
+        frozen = {name: each for name, each in self.named_parameters() if not each.requires_grad}
+        digest = hashlib.sha256()
+        for name, tensor in sorted(frozen.items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().contiguous().cpu().flatten().view(torch.uint8).numpy().data)
+        return digest.hexdigest() if frozen else None
 
     def weights(self) -> dict[str, Tensor]:
         """Every tensor that building the learner again does not give: what is trained, and buffers."""

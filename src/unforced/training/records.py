@@ -47,6 +47,7 @@ class CheckpointState(Record):
     step: NonNegativeInt
     seconds: float
     sha256: dict[str, str]
+    frozen_sha256: str | None = None
 
 
 class Proportion(Count):

@@ -1,0 +1,17 @@
+"""What a library raised: whether it means a lack of memory, and what it says in short."""
+
+import torch
+
+_SIGNS = ("not enough memory", "DefaultCPUAllocator", "out of memory")  # in torch's RuntimeErrors
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Say whether an allocation failed."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
+
+
+def in_short(error: Exception) -> str:
+    """Return the beginning of what an error says, on one line; its kind, if it says nothing."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
