@@ -12,21 +12,20 @@ from unforced.studies.cluster import RayEngine
 ray = pytest.importorskip("ray")
 
 
-def work_of(process, name):
-    """The process that trains a run, below the study's."""
-    for each in psutil.process_iter(["cmdline"]):
-        command = each.info["cmdline"] or []
-        if "work" in command and any(part.endswith(f"/{name}") for part in command):
-            return each
-    return None
+def work_of(folder):
+    """The process that trains the run in a folder."""
+    (process,) = (
+        each for each in psutil.process_iter(["cmdline"]) if str(folder) in (each.info["cmdline"] or [])
+    )
+    return process
 
 
 def test_a_killed_worker_is_made_good(tmp_path, uninterrupted):  # noqa: F811
     out = tmp_path / "out"
     study = small_process(out, "ray")
     wait_for(lambda: (out / "tiny-0" / "checkpoints").exists() and newest_step(out / "tiny-0") >= 50, study)
-    worker = work_of(study, "tiny-0").parent()
-    assert "ray::" in worker.name() or any("ray" in part for part in worker.cmdline())
+    worker = work_of(out / "tiny-0").parent()
+    assert "ray::carry_out" in " ".join([worker.name(), *worker.cmdline()])
     worker.kill()
     output, errors = study.communicate(timeout=300)
     assert study.returncode == 0, errors

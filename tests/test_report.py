@@ -244,7 +244,8 @@ def test_a_copy_of_a_run_is_no_second_seed(copy):
     shutil.copytree(copy / "reversed-1", copy / "zzz")
     found = collect_runs([copy, copy / "zzz"])
     assert len(found.runs) == 4
-    assert found.skipped == {str(copy / "zzz"): f"the same run as {copy / 'reversed-1'}, which is reported"}
+    assert found.twins == {copy / "zzz": copy / "reversed-1"}
+    assert found.skipped == {}
 
 
 def test_a_damaged_study_is_named_and_its_runs_are_reported(copy):

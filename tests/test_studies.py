@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -117,28 +118,30 @@ def test_a_file_or_a_place_below_one_is_refused(tmp_path, capsys):
     file = tmp_path / "file"
     file.write_text("mine")
     assert "is not the folder of a study" in quickstart_mistake(file, capsys)
-    assert quickstart_mistake(file / "below", capsys) == f"{file / 'below'}: Not a directory"
+    assert quickstart_mistake(file / "below", capsys) == (
+        f"{file / 'below'}: {file} is a file; choose another --out"
+    )
     assert file.read_text() == "mine"
 
 
 def test_an_empty_folder_is_claimed_once(tmp_path):
-    StudyFolder.claim(tmp_path, study_of(a=tiny_run()))
-    StudyFolder.claim(tmp_path, study_of(a=tiny_run("checkpoint_every=3")))
+    StudyFolder(tmp_path).claim(study_of(a=tiny_run()))
+    StudyFolder(tmp_path).claim(study_of(a=tiny_run("checkpoint_every=3")))
     for other in ({"a": tiny_run("seed=1")}, {"a": tiny_run(), "b": tiny_run("seed=1")}, {"b": tiny_run()}):
         with pytest.raises(UserError, match="holds another study"):
-            StudyFolder.claim(tmp_path, study_of(**other))
+            StudyFolder(tmp_path).claim(study_of(**other))
 
 
 def test_a_kill_while_the_folder_was_made_leaves_one_that_can_be_claimed(tmp_path):
     (tmp_path / "logs").mkdir()
     (tmp_path / ".study.json.123").write_text("{")
-    StudyFolder.claim(tmp_path, study_of(a=tiny_run()))
+    StudyFolder(tmp_path).claim(study_of(a=tiny_run()))
 
 
 def test_expectations_may_change_without_another_folder(tmp_path):
     study = small_study()
-    StudyFolder.claim(tmp_path, Study(study.name, study.source, study.runs))
-    StudyFolder.claim(tmp_path, study)
+    StudyFolder(tmp_path).claim(Study(study.name, study.source, study.runs))
+    StudyFolder(tmp_path).claim(study)
     assert len(json.loads((tmp_path / "study.json").read_text())["expectations"]) == 1
 
 
@@ -288,10 +291,42 @@ def test_a_damaged_result_fails_its_run_with_advice(tmp_path):
     assert "delete it, and train with --resume to measure again" in summary.statuses["a"].reason
 
 
+def test_a_result_of_another_run_is_not_taken_for_this_ones(tmp_path):
+    runs, out = {"a": tiny_run("max_steps=1"), "b": tiny_run("max_steps=1", "seed=1")}, tmp_path / "out"
+    assert states(carry_out(out, study_of(**runs))) == {"a": "done", "b": "done"}
+    (out / "b" / "result.json").write_bytes((out / "a" / "result.json").read_bytes())
+    summary = carry_out(out, study_of(**runs))
+    assert states(summary) == {"a": "done", "b": "failed"}
+    assert "result.json is another run's; delete it, and train with --resume" in summary.statuses["b"].reason
+
+
+def test_a_damaged_config_or_history_fails_its_run_alone(tmp_path):
+    out = tmp_path / "out"
+    study = study_of(**{name: tiny_run("max_steps=1", f"seed={seed}") for seed, name in enumerate("abc")})
+    carry_out(out, study)
+    (out / "a" / "config.json").write_text("{")
+    (out / "b" / "metrics.jsonl").write_text("garbage\n")
+    shutil.rmtree(out / "c")
+    summary = carry_out(out, study)
+    assert states(summary) == {"a": "failed", "b": "failed", "c": "done"}
+    assert "config.json" in summary.statuses["a"].reason
+    assert "metrics.jsonl: line 1: not JSON" in summary.statuses["b"].reason
+
+
+def test_a_full_disk_at_the_end_does_not_cost_the_summary(tmp_path, stand_in, monkeypatch):
+    def full(path, value):
+        raise OSError(28, "No space left on device", str(path))
+
+    stand_in("exit 0")
+    monkeypatch.setattr("unforced.studies.runner.write_json", full)
+    assert states(carry_out(tmp_path / "out", study_of(a=tiny_run()))) == {"a": "done"}
+    assert not (tmp_path / "out" / "states.json").exists()
+
+
 @pytest.mark.parametrize("left", [[], ["checkpoints/"], ["checkpoints/", ".config.json.77"]])
 def test_a_half_made_run_folder_is_made_whole(tmp_path, left):
     run, out = tiny_run("max_steps=1"), tmp_path / "out"
-    StudyFolder.claim(out, study_of(a=run))
+    StudyFolder(out).claim(study_of(a=run))
     (out / "a").mkdir()
     for name in left:
         (out / "a" / name).mkdir() if name.endswith("/") else (out / "a" / name).write_text("{")
@@ -302,7 +337,7 @@ def test_a_half_made_run_folder_is_made_whole(tmp_path, left):
 def test_a_run_that_another_process_trains_is_waited_for(tmp_path, stand_in):
     stand_in("echo started")
     out = tmp_path / "out"
-    StudyFolder.claim(out, study_of(a=tiny_run()))
+    StudyFolder(out).claim(study_of(a=tiny_run()))
     (out / "a").mkdir()
     held = RunFolder(out / "a").locked()
     held.__enter__()
@@ -351,7 +386,8 @@ def newest_step(path):
     return max((int("".join(filter(str.isdigit, name))) for name in names), default=0)
 
 
-def test_ctrl_c_twice_ends_what_will_not_stop_and_keeps_what_is_done(tmp_path, stand_in):
+@pytest.mark.parametrize("seconds", [0.05, 0.5])
+def test_ctrl_c_twice_ends_what_will_not_stop_and_keeps_what_is_done(tmp_path, stand_in, seconds):
     stand_in("case $5 in *a) exit 0;; esac; trap '' TERM; echo deaf; exec sleep 60")
     out, seen = tmp_path / "out", {}
 
@@ -360,7 +396,7 @@ def test_ctrl_c_twice_ends_what_will_not_stop_and_keeps_what_is_done(tmp_path, s
             time.sleep(0.05)
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.5)
+            time.sleep(seconds)
 
     started = time.monotonic()
     threading.Thread(target=press_twice).start()
@@ -403,9 +439,8 @@ def test_two_studies_share_a_tree_but_not_a_folder(tmp_path, uninterrupted):
     one, two = tmp_path / "one", tmp_path / "two"
     first, second = small_process(one), small_process(two)
     wait_for((one / "study.json").exists, first)
-    with StudyFolder(one).path.joinpath("study.json").open():
-        third = small_process(one)
-        _, errors = third.communicate(timeout=120)
+    third = small_process(one)
+    _, errors = third.communicate(timeout=120)
     assert third.returncode != 0
     assert errors.strip().endswith(f"{one}: another process is at work on this study; let it end, or stop it")
     for process, out in ((first, one), (second, two)):

@@ -42,7 +42,7 @@ def run_experiment(run: Run, path: Path, observer: Observer, resume: bool = Fals
         with told_of_memory():
             folder = RunFolder.reopen(path, run) if resume else RunFolder.claim(path, run)
             if folder.done:
-                folder.read_result()
+                folder.check_result(run)
                 return Outcome("done")
             trainer = Trainer(run, folder, accelerator, measure, observer)
             _create_once(folder, trainer, resume)

@@ -52,6 +52,7 @@ def study(
     out = out or Path("runs") / name
     folder = StudyFolder(out)
     folder.check(chosen)
+    folder.check_free()
     left = [part for part in chosen.runs if not folder.is_done(part, chosen)]
     if not left and not dry_run:
         _conclude(Summary({part: Status("done") for part in chosen.runs}, None), out, as_json)

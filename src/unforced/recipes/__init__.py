@@ -35,7 +35,9 @@ def resolve_run(name: str, overrides: Iterable[str]) -> Run:
 def resolve_study(name: str, overrides: Iterable[str]) -> Study:
     """Return a study by name, with overrides applied to each run. Raises UserError, as `resolve` does."""
     overrides = list(overrides)
-    study: Study = STUDIES.get(name)()
+    study = STUDIES.get(name)()
+    if not isinstance(study, Study):
+        raise UserError(f"study {name!r}: its function returns no Study")
     _keep_differences(name, study.runs, overrides, "drop it, or train one of them from its config.json")
     return replace(study, runs={part: run.override(overrides) for part, run in study.runs.items()})
 

@@ -66,11 +66,21 @@ class Study:
 
 @dataclass(frozen=True)
 class Collection:
-    """All that a report is made of; `skipped` names what was left out, with the reason."""
+    """All that a report is made of; `skipped` names what was left out, with the reason.
+
+    twins: folders of runs that another folder holds, too, by that folder, which stands for both.
+    """
 
     runs: Sequence[ReportedRun]
     studies: Sequence[Study]
     skipped: Mapping[str, str]
+    twins: Mapping[Path, Path]
+
+    def below(self, place: Path) -> list[ReportedRun]:
+        """Return the runs in a folder, also those that are reported for their twins there."""
+        inside = [each.finished.path for each in self.runs] + list(self.twins)
+        chosen = {self.twins.get(path, path) for path in inside if place.resolve() in path.resolve().parents}
+        return [each for each in self.runs if each.finished.path in chosen]
 
 
 def collect_runs(paths: Iterable[Path]) -> Collection:
@@ -81,17 +91,23 @@ def collect_runs(paths: Iterable[Path]) -> Collection:
     studies: list[Study] = []
     skipped: dict[str, str] = {}
     known: dict[str, Path] = {}
+    twins: dict[Path, Path] = {}
     for folder in folders:
         try:
             if (folder / MARKER).exists():
                 studies.append(_read_study(folder))
             if _is_run(set(os.listdir(folder))):
-                whole.append(_read_once(folder, known))
+                finished, diagnosis = _read_run(folder)
+                first = known.setdefault(json.dumps(settings(finished.run), sort_keys=True), folder)
+                if first == folder:
+                    whole.append((finished, diagnosis))
+                else:
+                    twins[folder] = first  # the same run twice would count as two seeds
         except (UserError, OSError) as error:
             skipped[str(folder)] = str(error)
     if not whole:
         raise UserError(_nothing(paths, skipped))
-    return Collection(_named(whole), studies, skipped)
+    return Collection(_named(whole), studies, skipped, twins)
 
 
 def _nothing(paths: Sequence[Path], skipped: Mapping[str, str]) -> str:
@@ -114,16 +130,6 @@ def _folders(path: Path) -> Iterator[Path]:
 
 def _is_run(names: set[str]) -> bool:
     return bool(names & _OF_A_RUN) and _OF_AN_EXPORT not in names
-
-
-def _read_once(folder: Path, known: dict[str, Path]) -> tuple[Finished, Mapping[str, Any] | None]:
-    """Read a run that is not among the `known`: the same run twice would count as two seeds."""
-    finished, diagnosis = _read_run(folder)
-    identity = json.dumps(settings(finished.run), sort_keys=True)
-    if identity in known:
-        raise UserError(f"the same run as {known[identity]}, which is reported")
-    known[identity] = folder
-    return finished, diagnosis
 
 
 def _read_run(folder: Path) -> tuple[Finished, Mapping[str, Any] | None]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from unforced.errors import UserError
 from unforced.expectations import Expectation, Judgement, judge
-from unforced.reporting.collecting import ReportedRun, Study
+from unforced.reporting.collecting import Collection, ReportedRun
 
 _RELATIONS = {"at_most": ("at most", "+"), "at_least": ("at least", "–"), "about": ("about", "±")}
 
@@ -33,17 +33,15 @@ class Judged:
         return {"study": self.study, **self.expectation.model_dump(), **asdict(self.judgement)}
 
 
-def judge_studies(
-    studies: Sequence[Study], runs: Sequence[ReportedRun]
-) -> tuple[list[Judged], dict[str, str]]:
+def judge_studies(collection: Collection) -> tuple[list[Judged], dict[str, str]]:
     """Judge each expectation of each study on the runs below its folder.
 
     Returns what was judged, and by expectation why one was not: it selects a seed twice, so that what it
     speaks of are several groups, or a run that lacks its measure.
     """
     judged, refused = [], {}
-    for study in studies:
-        own = [each for each in runs if study.path.resolve() in each.finished.path.resolve().parents]
+    for study in collection.studies:
+        own = collection.below(study.path)
         for number, expectation in enumerate(study.expectations):
             try:
                 values = _values(expectation, own)

@@ -36,7 +36,7 @@ def write_report(paths: Sequence[Path], folder: Path) -> dict[str, Any]:
     The same runs give the same bytes. Raises UserError: there are no runs, or `folder` holds something else.
     """
     collection = collect_runs(paths)
-    judged, refused = judge_studies(collection.studies, collection.runs)
+    judged, refused = judge_studies(collection)
     groups = group_runs(collection.runs)
     _claim(folder)
     write_json(folder / _MARKER, {**collection.skipped, **refused})
@@ -59,6 +59,7 @@ def write_report(paths: Sequence[Path], folder: Path) -> dict[str, Any]:
         "expectations": [each.as_dict() for each in judged],
         "skipped": {**collection.skipped, **refused},
         "notes": notes,
+        "twins": {str(twin): str(first) for twin, first in collection.twins.items()},
         "files": [str(file.relative_to(folder)) for file in files],
     }
 

@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from unforced.errors import UserError
@@ -16,6 +17,7 @@ from unforced.studies.engines import LOST, Job, environment
 
 _WAIT_SECONDS = 0.2
 _ANSWER_SECONDS = 10.0
+_NOT_STARTED = 1  # as an exit code
 
 
 class RayEngine:
@@ -50,7 +52,7 @@ class RayEngine:
 
     def start(self, job: Job) -> "RayAttempt":
         """Hand a job to the cluster."""
-        return RayAttempt(self._ray, self._carry_out.remote(job, environment(self.threads)))
+        return RayAttempt(self._ray, self._carry_out.remote(job, environment(self.threads)), job.log)
 
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
@@ -60,8 +62,8 @@ class RayEngine:
 class RayAttempt:
     """A task of the cluster."""
 
-    def __init__(self, ray: Any, task: Any) -> None:
-        self._ray, self._task = ray, task
+    def __init__(self, ray: Any, task: Any, log: Path) -> None:
+        self._ray, self._task, self._log = ray, task, log
 
     def poll(self) -> int | None:
         """Return the exit code of the job's process, None while it runs, LOST if its worker died."""
@@ -69,6 +71,12 @@ class RayAttempt:
             return None
         try:
             return int(self._ray.get(self._task))
+        except self._ray.exceptions.TaskCancelledError:
+            return LOST
+        except self._ray.exceptions.RayTaskError as error:  # the worker lives, but could start no process
+            with self._log.open("a") as log:
+                log.write(f"{error.cause}\n")
+            return _NOT_STARTED
         except self._ray.exceptions.RayError:
             return LOST
 
@@ -90,7 +98,7 @@ def carry_out(job: Job, environment: Mapping[str, str]) -> int:
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, **environment},
-            cwd=job.place,
+            cwd=job.place if job.place.is_dir() else None,
             start_new_session=True,
         )
     try:
@@ -109,6 +117,7 @@ def _connect(address: str | None) -> Any:
         raise UserError(
             "--engine ray needs Ray, which is not installed: pip install 'unforced[ray]'"
         ) from None
+    address = address or os.environ.get("RAY_ADDRESS")
     try:
         _knock(address)
         ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)

@@ -14,6 +14,7 @@ from unforced.tasks.sampling import Split
 from unforced.training.folder import RunFolder
 from unforced.training.learner import Learner, flops_per_sample
 from unforced.training.loop import Trainer, start_accelerator
+from unforced.training.memory import told_of_memory
 from unforced.training.source import encode, split_problems
 
 _PROBLEMS = 64  # in each step that is timed
@@ -58,12 +59,20 @@ def _measure(run: Run, threads: int) -> float:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with tempfile.TemporaryDirectory() as place:
-            trainer = Trainer(few, RunFolder(Path(place)), start_accelerator(few), _no_counts, _Deaf())
-            trainer.tune({})
-            return _per_step(few) / _seconds_per_step(trainer)
+        with told_of_memory():
+            return _per_step(few) / _seconds_of(few)
     finally:
         torch.set_num_threads(before)
+        if torch.accelerator.is_available():
+            torch.accelerator.memory.empty_cache()  # the runs need it
+
+
+def _seconds_of(run: Run) -> float:
+    """Train a run for a moment, in a folder that it leaves empty; return the seconds of a step."""
+    with tempfile.TemporaryDirectory() as place:
+        trainer = Trainer(run, RunFolder(Path(place)), start_accelerator(run), _no_counts, _Deaf())
+        trainer.tune({})
+        return _seconds_per_step(trainer)
 
 
 def _seconds_per_step(trainer: Trainer) -> float:

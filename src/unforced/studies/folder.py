@@ -2,7 +2,7 @@
 
 study.json      whose folder it is: the runs' fingerprints, and what is expected of them
 logs/           what each run's processes said, and the configs that they were given
-states.json     what became of each run, as of the last time that the study was at work
+states.json     what became of each run when the study last came to an end with something to do
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unforced.errors import UserError
-from unforced.files import locked, read_json, write_json
+from unforced.files import LOCK, locked, read_json, write_json
 from unforced.studies.engines import Job
 from unforced.study import Study
 from unforced.training.folder import RunFolder
@@ -26,24 +26,29 @@ class StudyFolder:
         self.path, self.marker = path, path / MARKER
         self.logs, self.states = path / "logs", path / "states.json"
 
-    @classmethod
-    def claim(cls, path: Path, study: Study) -> "StudyFolder":
-        """Make `path` the folder of a study, or find that it is. UserError if it holds something else."""
-        folder = cls(path)
-        folder.check(study)
-        path.mkdir(parents=True, exist_ok=True)
-        folder.logs.mkdir(exist_ok=True)
+    def claim(self, study: Study) -> None:
+        """Make this the folder of a study, or find that it is. UserError if it holds something else."""
+        self.check(study)
+        self.logs.mkdir(parents=True, exist_ok=True)
         record = _record(study)
-        if not folder.marker.exists() or read_json(folder.marker) != record:
-            write_json(folder.marker, record)
-        return folder
+        if not self.marker.exists() or read_json(self.marker) != record:
+            write_json(self.marker, record)
 
     def check(self, study: Study) -> None:
-        """Raises UserError if the folder holds anything but this study; writes nothing."""
+        """Raise UserError if this cannot be the folder of a study, or holds another; write nothing."""
+        for above in self.path.parents:
+            if above.exists() and not above.is_dir():
+                raise UserError(f"{self.path}: {above} is a file; choose another --out")
         if self.marker.exists():
             self._check_same(study)
         elif self.path.exists() and not self._is_blank():
             raise UserError(f"{self.path} exists and is not the folder of a study; choose another --out")
+
+    def check_free(self) -> None:
+        """Raise UserError if another process is at work on the study."""
+        if (self.path / LOCK).exists():
+            with self.locked():
+                pass
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -62,14 +67,17 @@ class StudyFolder:
     def is_done(self, name: str, study: Study) -> bool:
         """Whether a run has all that the study wants of it, undamaged."""
         run = self.run(name)
+        if not run.done:
+            return False
         try:
-            return run.done and bool(run.read_result()) and (not study.diagnose or bool(run.read_diagnosis()))
+            run.check_result(study.runs[name])
+            return not study.diagnose or run.read_diagnosis() is not None
         except UserError:
             return False  # its process will say what is damaged
 
     def job(self, name: str, study: Study) -> Job:
         """Write down what a run's process needs."""
-        config = self.logs / f"{name}.json"
+        config = self.logs / f"{name}.config.json"
         write_json(config, study.runs[name].tree())
         folder, log = self.run(name).path, self.log(name)
         return Job(config.resolve(), folder.resolve(), log.resolve(), study.diagnose, place=Path.cwd())
@@ -78,16 +86,21 @@ class StudyFolder:
         """Whether nothing is there but what a kill while the folder was made can leave."""
         if not self.path.is_dir():
             return False
-        left = [each for each in self.path.iterdir() if not each.name.startswith(f".{MARKER}.")]
+        own = (LOCK, f".{MARKER}.")
+        left = [each for each in self.path.iterdir() if not each.name.startswith(own)]
         return not left or (left == [self.logs] and not any(self.logs.iterdir()))
 
     def _check_same(self, study: Study) -> None:
+        try:
+            known = read_json(self.marker)
+        except UserError as error:
+            raise UserError(f"{error}; restore it, or choose another --out") from None
+        if isinstance(known, dict) and known.get("runs") == _record(study)["runs"]:
+            return
         for name, run in study.runs.items():
             if self.run(name).config.exists():
                 RunFolder.reopen(self.path / name, run)
-        known = read_json(self.marker)
-        if not isinstance(known, dict) or known.get("runs") != _record(study)["runs"]:
-            raise UserError(f"{self.path} holds another study (see {self.marker}); choose another --out")
+        raise UserError(f"{self.path} holds another study (see {self.marker}); choose another --out")
 
 
 def _record(study: Study) -> Mapping[str, Any]:

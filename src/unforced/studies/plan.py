@@ -63,6 +63,6 @@ def _kind(name: str, names: list[str], run: Run, left: Collection[str], costs: C
     try:
         operations = costs.work(run)
         seconds = operations / costs.speed(run) if remaining else None
-    except UserError as error:
-        return Kind(name, len(names), remaining, run.num_steps, None, None, str(error))
+    except (UserError, RuntimeError) as error:  # the run itself may fail for it, but not the study
+        return Kind(name, len(names), remaining, run.num_steps, None, None, str(UserError(str(error))))
     return Kind(name, len(names), remaining, run.num_steps, operations, seconds, "")

@@ -1,5 +1,6 @@
 """Carries a study to its end: starts what is not done, tries again what broke, says what became of it."""
 
+import contextlib
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -60,18 +61,24 @@ def run_study(study: Study, out: Path, engine: Engine, watch: Watch, retries: in
     Ctrl-C does not wait for that; the same call goes on. `watch` is called several times a second.
     Raises UserError: `out` holds something else, or another process is at work on it.
     """
-    folder = StudyFolder.claim(out, study)
+    folder = StudyFolder(out)
+    folder.check(study)
+    out.mkdir(parents=True, exist_ok=True)
     with folder.locked(), stop_requests() as request:
+        folder.claim(study)
         runner = _Runner(study, folder, engine, retries)
         try:
             while not runner.finished and request.signal is None:
                 runner.turn()
                 watch(runner.statuses)
                 _pause(runner, request)
+        except KeyboardInterrupt:  # the second Ctrl-C, right after the first
+            runner.kill()
         finally:
             runner.stop()
         watch(runner.statuses)
-        write_json(folder.states, {name: asdict(status) for name, status in runner.statuses.items()})
+        with contextlib.suppress(OSError):  # of a full disk, say, the summary is still to be told
+            write_json(folder.states, {name: asdict(status) for name, status in runner.statuses.items()})
     return Summary(runner.statuses, request.signal)
 
 
@@ -115,11 +122,15 @@ class _Runner:
             while any(attempt.poll() is None for attempt in self.attempts.values()):
                 time.sleep(_POLL_SECONDS / 5)
         except KeyboardInterrupt:
-            for attempt in self.attempts.values():
-                attempt.kill()
+            self.kill()
         for name in self.attempts:
             self.statuses[name].state = "stopped"
             self._look(name)
+
+    def kill(self) -> None:
+        """End whatever still runs at once."""
+        for attempt in self.attempts.values():
+            attempt.kill()
 
     def _look(self, name: str) -> None:
         """See whether a run is done."""
@@ -156,9 +167,12 @@ class _Runner:
     def _reason(self, name: str, code: int) -> str:
         """Say how an attempt ended, with the last line that it said."""
         log = self.folder.log(name)
-        lines = log.read_bytes()[self.said[name] :].decode(errors="replace").strip().splitlines()
-        said = lines[-1].removeprefix("unforced: ") if lines else "it said nothing"
-        return f"{_how(code)}: {said} (see {log})"
+        try:
+            said = log.read_bytes()[self.said[name] :].decode(errors="replace").strip()
+        except OSError as error:
+            return f"{_how(code)}; {log}: {error.strerror}"
+        last = said.splitlines()[-1].removeprefix("unforced: ") if said else "it said nothing"
+        return f"{_how(code)}: {last} (see {log})"
 
 
 def _how(code: int) -> str:

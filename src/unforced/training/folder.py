@@ -111,6 +111,12 @@ class RunFolder:
         """Read the results of a run that is done."""
         return self._read(self.result, Result, "delete it, and train with --resume to measure again")
 
+    def check_result(self, run: Run) -> None:
+        """Raise UserError if the results of a run that is done are damaged, or another run's."""
+        if self.read_result().get("run", run.fingerprint) != run.fingerprint:
+            raise UserError(f"{self.result} is another run's; delete it, and train with --resume")
+        self.read_metrics()
+
     def read_traces(self) -> dict[str, Any]:
         """Read the traces of a run that is done."""
         return self._read(self.traces, Traces, "delete it and result.json, and train with --resume")
