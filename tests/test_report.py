@@ -13,6 +13,7 @@ from tests.runs import command, stop_at, tiny_run, train
 from unforced.experiment import diagnose_run
 from unforced.reporting.collecting import collect_runs
 from unforced.reporting.grouping import group_runs, natural, topology
+from unforced.reporting.judging import judge_studies
 from unforced.reporting.report import write_report
 from unforced.reporting.report_figures.accuracy import prepare_accuracy
 from unforced.reporting.report_figures.compute import prepare_compute
@@ -246,6 +247,17 @@ def test_a_copy_of_a_run_is_no_second_seed(copy):
     assert len(found.runs) == 4
     assert found.twins == {copy / "zzz": copy / "reversed-1"}
     assert found.skipped == {}
+
+
+def test_a_study_has_its_seeds_also_where_another_folder_holds_the_same_runs(copy):
+    other = copy.parent / "zzz-other"
+    for seed in SEEDS:
+        shutil.copytree(copy / f"next_token-{seed}", other / f"mine-{seed}")
+    (other / "study.json").write_text(json.dumps({"runs": {}, "expectations": EXPECTATIONS[:1]}))
+    judged, refused = judge_studies(collect_runs([copy, other]))
+    (mine,) = (each for each in judged if each.study == "zzz-other")
+    assert mine.judgement.total == 2
+    assert not any("zzz-other" in each for each in refused)
 
 
 def test_a_damaged_study_is_named_and_its_runs_are_reported(copy):
