@@ -36,7 +36,7 @@ def pitfalls() -> Study:
 
 
 def pitfalls_small() -> Study:
-    """The same tables in under an hour on two cores: three small topologies, a small model, five seeds.
+    """The same tables in about 70 minutes on two cores: three small topologies, a small model, five seeds.
 
     The quickstart's model. Three ways see a stream of fresh problems; `fixed` is next-token prediction on
     2,000 problems, until it has fitted them: the paper's 100% on the training set, which a stream lacks.
