@@ -45,7 +45,7 @@ def read_json(path: Path) -> Any:
 @contextlib.contextmanager
 def locked(folder: Path, taken: str) -> Iterator[None]:
     """Have a folder to oneself, until the context or the process ends. Raises UserError if it is `taken`."""
-    with (folder / LOCK).open("w") as lock:
+    with (folder / LOCK).open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -112,7 +112,8 @@ class RunFolder:
         return self._read(self.result, Result, "delete it, and train with --resume to measure again")
 
     def check_result(self, run: Run) -> None:
-        """Raise UserError if the results of a run that is done are damaged, or another run's."""
+        """Raise UserError if the files of a run that is done are damaged, or its results another run's."""
+        self.run()
         if self.read_result().get("run", run.fingerprint) != run.fingerprint:
             raise UserError(f"{self.result} is another run's; delete it, and train with --resume")
         self.read_metrics()
