@@ -15,6 +15,7 @@ from tests.runs import command, metrics, newest_weights, tiny_run, train
 from tests.small_study import small_study
 from unforced.cli.main import main
 from unforced.errors import UserError
+from unforced.files import read_json
 from unforced.registry import STUDIES
 from unforced.studies.engines import LOST
 from unforced.studies.folder import StudyFolder
@@ -127,9 +128,18 @@ def test_a_file_or_a_place_below_one_is_refused(tmp_path, capsys):
 def test_an_empty_folder_is_claimed_once(tmp_path):
     StudyFolder(tmp_path).claim(study_of(a=tiny_run()))
     StudyFolder(tmp_path).claim(study_of(a=tiny_run("checkpoint_every=3")))
-    for other in ({"a": tiny_run("seed=1")}, {"a": tiny_run(), "b": tiny_run("seed=1")}, {"b": tiny_run()}):
+    for other in ({"a": tiny_run("seed=1")}, {"b": tiny_run()}):
         with pytest.raises(UserError, match="holds another study"):
             StudyFolder(tmp_path).claim(study_of(**other))
+
+
+def test_a_study_that_grew_keeps_its_folder_and_one_that_shrank_does_not(tmp_path):
+    few, many = study_of(a=tiny_run()), study_of(b=tiny_run("seed=1"), a=tiny_run())
+    StudyFolder(tmp_path).claim(few)
+    StudyFolder(tmp_path).claim(many)
+    assert set(read_json(StudyFolder(tmp_path).marker)["runs"]) == {"a", "b"}
+    with pytest.raises(UserError, match="holds another study"):
+        StudyFolder(tmp_path).claim(few)
 
 
 def test_a_kill_while_the_folder_was_made_leaves_one_that_can_be_claimed(tmp_path):

@@ -35,7 +35,10 @@ class StudyFolder:
             write_json(self.marker, record)
 
     def check(self, study: Study) -> None:
-        """Raise UserError if this cannot be the folder of a study, or holds another; write nothing."""
+        """Raise UserError if this cannot be the folder of a study, or holds another; write nothing.
+
+        A study may have grown since the folder was made: what is there is kept, what is new is to do.
+        """
         for above in self.path.parents:
             if above.exists() and not above.is_dir():
                 raise UserError(f"{self.path}: {above} is a file; choose another --out")
@@ -95,12 +98,17 @@ class StudyFolder:
             known = read_json(self.marker)
         except UserError as error:
             raise UserError(f"{error}; restore it, or choose another --out") from None
-        if isinstance(known, dict) and known.get("runs") == _record(study)["runs"]:
+        if isinstance(known, dict) and _grew(known.get("runs"), _record(study)["runs"]):
             return
         for name, run in study.runs.items():
             if self.run(name).config.exists():
                 RunFolder.reopen(self.path / name, run)
         raise UserError(f"{self.path} holds another study (see {self.marker}); choose another --out")
+
+
+def _grew(before: Any, after: Mapping[str, str]) -> bool:
+    """Whether runs are those of before, and perhaps more: of another seed, say."""
+    return isinstance(before, dict) and before.items() <= after.items()
 
 
 def _record(study: Study) -> Mapping[str, Any]:
