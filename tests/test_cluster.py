@@ -1,13 +1,17 @@
 """Studies on a Ray cluster: a real one, on this machine."""
 
+import os
+import signal
 import sys
 
 import psutil
 import pytest
 
+from tests.small_study import small_study
 from tests.test_studies import newest_step, results, small_process, uninterrupted, wait_for  # noqa: F401
 from unforced.errors import UserError
 from unforced.studies.cluster import RayEngine
+from unforced.training.folder import RunFolder
 
 ray = pytest.importorskip("ray")
 
@@ -32,6 +36,22 @@ def test_a_killed_worker_is_made_good(tmp_path, uninterrupted):  # noqa: F811
     assert "'tiny-0': ('done', 2)" in output
     assert results(out) == results(uninterrupted)
     assert "attempt 2" in (out / "logs" / "tiny-0.log").read_text()
+
+
+def test_ctrl_c_stops_every_run_with_a_checkpoint(tmp_path, uninterrupted):  # noqa: F811
+    out = tmp_path / "out"
+    study = small_process(out, "ray")
+    wait_for(lambda: (out / "tiny-0" / "checkpoints").exists() and newest_step(out / "tiny-0") >= 50, study)
+    os.killpg(study.pid, signal.SIGINT)  # as a terminal sends it
+    output, errors = study.communicate(timeout=120)
+    assert study.returncode == 128 + signal.SIGINT, errors
+    assert "'tiny-0': ('stopped', 1)" in output
+    assert "stopped by SIGTERM" in (out / "logs" / "tiny-0.log").read_text()
+    assert not any(RunFolder(out / name).busy for name in small_study().runs)
+    assert 50 <= newest_step(out / "tiny-0") < 300
+    output, errors = small_process(out, "ray").communicate(timeout=300)
+    assert output == f"{dict.fromkeys(small_study().runs, ('done', 1))}\n", errors
+    assert results(out) == results(uninterrupted)
 
 
 def test_without_ray_one_line_says_what_to_install(monkeypatch):

@@ -282,6 +282,14 @@ def test_strict_fails_after_writing(copy, call):
     assert (copy / "other" / "runs.csv").exists()
 
 
+def test_strict_fails_over_what_the_page_leaves_out(copy, call):
+    (copy / "study.json").unlink()
+    (copy / "next_token-1" / "traces.json").write_text("{")
+    code, _, errors = call("report", copy, "--strict")
+    assert code == 1
+    assert "next_token-1: without its traces" in errors
+
+
 def one_line(call, *arguments):
     code, output, errors = call("report", *arguments)
     assert (code, output, errors.count("\n")) == (2, "", 1), (output, errors)

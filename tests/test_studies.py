@@ -57,12 +57,13 @@ def states_of(statuses):
 
 
 def small_process(out, engine="local"):
-    """Carry out the small study in a process of its own."""
+    """Carry out the small study in a process and a session of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "tests.small_study", str(out), engine],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
 
 

@@ -8,7 +8,7 @@ from unforced.recipes import resolve_study
 from unforced.registry import STUDIES
 from unforced.studies.cost import Costs
 from unforced.studies.local import LocalEngine
-from unforced.studies.plan import make_plan, weights_of
+from unforced.studies.plan import make_plan
 from unforced.study import kind_of
 from unforced.training.folder import RunFolder
 
@@ -74,7 +74,7 @@ def test_a_plan_counts_what_is_left_and_how_long_that_takes():
     assert (kind.name, kind.runs, kind.left, kind.steps, kind.reason) == ("tiny", 3, 2, 300, "")
     assert kind.operations == Costs(1).work(study.runs["tiny-0"])
     assert plan.seconds == pytest.approx(kind.seconds)  # two at once
-    assert weights_of(plan, study.runs, ["tiny-1"]) == {"tiny-1": kind.operations}
+    assert plan.operations == {"tiny-1": kind.operations, "tiny-2": kind.operations}
 
 
 def test_a_plan_names_what_it_cannot_know(monkeypatch):
@@ -87,4 +87,4 @@ def test_a_plan_names_what_it_cannot_know(monkeypatch):
         assert kind.operations is None
         assert kind.seconds is None
         assert "openai-community/gpt2-large" in kind.reason
-    assert weights_of(plan, large, list(large)) == {}
+    assert plan.operations == {}

@@ -14,6 +14,9 @@ from unforced.cli import tracking
 from unforced.cli.tracking import numbers, track
 from unforced.errors import UserError
 from unforced.files import read_json, write_json
+from unforced.studies.local import LocalEngine
+from unforced.studies.runner import run_study
+from unforced.study import Study, over_seeds
 
 STEPS = [0, 10, 20, 30, 40]
 
@@ -251,3 +254,11 @@ def test_wandb_gets_every_line_offline_under_one_id(config, tmp_path):
             settings += [item for item in record.run.config.update if item.key == "task"]
     assert history(rows) == expected(path)
     assert json.loads(settings[0].value_json)["path_length"] == 3
+
+
+def test_the_runs_of_a_study_are_tracked(tmp_path):
+    study = Study("two", "nobody", over_seeds({"tiny": tiny_run()}, range(2)))
+    summary = run_study(study, tmp_path, LocalEngine(2), lambda statuses: None, trackers=["tensorboard"])
+    assert not summary.failed, summary
+    for name in study.runs:
+        assert_has_all(tmp_path / name)

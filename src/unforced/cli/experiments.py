@@ -28,6 +28,10 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(help="dotted.key=value, as in task.degree=5 seed=3", show_default=False)
 ]
 _SOURCE = "Bachmann & Nagarajan, ICML 2024 (arXiv 2403.06963)"
+Trackers = Annotated[
+    list[str] | None,
+    typer.Option(help="tensorboard, wandb or trackio: also gets every metric; can be given again."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -40,10 +44,7 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in the folder, bit for bit.")
     ] = False,
-    tracker: Annotated[
-        list[str] | None,
-        typer.Option(help="tensorboard, wandb or trackio: also gets every metric; can be given again."),
-    ] = None,
+    tracker: Trackers = None,
     as_json: AsJson = False,
 ) -> None:
     """Train one run.

@@ -17,7 +17,9 @@ def report(
     to: Annotated[
         Path | None, typer.Option(help="Where to write it. [default: report/ in the folder]")
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if anything was skipped.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 if anything was skipped or left out.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write tables (CSV, Parquet, Markdown, LaTeX), figures (SVG, PNG, PDF) and a page of finished runs.
@@ -41,7 +43,7 @@ def report(
         print(json.dumps(summary))
     else:
         _show(summary)
-    if strict and summary["skipped"]:
+    if strict and (summary["skipped"] or summary["notes"]):
         raise typer.Exit(1)
 
 

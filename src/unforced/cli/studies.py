@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unforced.cli.experiments import AsJson, Overrides
+from unforced.cli.experiments import AsJson, Overrides, Trackers
 from unforced.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def study(
     cpus: Annotated[int, typer.Option(min=1, help="With ray: cores for each run.")] = 1,
     gpus: Annotated[float, typer.Option(min=0, help="With ray: GPUs for each run, as in 0.25.")] = 0.0,
     retries: Annotated[int, typer.Option(min=0, help="Times that a run that broke is started again.")] = 2,
+    tracker: Trackers = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, and run nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -41,13 +42,16 @@ def study(
 
     Example: unforced study pitfalls_small --workers 2 --out runs/pitfalls_small
     """
+    from unforced.cli.study_plan import show_plan
     from unforced.cli.study_progress import watch_study
+    from unforced.cli.tracking import check_trackers
     from unforced.recipes import resolve_study
-    from unforced.reporting.plan import show_plan
     from unforced.studies.folder import StudyFolder
-    from unforced.studies.plan import make_plan, weights_of
+    from unforced.studies.plan import make_plan
     from unforced.studies.runner import Status, Summary, run_study
 
+    trackers = tracker or []
+    check_trackers(trackers)
     chosen = resolve_study(name, overrides or [])
     out = out or Path("runs") / name
     folder = StudyFolder(out)
@@ -64,8 +68,8 @@ def study(
             show_plan(chosen, out, plan, as_json)
         if dry_run:
             return
-        with watch_study(chosen.runs, out, as_json, weights_of(plan, chosen.runs, left)) as watch:
-            summary = run_study(chosen, out, place, watch, retries)
+        with watch_study(chosen.runs, out, as_json, plan.operations) as watch:
+            summary = run_study(chosen, out, place, watch, retries, trackers)
     finally:
         place.close()
     _conclude(summary, out, as_json)

@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from unforced.cli.progress import shares, summarise
+from unforced.cli.words import duration
 from unforced.config import Run
 from unforced.errors import UserError
-from unforced.reporting.words import duration
 from unforced.studies.runner import State, Status, Watch
 from unforced.training.folder import RunFolder
 

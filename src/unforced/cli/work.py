@@ -9,11 +9,14 @@ from typing import Annotated
 
 import typer
 
+from unforced.cli.experiments import Trackers
+
 
 def work(
     config: Annotated[Path, typer.Argument(help="The run's config.")],
     folder: Annotated[Path, typer.Argument(help="The run's folder.")],
     diagnose: Annotated[bool, typer.Option("--diagnose", help="Diagnose the run, too.")] = False,
+    tracker: Trackers = None,
     cores: Annotated[str, typer.Option(help="The cores to keep to, as in 0,2.")] = "",
 ) -> None:
     """Train a run, or go on with it. Ends, with a checkpoint, when its standard input closes."""
@@ -21,13 +24,15 @@ def work(
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
     from unforced.cli.progress import PlainLines
+    from unforced.cli.tracking import track
     from unforced.experiment import diagnose_run, run_experiment
     from unforced.recipes import resolve_run
     from unforced.training.folder import RunFolder
 
     run = resolve_run(str(config), [])
     begun = RunFolder(folder)
-    outcome = run_experiment(run, folder, PlainLines(quiet=False), resume=begun.config.exists())
+    with track(PlainLines(quiet=False), tracker or [], run, folder) as observer:
+        outcome = run_experiment(run, folder, observer, resume=begun.config.exists())
     if outcome.stopped_by is not None:
         print(f"stopped by {outcome.stopped_by.name}")
         raise typer.Exit(128 + outcome.stopped_by)

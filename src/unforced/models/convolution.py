@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from unforced.models import measured
+from unforced.models import kernels, measured
 
 Read = Float[Tensor, "batch read channels"]
 Channels = Float[Tensor, "batch time channels"]
@@ -47,13 +47,7 @@ def _kernels(x: Read, weight: Weight, bias: Bias) -> Channels:
 
 
 def _kernels_available(device: torch.device, width: int) -> bool:
-    if device.type != "cuda" or width not in _WIDTHS_OF_KERNELS:
-        return False
-    try:
-        importlib.import_module(_KERNELS)
-    except ImportError:
-        return False
-    return True
+    return width in _WIDTHS_OF_KERNELS and kernels.can_run(_KERNELS, device)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,11 @@
 """What a library raised: whether it means a lack of memory, and what it says in short."""
 
+import contextlib
+from collections.abc import Callable, Iterator
+
 import torch
+
+from unforced.errors import UserError
 
 _SIGNS = ("not enough memory", "DefaultCPUAllocator", "out of memory")  # in torch's RuntimeErrors
 
@@ -15,3 +20,16 @@ def is_out_of_memory(error: Exception) -> bool:
 def in_short(error: Exception) -> str:
     """Return the beginning of what an error says, on one line; its kind, if it says nothing."""
     return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+@contextlib.contextmanager
+def told(say: Callable[[Exception], str]) -> Iterator[None]:
+    """Turn whatever a library raises into the UserError that `say` words, but for a lack of memory."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise UserError(say(error)) from error

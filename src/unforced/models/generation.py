@@ -1,8 +1,8 @@
 """Text in, text out: causal language models of transformers with their own tokenizers, decoded greedily."""
 
-import contextlib
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +11,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from unforced.errors import UserError
-from unforced.models.failures import in_short, is_out_of_memory
+from unforced.models.failures import in_short, told
 from unforced.models.huggingface import (
     NO_NUMBERS,
     OPTION,
     SEES_LATER,
     check_tokenizer,
     load_network,
-    one_line,
+    loading,
     read_config,
     read_tokenizer,
     transformers,
@@ -110,7 +110,7 @@ class Writer:
         """Load the weights. Raises UserError: they are none, cannot be run, or of no causal model."""
         self.reader, self.most_tokens, self.device = reader, most_tokens, device
         dtype: torch.dtype | str = torch.float32 if device.type == "cpu" else "auto"
-        with one_line(reader.name, OPTION):
+        with loading(reader.name, OPTION):
             self.network = (
                 load_network(reader.name, None, copy.deepcopy(reader.config), dtype).to(device).eval()
             )
@@ -195,21 +195,14 @@ class Writer:
         return self.reader.text(ids[:end])
 
 
-@contextlib.contextmanager
-def _running(name: str) -> Iterator[None]:
-    """Turn whatever a model raises while it is run into one line, but for a lack of memory."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        kind = type(error).__name__
-        raise UserError(
-            f"{OPTION}: {name} loads but does not run ({kind}: {in_short(error)}); its config.json may "
-            "not be that of its weights"
-        ) from error
+def _running(name: str) -> AbstractContextManager[None]:
+    """Turn whatever a model raises while it is run into one line."""
+    return told(
+        lambda error: (
+            f"{OPTION}: {name} loads but does not run ({type(error).__name__}: {in_short(error)}); "
+            "its config.json may not be that of its weights"
+        )
+    )
 
 
 def _alike(logits: Tensor, others: Tensor) -> bool:

@@ -1,8 +1,7 @@
 """What we ask of transformers: the library, a model's config and weights; and one line for what fails."""
 
-import contextlib
 import re
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 
 from unforced.errors import UserError
 from unforced.huggingface import import_transformers
-from unforced.models.failures import in_short, is_out_of_memory
+from unforced.models.failures import in_short, told
 
 FAMILIES = "take a model of the GPT-2, GPT-NeoX, Llama or Mamba family"
 FIELD = "model.name_or_path"
@@ -37,7 +36,7 @@ def read_config(name_or_path: str, revision: str | None, given_as: str = FIELD) 
     if not name_or_path:
         raise UserError(f"{given_as}: give a folder with a causal language model, or a name on the hub")
     _check_path(name_or_path, given_as)
-    with one_line(name_or_path, given_as):
+    with loading(name_or_path, given_as):
         config = transformers().AutoConfig.from_pretrained(
             name_or_path, revision=revision, trust_remote_code=False
         )
@@ -120,17 +119,11 @@ def load_network(name_or_path: str, revision: str | None, config: Any, dtype: to
     return network
 
 
-@contextlib.contextmanager
-def one_line(name_or_path: str, given_as: str = FIELD) -> Iterator[None]:
+def loading(name_or_path: str, given_as: str = FIELD) -> AbstractContextManager[None]:
     """Turn whatever transformers raises for a folder or name that is no usable model into one line."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        raise UserError(
+    return told(
+        lambda error: (
             f"{given_as}: no causal language model could be loaded from {name_or_path} ({in_short(error)}); "
             "give a folder with config.json and weights, or a name on a hub that can be reached"
-        ) from error
+        )
+    )

@@ -23,7 +23,7 @@ from unforced.models.huggingface import (
     FIELD,
     check_tokenizer,
     load_network,
-    one_line,
+    loading,
     read_config,
     read_tokenizer,
     transformers,
@@ -115,7 +115,7 @@ class Pretrained(ModelConfig):
         config = copy.deepcopy(read_config(self.name_or_path, self.revision))
         self._check_length(config, max_length)
         _still(config)
-        with one_line(self.name_or_path):
+        with loading(self.name_or_path):
             if torch.get_default_device().type == "meta":
                 config.vocab_size = vocab_size
                 causal = transformers().AutoModelForCausalLM

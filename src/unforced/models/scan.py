@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from unforced.models import measured
+from unforced.models import kernels, measured
 from unforced.models.precision import full_precision
 
 Channels = Float[Tensor, "batch time channels"]
@@ -186,20 +186,10 @@ class Backend:
     available: Callable[[torch.device], bool] = lambda device: True
 
 
-def _kernels_available(device: torch.device) -> bool:
-    if device.type != "cuda":
-        return False
-    try:
-        importlib.import_module(_KERNELS)
-    except ImportError:
-        return False
-    return True
-
-
 BACKENDS = {
     "steps": Backend(_differentiable(_Steps)),
     "doubling": Backend(_differentiable(_Doubling)),
-    "kernels": Backend(_kernels, _kernels_available),
+    "kernels": Backend(_kernels, partial(kernels.can_run, _KERNELS)),
 }
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from unforced.errors import UserError
-from unforced.studies.engines import LOST, Job, environment
+from unforced.studies.engines import LOST, Job
 
 _WAIT_SECONDS = 0.2
 _ANSWER_SECONDS = 10.0
@@ -52,7 +52,7 @@ class RayEngine:
 
     def start(self, job: Job) -> "RayAttempt":
         """Hand a job to the cluster."""
-        return RayAttempt(self._ray, self._carry_out.remote(job, environment(self.threads)), job.log)
+        return RayAttempt(self._ray, self._carry_out.remote(job, self.threads), job.log)
 
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
@@ -89,18 +89,9 @@ class RayAttempt:
         self._ray.cancel(self._task, force=True)
 
 
-def carry_out(job: Job, environment: Mapping[str, str]) -> int:
+def carry_out(job: Job, threads: int) -> int:
     """Run a job's process on a machine of the cluster; return its exit code."""
-    with job.log.open("ab") as log:
-        process = subprocess.Popen(
-            job.command,
-            stdin=subprocess.PIPE,  # closes when the worker dies
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
-            cwd=job.place if job.place.is_dir() else None,
-            start_new_session=True,
-        )
+    process = job.start(threads)
     try:
         while True:  # in short waits, so that an interrupt is heard
             with contextlib.suppress(subprocess.TimeoutExpired):

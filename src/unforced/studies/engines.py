@@ -1,7 +1,9 @@
 """What carries out the runs of a study: an engine starts jobs, and tells how each attempt ended."""
 
+import os
+import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -14,7 +16,8 @@ LOST = -256
 class Job:
     """A run to be carried out by a process of its own, which adds what it says to the file `log`.
 
-    All paths are absolute; `place` is the folder that relative ones in the config are meant from.
+    All paths are absolute; `place` is the folder that relative ones in the config are meant from. trackers:
+    those that get the run's metrics, too.
     """
 
     config: Path
@@ -22,12 +25,30 @@ class Job:
     log: Path
     diagnose: bool
     place: Path
+    trackers: Sequence[str] = ()
 
-    @property
-    def command(self) -> list[str]:
-        """The process: `unforced work`, which ends with a checkpoint when its standard input closes."""
-        command = [sys.executable, "-m", "unforced", "work", str(self.config), str(self.folder)]
-        return [*command, "--diagnose"] if self.diagnose else command
+    def start(
+        self, threads: int, variables: Mapping[str, str] | None = None, options: Sequence[str] = ()
+    ) -> subprocess.Popen[bytes]:
+        """Start `unforced work`, which ends with a checkpoint when its standard input closes.
+
+        It computes with so many threads where it has no GPU, is told `variables` of the environment beside
+        this process's own, and has a session of its own, so that Ctrl-C reaches it through the study alone.
+        """
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [*self._command(), *options],
+                stdin=subprocess.PIPE,  # closes when this process ends, however it ends
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "OMP_NUM_THREADS": str(threads), **(variables or {})},
+                cwd=self.place if self.place.is_dir() else None,  # which another machine may lack
+                start_new_session=True,
+            )
+
+    def _command(self) -> list[str]:
+        options = [f"--tracker={name}" for name in self.trackers] + ["--diagnose"] * self.diagnose
+        return [sys.executable, "-m", "unforced", "work", str(self.config), str(self.folder), *options]
 
 
 @runtime_checkable
@@ -61,8 +82,3 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Give back what the engine holds. Attempts have ended."""
-
-
-def environment(threads: int) -> Mapping[str, str]:
-    """Return what a job's process is told of the cores that it shares."""
-    return {"OMP_NUM_THREADS": str(threads)}

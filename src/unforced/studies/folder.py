@@ -6,7 +6,7 @@ states.json     what became of each run when the study last came to an end with 
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +78,12 @@ class StudyFolder:
         except UserError:
             return False  # its process will say what is damaged
 
-    def job(self, name: str, study: Study) -> Job:
+    def job(self, name: str, study: Study, trackers: Sequence[str] = ()) -> Job:
         """Write down what a run's process needs."""
         config = self.logs / f"{name}.config.json"
         write_json(config, study.runs[name].tree())
         folder, log = self.run(name).path, self.log(name)
-        return Job(config.resolve(), folder.resolve(), log.resolve(), study.diagnose, place=Path.cwd())
+        return Job(config.resolve(), folder.resolve(), log.resolve(), study.diagnose, Path.cwd(), trackers)
 
     def _is_blank(self) -> bool:
         """Whether nothing is there but what a kill while the folder was made can leave."""

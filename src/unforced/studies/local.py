@@ -1,13 +1,12 @@
 """The local engine: a process per run on this machine, each with its share of the cores and the GPUs."""
 
 import os
-import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from unforced.studies.engines import Job, environment
+from unforced.studies.engines import Job
 
 
 @dataclass(frozen=True)
@@ -30,16 +29,14 @@ class LocalEngine:
         cores, gpus = available_cores(), [] if processor_only else available_gpus()
         self.workers = workers or len(gpus) or len(cores)
         self.threads = max(1, len(cores) // self.workers)
-        self._environment = {**os.environ, **environment(self.threads)}
-        if processor_only:
-            self._environment["ACCELERATE_USE_CPU"] = "true"
+        self._variables = {"ACCELERATE_USE_CPU": "true"} if processor_only else {}
         self._shares = shares(cores, gpus, self.workers)
         self._holders: dict[int, LocalAttempt] = {}
 
     def start(self, job: Job) -> "LocalAttempt":
         """Start a job on a share that nobody holds."""
         free = [number for number in range(self.workers) if not self._is_held(number)]
-        attempt = LocalAttempt(job, self._shares[free[0]], self._environment)
+        attempt = LocalAttempt(job, self.threads, self._shares[free[0]], self._variables)
         self._holders[free[0]] = attempt
         return attempt
 
@@ -51,22 +48,12 @@ class LocalEngine:
 
 
 class LocalAttempt:
-    """A process in a session of its own, so that Ctrl-C reaches it through the study alone."""
+    """A process on this machine, on its share of it."""
 
-    def __init__(self, job: Job, share: Share, environment: dict[str, str]) -> None:
-        if share.gpu is not None:
-            environment = {**environment, "CUDA_VISIBLE_DEVICES": share.gpu}
+    def __init__(self, job: Job, threads: int, share: Share, variables: Mapping[str, str]) -> None:
+        gpu = {} if share.gpu is None else {"CUDA_VISIBLE_DEVICES": share.gpu}
         pinned = [] if share.cores is None else ["--cores", ",".join(map(str, share.cores))]
-        with job.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*job.command, *pinned],
-                stdin=subprocess.PIPE,  # closes when this process ends, however it ends
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                cwd=job.place,
-                start_new_session=True,
-            )
+        self._process = job.start(threads, {**variables, **gpu}, pinned)
 
     def poll(self) -> int | None:
         """Return the exit code, None while it runs."""

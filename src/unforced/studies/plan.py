@@ -30,10 +30,11 @@ class Kind:
 
 @dataclass(frozen=True)
 class Plan:
-    """The kinds of runs, and how many of them go at once."""
+    """The kinds of runs, how many runs go at once, and the operations of each that is left, where known."""
 
     kinds: Mapping[str, Kind]
     workers: int
+    operations: Mapping[str, float]
 
     @property
     def seconds(self) -> float:
@@ -49,13 +50,10 @@ def make_plan(study: Study, left: Collection[str], engine: Engine) -> Plan:
         members[kind_of(name, run)].append(name)
     costs = Costs(engine.threads)
     kinds = {kind: _kind(kind, names, study.runs[names[0]], left, costs) for kind, names in members.items()}
-    return Plan(kinds, engine.workers)
-
-
-def weights_of(plan: Plan, runs: Mapping[str, Run], left: Collection[str]) -> dict[str, float]:
-    """Return the operations of each run that is left, as far as they are known."""
-    found = {name: plan.kinds[kind_of(name, runs[name])].operations for name in left}
-    return {name: operations for name, operations in found.items() if operations}
+    operations = {
+        name: kinds[kind].operations for kind, names in members.items() for name in names if name in left
+    }
+    return Plan(kinds, engine.workers, {name: count for name, count in operations.items() if count})
 
 
 def _kind(name: str, names: list[str], run: Run, left: Collection[str], costs: Costs) -> Kind:

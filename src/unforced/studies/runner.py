@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -53,12 +53,20 @@ class Summary:
 Watch = Callable[[Mapping[str, Status]], None]
 
 
-def run_study(study: Study, out: Path, engine: Engine, watch: Watch, retries: int = RETRIES) -> Summary:
+def run_study(
+    study: Study,
+    out: Path,
+    engine: Engine,
+    watch: Watch,
+    retries: int = RETRIES,
+    trackers: Sequence[str] = (),
+) -> Summary:
     """Carry out what is not done of a study, each run in `out`/name, and write down what became of it.
 
     A run that fails stops no other. It is started again, from its newest checkpoint, up to `retries` times;
     not so after a user's mistake. The first Ctrl-C or SIGTERM lets every run write a checkpoint, a second
-    Ctrl-C does not wait for that; the same call goes on. `watch` is called several times a second.
+    Ctrl-C does not wait for that; the same call goes on. `watch` is called several times a second;
+    `trackers` get the metrics of what is run.
     Raises UserError: `out` holds something else, or another process is at work on it.
     """
     folder = StudyFolder(out)
@@ -66,7 +74,7 @@ def run_study(study: Study, out: Path, engine: Engine, watch: Watch, retries: in
     out.mkdir(parents=True, exist_ok=True)
     with folder.locked(), stop_requests() as request:
         folder.claim(study)
-        runner = _Runner(study, folder, engine, retries)
+        runner = _Runner(study, folder, engine, retries, trackers)
         try:
             while not runner.finished and request.signal is None:
                 runner.turn()
@@ -88,8 +96,11 @@ def _pause(runner: "_Runner", request: StopRequest) -> None:
 
 
 class _Runner:
-    def __init__(self, study: Study, folder: StudyFolder, engine: Engine, retries: int) -> None:
+    def __init__(
+        self, study: Study, folder: StudyFolder, engine: Engine, retries: int, trackers: Sequence[str]
+    ) -> None:
         self.study, self.folder, self.engine, self.retries = study, folder, engine, retries
+        self.trackers = trackers
         self.statuses = {name: Status() for name in study.runs}
         self.attempts: dict[str, Attempt] = {}
         self.said: dict[str, int] = {}
@@ -144,7 +155,7 @@ class _Runner:
         try:
             self._begin(log, status.attempts)
             self.said[name] = log.stat().st_size
-            self.attempts[name] = self.engine.start(self.folder.job(name, self.study))
+            self.attempts[name] = self.engine.start(self.folder.job(name, self.study, self.trackers))
         except OSError as error:
             status.state, status.reason = "failed", f"{error.filename or log}: {error.strerror}"
         else:
