@@ -2,11 +2,12 @@ r"""A recipe of several runs over seeds: a table of outcomes, for papers/RECIPE/
 
     python papers/seeds.py quickstart --seeds 10
     python papers/seeds.py small_mamba --seeds 5 --diagnose
-    python papers/seeds.py small_mamba --seeds 5 --diagnose --only next_token reversed \
-        --name quickstart_problem -- task.path_length=4 task.num_nodes=9
+    python papers/seeds.py small_mamba --seeds 5 --diagnose --name quickstart_problem \
+        -- task.path_length=4 task.num_nodes=9
 
 Trains the recipe's runs for each seed, one per core at a time; writes NAME.md and NAME.json into
-papers/RECIPE. Stopped, the same command goes on; what is finished is not run again.
+papers/RECIPE. Stopped, the same command goes on; what is finished is not run again, also where seeds or
+runs are added.
 """
 
 import argparse
