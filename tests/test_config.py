@@ -188,10 +188,21 @@ def test_a_number_that_no_training_can_take_is_refused(assignment):
 def test_a_stream_drops_the_size_of_a_training_set_and_epochs():
     stream = BASE.override(["stream=true"])
     assert (stream.num_train, stream.epochs, stream.num_steps) == (None, None, 40)
-    other = BASE.override(["num_train=77", "epochs=2", "stream=true"])
-    assert other == stream
-    assert other.fingerprint == stream.fingerprint
+    assert BASE.override(["num_train=77"]).override(["stream=true"]) == stream
     assert through_json(stream) == stream
+
+
+@pytest.mark.parametrize("key", ["num_train", "epochs"])
+@pytest.mark.parametrize("stream", [["stream=true"], []])
+def test_a_stream_is_not_given_a_training_set(key, stream):
+    base = BASE if stream else BASE.override(["stream=true"])
+    line = f"^{key}: a stream has no training set; drop it, or give stream=false$"
+    with pytest.raises(UserError, match=line):
+        base.override([f"{key}=7", *stream])
+    assert base.override([f"{key}=null", *stream]).stream
+    with pytest.raises(UserError, match=line):
+        Run.from_tree(base.override(stream).tree() | {key: 7})
+    assert base.override(["num_train=7", "epochs=7", "stream=false"]).num_train == 7
 
 
 @pytest.mark.parametrize(

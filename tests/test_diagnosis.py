@@ -9,7 +9,7 @@ import torch
 from tests.runs import tiny_run
 from unforced.errors import UserError
 from unforced.evaluation.diagnosis import diagnose
-from unforced.evaluation.diagnostics import goal_blindness, snowball
+from unforced.evaluation.diagnostics import _errors_at_one_position, goal_blindness, snowball
 from unforced.evaluation.probe import probe
 from unforced.evaluation.statistics import problems_needed
 from unforced.evaluation.subject import Subject, answers
@@ -302,6 +302,27 @@ def test_too_few_problems_are_refused_in_one_line():
     ):
         diagnose(subject, train, held_out)
     assert problems_needed(0.99, 0.05) == 664
+
+
+def test_a_position_chosen_for_its_errors_is_seldom_significant_by_chance():
+    rng, significant = np.random.default_rng(0), 0
+    for _ in range(400):
+        first = np.eye(4, dtype=bool)[rng.integers(4, size=40)]
+        first = np.concatenate(
+            [first, np.zeros((4000, 4), bool)]
+        )  # few fail, so the hazard is as good as even
+        found = _errors_at_one_position(first, "forward", 0.95)
+        significant += found["p_value"] < 0.05
+        assert (found["observed"]["low"] > found["expected"]) <= (found["p_value"] < 0.1)
+    assert significant <= 30  # 5% are 20; uncorrected it is 15%
+
+
+def test_a_reversed_answer_that_is_not_read_is_decided_as_any_other():
+    run = tiny_run("order=reversed", "objective=teacherless", "model.width=8")
+    held_out = problems(run.task, 0, "test", 0, 1600)
+    found = diagnose(Subject.of(run, build_learner(run)), held_out, held_out)
+    assert found["indecipherable_token"]["token_1"]["chance"] == 0.5
+    assert "value" in found["clever_hans"]["goal_blindness"]["decisions"]
 
 
 def test_a_reversed_answer_has_no_cheat_to_measure():

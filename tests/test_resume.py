@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.runs import Silent, command, metrics, newest_weights, stop_at, tiny_run, train
+from unforced import experiment
 from unforced.errors import UserError
 from unforced.training import loop
 from unforced.training.checkpoint import sum_dtype
@@ -53,10 +54,28 @@ def test_resuming_is_exact_for_streams_other_objectives_and_accumulation(tmp_pat
 
 def test_checkpoints_are_written_as_time_passes_and_change_nothing(straight, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(loop, "_TRAINING_PER_SAVING", 0.0)
     run = tiny_run("checkpoint_every=1000", "keep_checkpoints=100")
     train(run, tmp_path / "run")
     assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 40
     assert_same(tmp_path / "run", straight)
+
+
+def test_a_checkpoint_that_takes_long_is_not_written_all_the_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(loop, "_TRAINING_PER_SAVING", 1e6)
+    train(tiny_run("checkpoint_every=1000", "keep_checkpoints=100"), tmp_path / "run")
+    written = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    assert written == {"step-00000001", "step-00000040"}
+
+
+def test_what_a_killed_process_left_of_a_checkpoint_is_cleared_away(tmp_path):
+    train(tiny_run(), tmp_path / "run", observer=stop_at(10))
+    left = tmp_path / "run" / "checkpoints" / ".step-00000015.99999"
+    left.mkdir()
+    (left / "learner.safetensors").write_bytes(b"half")
+    train(tiny_run(), tmp_path / "run", resume=True)
+    assert not left.exists()
 
 
 def test_a_run_stopped_before_its_first_step_has_a_checkpoint(tmp_path):
@@ -190,6 +209,21 @@ def test_two_processes_cannot_train_one_folder(tmp_path):
     train(tiny_run(), path, observer=stop_at(10))
     with RunFolder(path).locked(), pytest.raises(UserError, match="another process is training this run"):
         train(tiny_run(), path, resume=True)
+
+
+def test_of_two_that_start_at_once_the_first_keeps_the_folder(tmp_path, monkeypatch):
+    path, build = tmp_path / "run", experiment.Trainer
+
+    def build_slowly(*arguments):
+        monkeypatch.setattr(experiment, "Trainer", build)
+        train(tiny_run("seed=1"), path)
+        return build(*arguments)
+
+    monkeypatch.setattr(experiment, "Trainer", build_slowly)
+    with pytest.raises(UserError, match="holds another run already"):
+        train(tiny_run("seed=2"), path)
+    assert RunFolder(path).run() == tiny_run("seed=1")
+    assert train(tiny_run("seed=1"), path, resume=True).reason == "done"
 
 
 def test_a_torn_last_line_of_metrics_is_dropped(straight, tmp_path):

@@ -112,6 +112,12 @@ CASES = {
         replace(SNOWBALLER, train_exact=share(1.0)),
         "memorised",
     ),
+    "nearly as good on held-out problems": (
+        replace(
+            CHEATER, test_exact=share(0.97), train_exact=share(1.0), decisions={"token_1": decision(0.97)}
+        ),
+        "inconclusive",
+    ),
     "better on training problems": (replace(SNOWBALLER, train_exact=share(0.95)), "not_yet_fitted"),
     "errors at one position": (
         replace(SNOWBALLER, snowball=snowball([1, 1, 1, 1, 0.95], one_position=1)),

@@ -11,7 +11,8 @@ from unforced.training import loop
 
 def main(folder):
     run = tiny_run("evaluate_every=15", "checkpoint_every=1000")
-    with mock.patch.object(loop, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0):  # at every step that all can agree on
+    always = {"_SECONDS_BETWEEN_CHECKPOINTS": 0.0, "_TRAINING_PER_SAVING": 0.0}
+    with mock.patch.multiple(loop, **always):  # at every step that all can agree on
         train(run, folder / "straight")
     second = os.environ["RANK"] == "1"
     train(run, folder / "stopped", observer=stop_at(15) if second else Silent())

@@ -23,6 +23,7 @@ Tree = dict[str, Any]
 SOLVED = 0.99
 """Accuracy of whole answers from which a split counts as solved (held-out) or fitted (training set)."""
 
+_OF_A_TRAINING_SET = ("num_train", "epochs")
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
@@ -75,18 +76,16 @@ class Run(BaseModel):
     evaluate_every: int = Field(1000, ge=1, description="optimiser steps between evaluations")
     num_evaluate: int = Field(1000, ge=1, description="problems per split in each scheduled evaluation")
     num_test: int = Field(20_000, ge=1, description="problems per split in the final evaluation")
-    checkpoint_every: int = Field(1000, ge=1, description="optimiser steps between checkpoints")
+    checkpoint_every: int = Field(
+        1000, ge=1, description="optimiser steps between checkpoints; there is one a minute, too"
+    )
     keep_checkpoints: int = Field(2, ge=1, description="how many of the newest checkpoints stay")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _a_stream_has_no_epochs(cls, tree: Any) -> Any:
-        if isinstance(tree, Mapping) and tree.get("stream") is True:
-            return {**tree, "num_train": None, "epochs": None}
-        return tree
 
     @model_validator(mode="after")
     def _check(self) -> "Run":
+        for key in _OF_A_TRAINING_SET if self.stream else ():
+            if getattr(self, key) is not None:
+                raise ValueError(f"{key}: a stream has no training set; drop it, or give stream=false")
         if self.stream and self.max_steps is None:
             raise ValueError("max_steps: a stream never ends by itself; give max_steps=STEPS")
         if not self.stream and self.num_train is None:
@@ -149,11 +148,15 @@ class Run(BaseModel):
         """Return this run with `dotted.key=value` assignments applied, in order.
 
         A value is read as JSON, and as text where it is not JSON. A name (`objective=teacherless`)
-        replaces a part by that kind with its defaults. Raises UserError.
+        replaces a part by that kind with its defaults; `stream=true` drops what only a finite training set
+        has. Raises UserError.
         """
-        tree = self.tree()
-        for assignment in assignments:
+        tree, given = self.tree(), list(assignments)
+        for assignment in given:
             _assign(tree, assignment)
+        if tree["stream"] is True and not self.stream:
+            named = [assignment.partition("=")[0] for assignment in given]
+            tree |= {key: None for key in _OF_A_TRAINING_SET if key not in named}
         return Run.from_tree(tree)
 
 

@@ -45,21 +45,16 @@ def run_experiment(run: Run, path: Path, observer: Observer, resume: bool = Fals
                 folder.check_result(run)
                 return Outcome("done")
             trainer = Trainer(run, folder, accelerator, measure, observer)
-            _create_once(folder, trainer, resume)
+            accelerator.wait_for_everyone()  # all have the memory they need, and have seen what is there
             with folder.locked() if accelerator.is_main_process else contextlib.nullcontext():
+                if accelerator.is_main_process and not resume:
+                    RunFolder.claim(path, run).create(run)  # while the model was built, another may have
+                accelerator.wait_for_everyone()
                 return _train_and_measure(trainer, resume)
     except OSError as error:
         begun = os.path.exists(path / "config.json")
         advice = "what was written stands, go on with --resume" if begun else "choose another --out"
         raise UserError(f"{error.filename or path}: {error.strerror or error}; {advice}") from error
-
-
-def _create_once(folder: RunFolder, trainer: Trainer, resume: bool) -> None:
-    """Make a new run's folder once all processes have what memory they need and have seen it absent."""
-    trainer.accelerator.wait_for_everyone()
-    if trainer.accelerator.is_main_process and not resume:
-        folder.create(trainer.run)
-    trainer.accelerator.wait_for_everyone()
 
 
 def _train_and_measure(trainer: Trainer, resume: bool) -> Outcome:

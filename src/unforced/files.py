@@ -4,13 +4,15 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from unforced.errors import UserError
 
 LOCK = ".lock"
+_LONGER_THAN_A_LOOK = 0.2  # seconds
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -45,9 +47,26 @@ def read_json(path: Path) -> Any:
 @contextlib.contextmanager
 def locked(folder: Path, taken: str) -> Iterator[None]:
     """Have a folder to oneself, until the context or the process ends. Raises UserError if it is `taken`."""
+    until = time.monotonic() + _LONGER_THAN_A_LOOK
     with (folder / LOCK).open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"{folder}: {taken}") from None
+        while not _take(lock):
+            if time.monotonic() > until:
+                raise UserError(f"{folder}: {taken}")
+            time.sleep(_LONGER_THAN_A_LOOK / 10)
         yield
+
+
+def is_locked(folder: Path) -> bool:
+    """Say whether another process has a folder to itself; to look takes it for an instant."""
+    if not (folder / LOCK).exists():
+        return False
+    with (folder / LOCK).open("a") as lock:
+        return not _take(lock)
+
+
+def _take(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

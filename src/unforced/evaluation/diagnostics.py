@@ -32,7 +32,7 @@ def does_not_apply(reason: str) -> Measures:
 
 def nothing_decided(subject: Subject) -> str:
     """Say why no token of a subject's answers needs lookahead; empty where one does."""
-    if subject.order == "reversed":
+    if subject.order == "reversed" and subject.reads_answers:
         return "with the answer reversed, each token follows from the one before it: nothing is decided ahead"
     return "" if subject.task.decisive_positions else f"nothing needs lookahead in {subject.task}"
 
@@ -141,7 +141,7 @@ def snowball(asked: Probe, confidence: float) -> Measures:
         },
         "first_error": dict(zip(tokens, first.sum(axis=0).tolist(), strict=True)),
         "errors_at_decisions": _errors_at_decisions(first, asked, confidence),
-        "errors_at_one_position": _errors_at_one_position(first, asked, confidence),
+        "errors_at_one_position": _errors_at_one_position(first, subject.order, confidence),
     }
 
 
@@ -159,18 +159,23 @@ def _errors_at_decisions(first: Marks, asked: Probe, confidence: float) -> Measu
     return _gathering(first, asked.decisive, asked.subject.order, confidence)
 
 
-def _errors_at_one_position(first: Marks, asked: Probe, confidence: float) -> Measures:
-    """Test the position at which first errors exceed most what a steady hazard expects."""
-    places = np.eye(first.shape[1], dtype=np.bool_)
+def _errors_at_one_position(first: Marks, order: Order, confidence: float) -> Measures:
+    """Test the position at which first errors exceed most what a steady hazard expects.
+
+    It is chosen among all, so its interval and p-value are corrected for their number (Bonferroni).
+    """
+    length = first.shape[1]
+    each_confidence = 1 - (1 - confidence) / length
     found = [
-        _gathering(first, np.broadcast_to(place, first.shape), asked.subject.order, confidence)
-        for place in places
+        _gathering(first, np.broadcast_to(place, first.shape), order, each_confidence)
+        for place in np.eye(length, dtype=np.bool_)
     ]
     if "observed" not in found[0]:
         return found[0]
     excess = [each["observed"]["value"] - each["expected"] for each in found]
     worst = int(np.argmax(excess))
-    return {"position": f"token_{worst}", **found[worst]}
+    p_value = min(1.0, length * found[worst]["p_value"])
+    return {"position": f"token_{worst}", **found[worst], "p_value": p_value}
 
 
 def _gathering(first: Marks, places: Marks, order: Order, confidence: float) -> Measures:

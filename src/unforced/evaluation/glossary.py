@@ -76,7 +76,8 @@ DEFINITIONS: Mapping[str, str] = {
         "The position at which first errors exceed a steady rate most; the next four are its own."
     ),
     "snowball.errors_at_one_position.observed": (
-        "Share of failed free answers whose first wrong token is at that position."
+        "Share of failed free answers whose first wrong token is at that position; the interval is "
+        "corrected for the choice among positions (Bonferroni)."
     ),
     "snowball.errors_at_decisions.expected": (
         "The same share if every position failed at one steady rate (arXiv 2403.06963, Sec. 3: errors "
@@ -92,7 +93,8 @@ DEFINITIONS: Mapping[str, str] = {
     ),
     "snowball.errors_at_one_position.odds_ratio": "The odds of observed over those of expected.",
     "snowball.errors_at_one_position.p_value": (
-        "One-sided binomial test of observed against expected: small where first errors gather."
+        "One-sided binomial test of observed against expected: small where first errors gather; "
+        "corrected likewise."
     ),
     "error_kinds": "Free answers to held-out problems by the kind that the task's verifier names.",
     "probability.token_i.true": (

@@ -16,7 +16,8 @@ CHEAT = 0.95
 BLIND = 0.5
 """Goal blindness of those tokens from which they count as read from the answer and not from the goal."""
 MARGIN = 0.05
-"""How far from chance a decisive token may be and still count as guessed, where chance is 20% or more."""
+"""How far from chance a decisive token may be and still count as guessed, where chance is 20% or more; and
+by how much a training set must be fitted better than held-out problems to count as memorised."""
 ACCURATE = 0.9
 """Forced accuracy of every token from which a next-token predictor counts as accurate."""
 GATHERED = 3.0
@@ -109,6 +110,8 @@ def judge(evidence: Evidence) -> Verdict:
         verdict = rule(evidence)
         if verdict is not None:
             return verdict
+    if _reached(train):
+        return _undecided(evidence, f"neither solved nor memorised: {_both_splits(evidence)}")
     return _undecided(evidence, f"{evidence.what} on training problems: perhaps fitted, {_percent(train)}")
 
 
@@ -140,7 +143,8 @@ def _clever_hans(evidence: Evidence) -> Verdict | None:
 
 
 def _memorised(evidence: Evidence) -> Verdict | None:
-    if not _reached(evidence.train_exact):
+    gap = difference(evidence.train_exact, evidence.test_exact)
+    if not _reached(evidence.train_exact) or gap["low"] <= MARGIN:
         return None
     because = (_both_splits(evidence), *_decisions(evidence))
     return Verdict("memorised", because, "more training problems, or training on after the fit (overtrain)")

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from unforced.errors import UserError
-from unforced.files import LOCK, locked, read_json, write_json
+from unforced.files import LOCK, is_locked, locked, read_json, write_json
 from unforced.studies.engines import Job
 from unforced.study import Study
 from unforced.training.folder import RunFolder
 
 MARKER = "study.json"
+_TAKEN = "another process is at work on this study; let it end, or stop it"
 
 
 class StudyFolder:
@@ -49,14 +50,13 @@ class StudyFolder:
 
     def check_free(self) -> None:
         """Raise UserError if another process is at work on the study."""
-        if (self.path / LOCK).exists():
-            with self.locked():
-                pass
+        if is_locked(self.path):
+            raise UserError(f"{self.path}: {_TAKEN}")
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep a second process from working on the same study. Raises UserError if one does."""
-        with locked(self.path, "another process is at work on this study; let it end, or stop it"):
+        with locked(self.path, _TAKEN):
             yield
 
     def run(self, name: str) -> RunFolder:

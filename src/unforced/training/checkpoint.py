@@ -89,7 +89,8 @@ def save_checkpoint(
     """
     final = folder / f"step-{progress.step:08d}"
     draft = folder / f".{final.name}.{os.getpid()}"
-    shutil.rmtree(draft, ignore_errors=True)
+    for left in folder.glob(".step-*"):  # by a process that was killed while it wrote
+        shutil.rmtree(left, ignore_errors=True)
     contents = {
         "learner.safetensors": save(_contiguous(learner.weights())),
         "optimizer.safetensors": save(_contiguous(_optimizer_tensors(learner, optimizer, progress))),

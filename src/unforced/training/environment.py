@@ -30,7 +30,7 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Return whether the device multiplies matrices in bf16 natively."""
+    """Return whether the device multiplies matrices in bf16 natively; of processors, AVX512-BF16 is known."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and "avx512_bf16" in _processor_info()
@@ -45,9 +45,10 @@ def processor_name() -> str:
 
 
 def git_commit() -> str | None:
-    """Return the commit of the checkout that the package runs from, `+` if changed; None outside git."""
+    """Return the commit of the checkout that the package runs from, `+` if changed; None outside one."""
     where = Path(__file__).parent
     try:
+        _git(where, "ls-files", "--error-unmatch", Path(__file__).name)  # it may lie in another repository
         commit = _git(where, "rev-parse", "HEAD")
         return commit + ("+" if _git(where, "status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError):

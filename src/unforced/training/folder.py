@@ -18,7 +18,7 @@ from typing import Any
 
 from unforced.config import Run, flatten
 from unforced.errors import UserError
-from unforced.files import LOCK, locked, read_json, write_atomically, write_json
+from unforced.files import LOCK, is_locked, locked, read_json, write_atomically, write_json
 from unforced.training.records import Diagnosis, Environment, Evaluation, Record, Result, Traces, check
 
 _RESTORE = "restore it, or start a new run with another --out"
@@ -51,8 +51,8 @@ class RunFolder:
         """Whether nothing is there but what a kill while the folder was made can leave."""
         if not self.path.is_dir():
             return False
-        drafts = f".{self.config.name}."
-        left = [each for each in self.path.iterdir() if not each.name.startswith(drafts)]
+        own = (LOCK, f".{self.config.name}.")
+        left = [each for each in self.path.iterdir() if not each.name.startswith(own)]
         return not left or (left == [self.checkpoints] and not any(self.checkpoints.iterdir()))
 
     def create(self, run: Run) -> None:
@@ -136,19 +136,14 @@ class RunFolder:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep a second process from training into the same folder. Raises UserError if one does."""
+        self.path.mkdir(parents=True, exist_ok=True)
         with locked(self.path, "another process is training this run"):
             yield
 
     @property
     def busy(self) -> bool:
         """Whether another process is training this run."""
-        if not (self.path / LOCK).exists():
-            return False
-        try:
-            with self.locked():
-                return False
-        except UserError:
-            return True
+        return is_locked(self.path)
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Add a line to metrics.jsonl and see it onto the disk."""

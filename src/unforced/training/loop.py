@@ -33,7 +33,8 @@ Evaluate = Callable[[Run, Learner, Split, int], Counts]
 _OBJECTIVE_STREAM = 4  # spawn keys 0-3 are the splits and the epochs' orders
 _SECONDS_BETWEEN_UPDATES = 0.5
 _STEPS_BETWEEN_AGREEMENTS = 20
-_SECONDS_BETWEEN_CHECKPOINTS = 60.0  # at the most, beside those of checkpoint_every
+_SECONDS_BETWEEN_CHECKPOINTS = 60.0  # beside those of checkpoint_every
+_TRAINING_PER_SAVING = 20  # seconds before the next of them: a large model is not saved all the time
 
 
 @runtime_checkable
@@ -234,16 +235,17 @@ class Trainer:
 
     def _save(self, pace: Pace) -> None:
         self.progress.seconds = pace.seconds()
-        progress = self.progress.gathered(self.accelerator)
-        if self.accelerator.is_main_process:
-            save_checkpoint(self.folder.checkpoints, self.run, self.learner, self.optimizer, progress)
-        self.accelerator.wait_for_everyone()
+        with pace.saving():
+            progress = self.progress.gathered(self.accelerator)
+            if self.accelerator.is_main_process:
+                save_checkpoint(self.folder.checkpoints, self.run, self.learner, self.optimizer, progress)
+            self.accelerator.wait_for_everyone()
         self.saved_at = self.progress.step
-        pace.saved()
 
     def _is_due(self, pace: Pace) -> bool:
         """Whether the first process, whose clock decides, has gone long without a checkpoint."""
-        return self.accelerator.is_main_process and pace.since_save() > _SECONDS_BETWEEN_CHECKPOINTS
+        wait = max(_SECONDS_BETWEEN_CHECKPOINTS, pace.to_save * _TRAINING_PER_SAVING)
+        return self.accelerator.is_main_process and pace.since_save() > wait
 
     def _outcome(self, request: StopRequest) -> Outcome | None:
         if self.progress.step >= self.finish.step:

@@ -1,6 +1,8 @@
 """The clocks of one session."""
 
+import contextlib
 import time
+from collections.abc import Iterator
 
 from unforced.training.checkpoint import Progress
 
@@ -11,6 +13,7 @@ class Pace:
     def __init__(self, progress: Progress) -> None:
         self._progress, self._before = progress, progress.seconds
         self._started = self._updated = self._saved = time.perf_counter()
+        self.to_save = 0.0  # seconds that the last checkpoint took
         self.restart()
 
     def restart(self) -> None:
@@ -34,9 +37,13 @@ class Pace:
         """Seconds since then."""
         return time.perf_counter() - self._updated
 
-    def saved(self) -> None:
-        """Take note that a checkpoint has just been written."""
+    @contextlib.contextmanager
+    def saving(self) -> Iterator[None]:
+        """Take the time of writing a checkpoint."""
+        began = time.perf_counter()
+        yield
         self._saved = time.perf_counter()
+        self.to_save = self._saved - began
 
     def since_save(self) -> float:
         """Seconds since then, or since the session began."""
