@@ -135,7 +135,10 @@ RULES: Mapping[verdict.Name, str] = {
         f"goal blindness of the tokens that follow is not below {BLIND:.0%} where it can be told. Whether "
         "the decision is known by heart on training problems is said beside it."
     ),
-    "memorised": "`exact.train` is fitted (by the rule of *solved*), held-out problems are not.",
+    "memorised": (
+        "`exact.train` is fitted (by the rule of *solved*), and the interval of its difference to `exact.test` "
+        f"lies above {100 * MARGIN:.0f} points."
+    ),
     "compounding": (
         f"the interval of the forced accuracy of every token lies above {ACCURATE:.0%}, training problems do "
         f"as badly as held-out ones (within {100 * MARGIN:.0f} points), and first errors gather neither at "
