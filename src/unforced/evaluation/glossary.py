@@ -136,8 +136,8 @@ RULES: Mapping[verdict.Name, str] = {
         "the decision is known by heart on training problems is said beside it."
     ),
     "memorised": (
-        "`exact.train` is fitted (by the rule of *solved*), and the interval of its difference to `exact.test` "
-        f"lies above {100 * MARGIN:.0f} points."
+        "`exact.train` is fitted (by the rule of *solved*), and the interval of its difference to "
+        f"`exact.test` lies above {100 * MARGIN:.0f} points."
     ),
     "compounding": (
         f"the interval of the forced accuracy of every token lies above {ACCURATE:.0%}, training problems do "
