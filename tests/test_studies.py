@@ -15,7 +15,7 @@ from tests.runs import command, metrics, newest_weights, tiny_run, train
 from tests.small_study import small_study
 from unforced.cli.main import main
 from unforced.errors import UserError
-from unforced.files import read_json
+from unforced.files import read_json, write_json
 from unforced.registry import STUDIES
 from unforced.studies.engines import LOST
 from unforced.studies.folder import StudyFolder
@@ -134,13 +134,11 @@ def test_an_empty_folder_is_claimed_once(tmp_path):
             StudyFolder(tmp_path).claim(study_of(**other))
 
 
-def test_a_study_that_grew_keeps_its_folder_and_one_that_shrank_does_not(tmp_path):
+def test_a_part_of_a_study_and_all_of_it_share_a_folder(tmp_path):
     few, many = study_of(a=tiny_run()), study_of(b=tiny_run("seed=1"), a=tiny_run())
-    StudyFolder(tmp_path).claim(few)
-    StudyFolder(tmp_path).claim(many)
+    for study in (few, many, few):
+        StudyFolder(tmp_path).claim(study)
     assert set(read_json(StudyFolder(tmp_path).marker)["runs"]) == {"a", "b"}
-    with pytest.raises(UserError, match="holds another study"):
-        StudyFolder(tmp_path).claim(few)
 
 
 def test_a_kill_while_the_folder_was_made_leaves_one_that_can_be_claimed(tmp_path):
@@ -160,7 +158,7 @@ def test_runs_that_collide_are_refused():
     with pytest.raises(UserError, match="a and b are the same run"):
         study_of(a=tiny_run(), b=tiny_run("checkpoint_every=3"))
     for name in ("logs", "up/down", "..", "report", ""):
-        with pytest.raises(UserError, match="cannot name a run's folder"):
+        with pytest.raises(UserError, match="cannot name a run's folder|no run can be called"):
             study_of(**{name: tiny_run()})
     with pytest.raises(UserError, match="has no run"):
         study_of()
@@ -237,6 +235,7 @@ def test_one_failure_stops_no_other_run_and_is_told_with_its_log(tmp_path, stand
     ("ends", "attempts", "reason"),
     [
         ("exit 3", 3, "exit code 3: it said nothing"),
+        ("echo unforced: no space left; exit 75", 3, "exit code 75: no space left"),
         ("kill -9 $$", 3, "killed by SIGKILL, as a machine out of memory does: it said nothing"),
         (
             "echo unforced: out of memory: lower batch_size; exit 2",
@@ -253,6 +252,25 @@ def test_what_broke_is_tried_again_but_not_a_mistake(tmp_path, stand_in, ends, a
     assert log(tmp_path / "out", "a").count("attempt") == attempts
 
 
+def test_a_run_that_lacks_what_may_come_is_told_from_a_mistake(tmp_path):
+    config = tmp_path / "config.json"
+    write_json(config, tiny_run().tree())
+    out = tmp_path / "run"
+    with RunFolder(out).locked():
+        work = command("work", config, out, stdin=subprocess.PIPE)
+        while work.poll() is None:
+            time.sleep(0.1)  # its input stays open
+    output, errors = work.communicate()
+    assert (work.returncode, errors) == (os.EX_TEMPFAIL, "")
+    assert output.endswith(f"unforced: {out}: another process is training this run\n")
+    config.write_text("{")
+    work = command("work", config, tmp_path / "other", stdin=subprocess.PIPE)
+    while work.poll() is None:
+        time.sleep(0.1)
+    assert "not JSON" in work.communicate()[1]
+    assert work.returncode == 2
+
+
 def test_a_second_try_that_goes_well_ends_well(tmp_path, stand_in):
     stand_in(f"test -e {tmp_path}/tried || {{ touch {tmp_path}/tried; exit 1; }}")
     summary = carry_out(tmp_path / "out", study_of(a=tiny_run()), retries=1)
@@ -263,7 +281,7 @@ def test_a_second_try_that_goes_well_ends_well(tmp_path, stand_in):
 class Broken:
     """An engine whose disk is full for run a, and whose workers are lost."""
 
-    workers, threads = 1, 1
+    workers, threads, at_full_speed = 1, 1, 1
 
     def start(self, job):
         if job.folder.name == "a":
@@ -514,7 +532,8 @@ def test_the_verb_counts_what_is_left_and_says_what_failed(tmp_path, call, regis
         ),
         (
             ["small", "seed=3"],
-            "seed: the runs of 'small' differ in it; drop it, or train one of them from its config",
+            "seed: the runs of 'small' differ in it; drop it, or choose among them with --only, "
+            "as in --only '*-0'",
         ),
     ],
 )

@@ -1,15 +1,18 @@
 """The studies that come with the package: their settings, and what they expect of which runs."""
 
+import re
+
 import pytest
 
 from tests.runs import tiny_run, train
 from tests.small_study import small_study
-from unforced.recipes import resolve_study
+from unforced.errors import UserError
+from unforced.recipes import resolve, resolve_study
 from unforced.registry import STUDIES
 from unforced.studies.cost import Costs
-from unforced.studies.local import LocalEngine
+from unforced.studies.local import LocalEngine, available_cores
 from unforced.studies.plan import make_plan
-from unforced.study import kind_of
+from unforced.study import kind_of, only
 from unforced.training.folder import RunFolder
 
 STUDY_NAMES = STUDIES.names()
@@ -30,6 +33,58 @@ def test_every_study_names_itself_and_its_source(name):
     assert study.name == name
     assert "arXiv" in study.source
     assert study.expectations
+
+
+def test_an_altered_study_expects_nothing_and_says_so():
+    name = "top_table5"
+    assert resolve_study(name, ["checkpoint_every=7"]).expectations
+    altered = resolve_study(name, ["num_train=500", "batch_size=32"])
+    assert not altered.expectations
+    assert altered.source.endswith("; altered: num_train=500 batch_size=32")
+    assert all(run.num_train == 500 for run in altered.runs.values())
+
+
+def test_a_part_of_a_study_is_chosen_by_pattern():
+    study = resolve_study("pitfalls", [])
+    part = only(study, ["gpt-[25]x5-*-[012]", "mamba-2x5-reversed-0"])
+    assert len(part.runs) == 2 * 3 * 3 + 1
+    assert part.expectations == study.expectations
+    assert only(study, []) == study
+    with pytest.raises(
+        UserError, match=r"--only gtp-\*: no run of study 'pitfalls' is called so; the 270 are"
+    ):
+        only(study, ["gtp-*"])
+
+
+OWN = """
+from unforced.recipes.quickstart import next_token
+from unforced.study import Study, over_seeds
+
+def rates():
+    return Study("rates", "our own", over_seeds({"one": next_token()}, range(2)))
+
+def one():
+    return next_token()
+"""
+
+
+def test_a_study_or_recipe_of_ones_own_is_a_function_in_a_file(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(OWN)
+    assert list(resolve_study(f"{file}:rates", []).runs) == ["one-0", "one-1"]
+    assert resolve(f"{file}:one", ["seed=3"]).seed == 3
+    for wrong, line in {
+        f"{file}:rate": f"{file}: unknown function 'rate'; did you mean 'rates'",
+        f"{tmp_path}/absent.py:rates": "absent.py: no such file",
+        f"{file}:one": "its function returns no Study",
+    }.items():
+        with pytest.raises(UserError, match=re.escape(line)):
+            resolve_study(wrong, [])
+    with pytest.raises(UserError, match="is a study; carry it out with `unforced study"):
+        resolve(f"{file}:rates", [])
+    file.write_text("1 / 0")
+    with pytest.raises(UserError, match="it cannot be run .ZeroDivisionError: division by zero"):
+        resolve_study(f"{file}:rates", [])
 
 
 def test_the_papers_tables_are_six_topologies_three_families_and_three_ways():
@@ -74,6 +129,9 @@ def test_a_plan_counts_what_is_left_and_how_long_that_takes():
     assert (kind.name, kind.runs, kind.left, kind.steps, kind.reason) == ("tiny", 3, 2, 300, "")
     assert kind.operations == Costs(1).work(study.runs["tiny-0"])
     assert plan.seconds == pytest.approx(kind.seconds)  # two at once
+    crowd = make_plan(study, list(study.runs), LocalEngine(workers=50))
+    assert crowd.at_full_speed == len(available_cores())
+    assert crowd.seconds == pytest.approx(3 * crowd.kinds["tiny"].seconds / min(3, crowd.at_full_speed))
     assert plan.operations == {"tiny-1": kind.operations, "tiny-2": kind.operations}
 
 
@@ -88,3 +146,4 @@ def test_a_plan_names_what_it_cannot_know(monkeypatch):
         assert kind.seconds is None
         assert "openai-community/gpt2-large" in kind.reason
     assert plan.operations == {}
+    assert (plan.left, plan.unknown, plan.seconds) == (len(large), len(large), 0)

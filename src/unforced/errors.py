@@ -11,6 +11,10 @@ class UserError(Exception):
         super().__init__(" ".join(message.split()))
 
 
+class PassingError(UserError):
+    """One that may pass by itself: a full disk, memory that others hold, a run that another trains."""
+
+
 def unknown(kind: str, value: str, choices: Iterable[str]) -> UserError:
     """Build the error for a `value` that is not one of `choices`, naming the nearest one."""
     known = sorted(choices)

@@ -11,10 +11,12 @@ from unforced.config import flatten
 
 MIN_SEEDS = 5
 """Seeds from which a median is held against an expectation."""
+CLEAR = 0.8
+"""Share of the seeds that must agree with the median; outcomes are often bimodal over seeds."""
 _ROUNDING = 1e-9  # so that 0.48 is within 0.02 of 0.5, which floating point denies
 
 Relation = Literal["at_most", "at_least", "about"]
-Answer = Literal["met", "missed", "not enough seeds"]
+Answer = Literal["met", "missed", "mixed", "not enough seeds"]
 
 
 class Expectation(BaseModel):
@@ -55,11 +57,17 @@ class Judgement:
 
 
 def judge(expectation: Expectation, values: Sequence[float]) -> Judgement:
-    """Hold an expectation against the values of its seeds: the median decides, given MIN_SEEDS or more."""
+    """Hold an expectation against the values of its seeds, given MIN_SEEDS or more.
+
+    The median decides, if CLEAR or more of the seeds are on its side; otherwise the verdict is mixed.
+    """
     if not values:
         return Judgement("not enough seeds", None, None, None, 0, 0)
     middle, holds = median(values), sum(map(expectation.holds, values))
     verdict: Answer = "met" if expectation.holds(middle) else "missed"
+    agree = holds if verdict == "met" else len(values) - holds
     if len(values) < MIN_SEEDS:
         verdict = "not enough seeds"
+    elif agree < CLEAR * len(values):
+        verdict = "mixed"
     return Judgement(verdict, middle, min(values), max(values), holds, len(values))

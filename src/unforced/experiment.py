@@ -11,7 +11,7 @@ from accelerate import PartialState
 
 from unforced.config import Run
 from unforced.data.files import read_problems
-from unforced.errors import UserError
+from unforced.errors import PassingError, UserError
 from unforced.evaluation.accuracy import Counts, measure, measure_problems, prefixed, with_intervals
 from unforced.evaluation.diagnosis import check_enough, diagnose, history
 from unforced.evaluation.subject import Subject, answers
@@ -54,7 +54,7 @@ def run_experiment(run: Run, path: Path, observer: Observer, resume: bool = Fals
     except OSError as error:
         begun = os.path.exists(path / "config.json")
         advice = "what was written stands, go on with --resume" if begun else "choose another --out"
-        raise UserError(f"{error.filename or path}: {error.strerror or error}; {advice}") from error
+        raise PassingError(f"{error.filename or path}: {error.strerror or error}; {advice}") from error
 
 
 def _train_and_measure(trainer: Trainer, resume: bool) -> Outcome:

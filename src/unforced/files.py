@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from unforced.errors import UserError
+from unforced.errors import PassingError, UserError
 
 LOCK = ".lock"
 _LONGER_THAN_A_LOOK = 0.2  # seconds
@@ -51,7 +51,7 @@ def locked(folder: Path, taken: str) -> Iterator[None]:
     with (folder / LOCK).open("a") as lock:
         while not _take(lock):
             if time.monotonic() > until:
-                raise UserError(f"{folder}: {taken}")
+                raise PassingError(f"{folder}: {taken}")
             time.sleep(_LONGER_THAN_A_LOOK / 10)
         yield
 

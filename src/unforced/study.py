@@ -1,8 +1,9 @@
 """A study: many runs that answer one question, and what its source says of them."""
 
+import fnmatch
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from unforced.config import Run
 from unforced.errors import UserError
@@ -31,13 +32,35 @@ class Study:
             raise UserError(f"study {self.name!r} has no run")
         known: dict[str, str] = {}
         for name, run in self.runs.items():
-            if not _NAME.fullmatch(name) or name in _TAKEN:
+            if name in _TAKEN:
+                raise UserError(
+                    f"study {self.name!r}: no run can be called {name!r}, a name of the study's own"
+                )
+            if not _NAME.fullmatch(name):
                 raise UserError(
                     f"study {self.name!r}: {name!r} cannot name a run's folder; use a-z, 0-9, _ - ."
                 )
             twin = known.setdefault(run.fingerprint, name)
             if twin != name:
                 raise UserError(f"study {self.name!r}: {twin} and {name} are the same run; drop one")
+
+
+def only(study: Study, patterns: Iterable[str]) -> Study:
+    """Return the part of a study whose runs match a pattern, as in `gpt-2x5-*-0`; all of it without any.
+
+    Raises UserError for a pattern that no run matches.
+    """
+    chosen: dict[str, Run] = {}
+    for pattern in patterns:
+        found = {name: run for name, run in study.runs.items() if fnmatch.fnmatchcase(name, pattern)}
+        if not found:
+            some = ", ".join(list(study.runs)[:4])
+            raise UserError(
+                f"--only {pattern}: no run of study {study.name!r} is called so; the {len(study.runs)} are "
+                f"called {some} and so on"
+            )
+        chosen |= found
+    return replace(study, runs=chosen) if chosen else study
 
 
 def over_seeds(runs: Mapping[str, Run], seeds: Iterable[int]) -> dict[str, Run]:

@@ -36,7 +36,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name, or the path of a run's config.json.")],
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe's name, FILE.py:FUNCTION, or the path of a run's config.json.")
+    ],
     overrides: Overrides = None,
     out: Annotated[
         Path | None, typer.Option(help="The run folder. [default: runs/RECIPE-FINGERPRINT]")

@@ -86,11 +86,10 @@ def show_recipe(
 
 def _resolve(name: str, overrides: list[str]) -> "Run | dict[str, Run]":
     """Return what a recipe stands for; of a study, each kind of run with its first seed."""
-    from unforced.recipes import resolve, resolve_study
-    from unforced.registry import STUDIES
+    from unforced.recipes import is_study, resolve, resolve_study
     from unforced.study import kind_of
 
-    if name not in STUDIES.names():
+    if not is_study(name):
         return resolve(name, overrides)
     kinds: dict[str, Run] = {}
     for part, run in resolve_study(name, overrides).runs.items():

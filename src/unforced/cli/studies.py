@@ -18,9 +18,13 @@ _ENGINES = ("local", "ray")
 
 
 def study(
-    name: Annotated[str, typer.Argument(help="A study's name; see: unforced list studies.")],
+    name: Annotated[str, typer.Argument(help="A study's name (unforced list studies), or FILE.py:FUNCTION.")],
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="The study's folder. [default: runs/NAME]")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Only runs called so, as in '*-0' for seed 0; can be given again."),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Runs at once. [default: one per GPU, or per core where there is none]"),
@@ -49,11 +53,12 @@ def study(
     from unforced.studies.folder import StudyFolder
     from unforced.studies.plan import make_plan
     from unforced.studies.runner import Status, Summary, run_study
+    from unforced.study import only as choose
 
     trackers = tracker or []
     check_trackers(trackers)
-    chosen = resolve_study(name, overrides or [])
-    out = out or Path("runs") / name
+    chosen = choose(resolve_study(name, overrides or []), only or [])
+    out = out or Path("runs") / chosen.name
     folder = StudyFolder(out)
     folder.check(chosen)
     folder.check_free()

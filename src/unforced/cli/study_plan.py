@@ -18,7 +18,8 @@ def show_plan(study: Study, out: Path, plan: Plan, as_json: bool) -> None:
     """Print what is left to do of a study and what it will cost, as a table or as JSON."""
     if as_json:
         kinds = [asdict(kind) for kind in plan.kinds.values()]
-        print(json.dumps({"study": study.name, "folder": str(out), "workers": plan.workers, "kinds": kinds}))
+        whole = {"workers": plan.workers, "left": plan.left, "seconds": plan.seconds, "unknown": plan.unknown}
+        print(json.dumps({"study": study.name, "folder": str(out), **whole, "kinds": kinds}))
         return
     table = Table("runs", "seeds", "to do", "steps", "PFLOP", "time", box=None, padding=(0, 2, 0, 0))
     for kind in plan.kinds.values():
@@ -42,6 +43,11 @@ def _amount(number: float) -> str:
 
 
 def _total(plan: Plan, out: Path) -> str:
-    left = sum(kind.left for kind in plan.kinds.values())
-    runs = f"{left} run{'s' * (left != 1)} to do in {out}, {plan.workers} at once"
-    return f"{runs}: at most about {duration(plan.seconds)} of training, at the speed of this machine"
+    runs = f"{plan.left} run{'s' * (plan.left != 1)} to do in {out}, {plan.workers} at once"
+    if plan.unknown == plan.left:
+        return f"{runs}: how long they take is unknown" if plan.left else runs
+    unknown = f", and {plan.unknown} of unknown cost" * bool(plan.unknown)
+    return (
+        f"{runs}: about {duration(plan.seconds)} of training to their last steps, at the speed of this "
+        f"machine{unknown}; evaluations and starts come on top"
+    )

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from unforced.cli.experiments import Trackers
+from unforced.errors import PassingError
 
 
 def work(
@@ -19,10 +20,21 @@ def work(
     tracker: Trackers = None,
     cores: Annotated[str, typer.Option(help="The cores to keep to, as in 0,2.")] = "",
 ) -> None:
-    """Train a run, or go on with it. Ends, with a checkpoint, when its standard input closes."""
+    """Train a run, or go on with it. Ends, with a checkpoint, when its standard input closes.
+
+    Exit code 75: not done, for a reason that may pass.
+    """
     _end_with_parent()
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
+    try:
+        _work(config, folder, diagnose, tracker or [])
+    except PassingError as error:
+        print(f"unforced: {error}")
+        raise typer.Exit(os.EX_TEMPFAIL) from error
+
+
+def _work(config: Path, folder: Path, diagnose: bool, trackers: list[str]) -> None:
     from unforced.cli.progress import PlainLines
     from unforced.cli.tracking import track
     from unforced.experiment import diagnose_run, run_experiment
@@ -31,7 +43,7 @@ def work(
 
     run = resolve_run(str(config), [])
     begun = RunFolder(folder)
-    with track(PlainLines(quiet=False), tracker or [], run, folder) as observer:
+    with track(PlainLines(quiet=False), trackers, run, folder) as observer:
         outcome = run_experiment(run, folder, observer, resume=begun.config.exists())
     if outcome.stopped_by is not None:
         print(f"stopped by {outcome.stopped_by.name}")

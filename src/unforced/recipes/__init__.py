@@ -1,27 +1,36 @@
 """Named experiments: functions that return a run, several runs by name, or a study."""
 
+import runpy
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from unforced.config import Run, flatten
-from unforced.errors import UserError
+from unforced.errors import UserError, unknown
 from unforced.files import read_json
-from unforced.registry import RECIPES, STUDIES
+from unforced.registry import RECIPES, STUDIES, Registry
 from unforced.study import Study
 
 
 def resolve(name: str, overrides: Iterable[str]) -> Run | dict[str, Run]:
-    """Return what a recipe's name, or the path of a config.json, stands for, with overrides applied.
+    """Return what a recipe's name, FILE.py:FUNCTION or the path of a config.json stands for, overridden.
 
     Raises UserError, also for an override of what the runs of a recipe differ in: it would make them alike.
     """
     overrides = list(overrides)
-    recipe = _from_file(Path(name)) if name.endswith(".json") else RECIPES.get(name)()
+    recipe = _from_file(Path(name)) if name.endswith(".json") else _make(name, RECIPES)
+    if isinstance(recipe, Study):
+        raise UserError(f"{name} is a study; carry it out with `unforced study {name}`")
     if isinstance(recipe, Run):
         return recipe.override(overrides)
     _keep_differences(name, recipe, overrides, f"override it in one of them: {_parts(name, recipe)}")
     return {part: run.override(overrides) for part, run in recipe.items()}
+
+
+def is_study(name: str) -> bool:
+    """Say whether a name, or FILE.py:FUNCTION, stands for a study."""
+    return name in STUDIES.names() or (".py:" in name and isinstance(_make(name, STUDIES), Study))
 
 
 def resolve_run(name: str, overrides: Iterable[str]) -> Run:
@@ -33,13 +42,40 @@ def resolve_run(name: str, overrides: Iterable[str]) -> Run:
 
 
 def resolve_study(name: str, overrides: Iterable[str]) -> Study:
-    """Return a study by name, with overrides applied to each run. Raises UserError, as `resolve` does."""
+    """Return a study by name, or FILE.py:FUNCTION, with overrides applied to each run.
+
+    What a source says holds for its own settings: of a study that overrides alter, nothing is expected.
+    Raises UserError, as `resolve` does.
+    """
     overrides = list(overrides)
-    study = STUDIES.get(name)()
+    study = _make(name, STUDIES)
     if not isinstance(study, Study):
         raise UserError(f"study {name!r}: its function returns no Study")
-    _keep_differences(name, study.runs, overrides, "drop it, or train one of them from its config.json")
-    return replace(study, runs={part: run.override(overrides) for part, run in study.runs.items()})
+    _keep_differences(
+        name, study.runs, overrides, "drop it, or choose among them with --only, as in --only '*-0'"
+    )
+    runs = {part: run.override(overrides) for part, run in study.runs.items()}
+    if all(run.fingerprint == study.runs[part].fingerprint for part, run in runs.items()):
+        return replace(study, runs=runs)
+    source = f"{study.source}; altered: {' '.join(overrides)}"
+    return replace(study, runs=runs, source=source, expectations=())
+
+
+def _make(name: str, registry: Registry) -> Any:
+    """Call the function of a registry's name, or one in a file: FILE.py:FUNCTION. Raises UserError."""
+    path, colon, function = name.rpartition(":")
+    if not colon or not path.endswith(".py"):
+        return registry.get(name)()
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        found = runpy.run_path(path)
+    except Exception as error:
+        raise UserError(f"{path}: it cannot be run ({type(error).__name__}: {error})") from error
+    if not callable(found.get(function)):
+        functions = [each for each, value in found.items() if callable(value) and not each.startswith("_")]
+        raise UserError(f"{path}: {unknown('function', function, functions)}")
+    return found[function]()
 
 
 def _parts(name: str, runs: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from unforced.reporting.grouping import Group
 from unforced.reporting.judging import Judged
 from unforced.reporting.tables import MET, MISSED, percent, spread
 
-_MARKS = {"met": MET, "missed": MISSED, "not enough seeds": "not enough seeds"}
+_MARKS = {"met": MET, "missed": MISSED, "mixed": "mixed", "not enough seeds": "not enough seeds"}
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,8 @@ def expectations(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTab
         }
         for each in judged
     ]
-    note = f"Percent: median over seeds (range). {MET}: the median is as expected. {MISSED}: it is not."
+    note = f"Percent: median over seeds (range). {MET}: the median is as expected. {MISSED}: it is not. "
+    note += "Mixed: more than one seed in five is on the other side. Not enough seeds: fewer than five."
     return ReportTable(_frame(rows), note) if rows else None
 
 

@@ -50,6 +50,11 @@ class RayEngine:
         room = min(int(total.get(kind, 0) // amount) for kind, amount in self._needs.items())
         return room if self._limit is None else min(room, self._limit)
 
+    @property
+    def at_full_speed(self) -> int:
+        """How many runs the cluster carries out at once, each with the resources it asked for."""
+        return self.workers
+
     def start(self, job: Job) -> "RayAttempt":
         """Hand a job to the cluster."""
         return RayAttempt(self._ray, self._carry_out.remote(job, self.threads), job.log)

@@ -31,17 +31,20 @@ class Costs:
 
     def work(self, run: Run) -> float:
         """Return the operations of training a run to its last step; it may stop before that."""
-        model = run.model.model_dump_json()
-        if model in self._refused:
-            raise self._refused[model]
+        case = run.model.model_dump_json() + run.task.model_dump_json()
+        if case in self._refused:
+            raise self._refused[case]
         try:
             return _per_step(run) * run.num_steps
         except UserError as error:
-            self._refused[model] = error
+            self._refused[case] = error
             raise
 
     def speed(self, run: Run) -> float:
-        """Return the operations per second at which a run trains: about a second's work for a new model."""
+        """Return the operations per second at which a run trains: about a second's work for a new model.
+
+        That of the first run of a model is taken for all of its runs.
+        """
         model = run.model.model_dump_json()
         if model not in self._speeds:
             self._speeds[model] = _measure(run, self.threads)

@@ -74,6 +74,10 @@ class Engine(Protocol):
         """How many jobs it takes at once; may change as machines come and go."""
 
     @property
+    def at_full_speed(self) -> int:
+        """How many of them do not share a GPU, or cores, with others."""
+
+    @property
     def threads(self) -> int:
         """Threads that each job computes with, where it has no GPU."""
 

@@ -32,13 +32,14 @@ class StudyFolder:
         self.check(study)
         self.logs.mkdir(parents=True, exist_ok=True)
         record = _record(study)
-        if not self.marker.exists() or read_json(self.marker) != record:
+        known = read_json(self.marker) if self.marker.exists() else None
+        if known is None or (known != record and known["runs"].items() <= record["runs"].items()):
             write_json(self.marker, record)
 
     def check(self, study: Study) -> None:
         """Raise UserError if this cannot be the folder of a study, or holds another; write nothing.
 
-        A study may have grown since the folder was made: what is there is kept, what is new is to do.
+        Only a part of a study may be carried out, and more of it later: its runs are what makes it the same.
         """
         for above in self.path.parents:
             if above.exists() and not above.is_dir():
@@ -98,7 +99,7 @@ class StudyFolder:
             known = read_json(self.marker)
         except UserError as error:
             raise UserError(f"{error}; restore it, or choose another --out") from None
-        if isinstance(known, dict) and _grew(known.get("runs"), _record(study)["runs"]):
+        if isinstance(known, dict) and _one_has_the_other(known.get("runs"), _record(study)["runs"]):
             return
         for name, run in study.runs.items():
             if self.run(name).config.exists():
@@ -106,9 +107,10 @@ class StudyFolder:
         raise UserError(f"{self.path} holds another study (see {self.marker}); choose another --out")
 
 
-def _grew(before: Any, after: Mapping[str, str]) -> bool:
-    """Whether runs are those of before, and perhaps more: of another seed, say."""
-    return isinstance(before, dict) and before.items() <= after.items()
+def _one_has_the_other(known: Any, runs: Mapping[str, str]) -> bool:
+    if not isinstance(known, dict):
+        return False
+    return known.items() <= runs.items() or runs.items() <= known.items()
 
 
 def _record(study: Study) -> Mapping[str, Any]:

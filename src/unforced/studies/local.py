@@ -29,6 +29,7 @@ class LocalEngine:
         cores, gpus = available_cores(), [] if processor_only else available_gpus()
         self.workers = workers or len(gpus) or len(cores)
         self.threads = max(1, len(cores) // self.workers)
+        self.at_full_speed = min(self.workers, len(gpus) or len(cores))
         self._variables = {"ACCELERATE_USE_CPU": "true"} if processor_only else {}
         self._shares = shares(cores, gpus, self.workers)
         self._holders: dict[int, LocalAttempt] = {}

@@ -30,17 +30,31 @@ class Kind:
 
 @dataclass(frozen=True)
 class Plan:
-    """The kinds of runs, how many runs go at once, and the operations of each that is left, where known."""
+    """The kinds of runs, and the operations of each run that is left, where they are known.
+
+    workers: how many runs go at once; at_full_speed: how many of them have a share of their own.
+    """
 
     kinds: Mapping[str, Kind]
     workers: int
+    at_full_speed: int
     operations: Mapping[str, float]
 
     @property
     def seconds(self) -> float:
-        """Time until all that is left is trained to its last step, as far as it is known."""
+        """Time until all that is left, and not unknown, is trained to its last step."""
         total = sum(kind.left * (kind.seconds or 0.0) for kind in self.kinds.values())
-        return total / max(1, min(self.workers, sum(kind.left for kind in self.kinds.values())))
+        return total / max(1, min(self.workers, self.at_full_speed, self.left - self.unknown))
+
+    @property
+    def left(self) -> int:
+        """How many runs are left."""
+        return sum(kind.left for kind in self.kinds.values())
+
+    @property
+    def unknown(self) -> int:
+        """How many of them have an unknown cost."""
+        return sum(kind.left for kind in self.kinds.values() if kind.seconds is None)
 
 
 def make_plan(study: Study, left: Collection[str], engine: Engine) -> Plan:
@@ -53,7 +67,8 @@ def make_plan(study: Study, left: Collection[str], engine: Engine) -> Plan:
     operations = {
         name: kinds[kind].operations for kind, names in members.items() for name in names if name in left
     }
-    return Plan(kinds, engine.workers, {name: count for name, count in operations.items() if count})
+    known = {name: count for name, count in operations.items() if count}
+    return Plan(kinds, engine.workers, engine.at_full_speed, known)
 
 
 def _kind(name: str, names: list[str], run: Run, left: Collection[str], costs: Costs) -> Kind:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from unforced.errors import UserError
+from unforced.errors import PassingError
 from unforced.models.failures import is_out_of_memory
 
 _IN_TRAINING = "lower batch_size, num_train or the model's size (model.width), or raise gradient_accumulation"
@@ -11,10 +11,10 @@ _IN_TRAINING = "lower batch_size, num_train or the model's size (model.width), o
 
 @contextmanager
 def told_of_memory(advice: str = _IN_TRAINING) -> Iterator[None]:
-    """Turn a failed allocation, and no other error, into a UserError that ends in advice."""
+    """Turn a failed allocation, and no other error, into a PassingError that ends in advice."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        raise UserError(f"out of memory: {advice}") from error
+        raise PassingError(f"out of memory: {advice}") from error
