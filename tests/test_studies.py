@@ -158,7 +158,7 @@ def test_runs_that_collide_are_refused():
     with pytest.raises(UserError, match="a and b are the same run"):
         study_of(a=tiny_run(), b=tiny_run("checkpoint_every=3"))
     for name in ("logs", "up/down", "..", "report", ""):
-        with pytest.raises(UserError, match="cannot name a run's folder|no run can be called"):
+        with pytest.raises(UserError, match=r"cannot name a run's folder|no run can be called"):
             study_of(**{name: tiny_run()})
     with pytest.raises(UserError, match="has no run"):
         study_of()

@@ -83,7 +83,7 @@ def test_a_study_or_recipe_of_ones_own_is_a_function_in_a_file(tmp_path):
     with pytest.raises(UserError, match="is a study; carry it out with `unforced study"):
         resolve(f"{file}:rates", [])
     file.write_text("1 / 0")
-    with pytest.raises(UserError, match="it cannot be run .ZeroDivisionError: division by zero"):
+    with pytest.raises(UserError, match=r"it cannot be run .ZeroDivisionError: division by zero"):
         resolve_study(f"{file}:rates", [])
 
 

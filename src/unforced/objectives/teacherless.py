@@ -24,7 +24,9 @@ class Teacherless(Objective):
     """
 
     reads_answer: ClassVar[bool] = False
-    forced_note: ClassVar[str] = "teacherless training never shows the true answer, so forced is off its path"
+    forced_note: ClassVar[str] = (
+        "teacherless training never gives the true answer as input, so forced asks what was not trained"
+    )
 
     decoding_recipe: ClassVar[str] = """\
 # All at once: a dummy stands for each answer token but the last. generate() would ask what was never trained.

@@ -55,7 +55,7 @@ def pitfalls_small() -> Study:
 
 
 def on_star(run: Run, degree: int, path_length: int, num_nodes: int) -> Run:
-    """Return a run's like on another path-star graph."""
+    """Return the same run on another path-star graph."""
     shape = {"degree": degree, "path_length": path_length, "num_nodes": num_nodes}
     return run.override([f"task.{key}={value}" for key, value in shape.items()])
 

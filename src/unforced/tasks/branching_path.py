@@ -4,7 +4,7 @@
 
         1 ┬─ 5 ┬─ 3 → 9 (goal)   a tree that forks d = 2 ways at depths 0 and 1; paths of l = 4 nodes.
           │    └─ 8 → 4          Path-star forks at the start alone. Here a plan is needed at each fork:
-          └─ 7 ┬─ 6 → 0          which child comes next can be told only by walking back from the goal.
+          └─ 7 ┬─ 6 → 0          which child comes next can be told only by looking ahead to the leaves.
                └─ 2 → 10         After other nodes, the next is the one child of the node before it.
 
 Source: ours; it generalises arXiv 2403.06963, Sec. 4, in the same format.

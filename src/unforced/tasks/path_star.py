@@ -4,7 +4,7 @@
 
           4 - 2
          /                 a star of d = 2 arms; a path of l = 3 nodes from the start 1 to the goal 9.
-        1                  Which neighbour comes first can be told only by walking back from the goal;
+        1                  Which neighbour comes first can be told only by looking ahead, to the arms' ends;
          \\                 every later node is the one child of the node before it.
           7 - 9 (goal)
 

@@ -14,7 +14,7 @@ from unforced.objectives.view import View
 
 
 class Learner(nn.Module):
-    """A model and an objective's heads. Its parameters are all that a run trains."""
+    """A model and an objective's heads: all that a run trains, and what stands beside it frozen."""
 
     def __init__(self, run: Run) -> None:
         super().__init__()
