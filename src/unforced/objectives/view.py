@@ -15,8 +15,8 @@ from unforced.models.padding import place
 class View:
     """What the model reads, where it is asked, and what it should say there.
 
-    An objective with more to carry (targets per head, pairs, a noise level) extends it: the training loop only
-    hands it from `view` to `loss`.
+    An objective with more to carry (targets per head, pairs, a noise level) extends it: the training loop
+    only hands it from `view` to `loss`.
     """
 
     inputs: Int[Tensor, "batch time"]
