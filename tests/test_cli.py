@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.runs import stop_at, tiny_run, train
+from unforced.cli.main import main
 
 
 @pytest.fixture
@@ -229,6 +230,19 @@ def test_a_lack_of_memory_is_one_line(mistake, tmp_path, monkeypatch):
     monkeypatch.setattr("unforced.tasks.sampling.problems", greedy)
     line = mistake("data", "export", "quickstart.next_token", "--out", tmp_path / "a.txt")
     assert line == "out of memory: Unable to allocate 9 TiB"
+
+
+def test_an_error_that_is_not_of_the_command_line_is_a_traceback(monkeypatch):
+    class Odd(Exception):
+        def format_message(self):
+            return "odd"
+
+    def fail(*arguments):
+        raise Odd
+
+    monkeypatch.setattr("unforced.recipes.resolve_run", fail)
+    with pytest.raises(Odd):
+        main(["train", "quickstart.next_token"])
 
 
 def test_list_and_show_print_json(call):
