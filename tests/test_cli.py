@@ -8,6 +8,7 @@ import pytest
 
 from tests.runs import stop_at, tiny_run, train
 from unforced.cli.main import main
+from unforced.recipes import resolve_run
 
 
 @pytest.fixture
@@ -158,6 +159,19 @@ def test_train_prints_its_result_as_json(call, tmp_path):
     assert result["samples"] == 64
     assert result["flops"] > 0
     assert set(result["test.free.exact"]) == {"value", "correct", "total", "low", "high"}
+
+
+def test_the_default_folder_of_a_run_has_the_whole_name_of_its_recipe(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.of.today.json").write_text(json.dumps(tiny_run("max_steps=2").tree()))
+    small = ["max_steps=2", "num_evaluate=20", "num_test=20"]
+    for recipe, name in {
+        "quickstart.reversed": "quickstart.reversed",
+        tmp_path / "mine.of.today.json": "mine.of.today",
+    }.items():
+        assert call("train", recipe, *small)[0] == 0
+        run = resolve_run(str(recipe), small)
+        assert (tmp_path / "runs" / f"{name}-{run.fingerprint[:8]}" / "result.json").exists()
 
 
 def test_evaluate_gives_what_the_run_itself_found(call, finished):

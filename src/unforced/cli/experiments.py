@@ -61,7 +61,7 @@ def train(
     trackers = tracker or []
     check_trackers(trackers)
     run = resolve_run(recipe, overrides or [])
-    out = out or Path("runs") / f"{Path(recipe).stem}-{run.fingerprint[:8]}"
+    out = out or Path("runs") / f"{Path(recipe.removesuffix('.json')).name}-{run.fingerprint[:8]}"
     with watch_run(run, quiet=as_json) as progress, track(progress, trackers, run, out) as observer:
         outcome = run_experiment(run, out, observer, resume)
     if outcome.stopped_by is not None:
