@@ -1,14 +1,18 @@
 """The command line: what it prints, and the one line for each mistake."""
 
 import json
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.runs import stop_at, tiny_run, train
 from unforced.cli.main import main
 from unforced.recipes import resolve_run
+from unforced.studies.runner import Summary
+from unforced.training.loop import Outcome
 
 
 @pytest.fixture
@@ -161,17 +165,42 @@ def test_train_prints_its_result_as_json(call, tmp_path):
     assert set(result["test.free.exact"]) == {"value", "correct", "total", "low", "high"}
 
 
-def test_the_default_folder_of_a_run_has_the_whole_name_of_its_recipe(call, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.of.today.json").write_text(json.dumps(tiny_run("max_steps=2").tree()))
-    small = ["max_steps=2", "num_evaluate=20", "num_test=20"]
-    for recipe, name in {
-        "quickstart.reversed": "quickstart.reversed",
-        tmp_path / "mine.of.today.json": "mine.of.today",
-    }.items():
-        assert call("train", recipe, *small)[0] == 0
-        run = resolve_run(str(recipe), small)
-        assert (tmp_path / "runs" / f"{name}-{run.fingerprint[:8]}" / "result.json").exists()
+@pytest.fixture
+def stopped(monkeypatch):
+    """Let every training be stopped at once by SIGTERM; return the folders that they were given."""
+    folders = []
+
+    def stop(run, path, *others):
+        folders.append(path)
+        return Outcome("stopped", signal.SIGTERM)
+
+    monkeypatch.setattr("unforced.experiment.run_experiment", stop)
+    return folders
+
+
+def test_the_default_folder_of_a_run_has_the_whole_name_of_its_recipe(call, stopped, tmp_path):
+    config = tmp_path / "mine.of.today.json"
+    config.write_text(json.dumps(tiny_run().tree()))
+    for recipe, name in {"quickstart.reversed": "quickstart.reversed", config: "mine.of.today"}.items():
+        assert call("train", recipe, "seed=3")[0] == 128 + signal.SIGTERM
+        fingerprint = resolve_run(str(recipe), ["seed=3"]).fingerprint
+        assert stopped[-1] == Path("runs") / f"{name}-{fingerprint[:8]}"
+
+
+def test_a_stopped_run_says_so_once_and_not_where_json_is_awaited(call, stopped, monkeypatch):
+    said = "stopped by SIGTERM; the checkpoint is in here, go on with --resume\n"
+    train = ("train", "quickstart.reversed", "--out", "here")
+    assert call(*train) == (143, said, "")
+    assert call(*train, "--json") == (143, "", said)
+    monkeypatch.setenv("RANK", "1")
+    assert call(*train) == call(*train, "--json") == (143, "", "")
+
+
+def test_a_stopped_quickstart_prints_nothing_where_json_is_awaited(call, monkeypatch):
+    monkeypatch.setattr("unforced.studies.runner.run_study", lambda *_, **__: Summary({}, signal.SIGTERM))
+    said = "stopped by SIGTERM; checkpoints are in here, the same command goes on from them\n"
+    assert call("quickstart", "--out", "here") == (143, said, "")
+    assert call("quickstart", "--out", "here", "--json") == (143, "", said)
 
 
 def test_evaluate_gives_what_the_run_itself_found(call, finished):
@@ -247,15 +276,15 @@ def test_a_lack_of_memory_is_one_line(mistake, tmp_path, monkeypatch):
 
 
 def test_an_error_that_is_not_of_the_command_line_is_a_traceback(monkeypatch):
-    class Odd(Exception):
+    class OddError(Exception):
         def format_message(self):
             return "odd"
 
     def fail(*arguments):
-        raise Odd
+        raise OddError
 
     monkeypatch.setattr("unforced.recipes.resolve_run", fail)
-    with pytest.raises(Odd):
+    with pytest.raises(OddError):
         main(["train", "quickstart.next_token"])
 
 
