@@ -227,6 +227,16 @@ def test_evaluate_prints_forced_and_free_side_by_side(call, finished):
         assert words in output
 
 
+@pytest.mark.parametrize("splits", [["validation"], ["train", "validation"], ["test", "validation", "train"]])
+def test_evaluate_prints_every_split_that_was_asked_for(call, finished, splits):
+    code, output, _ = call("evaluate", finished, "--count", 20, *(f"--split={name}" for name in splits))
+    assert code == 0
+    for split, words in {"train": "train", "validation": "validation", "test": "held-out"}.items():
+        rows = [f"{words}, forced", f"{words}, free"]
+        assert [row in output for row in rows] == [split in splits] * 2
+        assert output.count(rows[1]) == 2 * (split in splits)  # what is right, and the kinds of answers
+
+
 @pytest.mark.parametrize("tree", ['"abc"', '["abc"]', "[]", "null"])
 def test_a_config_that_is_no_object_is_one_line(mistake, tmp_path, tree):
     config = tmp_path / "config.json"
