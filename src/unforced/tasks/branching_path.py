@@ -43,7 +43,7 @@ class BranchingPath(Task):
     3 * edges + 3 symbols, an answer l. With forks = (0,) this is path-star.
     """
 
-    verdict_kinds: ClassVar[tuple[str, ...]] = KINDS
+    verdict_kinds: ClassVar[Mapping[str, str]] = KINDS
     separator: ClassVar[str] = graph_text.SEPARATOR
 
     name: Literal["branching_path"] = "branching_path"
@@ -74,7 +74,12 @@ class BranchingPath(Task):
         return self
 
     def __str__(self) -> str:
-        return f"branching path {self.tree} with {self.num_nodes} labels"
+        return f"branching path {self.topology} with {self.num_nodes} labels"
+
+    @property
+    def topology(self) -> str:
+        """T(d,l), and where it forks."""
+        return str(self.tree)
 
     @property
     def tree(self) -> Tree:

@@ -60,7 +60,7 @@ class PathStar(Task):
     nothing needs lookahead. Source: arXiv 2403.06963, Sec. 4.
     """
 
-    verdict_kinds: ClassVar[tuple[str, ...]] = KINDS
+    verdict_kinds: ClassVar[Mapping[str, str]] = KINDS
     separator: ClassVar[str] = graph_text.SEPARATOR
 
     name: Literal["path_star"] = "path_star"
@@ -85,7 +85,12 @@ class PathStar(Task):
         return self
 
     def __str__(self) -> str:
-        return f"path-star G({self.degree},{self.path_length}) with {self.num_nodes} labels"
+        return f"path-star {self.topology} with {self.num_nodes} labels"
+
+    @property
+    def topology(self) -> str:
+        """G(d,l)."""
+        return f"G({self.degree},{self.path_length})"
 
     @property
     def graph_nodes(self) -> int:
