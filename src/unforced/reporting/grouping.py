@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unforced.evaluation.groups import as_typed, differing, settings
+from unforced.evaluation.finished import settings
+from unforced.evaluation.groups import as_typed, differing
 from unforced.reporting.collecting import ReportedRun
 
 
