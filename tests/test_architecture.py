@@ -1,6 +1,10 @@
 """The flow of imports: each layer knows those before it, and none after."""
 
 import ast
+import itertools
+import re
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -55,6 +59,29 @@ def test_only_reporting_and_the_command_line_plot_or_print_tables():
             for word in ("matplotlib", "pandas", "rich"):
                 assert f"import {word}" not in file.read_text(), file
                 assert f"from {word}" not in file.read_text(), file
+
+
+INSTALLED_AS = {"PIL": "pillow"}
+
+
+def test_every_package_that_is_imported_is_declared():
+    root = Path(__file__).parent.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    asked = [project["dependencies"], *project["optional-dependencies"].values()]
+    declared = {re.split("[>=]", each)[0] for each in itertools.chain(*asked)}
+    known = {*sys.stdlib_module_names, *declared, "unforced", "tests"}
+    for file in [*PACKAGE.rglob("*.py"), *(root / "tests").rglob("*.py")]:
+        for name in packages(file):
+            assert INSTALLED_AS.get(name, name) in known, f"{file} imports {name}"
+
+
+def packages(file):
+    """The packages that a file imports, when it is imported or later."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module.partition(".")[0]
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
 
 
 def test_tasks_know_no_torch():

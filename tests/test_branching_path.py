@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from unforced.config import assignments, build_task
 from unforced.data.files import read_problems, write_problems
 from unforced.errors import UserError
 from unforced.tasks import branching_path
@@ -326,6 +327,47 @@ def test_forks_that_are_no_depths_or_that_the_prompt_decides_are_refused(forks):
 def test_a_path_of_start_and_goal_alone_is_refused():
     with pytest.raises(ValueError, match="path_length\n  Input should be greater than or equal to 3"):
         BranchingPath(path_length=2, forks=(0,))
+
+
+FOURTEEN = list(range(14))
+TOO_LARGE = {
+    "num_nodes=100000000000": "num_nodes: input should be less than or equal to 10000000, not 100000000000",
+    "degree=10000": "degree: input should be less than or equal to 9999, not 10000",
+    "path_length=10001": "path_length: input should be less than or equal to 10000, not 10001",
+    "path_length=5001": (
+        "path_length: the tree T(2,5001) forking at 0,2 has 19997 nodes, more than 10000; "
+        "lower path_length or degree"
+    ),
+    f"forks={FOURTEEN}": (
+        f"forks: list should have at most 13 items after validation, not 14, not {FOURTEEN}"
+    ),
+}
+
+
+@pytest.mark.parametrize("assignment", TOO_LARGE)
+def test_a_tree_is_no_larger_than_a_star_may_be(assignment):
+    with pytest.raises(UserError) as error:
+        build_task("branching_path", assignments([assignment]))
+    assert str(error.value) == f"task.{TOO_LARGE[assignment]}"
+
+
+def test_the_bound_on_forks_keeps_no_tree_out_that_the_bound_on_nodes_lets_in():
+    for count in range(2, 14):
+        fields = {"path_length": count + 2, "forks": tuple(range(count)), "num_nodes": 50_000}
+        nodes = 2 ** (count + 1) - 1 + 2**count
+        if nodes <= 10_000:
+            assert BranchingPath(**fields).tree.num_edges + 1 == nodes
+        else:
+            with pytest.raises(ValueError, match=f"has {nodes} nodes, more than 10000"):
+                BranchingPath(**fields)
+
+
+def test_a_line_is_no_larger_than_a_star_may_be():
+    bush = "|".join(f"0,{child}|{child},{child + 5000}" for child in range(1, 5001))
+    with pytest.raises(UserError, match=r"here:1: .*: a graph of 10001 nodes, more than 10000"):
+        BranchingPath.read_lines([f"{bush}/0,5001=0,1,5001"], "here")
+    with pytest.raises(UserError, match=r"here:1: .*: label 123456789 does not fit num_nodes 10000000"):
+        BranchingPath.read_lines([LINE.replace("6", "123456789")], "here")
 
 
 @QUICK

@@ -1,12 +1,18 @@
 """The command line: what it prints, and the one line for each mistake."""
 
 import json
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.runs import stop_at, tiny_run, train
+from unforced.cli.main import main
+from unforced.recipes import resolve_run
+from unforced.studies.runner import Summary
+from unforced.training.loop import Outcome
 
 
 @pytest.fixture
@@ -159,6 +165,44 @@ def test_train_prints_its_result_as_json(call, tmp_path):
     assert set(result["test.free.exact"]) == {"value", "correct", "total", "low", "high"}
 
 
+@pytest.fixture
+def stopped(monkeypatch):
+    """Let every training be stopped at once by SIGTERM; return the folders that they were given."""
+    folders = []
+
+    def stop(run, path, *others):
+        folders.append(path)
+        return Outcome("stopped", signal.SIGTERM)
+
+    monkeypatch.setattr("unforced.experiment.run_experiment", stop)
+    return folders
+
+
+def test_the_default_folder_of_a_run_has_the_whole_name_of_its_recipe(call, stopped, tmp_path):
+    config = tmp_path / "mine.of.today.json"
+    config.write_text(json.dumps(tiny_run().tree()))
+    for recipe, name in {"quickstart.reversed": "quickstart.reversed", config: "mine.of.today"}.items():
+        assert call("train", recipe, "seed=3")[0] == 128 + signal.SIGTERM
+        fingerprint = resolve_run(str(recipe), ["seed=3"]).fingerprint
+        assert stopped[-1] == Path("runs") / f"{name}-{fingerprint[:8]}"
+
+
+def test_a_stopped_run_says_so_once_and_not_where_json_is_awaited(call, stopped, monkeypatch):
+    said = "stopped by SIGTERM; the checkpoint is in here, go on with --resume\n"
+    train = ("train", "quickstart.reversed", "--out", "here")
+    assert call(*train) == (143, said, "")
+    assert call(*train, "--json") == (143, "", said)
+    monkeypatch.setenv("RANK", "1")
+    assert call(*train) == call(*train, "--json") == (143, "", "")
+
+
+def test_a_stopped_quickstart_prints_nothing_where_json_is_awaited(call, monkeypatch):
+    monkeypatch.setattr("unforced.studies.runner.run_study", lambda *_, **__: Summary({}, signal.SIGTERM))
+    said = "stopped by SIGTERM; checkpoints are in here, the same command goes on from them\n"
+    assert call("quickstart", "--out", "here") == (143, said, "")
+    assert call("quickstart", "--out", "here", "--json") == (143, "", said)
+
+
 def test_evaluate_gives_what_the_run_itself_found(call, finished):
     code, output, _ = call("evaluate", finished, "--json", "--split", "test", "--split", "train")
     assert code == 0
@@ -181,6 +225,16 @@ def test_evaluate_prints_forced_and_free_side_by_side(call, finished):
         "wrong arm",
     ]:
         assert words in output
+
+
+@pytest.mark.parametrize("splits", [["validation"], ["train", "validation"], ["test", "validation", "train"]])
+def test_evaluate_prints_every_split_that_was_asked_for(call, finished, splits):
+    code, output, _ = call("evaluate", finished, "--count", 20, *(f"--split={name}" for name in splits))
+    assert code == 0
+    for split, words in {"train": "train", "validation": "validation", "test": "held-out"}.items():
+        rows = [f"{words}, forced", f"{words}, free"]
+        assert [row in output for row in rows] == [split in splits] * 2
+        assert output.count(rows[1]) == 2 * (split in splits)  # what is right, and the kinds of answers
 
 
 @pytest.mark.parametrize("tree", ['"abc"', '["abc"]', "[]", "null"])
@@ -229,6 +283,19 @@ def test_a_lack_of_memory_is_one_line(mistake, tmp_path, monkeypatch):
     monkeypatch.setattr("unforced.tasks.sampling.problems", greedy)
     line = mistake("data", "export", "quickstart.next_token", "--out", tmp_path / "a.txt")
     assert line == "out of memory: Unable to allocate 9 TiB"
+
+
+def test_an_error_that_is_not_of_the_command_line_is_a_traceback(monkeypatch):
+    class OddError(Exception):
+        def format_message(self):
+            return "odd"
+
+    def fail(*arguments):
+        raise OddError
+
+    monkeypatch.setattr("unforced.recipes.resolve_run", fail)
+    with pytest.raises(OddError):
+        main(["train", "quickstart.next_token"])
 
 
 def test_list_and_show_print_json(call):

@@ -140,7 +140,7 @@ MISTAKES = {
     "task.degree=1000000000": "task.degree: input should be less than or equal to 9999, not 1000000000",
     "task.path_length=9999": (
         "task.path_length: a graph of degree 2 and path_length 9999 has 19997 nodes, more than 10000; "
-        "lower one of the two"
+        "lower path_length or degree"
     ),
 }
 

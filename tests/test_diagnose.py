@@ -1,12 +1,14 @@
 """`unforced diagnose` and `unforced seeds`, on runs that train in a second."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.runs import stop_at, tiny_run, train
 from unforced.evaluation.glossary import DEFINITIONS, SECTIONS, definition, metrics_page
+from unforced.reporting.collecting import collect_runs
 from unforced.reporting.diagnosis import _rows
 
 ROOT = Path(__file__).parent.parent
@@ -130,7 +132,7 @@ def test_a_damaged_run_among_others_is_left_out(tmp_path, call):
 def test_no_run_folder_is_one_line(tmp_path, call):
     assert "no such run folder" in one_line(call, "diagnose", tmp_path / "nothing")
     assert "no such folder" in one_line(call, "seeds", tmp_path / "nothing")
-    assert "no finished run" in one_line(call, "seeds", tmp_path)
+    assert "no run in" in one_line(call, "seeds", tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +186,37 @@ def test_another_measure_may_be_the_outcome(seeds, call):
     assert "unknown measure 'forced.tokn_1'" in one_line(call, "seeds", seeds, "--measure", "forced.tokn_1")
 
 
-def test_a_seed_given_twice_is_one_line(tmp_path, call):
+def test_seeds_and_report_find_the_same_runs(seeds, tmp_path, call):
+    tree = shutil.copytree(seeds, tmp_path / "tree")
+    shutil.copytree(tree / "next_token-0", tree / "twin")
+    (tree / "exported").mkdir()
+    for name in ("config.json", "unforced.json"):
+        (tree / "exported" / name).write_text("{}")
+    (tree / "next_token-1" / "config.json").unlink()
+    (tree / "teacherless-1" / "metrics.jsonl").write_text('{"step": 0}\n')
+    code, output, _ = call("seeds", tree, tree / "twin", "--json")
+    found = json.loads(output)
+    assert code == 0
+    assert {name: group["seeds"] for name, group in found["groups"].items()} == {
+        "objective=next_token": [0, 2],
+        "objective=teacherless": [0, 2],
+    }
+    assert set(found["left_out"]) == {
+        str(tree / name) for name in ("next_token-1", "stopped", "teacherless-1")
+    }
+    assert found["twins"] == {str(tree / "twin"): str(tree / "next_token-0")}
+    reported = collect_runs([tree, tree / "twin"])
+    assert [each.name for each in reported.runs] == [
+        f"{kind}-{seed}" for kind in ("next_token", "teacherless") for seed in (0, 2)
+    ]
+    assert reported.skipped == found["left_out"]
+    assert {str(twin): str(first) for twin, first in reported.twins.items()} == found["twins"]
+
+
+def test_a_run_that_two_folders_hold_counts_once_and_it_is_said(tmp_path, call):
     train(tiny_run(), tmp_path / "a")
-    train(tiny_run(), tmp_path / "b")
-    assert "seed 0 of all runs occurs twice" in one_line(call, "seeds", tmp_path)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    code, output, _ = call("seeds", tmp_path)
+    assert code == 0
+    assert "0 of 1" in output
+    assert f"counted once: {tmp_path / 'b'} is the same run as {tmp_path / 'a'}" in output

@@ -2,8 +2,10 @@
 
 import pytest
 
+from tests.runs import tiny_run
 from unforced.evaluation.learning import grokking, learned, steps_to
 from unforced.objectives.next_token import NextToken
+from unforced.training.finish import Finish
 
 
 def lines(curves, total=1000, every=100):
@@ -42,6 +44,18 @@ def run_lines(solved, fitted):
 )
 def test_steps_to_is_the_first_of_two_evaluations_in_a_row(values, steps, censored):
     assert steps_to(lines({"m": values}), "m") == {"steps": steps, "censored_at": censored}
+
+
+@pytest.mark.parametrize("in_a_row", [1, 2, 3])
+def test_a_run_ends_at_the_evaluation_that_makes_it_count_as_solved(monkeypatch, in_a_row):
+    monkeypatch.setattr("unforced.training.finish._IN_A_ROW", in_a_row)
+    history = lines({"validation.free.exact": [0.5, 1.0, 0.5, 1.0, 1.0, 0.5, 1.0, 1.0, 1.0, 1.0]})
+    finish = Finish(tiny_run("stop_when=solved", "max_steps=5000"))
+    for line in history:
+        finish.hear(line)
+    solved = steps_to(history, "validation.free.exact")["steps"]
+    assert solved == {1: 100, 2: 300, 3: 600}[in_a_row]
+    assert finish.step == solved + 100 * (in_a_row - 1)
 
 
 def test_positions_stand_in_the_order_in_which_they_were_solved():

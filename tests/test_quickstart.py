@@ -5,10 +5,14 @@ import json
 import pytest
 from PIL import Image
 
-from tests.runs import train
+from tests.runs import tiny_run, train
 from unforced.cli.main import main
+from unforced.files import write_json
 from unforced.recipes import resolve_run
+from unforced.registry import TASKS
 from unforced.reporting.comparison import notes
+from unforced.reporting.quickstart import worked_problem
+from unforced.tasks.sampling import problems
 from unforced.training.folder import RunFolder
 from unforced.training.learner import build_learner
 
@@ -61,6 +65,28 @@ def test_the_worked_problem_shows_each_answer_beside_the_truth(folder):
     drawn = worked.split("teacherless")[1].splitlines()[0].replace("✗", "")
     assert " → ".join(shown["free"]) in drawn
     assert shown["verdict"].replace("_", " ") in drawn
+
+
+OTHERS = {"addition": {"base": 7}}
+
+
+@pytest.mark.parametrize("name", TASKS.names())
+def test_every_kind_of_answer_to_every_task_is_worked_and_explained(tmp_path, name):
+    task = TASKS.get(name)(**OTHERS.get(name, {}))
+    some = problems(task, 0, "test", 0, 1)
+    true = [task.alphabet[symbol] for symbol in task.answers(some)[0]]
+    answer = {"line": task.lines(some)[0], "true": true, "free": ["?", *true[1:]]}
+    folders = {kind: RunFolder(tmp_path / kind) for kind in task.verdict_kinds}
+    for kind, folder in folders.items():
+        folder.path.mkdir()
+        write_json(folder.config, tiny_run().model_copy(update={"task": task}).tree())
+        write_json(folder.answers, [answer | {"verdict": kind}])
+    worked = worked_problem(folders).plain
+    assert all(row in worked for row in task.draw(some, 0))
+    for kind, words in task.verdict_kinds.items():
+        (line,) = (line for line in worked.splitlines() if line.strip().startswith(f"{kind} "))
+        assert line.endswith(f"{kind.replace('_', ' ')}: {words}" if words else "  correct")
+        assert "?✗" in line
 
 
 def test_all_three_runs_are_tested_on_the_same_problems(folder):

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.runs import command, stop_at, tiny_run, train
 from unforced.experiment import diagnose_run
 from unforced.reporting.collecting import collect_runs
-from unforced.reporting.grouping import group_runs, natural, topology
+from unforced.reporting.grouping import group_runs, natural
 from unforced.reporting.judging import judge_studies
 from unforced.reporting.report import write_report
 from unforced.reporting.report_figures.accuracy import prepare_accuracy
@@ -347,9 +347,6 @@ def test_groups_are_told_apart_by_what_differs_and_no_more(groups):
     }
     assert all(group.topology == "G(2,3)" and group.seeds in ([0], [1]) for group in groups.values())
     assert sorted(["G(10,5)", "G(2,5)", "T(2,4)"], key=natural) == ["G(2,5)", "G(10,5)", "T(2,4)"]
-    shapes = {"branching_path": "T(", "addition": "addition of"}
-    for task, words in shapes.items():
-        assert topology(tiny_run(f"task={task}").task).startswith(words)
 
 
 def test_a_figure_shows_every_seed_with_its_interval(groups, study):

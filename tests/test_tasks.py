@@ -150,8 +150,14 @@ def test_tokens_turn_back_into_symbols_and_the_dummy_into_none(task, some):
 def test_the_oracle_scores_correct(task, some):
     verdicts = task.score(some, task.answers(some))
     assert verdicts.exact.all()
-    assert verdicts.kinds == task.verdict_kinds
+    assert verdicts.kinds == tuple(task.verdict_kinds)
     assert verdicts.counts() == dict.fromkeys(task.verdict_kinds, 0) | {"correct": COUNT}
+
+
+def test_every_kind_of_error_and_the_shape_have_words(task):
+    assert [kind for kind, words in task.verdict_kinds.items() if not words] == ["correct"]
+    assert task.topology
+    assert task.topology in str(task)
 
 
 def test_a_dummy_anywhere_in_an_answer_is_an_error(task, some):

@@ -5,6 +5,7 @@ at names costs nothing. Other packages add theirs through entry points (`unforce
 `unforced.models`, `unforced.objectives`, `unforced.recipes`, `unforced.studies`) or with `Registry.register`.
 """
 
+import inspect
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
@@ -45,6 +46,11 @@ class Registry:
         self._plugins_read = True
         for point in entry_points(group=f"unforced.{self.plural}"):
             self.register(point.name, point.value)
+
+
+def summary(thing: Any) -> str:
+    """Return the first line of what a registered class or function says of itself."""
+    return (inspect.getdoc(thing) or "").partition("\n")[0]
 
 
 TASKS = Registry(

@@ -22,6 +22,8 @@ from unforced.cli.asking import (
 from unforced.errors import UserError, unknown
 
 if TYPE_CHECKING:
+    from signal import Signals
+
     from unforced.tasks.sampling import Split
 
 Overrides = Annotated[
@@ -63,11 +65,12 @@ def train(
     trackers = tracker or []
     check_trackers(trackers)
     run = resolve_run(recipe, overrides or [])
-    out = out or Path("runs") / f"{Path(recipe).stem}-{run.fingerprint[:8]}"
+    out = out or Path("runs") / f"{Path(recipe.removesuffix('.json')).name}-{run.fingerprint[:8]}"
     with watch_run(run, quiet=as_json) as progress, track(progress, trackers, run, out) as observer:
         outcome = run_experiment(run, out, observer, resume)
     if outcome.stopped_by is not None:
-        print(f"stopped by {outcome.stopped_by.name}; the checkpoint is in {out}, go on with --resume")
+        if is_first_process():
+            _say_stopped(outcome.stopped_by, f"the checkpoint is in {out}, go on with --resume", as_json)
         raise typer.Exit(128 + outcome.stopped_by)
     if not is_first_process():
         return
@@ -77,6 +80,11 @@ def train(
         return
     print(f"{'already done' if outcome.reason == 'done' else 'done'}: {out} ({result['steps']} steps)")
     show_accuracy(result, run)
+
+
+def _say_stopped(number: "Signals", going_on: str, as_json: bool) -> None:
+    """Say what stopped the training and how to go on, but not where JSON is awaited."""
+    print(f"stopped by {number.name}; {going_on}", file=sys.stderr if as_json else sys.stdout)
 
 
 def evaluate(
@@ -175,10 +183,8 @@ def quickstart(
     with watch_study(runs, out, quiet=as_json) as watch:
         ended = run_study(Study("quickstart", _SOURCE, runs), out, engine, watch, retries=0)
     if ended.stopped_by is not None:
-        print(
-            f"stopped by {ended.stopped_by.name}; checkpoints are in {out}, "
-            "the same command goes on from them"
-        )
+        going_on = f"checkpoints are in {out}, the same command goes on from them"
+        _say_stopped(ended.stopped_by, going_on, as_json)
         raise typer.Exit(128 + ended.stopped_by)
     ended.raise_failures()
     summary = report(out, list(runs), quiet=as_json)

@@ -48,9 +48,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         _fail(f"out of memory: {error}" if str(error) else "out of memory")
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
-    except Exception as error:
-        if not hasattr(error, "format_message"):  # what typer raises for an unusable command line has it
-            raise
+    except typer.TyperException as error:  # an unusable command line
         if not error.format_message():  # no arguments: the help is on the screen already
             sys.exit(2)
         _fail(error.format_message())

@@ -1,6 +1,5 @@
 """Verbs that explain: `list` and `show`."""
 
-import inspect
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,14 +25,14 @@ def list_names(
     from rich.table import Table
 
     from unforced.errors import unknown
-    from unforced.registry import MODELS, OBJECTIVES, RECIPES, STUDIES, TASKS
+    from unforced.registry import MODELS, OBJECTIVES, RECIPES, STUDIES, TASKS, summary
 
     registries = {each.plural: each for each in (TASKS, OBJECTIVES, MODELS, RECIPES, STUDIES)}
     if kind is not None and kind not in registries:
         raise unknown("kind", kind, registries)
     chosen = registries if kind is None else {kind: registries[kind]}
     summaries = {
-        plural: {name: _summary(registry.get(name)) for name in registry.names()}
+        plural: {name: summary(registry.get(name)) for name in registry.names()}
         for plural, registry in chosen.items()
     }
     if as_json:
@@ -43,8 +42,8 @@ def list_names(
         table = Table(
             "name", "what it is", title=plural, title_justify="left", box=None, padding=(0, 2, 0, 0)
         )
-        for name, summary in names.items():
-            table.add_row(name, summary)
+        for name, words in names.items():
+            table.add_row(name, words)
         Console().print(table, "")
 
 
@@ -95,10 +94,6 @@ def _resolve(name: str, overrides: list[str]) -> "Run | dict[str, Run]":
     for part, run in resolve_study(name, overrides).runs.items():
         kinds.setdefault(kind_of(part, run), run)
     return kinds
-
-
-def _summary(thing: Any) -> str:
-    return (inspect.getdoc(thing) or "").partition("\n")[0]
 
 
 def _explanations(part: Any, prefix: str = "") -> dict[str, str]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unforced.evaluation.accuracy import count_free, prefixed, with_intervals
+from unforced.evaluation.trace import symbol_texts
 from unforced.tasks.base import Order, Problems, Symbols, Task, Verdicts, in_order
 from unforced.tasks.sampling import Split, problems
 
@@ -136,7 +137,8 @@ class Asked:
         task, order = self.questions.task, self.questions.order
         first = slice(min(count, len(self.prompts)))
         truth = task.answers(self.questions.problems.take(first))
-        read = _written(task, in_order(self.answers[first], order))
+        answers = in_order(self.answers[first], order)
+        read = [task.separator.join(symbol_texts(task, answer)) for answer in answers]
         return [
             {
                 "prompt": prompt,
@@ -154,11 +156,6 @@ class Asked:
                 strict=True,
             )
         ]
-
-
-def _written(task: Task, answers: Symbols) -> list[str]:
-    texts = (*task.alphabet, "?")  # the last of them is what -1 names
-    return [task.separator.join(texts[symbol] for symbol in row) for row in answers.tolist()]
 
 
 def ask(questions: Questions, prompts: Sequence[str], answer: Answerer) -> Asked:

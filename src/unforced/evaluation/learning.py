@@ -3,13 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from unforced.config import SOLVED
 from unforced.evaluation.statistics import proportion
 from unforced.evaluation.verdict import margin
 from unforced.objectives.base import Objective
-
-Line = Mapping[str, Any]
-_IN_A_ROW = 2
+from unforced.training.finish import Line, first_of_a_row
 
 
 def steps_to(lines: Sequence[Line], *measures: str) -> dict[str, Any]:
@@ -17,15 +14,10 @@ def steps_to(lines: Sequence[Line], *measures: str) -> dict[str, Any]:
 
     Returns `steps` (None where that never happens) and `censored_at`, the last step looked at in that case.
     """
-    high = [all(_is_high(line[measure]) for measure in measures) for line in lines]
-    for i in range(len(lines) - _IN_A_ROW + 1):
-        if all(high[i : i + _IN_A_ROW]):
-            return {"steps": lines[i]["step"], "censored_at": None}
-    return {"steps": None, "censored_at": lines[-1]["step"] if lines else 0}
-
-
-def _is_high(count: Mapping[str, int]) -> bool:
-    return count["correct"] >= SOLVED * count["total"]
+    first = first_of_a_row(lines, measures)
+    if first is None:
+        return {"steps": None, "censored_at": lines[-1]["step"] if lines else 0}
+    return {"steps": lines[first]["step"], "censored_at": None}
 
 
 def learned(lines: Sequence[Line], length: int, objective: Objective) -> dict[str, Any]:

@@ -48,7 +48,8 @@ def trace(subject: Subject, problems: Problems) -> dict[str, Any]:
 
 def symbol_texts(task: Task, symbols: Int[np.ndarray, " length"]) -> list[str]:
     """Write an answer symbol by symbol; what is none becomes `?`."""
-    return ["?" if symbol < 0 else task.alphabet[symbol] for symbol in symbols]
+    alphabet = task.alphabet
+    return ["?" if symbol < 0 else alphabet[symbol] for symbol in symbols]
 
 
 def _different(questions: tuple[dict[str, Any], ...]) -> list[dict[str, Any]]:

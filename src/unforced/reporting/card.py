@@ -1,6 +1,5 @@
 """The card of an exported model: what it was trained on, how to decode it, and what came of it."""
 
-import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from unforced.config import Run, flatten
+from unforced.registry import summary
 from unforced.reporting.tables import SPLIT_NAMES, error_table, markdown, percent
 
 _LOADING = """\
@@ -82,8 +82,8 @@ class Card:
                 f"A `{self.architecture}` of {self.parameters:,} parameters, trained with `unforced` for "
                 f"{self.step:,} steps.{beside if self.head_parameters else ''}",
                 "",
-                f"- task `{run.task.name}`: {_first_line(run.task)} This one is {run.task}.",
-                f"- objective `{run.objective.name}`: {_first_line(run.objective)}",
+                f"- task `{run.task.name}`: {summary(type(run.task))} This one is {run.task}.",
+                f"- objective `{run.objective.name}`: {summary(type(run.objective))}",
                 f"- order `{run.order}`: {_ORDERS[run.order]}.",
                 f"- chance: {100 * run.task.chance:.1f}% of whole answers, at best, without lookahead.",
             ]
@@ -115,11 +115,6 @@ class Card:
         table = pd.DataFrame.from_dict(settings, orient="index", columns=["value"])
         table.index.name = "setting"
         return f"`unforced train unforced.json` trains it again.\n\n{markdown(table).rstrip()}"
-
-
-def _first_line(part: Any) -> str:
-    """Return the summary of a task or an objective."""
-    return (inspect.getdoc(type(part)) or "").partition("\n")[0]
 
 
 def _accuracies(result: Mapping[str, Any]) -> pd.DataFrame:

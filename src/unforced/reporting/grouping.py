@@ -7,11 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unforced.evaluation.groups import as_typed, differing, settings
+from unforced.evaluation.finished import settings
+from unforced.evaluation.groups import as_typed, differing
 from unforced.reporting.collecting import ReportedRun
-from unforced.tasks.base import Task
-
-_SHAPE = re.compile(r"[A-Z]\(.*")  # G(2,5), T(2,4)
 
 
 @dataclass(frozen=True)
@@ -80,14 +78,7 @@ def _without_seed(each: ReportedRun) -> dict[str, Any]:
 def _names(each: ReportedRun) -> tuple[str, str, str]:
     run = each.run
     order = "" if run.order == "forward" else f" {run.order}"
-    return topology(run.task), run.model.name, run.objective.name + order
-
-
-def topology(task: Task) -> str:
-    """Name a task's shape: G(2,5), and the task's own words where it has no such symbol."""
-    words = str(task).partition(" with ")[0]
-    shape = _SHAPE.search(words)
-    return shape.group() if shape else words
+    return run.task.topology, run.model.name, run.objective.name + order
 
 
 def _tell_apart(rivals: Sequence[Sequence[ReportedRun]]) -> list[str]:

@@ -14,15 +14,6 @@ from unforced.reporting.figures import learning_curves
 from unforced.reporting.tables import markdown, show
 from unforced.training.folder import RunFolder
 
-ADVICE = {
-    "correct": "",
-    "wrong_arm": "followed faithfully to its end",
-    "broken_edge": "a step is no edge",
-    "wrong_start": "it does not begin at the start",
-    "wrong_end": "a step is no edge, and it ends elsewhere",
-    "malformed": "it is no list of nodes",
-}
-
 
 def report(out: Path, names: Sequence[str], quiet: bool) -> dict[str, Any]:
     """Write table.md, learning_curves.png, worked_problem.txt and summary.json into `out`, and print them.
@@ -62,25 +53,25 @@ def worked_problem(folders: Mapping[str, RunFolder]) -> Text:
         any(a[i]["verdict"] != "correct" for a in answers.values()) for i in range(len(answers[first]))
     ]
     index = failing.index(True) if True in failing else 0
-    run = folders[first].run()
-    _, problems = type(run.task).read_lines([answers[first][index]["line"]], "answers.json")
-    text = Text("One held-out problem: ").append(answers[first][index]["line"].partition("=")[0] + "=\n\n")
-    for row in run.task.draw(problems, 0):
+    task = folders[first].run().task
+    line = answers[first][index]["line"]
+    _, problems = type(task).read_lines([line], "answers.json", known=task.model_dump())
+    text = Text("One held-out problem: ").append(line.partition("=")[0] + "=\n\n")
+    for row in task.draw(problems, 0):
         text.append(f"    {row}\n", style="dim")
-    truth = answers[first][index]["true"]
+    truth, arrow = answers[first][index]["true"], " → " if task.separator else ""
     width = max(map(len, answers))
     for name, given in answers.items():
-        text.append(f"\n    {name:<{width}}  ").append_text(_marked(given[index]["free"], truth))
+        text.append(f"\n    {name:<{width}}  ").append_text(_marked(given[index]["free"], truth, arrow))
         verdict = given[index]["verdict"]
-        text.append(
-            "  correct" if verdict == "correct" else f"  {verdict.replace('_', ' ')}: {ADVICE[verdict]}"
-        )
+        wrong = f": {task.verdict_kinds[verdict]}" if verdict != "correct" else ""
+        text.append(f"  {verdict.replace('_', ' ')}{wrong}")
     return text
 
 
-def _marked(answer: Sequence[str], truth: Sequence[str]) -> Text:
+def _marked(answer: Sequence[str], truth: Sequence[str], arrow: str) -> Text:
     text = Text()
     for position, (given, true) in enumerate(zip(answer, truth, strict=True)):
-        text.append(" → " if position else "", style="dim")
+        text.append(arrow if position else "", style="dim")
         text.append(given if given == true else f"{given}✗", style="green" if given == true else "bold red")
     return text

@@ -12,7 +12,7 @@ _LETTERS = [*string.ascii_uppercase, *(a + b for a in string.ascii_uppercase for
 
 
 def show_groups(summary: Mapping[str, Any]) -> None:
-    """Print what each group is, how its runs ended, how pairs compare, and what was left out."""
+    """Print what each group is, how its runs ended, how pairs compare, and what does not count."""
     letters = dict(zip(summary["groups"], _LETTERS, strict=False))
     for name, letter in letters.items():
         print(f"{letter}  {name}")
@@ -23,6 +23,8 @@ def show_groups(summary: Mapping[str, Any]) -> None:
         show(_pairs(summary, letters), "on the same seeds; p: McNemar's exact test, for each pair alone")
     for folder, reason in summary["left_out"].items():
         print(f"left out: {folder}: {reason}")
+    for twin, first in summary["twins"].items():
+        print(f"counted once: {twin} is the same run as {first}")
 
 
 def _groups(summary: Mapping[str, Any], letters: Mapping[str, str]) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from rich.table import Table
 from unforced.config import Run
 
 MET, MISSED = "✓", "✗"
-SPLIT_NAMES = {"train": "train", "test": "held-out", "file": "file"}
+SPLIT_NAMES = {"train": "train", "validation": "validation", "test": "held-out", "file": "file"}
 
 
 def percent(proportion: Mapping[str, Any]) -> str:

@@ -10,7 +10,6 @@ from unforced.config import flatten
 from unforced.evaluation.groups import differing
 from unforced.evaluation.statistics import proportion
 from unforced.reporting.collecting import ReportedRun
-from unforced.reporting.grouping import topology
 
 _ALWAYS = ("task.name", "model.name", "objective.name", "order", "seed")
 _COSTS = ("steps", "samples", "flops", "seconds")
@@ -33,7 +32,7 @@ def tidy_frame(runs: Sequence[ReportedRun]) -> pd.DataFrame:
 
 
 def _who(each: ReportedRun) -> dict[str, Any]:
-    shape = {"topology": topology(each.run.task), "chance": each.result["chance"]}
+    shape = {"topology": each.run.task.topology, "chance": each.result["chance"]}
     return {"run": each.name, "fingerprint": each.result.get("run", each.run.fingerprint), **shape}
 
 

@@ -30,7 +30,12 @@ from unforced.tasks import addition_text
 from unforced.tasks.base import EMPTY, Marks, Order, Problems, Symbols, Task, Verdicts
 from unforced.tasks.sampling import hash_rows
 
-KINDS = ("correct", "wrong_carry", "wrong_digit", "malformed")
+KINDS = {
+    "correct": "",
+    "wrong_carry": "each digit is its column's sum with some carry",
+    "wrong_digit": "no carry explains one of its digits",
+    "malformed": "it is no row of digits",
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Addition(Task):
     Symbols: digits are 0..base-1, then `+` = base, `=` = base+1. A prompt has 2 n + 2 symbols.
     """
 
-    verdict_kinds: ClassVar[tuple[str, ...]] = KINDS
+    verdict_kinds: ClassVar[Mapping[str, str]] = KINDS
     separator: ClassVar[str] = ""
 
     name: Literal["addition"] = "addition"
@@ -60,6 +65,11 @@ class Addition(Task):
     base: int = Field(10, ge=2, le=10, description="base of the numbers")
 
     def __str__(self) -> str:
+        return self.topology
+
+    @property
+    def topology(self) -> str:
+        """How long the numbers are, and in which base."""
         return f"addition of {self.num_digits} digits in base {self.base}"
 
     @property
@@ -154,9 +164,9 @@ class Addition(Task):
             ((answers < 0) | (answers >= self.base)).any(axis=1),
             possible.all(axis=1),
         ]
-        kinds = ["correct", "malformed", "wrong_carry"]
-        numbers = [KINDS.index(kind) for kind in kinds]
-        return Verdicts(KINDS, np.select(conditions, numbers, default=KINDS.index("wrong_digit")))
+        kinds = tuple(KINDS)
+        numbers = [kinds.index(kind) for kind in ("correct", "malformed", "wrong_carry")]
+        return Verdicts(kinds, np.select(conditions, numbers, default=kinds.index("wrong_digit")))
 
     def decisive(self, problems: Problems) -> Marks:
         """Mark the highest digit, and those of columns whose carry out does not tell their carry in."""

@@ -66,10 +66,16 @@ class Task(BaseModel, ABC):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-    verdict_kinds: ClassVar[tuple[str, ...]]
+    verdict_kinds: ClassVar[Mapping[str, str]]
+    """The kinds of answers that `score` names, "correct" first, and what is wrong with one of each kind."""
     separator: ClassVar[str]
     """What stands between the symbols of an answer in a line of text."""
     name: str
+
+    @property
+    @abstractmethod
+    def topology(self) -> str:
+        """The shape of the problems, as a row of a table names it: G(2,5)."""
 
     @property
     @abstractmethod

@@ -21,6 +21,7 @@ from pydantic import Field, model_validator
 
 from unforced.tasks import branching_path_text, graph_text
 from unforced.tasks.base import EMPTY, Marks, Order, Problems, Symbols, Task, Verdicts
+from unforced.tasks.graph_size import MOST_FORKS, MOST_LABELS, MOST_NODES, check_size
 from unforced.tasks.path_errors import path_kinds, path_verdicts
 from unforced.tasks.sampling import draw_distinct, hash_rows
 from unforced.tasks.tree import Tree, tree_of
@@ -43,14 +44,18 @@ class BranchingPath(Task):
     3 * edges + 3 symbols, an answer l. With forks = (0,) this is path-star.
     """
 
-    verdict_kinds: ClassVar[tuple[str, ...]] = KINDS
+    verdict_kinds: ClassVar[Mapping[str, str]] = KINDS
     separator: ClassVar[str] = graph_text.SEPARATOR
 
     name: Literal["branching_path"] = "branching_path"
-    degree: int = Field(2, ge=2, description="children of a node that forks, d")
-    path_length: int = Field(5, ge=3, description="nodes on a path, start and goal included, l")
-    forks: tuple[int, ...] = Field((0, 2), description="depths at which every node forks, from 0 (the start)")
-    num_nodes: int = Field(50, ge=2, description="labels that nodes are drawn from, N")
+    degree: int = Field(2, ge=2, le=MOST_NODES - 1, description="children of a node that forks, d")
+    path_length: int = Field(
+        5, ge=3, le=MOST_NODES, description="nodes on a path, start and goal included, l"
+    )
+    forks: tuple[int, ...] = Field(
+        (0, 2), max_length=MOST_FORKS, description="depths at which every node forks, from 0 (the start)"
+    )
+    num_nodes: int = Field(50, ge=2, le=MOST_LABELS, description="labels that nodes are drawn from, N")
 
     @model_validator(mode="after")
     def _forks_are_depths(self) -> "BranchingPath":
@@ -65,16 +70,16 @@ class BranchingPath(Task):
 
     @model_validator(mode="after")
     def _labels_suffice(self) -> "BranchingPath":
-        nodes = self.tree.num_edges + 1
-        if nodes > self.num_nodes:
-            raise ValueError(
-                f"num_nodes: the tree {self.tree} has {nodes} nodes, more than num_nodes {self.num_nodes}; "
-                f"use num_nodes={nodes} or more"
-            )
+        check_size(f"the tree {self.tree}", self.tree.num_edges + 1, self.num_nodes)
         return self
 
     def __str__(self) -> str:
-        return f"branching path {self.tree} with {self.num_nodes} labels"
+        return f"branching path {self.topology} with {self.num_nodes} labels"
+
+    @property
+    def topology(self) -> str:
+        """T(d,l), and where it forks."""
+        return str(self.tree)
 
     @property
     def tree(self) -> Tree:
@@ -213,7 +218,9 @@ class BranchingPath(Task):
     ) -> tuple["BranchingPath", BranchingPathProblems]:
         """Read the paper's lines; the tree comes from the first, N from `known` or the labels seen."""
         num_nodes = known.get("num_nodes")
-        tree, labels, edge_order = branching_path_text.read(lines, source, order == "reversed", num_nodes)
+        tree, labels, edge_order = branching_path_text.read(
+            lines, source, order == "reversed", num_nodes or MOST_LABELS
+        )
         task = cls(
             degree=tree.degree,
             path_length=tree.path_length,

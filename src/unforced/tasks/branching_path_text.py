@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from jaxtyping import Int
 
-from unforced.tasks.graph_text import Edge, check_answer, check_label, split
+from unforced.tasks.graph_text import Edge, check_answer, check_label, check_nodes, split
 from unforced.tasks.lines import read_each
 from unforced.tasks.tree import Tree
 
@@ -14,7 +14,7 @@ Parsed = tuple[Tree, list[int], list[int]]
 
 
 def read(
-    lines: Iterable[str], source: str, reverse: bool, num_nodes: int | None
+    lines: Iterable[str], source: str, reverse: bool, num_nodes: int
 ) -> tuple[Tree, Int[np.ndarray, "count nodes"], Int[np.ndarray, "count edges"]]:
     """Read lines into their tree, labels in its order of nodes, and the order in which edges are written.
 
@@ -30,6 +30,7 @@ def read(
             raise ValueError(f"it is {tree}, but the first line is {first[0]}")
         labels = [node for level in levels for node in level]
         check_label(max(labels), num_nodes)
+        check_nodes(len(labels))
         place = {node: i for i, node in enumerate(labels)}
         return tree, labels, [place[child] - 1 for _, child in edges]
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from unforced.tasks.base import Order
+from unforced.tasks.graph_size import MOST_NODES
 
 Edge = tuple[int, int]
 SEPARATOR = ","
@@ -58,10 +59,16 @@ def check_answer(answer: Sequence[int], path: Sequence[int]) -> None:
         raise ValueError(f"the answer {_text(answer)} is not the path {_text(path)}")
 
 
-def check_label(largest: int, num_nodes: int | None) -> None:
+def check_label(largest: int, num_nodes: int) -> None:
     """Raise ValueError if the largest label of a line is none of `num_nodes` labels."""
-    if num_nodes is not None and largest >= num_nodes:
+    if largest >= num_nodes:
         raise ValueError(f"label {largest} does not fit num_nodes {num_nodes}")
+
+
+def check_nodes(count: int) -> None:
+    """Raise ValueError if the graph of a line has more nodes than one may have."""
+    if count > MOST_NODES:
+        raise ValueError(f"a graph of {count} nodes, more than {MOST_NODES}")
 
 
 def _integers(text: str) -> list[int]:

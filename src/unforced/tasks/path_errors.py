@@ -26,11 +26,18 @@ def path_verdicts(
         astray: (answers[:, None, :] == others).all(axis=2).any(axis=1),
         "wrong_end": answers[:, -1] != truth[:, -1],
     }
-    kinds = path_kinds(astray)
+    kinds = tuple(path_kinds(astray))
     numbers = [kinds.index(kind) for kind in conditions]
     return Verdicts(kinds, np.select(list(conditions.values()), numbers, default=kinds.index("broken_edge")))
 
 
-def path_kinds(astray: str) -> tuple[str, ...]:
+def path_kinds(astray: str) -> dict[str, str]:
     """Return the kinds of answers that `path_verdicts` names, in the order in which they are told."""
-    return ("correct", astray, "broken_edge", "wrong_start", "wrong_end", "malformed")
+    return {
+        "correct": "",
+        astray: "followed faithfully to its end",
+        "broken_edge": "a step is no edge",
+        "wrong_start": "it does not begin at the start",
+        "wrong_end": "a step is no edge, and it ends elsewhere",
+        "malformed": "it is no list of nodes",
+    }

@@ -21,11 +21,10 @@ from pydantic import Field, model_validator
 
 from unforced.tasks import graph_text, path_star_text
 from unforced.tasks.base import EMPTY, Marks, Order, Problems, Symbols, Task, Verdicts
+from unforced.tasks.graph_size import MOST_LABELS, MOST_NODES, check_size
 from unforced.tasks.path_errors import path_kinds, path_verdicts
 from unforced.tasks.sampling import draw_distinct, hash_rows
 
-MOST_LABELS = 10_000_000
-MOST_NODES = 10_000  # of one graph; both bound the memory that drawing a block of problems takes
 KINDS = path_kinds("wrong_arm")
 
 
@@ -60,7 +59,7 @@ class PathStar(Task):
     nothing needs lookahead. Source: arXiv 2403.06963, Sec. 4.
     """
 
-    verdict_kinds: ClassVar[tuple[str, ...]] = KINDS
+    verdict_kinds: ClassVar[Mapping[str, str]] = KINDS
     separator: ClassVar[str] = graph_text.SEPARATOR
 
     name: Literal["path_star"] = "path_star"
@@ -72,20 +71,17 @@ class PathStar(Task):
 
     @model_validator(mode="after")
     def _labels_suffice(self) -> "PathStar":
-        graph = (
-            f"a graph of degree {self.degree} and path_length {self.path_length} has {self.graph_nodes} nodes"
-        )
-        if self.graph_nodes > MOST_NODES:
-            raise ValueError(f"path_length: {graph}, more than {MOST_NODES}; lower one of the two")
-        if self.graph_nodes > self.num_nodes:
-            raise ValueError(
-                f"num_nodes: {graph}, more than num_nodes {self.num_nodes}; "
-                f"use num_nodes={self.graph_nodes} or more"
-            )
+        graph = f"a graph of degree {self.degree} and path_length {self.path_length}"
+        check_size(graph, self.graph_nodes, self.num_nodes)
         return self
 
     def __str__(self) -> str:
-        return f"path-star G({self.degree},{self.path_length}) with {self.num_nodes} labels"
+        return f"path-star {self.topology} with {self.num_nodes} labels"
+
+    @property
+    def topology(self) -> str:
+        """G(d,l)."""
+        return f"G({self.degree},{self.path_length})"
 
     @property
     def graph_nodes(self) -> int:
@@ -223,7 +219,7 @@ class PathStar(Task):
         """Read the paper's lines; d and l come from the first, N from `known` or the labels seen."""
         num_nodes = known.get("num_nodes")
         start, arms, edge_order = path_star_text.read(
-            lines, source, order == "reversed", num_nodes or MOST_LABELS, MOST_NODES
+            lines, source, order == "reversed", num_nodes or MOST_LABELS
         )
         largest = int(max(start.max(), arms.max()))
         task = cls(degree=arms.shape[1], path_length=arms.shape[2] + 1, num_nodes=num_nodes or largest + 1)

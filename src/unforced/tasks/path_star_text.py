@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from jaxtyping import Int
 
-from unforced.tasks.graph_text import Edge, check_answer, check_label, split
+from unforced.tasks.graph_text import Edge, check_answer, check_label, check_nodes, split
 from unforced.tasks.lines import read_each
 
 Arms = list[list[int]]
@@ -14,7 +14,7 @@ Star = tuple[int, Arms, list[int]]
 
 
 def read(
-    lines: Iterable[str], source: str, reverse: bool, num_nodes: int, most_nodes: int
+    lines: Iterable[str], source: str, reverse: bool, num_nodes: int
 ) -> tuple[Int[np.ndarray, " count"], Int[np.ndarray, "count degree hops"], Int[np.ndarray, "count edges"]]:
     """Read lines into starts, arms (the goal's first) and the order in which edges are written.
 
@@ -25,8 +25,7 @@ def read(
         edges, start, goal, answer = split(line)
         arms = _arms(edges, start, goal)
         _check(arms, start, answer[::-1] if reverse else answer, first[1] if first else arms, num_nodes)
-        if len(edges) >= most_nodes:
-            raise ValueError(f"a graph of {len(edges) + 1} nodes, more than {most_nodes}")
+        check_nodes(len(edges) + 1)
         return start, arms, _edge_order(edges, start, arms)
 
     stars = read_each(lines, source, "a path-star problem", parse)

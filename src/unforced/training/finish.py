@@ -1,14 +1,27 @@
-"""When a run ends by itself."""
+"""When a run counts as solved or fitted, and when it ends by itself."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 from unforced.config import SOLVED, Run
 
 _SPLITS = {"solved": "validation", "fitted": "train"}
-_EVALUATIONS_IN_A_ROW = 2  # once may be luck
+_IN_A_ROW = 2  # once may be luck
+
+Line = Mapping[str, Any]
+
+
+def first_of_a_row(lines: Sequence[Line], measures: Sequence[str]) -> int | None:
+    """Return the index of the first of two lines in a row on which all `measures` are at least SOLVED."""
+    high = [all(_is_high(line[measure]) for measure in measures) for line in lines]
+    rows = range(len(lines) - _IN_A_ROW + 1)
+    return next((i for i in rows if all(high[i : i + _IN_A_ROW])), None)
+
+
+def _is_high(count: Mapping[str, int]) -> bool:
+    return count["correct"] >= SOLVED * count["total"]
 
 
 class Finish:
@@ -16,18 +29,17 @@ class Finish:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self._in_a_row = 0
+        self._latest: list[Line] = []
         self._reached_at: int | None = None
 
-    def hear(self, line: Mapping[str, Any]) -> None:
+    def hear(self, line: Line) -> None:
         """Take note of a line of metrics.jsonl."""
         if self.run.stop_when == "never" or self._reached_at is not None:
             return
         split = _SPLITS[self.run.stop_when]
-        counts = [line[f"{split}.{measure}"] for measure in self.run.objective.exact_measures]
-        high = all(count["correct"] >= SOLVED * count["total"] for count in counts)
-        self._in_a_row = self._in_a_row + 1 if high else 0
-        if self._in_a_row == _EVALUATIONS_IN_A_ROW:
+        measures = [f"{split}.{measure}" for measure in self.run.objective.exact_measures]
+        self._latest = [*self._latest, line][-_IN_A_ROW:]
+        if first_of_a_row(self._latest, measures) is not None:
             self._reached_at = line["step"]
 
     @property
