@@ -8,10 +8,11 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
-from tests.runs import command, metrics, newest_weights, tiny_run, train
+from tests.runs import command, metrics, newest_weights, stop_at, tiny_run, train
 from tests.small_study import small_study
 from unforced.cli.main import main
 from unforced.errors import UserError
@@ -136,6 +137,15 @@ def test_an_empty_folder_is_claimed_once(tmp_path):
     for other in ({"a": tiny_run("seed=1")}, {"b": tiny_run()}):
         with pytest.raises(UserError, match="holds another study"):
             StudyFolder(tmp_path).claim(study_of(**other))
+
+
+def test_what_is_left_of_a_study_is_told_by_the_runs_evaluations(tmp_path):
+    study = replace(study_of(a=tiny_run(), b=tiny_run("seed=1"), c=tiny_run("seed=2")), diagnose=True)
+    train(study.runs["a"], tmp_path / "a", observer=stop_at(10))
+    train(study.runs["b"], tmp_path / "b")
+    assert StudyFolder(tmp_path).left(study) == {"a": 0.75, "b": 0.0, "c": 1.0}  # b is to be diagnosed
+    (tmp_path / "a" / "metrics.jsonl").write_text("{}\n")
+    assert StudyFolder(tmp_path).left(study)["a"] == 1.0
 
 
 def test_a_part_of_a_study_and_all_of_it_share_a_folder(tmp_path):

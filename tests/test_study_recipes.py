@@ -124,12 +124,12 @@ def test_speed_is_measured_once_for_each_kind_of_model(monkeypatch):
 
 def test_a_plan_counts_what_is_left_and_how_long_that_takes():
     study = small_study()
-    plan = make_plan(study, ["tiny-1", "tiny-2"], LocalEngine(workers=2))
+    plan = make_plan(study, {"tiny-1": 1.0, "tiny-2": 0.25}, LocalEngine(workers=2))
     (kind,) = plan.kinds.values()
     assert (kind.name, kind.runs, kind.left, kind.steps, kind.reason) == ("tiny", 3, 2, 300, "")
     assert kind.operations == Costs(1).work(study.runs["tiny-0"])
-    assert plan.seconds == pytest.approx(kind.seconds)  # two at once
-    crowd = make_plan(study, list(study.runs), LocalEngine(workers=50))
+    assert plan.seconds == pytest.approx(1.25 * kind.seconds / min(2, len(available_cores())))
+    crowd = make_plan(study, dict.fromkeys(study.runs, 1.0), LocalEngine(workers=50))
     assert crowd.at_full_speed == len(available_cores())
     assert crowd.seconds == pytest.approx(3 * crowd.kinds["tiny"].seconds / min(3, crowd.at_full_speed))
     assert plan.operations == {"tiny-1": kind.operations, "tiny-2": kind.operations}
@@ -139,7 +139,7 @@ def test_a_plan_names_what_it_cannot_know(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     study = resolve_study("pitfalls", [])
     large = {name: run for name, run in study.runs.items() if name.startswith("gpt2_large-2x5")}
-    plan = make_plan(type(study)("large", "nobody", large), list(large), LocalEngine(workers=1))
+    plan = make_plan(type(study)("large", "nobody", large), dict.fromkeys(large, 1.0), LocalEngine(workers=1))
     assert len(plan.kinds) == 3
     for kind in plan.kinds.values():
         assert kind.operations is None

@@ -62,7 +62,7 @@ def study(
     folder = StudyFolder(out)
     folder.check(chosen)
     folder.check_free()
-    left = [part for part in chosen.runs if not folder.is_done(part, chosen)]
+    left = folder.left(chosen)
     if not left and not dry_run:
         _conclude(Summary({part: Status("done") for part in chosen.runs}, None), out, as_json)
         return

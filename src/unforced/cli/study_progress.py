@@ -17,6 +17,7 @@ from unforced.cli.progress import shares, summarise
 from unforced.cli.words import duration
 from unforced.config import Run
 from unforced.errors import UserError
+from unforced.studies.folder import StudyFolder
 from unforced.studies.runner import State, Status, Watch
 from unforced.training.folder import RunFolder
 
@@ -44,9 +45,9 @@ class Forecast:
     """Tells how far a study is, and how long it will take at the pace that it has had so far."""
 
     def __init__(self, runs: Mapping[str, Run], out: Path, weights: Weights) -> None:
-        self.runs, self.out, self.weights = runs, out, weights or {}
+        self.runs, self.folder, self.weights = runs, StudyFolder(out), weights or {}
         self.started = time.monotonic()
-        self.before = self._left({name: self._share(name, "running") for name in self.weights})
+        self.before = self._left({name: self._share(name, "waiting") for name in self.weights})
 
     def __call__(self, statuses: Mapping[str, Status]) -> str:
         """Return a line such as `12 of 45 done, 2 running, 31 waiting, about 25 min left`."""
@@ -65,8 +66,7 @@ class Forecast:
     def _share(self, name: str, state: State) -> float:
         if state in ("done", "failed"):
             return 1.0
-        latest = _latest(self.out / name) if state == "running" else None
-        return latest["step"] / self.runs[name].num_steps if latest else 0.0
+        return self.folder.progress(name, self.runs[name])
 
 
 class StudyLines:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from unforced.config import Run
 from unforced.errors import UserError
 from unforced.files import LOCK, is_locked, locked, read_json, write_json
 from unforced.studies.engines import Job
@@ -78,6 +79,21 @@ class StudyFolder:
             return not study.diagnose or run.read_diagnosis() is not None
         except UserError:
             return False  # its process will say what is damaged
+
+    def left(self, study: Study) -> dict[str, float]:
+        """Return the runs that lack something, each with the share of its training that is to do."""
+        undone = [name for name in study.runs if not self.is_done(name, study)]
+        return {name: 1 - self.progress(name, study.runs[name]) for name in undone}
+
+    def progress(self, name: str, run: Run) -> float:
+        """Return the share of a run's training that is behind it, by its latest evaluation."""
+        if self.run(name).done:
+            return 1.0
+        try:
+            lines = self.run(name).read_metrics()
+        except UserError:
+            return 0.0
+        return lines[-1]["step"] / run.num_steps if lines else 0.0
 
     def job(self, name: str, study: Study, trackers: Sequence[str] = ()) -> Job:
         """Write down what a run's process needs."""

@@ -1,7 +1,7 @@
 """The plan of a study: what is left to do of each kind of run, and what that will cost at the most."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from unforced.config import Run
@@ -13,7 +13,7 @@ from unforced.study import Study, kind_of
 
 @dataclass(frozen=True)
 class Kind:
-    """Runs of a study that differ in their seed alone.
+    """Runs of a study that differ in their seed alone: `left` of them to do, `work` trainings altogether.
 
     steps, operations (floating-point) and seconds are those of one run that trains to its last step, alone on
     its share of this machine; evaluation is left out. None: unknown, see `reason`.
@@ -22,6 +22,7 @@ class Kind:
     name: str
     runs: int
     left: int
+    work: float
     steps: int
     operations: float | None
     seconds: float | None
@@ -43,7 +44,7 @@ class Plan:
     @property
     def seconds(self) -> float:
         """Time until all that is left, and not unknown, is trained to its last step."""
-        total = sum(kind.left * (kind.seconds or 0.0) for kind in self.kinds.values())
+        total = sum(kind.work * (kind.seconds or 0.0) for kind in self.kinds.values())
         return total / max(1, min(self.workers, self.at_full_speed, self.left - self.unknown))
 
     @property
@@ -57,8 +58,11 @@ class Plan:
         return sum(kind.left for kind in self.kinds.values() if kind.seconds is None)
 
 
-def make_plan(study: Study, left: Collection[str], engine: Engine) -> Plan:
-    """Count the runs of each kind and those that are `left`, and estimate their cost."""
+def make_plan(study: Study, left: Mapping[str, float], engine: Engine) -> Plan:
+    """Count the runs of each kind and those that are left, and estimate their cost.
+
+    left: by run, the share of its training that is to do.
+    """
     members: dict[str, list[str]] = defaultdict(list)
     for name, run in study.runs.items():
         members[kind_of(name, run)].append(name)
@@ -71,11 +75,12 @@ def make_plan(study: Study, left: Collection[str], engine: Engine) -> Plan:
     return Plan(kinds, engine.workers, engine.at_full_speed, known)
 
 
-def _kind(name: str, names: list[str], run: Run, left: Collection[str], costs: Costs) -> Kind:
+def _kind(name: str, names: list[str], run: Run, left: Mapping[str, float], costs: Costs) -> Kind:
     remaining = sum(each in left for each in names)
+    work = sum(left.get(each, 0.0) for each in names)
     try:
         operations = costs.work(run)
         seconds = operations / costs.speed(run) if remaining else None
     except (UserError, RuntimeError) as error:  # the run itself may fail for it, but not the study
-        return Kind(name, len(names), remaining, run.num_steps, None, None, str(UserError(str(error))))
-    return Kind(name, len(names), remaining, run.num_steps, operations, seconds, "")
+        return Kind(name, len(names), remaining, work, run.num_steps, None, None, str(UserError(str(error))))
+    return Kind(name, len(names), remaining, work, run.num_steps, operations, seconds, "")
