@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 from PIL import Image
 
 from tests.runs import command, stop_at, tiny_run, train
+from unforced.evaluation.groups import Finished
 from unforced.experiment import diagnose_run
-from unforced.reporting.collecting import collect_runs
+from unforced.reporting.collecting import ReportedRun, collect_runs
 from unforced.reporting.grouping import group_runs, natural, topology
 from unforced.reporting.judging import judge_studies
 from unforced.reporting.report import write_report
@@ -342,8 +344,8 @@ def test_what_is_no_longer_drawn_goes(copy, written, call):
 
 def test_groups_are_told_apart_by_what_differs_and_no_more(groups):
     assert set(groups) == {
-        *(f"next_token max_steps={40 + 10 * seed}" for seed in SEEDS),
-        *(f"next_token reversed max_steps={40 + 10 * seed}" for seed in SEEDS),
+        *(f"next_token, {40 + 10 * seed} steps" for seed in SEEDS),
+        *(f"next_token reversed, {40 + 10 * seed} steps" for seed in SEEDS),
     }
     assert all(group.topology == "G(2,3)" and group.seeds in ([0], [1]) for group in groups.values())
     assert sorted(["G(10,5)", "G(2,5)", "T(2,4)"], key=natural) == ["G(2,5)", "G(10,5)", "T(2,4)"]
@@ -352,12 +354,53 @@ def test_groups_are_told_apart_by_what_differs_and_no_more(groups):
         assert topology(tiny_run(f"task={task}").task).startswith(words)
 
 
+@pytest.fixture
+def named():
+    """Names the kinds of runs that never trained: a topology and the overrides of each."""
+
+    def name(*kinds):
+        runs = [tiny_run(*overrides.split()) for overrides in kinds]
+        reported = [ReportedRun(str(i), Finished(run, Path(), {}, []), None) for i, run in enumerate(runs)]
+        return [(group.topology, group.kind) for group in group_runs(reported)]
+
+    return name
+
+
+def test_kinds_are_named_in_words_by_what_they_are_and_not_by_how_long_they_take(named):
+    fixed = "stream=false num_train=2000 stop_when=fitted max_steps=90"
+    star = "task.path_length=4 task.num_nodes=9 max_steps=70"
+    kinds = named("order=reversed", "stop_when=solved stream=true", fixed, f"stream=true {star}")
+    assert kinds == [
+        ("G(2,3)", "next_token, 2,000 problems"),
+        ("G(2,3)", "next_token, stream"),
+        ("G(2,3)", "next_token reversed"),
+        ("G(2,4)", "next_token, stream"),
+    ]
+
+
+def test_other_settings_are_named_all_and_lengths_where_nothing_else_tells_apart(named):
+    small = "num_train=200 model.layers=1 learning_rate=0.02"
+    assert [kind for _, kind in named("num_train=2000", small, f"{small} max_steps=7")] == [
+        "next_token, 1 layer, 200 problems, learning rate 0.02, 7 steps",
+        "next_token, 1 layer, 200 problems, learning rate 0.02, 40 steps",
+        "next_token, 2 layers, 2,000 problems, learning rate 0.01, 40 steps",
+    ]
+    assert [kind for _, kind in named("stop_when=never", "stop_when=fitted")] == [
+        "next_token, never stopped",
+        "next_token, until fitted",
+    ]
+    assert [kind for _, kind in named("clip_norm=null", "clip_norm=2.0")] == [
+        "next_token",
+        "next_token, clip norm 2.0",
+    ]
+
+
 def test_a_figure_shows_every_seed_with_its_interval(groups, study):
     table = prepare_accuracy(list(groups.values()))
     assert len(table) == 4
     for name, result in results(study).items():
         order = "next_token reversed" if name.startswith("reversed") else "next_token"
-        kind = f"{order} max_steps={40 + 10 * int(name[-1])}"
+        kind = f"{order}, {40 + 10 * int(name[-1])} steps"
         (row,) = table[table["kind"] == kind].to_dict("records")
         exact = result["test.free.exact"]
         assert [row[key] for key in ("value", "low", "high")] == [
@@ -369,7 +412,7 @@ def test_a_figure_shows_every_seed_with_its_interval(groups, study):
 
 
 def test_curves_are_those_of_the_metrics(groups, study):
-    group = groups["next_token max_steps=40"]
+    group = groups["next_token, 40 steps"]
     samples, right = prepare_tokens(group.runs[0], "forced")
     lines = [json.loads(line) for line in (study / "next_token-0" / "metrics.jsonl").read_text().splitlines()]
     assert list(samples) == [line["samples"] for line in lines]
@@ -379,8 +422,8 @@ def test_curves_are_those_of_the_metrics(groups, study):
 
 
 def test_the_heat_map_is_the_median_and_a_run_that_ended_stays_as_it_was(groups):
-    short, long = (groups[f"next_token max_steps={steps}"].runs[0] for steps in (40, 50))
-    both = type(groups["next_token max_steps=40"])("", "", "", "", [short, long])
+    short, long = (groups[f"next_token, {steps} steps"].runs[0] for steps in (40, 50))
+    both = type(groups["next_token, 40 steps"])("", "", "", "", [short, long])
     samples, middle = prepare_cascade(both)
     _, first = prepare_tokens(short, "free")
     _, second = prepare_tokens(long, "free")
@@ -394,7 +437,7 @@ def test_error_kinds_are_shares_of_the_counts(groups, study):
     assert table.columns[0] == "correct"
     assert table.sum(axis=1).to_numpy() == pytest.approx(np.ones(4))
     counts = read(study / "reversed-1" / "result.json")["test.free.errors"]
-    row = table.loc["G(2,3), gpt, next_token reversed max_steps=50"]
+    row = table.loc["G(2,3), gpt, next_token reversed, 50 steps"]
     assert {kind: round(share * 1600) for kind, share in row.items()} == counts
 
 
@@ -402,7 +445,7 @@ def test_seeds_solved_have_their_intervals_and_unsolved_ones_are_censored(groups
     table = prepare_success(list(groups.values()))
     assert list(table["value"]) == [0.0] * 4
     assert table["high"].iloc[0] == pytest.approx(0.793, abs=1e-3)  # Wilson, 0 of 1
-    curve = prepare_solved_by(groups["next_token max_steps=40"])
+    curve = prepare_solved_by(groups["next_token, 40 steps"])
     assert list(curve["samples"]) == [0, 40 * 32]
     assert list(curve["share"]) == [0, 0]
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from unforced.reporting.grouping import Group, natural
+from unforced.reporting.grouping import Group
 
 COLUMN, PAGE = 3.4, 6.9  # inches: one column of a paper, and two
 INK, FAINT = "0.15", "0.55"
@@ -59,7 +59,7 @@ class Mark:
 
 def marks(groups: Sequence[Group]) -> dict[str, Mark]:
     """Give each kind of run its mark, the same in every figure of a report."""
-    kinds = sorted({group.kind for group in groups}, key=natural)
+    kinds = dict.fromkeys(group.kind for group in sorted(groups, key=lambda group: group.rank))
     pairs = zip(itertools.cycle(_KIND_COLORS), itertools.cycle(_KIND_MARKERS), strict=False)
     return {kind: Mark(*pair) for kind, pair in zip(kinds, pairs, strict=False)}
 
