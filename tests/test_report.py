@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import PathCollection
 from PIL import Image
 
 from tests.runs import command, stop_at, tiny_run, train
@@ -17,12 +19,15 @@ from unforced.reporting.collecting import ReportedRun, collect_runs
 from unforced.reporting.grouping import group_runs, natural, topology
 from unforced.reporting.judging import judge_studies
 from unforced.reporting.report import write_report
+from unforced.reporting.report_figures import FIGURES as DRAWN
 from unforced.reporting.report_figures.accuracy import prepare_accuracy
+from unforced.reporting.report_figures.cascade import cascade, prepare_cascade
 from unforced.reporting.report_figures.compute import prepare_compute
-from unforced.reporting.report_figures.curves import prepare_cascade, prepare_tokens
-from unforced.reporting.report_figures.errors import prepare_errors
+from unforced.reporting.report_figures.curves import learning_curves, prepare_tokens, prepare_whole
+from unforced.reporting.report_figures.errors import median_seed, prepare_errors
+from unforced.reporting.report_figures.solved import prepare_solved_by
 from unforced.reporting.report_figures.style import marks, pages
-from unforced.reporting.report_figures.success import prepare_solved_by, prepare_success
+from unforced.reporting.report_figures.success import prepare_success
 from unforced.reporting.tables import MET, MISSED
 
 SEEDS, KINDS = (0, 1), {"next_token": "order=forward", "reversed": "order=reversed"}
@@ -395,20 +400,55 @@ def test_other_settings_are_named_all_and_lengths_where_nothing_else_tells_apart
     ]
 
 
-def test_a_figure_shows_every_seed_with_its_interval(groups, study):
+def test_a_figure_shows_every_seed_with_its_interval_on_both_splits(groups, study):
     table = prepare_accuracy(list(groups.values()))
-    assert len(table) == 4
+    assert len(table) == 4 * 2
     for name, result in results(study).items():
         order = "next_token reversed" if name.startswith("reversed") else "next_token"
         kind = f"{order}, {40 + 10 * int(name[-1])} steps"
-        (row,) = table[table["kind"] == kind].to_dict("records")
-        exact = result["test.free.exact"]
-        assert [row[key] for key in ("value", "low", "high")] == [
-            exact[key] for key in ("value", "low", "high")
-        ]
-        assert (row["median"], row["chance"]) == (exact["value"], 0.5)
+        for split in ("train", "test"):
+            (row,) = table[(table["kind"] == kind) & (table["split"] == split)].to_dict("records")
+            exact = result[f"{split}.free.exact"]
+            assert [row[key] for key in ("value", "low", "high")] == [
+                exact[key] for key in ("value", "low", "high")
+            ]
+            assert (row["median"], row["chance"]) == (exact["value"], 0.5)
         costs = prepare_compute(list(groups.values()))
         assert costs[costs["kind"] == kind]["flops"].item() == result["flops"]
+
+
+@pytest.fixture(scope="module")
+def drawn(groups):
+    """Every figure by its name, of both kinds as groups of two seeds."""
+    pairs = alike(groups)
+    return {f"{draw.__name__} {end}".strip(): figure for draw in DRAWN for end, figure in draw(pairs).items()}
+
+
+def alike(groups):
+    """The runs as two groups of two seeds, as if they had been told to take as many steps."""
+    found = list(groups.values())
+    return [replace(found[i], settings="", runs=[*found[i].runs, *found[i + 1].runs]) for i in range(0, 4, 2)]
+
+
+def test_no_marker_is_cut(drawn):
+    assert {"accuracy", "compute", "success", "solved_by_samples"} < set(drawn)
+    for name, figure in drawn.items():
+        for axes in figure.axes:
+            lines = [line for line in axes.lines if line.get_marker() not in ("None", None, "")]
+            dots = [each for each in axes.collections if isinstance(each, PathCollection)]
+            assert not any(each.get_clip_on() for each in [*lines, *dots]), name
+            for each in dots:
+                (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+                for x, y in each.get_offsets():
+                    assert left < x < right, name
+                    assert low < y < high, name
+
+
+def test_the_compute_axis_spans_the_data_and_little_more(drawn, groups):
+    flops = prepare_compute(list(groups.values()))["flops"]
+    for axes in drawn["compute"].axes:
+        left, right = axes.get_xlim()
+        assert flops.min() / 2 < left < flops.min() < flops.max() < right < flops.max() * 2
 
 
 def test_curves_are_those_of_the_metrics(groups, study):
@@ -419,17 +459,44 @@ def test_curves_are_those_of_the_metrics(groups, study):
     count = lines[-1]["validation.forced.token_2"]
     assert right[-1, 2] == count["correct"] / count["total"]
     assert right.shape == (5, 3)
+    known = lines[-1]["train.free.exact"]
+    assert prepare_whole(group.runs[0], "free")[-1] == known["correct"] / known["total"]
+
+
+def test_forced_is_not_drawn_where_it_says_nothing(groups):
+    group = groups["next_token, 40 steps"]
+    run = group.runs[0].run.override(["objective=teacherless"])
+    finished = replace(group.runs[0].finished, run=run)
+    teacherless = replace(group, runs=[replace(group.runs[0], finished=finished)])
+    figure = learning_curves([teacherless])[""]
+    free, forced = figure.axes
+    assert len(free.lines) == 3 + 1 + 1  # tokens, training, chance
+    assert not forced.lines
+    words = " ".join(forced.texts[0].get_text().split())
+    assert words == f"not drawn: {run.objective.forced_note}"
 
 
 def test_the_heat_map_is_the_median_and_a_run_that_ended_stays_as_it_was(groups):
     short, long = (groups[f"next_token, {steps} steps"].runs[0] for steps in (40, 50))
-    both = type(groups["next_token, 40 steps"])("", "", "", "", [short, long])
-    samples, middle = prepare_cascade(both)
+    both = replace(groups["next_token, 40 steps"], runs=[short, long])
+    _, middle = prepare_cascade(both)
     _, first = prepare_tokens(short, "free")
     _, second = prepare_tokens(long, "free")
-    assert len(samples) == len(second) == len(first) + 1
-    assert middle[2] == pytest.approx((first[2] + second[2]) / 2)
+    assert len(middle) == len(second) - 1 == len(first)
+    assert middle[1] == pytest.approx((first[2] + second[2]) / 2)
     assert middle[-1] == pytest.approx((first[-1] + second[-1]) / 2)
+
+
+def test_the_heat_map_paints_the_time_that_was_trained_and_no_other(groups):
+    """What a model was before training is nowhere; the last evaluation ends the picture."""
+    (run,) = groups["next_token, 40 steps"].runs
+    edges, middle = prepare_cascade(groups["next_token, 40 steps"])
+    samples, right = prepare_tokens(run, "free")
+    assert list(edges) == list(samples)
+    assert middle == pytest.approx(right[1:])
+    mesh = cascade([groups["next_token, 40 steps"]])[""].axes[0].collections[0]
+    painted = mesh.get_coordinates()[0, :, 0]
+    assert (painted[0], painted[-1]) == (0, samples[-1] / 1000)
 
 
 def test_error_kinds_are_shares_of_the_counts(groups, study):
@@ -437,8 +504,18 @@ def test_error_kinds_are_shares_of_the_counts(groups, study):
     assert table.columns[0] == "correct"
     assert table.sum(axis=1).to_numpy() == pytest.approx(np.ones(4))
     counts = read(study / "reversed-1" / "result.json")["test.free.errors"]
-    row = table.loc["G(2,3), gpt, next_token reversed, 50 steps"]
+    row = table.loc[("G(2,3), gpt, next_token reversed, 50 steps", 1)]
     assert {kind: round(share * 1600) for kind, share in row.items()} == counts
+
+
+def test_error_kinds_are_the_median_seeds_and_every_seed_is_marked(groups, drawn):
+    seeds = pd.DataFrame({"correct": [0.9, 0.5, 0.1, 0.45, 0.4], "wrong_arm": [0.1, 0.5, 0.9, 0.55, 0.6]})
+    assert list(median_seed(seeds)) == [0.45, 0.55]  # the mean over seeds is 0.47
+    assert list(median_seed(seeds[:4])) == [0.45, 0.55]  # the lower of 0.45 and 0.5
+    (axes,) = drawn["error_kinds"].axes
+    for line, group in zip(axes.lines, alike(groups), strict=True):
+        assert list(line.get_xdata()) == pytest.approx(group.values("test.free.exact"))
+    assert [text.get_text() for text in axes.texts] == ["2 seeds"] * 2
 
 
 def test_seeds_solved_have_their_intervals_and_unsolved_ones_are_censored(groups):
@@ -448,11 +525,30 @@ def test_seeds_solved_have_their_intervals_and_unsolved_ones_are_censored(groups
     curve = prepare_solved_by(groups["next_token, 40 steps"])
     assert list(curve["samples"]) == [0, 40 * 32]
     assert list(curve["share"]) == [0, 0]
+    assert list(curve["high"]) == pytest.approx([table["high"].iloc[0]] * 2)
 
 
-def test_kinds_have_one_mark_each_and_pages_hold_what_fits(groups):
+def test_kinds_have_one_mark_each_and_a_page_has_what_can_be_compared(groups):
     given = marks(list(groups.values()))
+    assert list(given) == [
+        *(f"next_token, {steps} steps" for steps in (40, 50)),
+        *(f"next_token reversed, {steps} steps" for steps in (40, 50)),
+    ]
     assert len({(mark.color, mark.marker) for mark in given.values()}) == 4
-    assert [len(members) for _, members in pages(list(groups.values()), 3)] == [3, 1]
-    names = [name for name, _ in pages(list(groups.values()), 3)]
-    assert names == ["g-2-3-gpt", "g-2-3-gpt-2"]
+    assert [(name, len(page)) for name, page in pages(list(groups.values()))] == [("", 4)]
+    assert [(name, len(page)) for name, page in pages(list(groups.values()), 3)] == [
+        ("g-2-3-gpt-next-token-40-steps-to-next-token-50-steps", 2),
+        ("g-2-3-gpt-next-token-reversed-40-steps-to-next-token-reversed-50-steps", 2),
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 6])
+def test_all_kinds_stand_on_one_page_under_one_axis(groups, count):
+    group = groups["next_token, 40 steps"]
+    many = [replace(group, settings=f"{i} problems") for i in range(count)]
+    curves, maps = learning_curves(many)[""], cascade(many)[""]
+    assert len(curves.axes) == 2 * count
+    assert len(maps.axes) == count + 1  # and the scale
+    labelled = [axes for axes in curves.axes if axes.get_xlabel()]
+    assert len(labelled) == (count if count < 5 else 3)
+    assert all(axes.get_xlim() == curves.axes[0].get_xlim() for axes in curves.axes)
