@@ -86,7 +86,9 @@ def test_the_tidy_table_holds_every_measure_of_every_result(written, study):
     assert list(table.columns) == list(parquet.columns)
     assert len(table) == len(parquet)
     for name, result in results(study).items():
-        own = table[table["run"] == name].set_index(["split", "mode", "measure"])
+        own = table[(table["run"] == name) & (table["mode"] != "diagnosis")].set_index(
+            ["split", "mode", "measure"]
+        )
         proportions = {key: value for key, value in result.items() if key.count(".") == 2}
         kinds = sum(len(value) for key, value in proportions.items() if key.endswith("errors"))
         assert len(own) == len([key for key in proportions if not key.endswith("errors")]) + kinds
@@ -105,6 +107,28 @@ def test_the_tidy_table_holds_every_measure_of_every_result(written, study):
     assert {"max_steps", "order"} < set(table.columns)
     assert "learning_rate" not in table.columns
     assert str(parquet["correct"].dtype) == "Int64"
+
+
+def test_the_tidy_table_names_studies_and_kinds_and_holds_the_diagnosis(written, study):
+    table = pd.read_csv(written[1] / "runs.csv")
+    assert set(table["study"]) == {"mine"}
+    found = read(study / "next_token-0" / "diagnosis.json")
+    rows = table[table["mode"] == "diagnosis"]
+    assert set(rows["run"]) == {"next_token-0"}
+    assert set(rows["kind"]) == {"next_token, 40 steps"}
+    assert set(table[table["run"] == "next_token-0"]["verdict"]) == {found["verdict"]["title"]}
+    assert table[table["run"] == "reversed-0"]["verdict"].isna().all()
+    rows = rows.set_index(["measure", "split"])
+    cheats, token = found["clever_hans"], found["indecipherable_token"]["token_1"]
+    for measure, split, estimate in [
+        ("clever_hans.cheat_accuracy", "test", cheats["cheat_accuracy"]),
+        ("clever_hans.wrong_arm_following", "test", cheats["wrong_arm_following"]),
+        ("clever_hans.goal_blindness.decisions", "test", cheats["goal_blindness"]["decisions"]),
+        ("indecipherable_token.token_1", "train", token["train"]),
+        ("indecipherable_token.token_1", "test", token["test"]),
+    ]:
+        for key, value in estimate.items():
+            assert rows.loc[(measure, split), key] == pytest.approx(value)
 
 
 @pytest.fixture(scope="module")
