@@ -28,7 +28,8 @@ from unforced.reporting.report_figures.errors import median_seed, prepare_errors
 from unforced.reporting.report_figures.solved import prepare_solved_by
 from unforced.reporting.report_figures.style import marks, pages
 from unforced.reporting.report_figures.success import prepare_success
-from unforced.reporting.tables import MET, MISSED
+from unforced.reporting.report_tables import expectations
+from unforced.reporting.tables import MET, MISSED, latex
 
 SEEDS, KINDS = (0, 1), {"next_token": "order=forward", "reversed": "order=reversed"}
 NAMES = [f"{kind}-{seed}" for kind in KINDS for seed in SEEDS]
@@ -148,19 +149,21 @@ def test_the_accuracy_table_says_what_the_results_say(copy, call):
         (copy / name / "config.json").write_text(json.dumps(config))
     report(call, copy)
     header, _, *lines = (copy / "report" / "tables" / "accuracy.md").read_text().splitlines()
-    rows = {cells(line)[2]: dict(zip(cells(header), cells(line), strict=True)) for line in lines[:2]}
+    rows = {cells(line)[1]: dict(zip(cells(header), cells(line), strict=True)) for line in lines[:2]}
     assert set(rows) == {"next_token", "next_token reversed"}
+    assert lines[-1].endswith("In every row: model gpt; seeds 2.")
     latex = (copy / "report" / "tables" / "accuracy.tex").read_text()
     for kind, objective in {"next_token": "next_token", "reversed": "next_token reversed"}.items():
         row, found = rows[objective], [results(copy)[f"{kind}-{seed}"] for seed in SEEDS]
-        assert (row["topology"], row["model"], row["chance"], row["seeds"]) == ("G(2,3)", "gpt", "50.0", "2")
+        assert (row["topology"], row["chance"]) == ("G(2,3)", "50.0")
         for column, key in {
             "held-out, free": "test.free.exact",
             "train, forced": "train.forced.exact",
         }.items():
             values = [100 * each[key]["value"] for each in found]
-            assert row[column] == f"{median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
-            assert row[column] in latex
+            middle, spread = f"{median(values):.1f}", f"({min(values):.1f}–{max(values):.1f})"
+            assert row[column] == f"{middle} {spread}"
+            assert f"{middle} & {spread.replace('–', '--')}" in latex
     assert latex.count(r"\toprule") == latex.count(r"\bottomrule") == 1
     assert r"next\_token reversed" in latex
     shares = (copy / "report" / "tables" / "success.md").read_text()
@@ -178,7 +181,8 @@ def test_the_diagnosis_table_says_what_the_diagnosis_says(written, study):
     )
     assert row["token, train"].startswith(f"{100 * token['train']['value']:.1f} ")
     assert row["token, held-out"].startswith(f"{100 * token['test']['value']:.1f} ")
-    assert (row["token"], row["chance"], row["seeds"]) == ("token_1", "50.0", "1")
+    assert row["chance"] == "50.0"
+    assert lines[-1].endswith("In every row: model gpt; token token_1; seeds 1.")
     assert lines[3] == ""
 
 
@@ -192,9 +196,55 @@ def test_expectations_are_judged_on_the_runs_that_they_select(written, study):
     reason = summary["skipped"][f"{study}: expectation 2 (all)"]
     assert "it selects seed 0 twice, in next_token-0 and reversed-0" in reason
     table = (folder / "tables" / "expectations.md").read_text()
-    assert "| at most 100 | a paper & 50% of Table_1 |" in table
-    assert "| about 33.3 |" in table
+    assert "| forward | held-out, free | at most 100 | (a) | " in table
+    assert "| none | held-out, free | about 33.3 | (a) | – | 0 |" in table
+    assert table.count("a paper & 50% of Table_1: (a).") == 1
+    assert "study mine" in table
     assert r"a paper \& 50\% of Table\_1" in (folder / "tables" / "expectations.tex").read_text()
+
+
+def test_expectations_are_named_as_other_tables_do_and_say_once_what_a_source_says(copy):
+    study = read(copy / "study.json")
+    one = EXPECTATIONS[0] | {"select": {"order": "forward", "max_steps": 40}, "source": "We, 2024: solved"}
+    other = one | {"measure": "test.forced.token_2", "source": "We, 2024: cheats"}
+    study["expectations"] = [one, other, one | {"source": "They"}]
+    (copy / "study.json").write_text(json.dumps(study))
+    collection = collect_runs([copy])
+    table = expectations(group_runs(collection.runs), judge_studies(collection)[0])
+    assert list(table.frame.index) == ["G(2,3)"] * 3
+    assert set(table.frame["objective"]) == {"next_token, 40 steps"}
+    assert list(table.frame["measure"]) == ["held-out, free", "held-out, forced, token_2", "held-out, free"]
+    assert list(table.frame["source"]) == ["(a)", "(b)", "(c)"]
+    assert "We, 2024: (a) solved, (b) cheats. They: (c)." in table.note
+
+
+def test_latex_aligns_numbers_groups_rows_and_prints_its_note():
+    index = pd.Index(["G(2,4)", "G(2,4)", "G(3,4)"], name="a_b")
+    table = pd.DataFrame(
+        {
+            "kind": ["plain", "50% & more", "plain"],
+            "n": ["7", "–", "1,250"],
+            "right": ["9.5 (1.0–10.0)", "–", "100.0 (99.5–100.0)"],
+            "words": ["short", "a verdict that goes on and on and on", "short"],
+        },
+        index=index,
+    )
+    assert latex(table, "In % of n.").splitlines() == [
+        r"% needs \usepackage{booktabs,amssymb}",
+        r"\begingroup\small\setlength{\tabcolsep}{3pt}%",
+        r"\begin{tabular}{@{}llrr@{\,}lp{15em}@{}}",
+        r"\toprule",
+        r"a\_b & kind & n & \multicolumn{2}{c}{right} & words \\",
+        r"\midrule",
+        r"G(2,4) & plain & 7 & 9.5 & (1.0--10.0) & short \\",
+        r" & 50\% \& more & -- & -- &  & a verdict that goes on and on and on \\",
+        r"\addlinespace",
+        r"G(3,4) & plain & 1,250 & 100.0 & (99.5--100.0) & short \\",
+        r"\bottomrule",
+        r"\end{tabular}\par\smallskip",
+        r"\parbox{\linewidth}{\footnotesize In \% of n.}\par",
+        r"\endgroup",
+    ]
 
 
 def test_five_seeds_get_a_tick_or_a_cross(copy, call):
