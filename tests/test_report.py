@@ -2,26 +2,34 @@
 
 import json
 import shutil
+from dataclasses import replace
+from pathlib import Path
 from statistics import median
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import PathCollection
 from PIL import Image
 
 from tests.runs import command, stop_at, tiny_run, train
+from unforced.evaluation.finished import Finished
 from unforced.experiment import diagnose_run
-from unforced.reporting.collecting import collect_runs
+from unforced.reporting.collecting import ReportedRun, collect_runs
 from unforced.reporting.grouping import group_runs, natural
 from unforced.reporting.judging import judge_studies
 from unforced.reporting.report import write_report
+from unforced.reporting.report_figures import FIGURES as DRAWN
 from unforced.reporting.report_figures.accuracy import prepare_accuracy
+from unforced.reporting.report_figures.cascade import cascade, prepare_cascade
 from unforced.reporting.report_figures.compute import prepare_compute
-from unforced.reporting.report_figures.curves import prepare_cascade, prepare_tokens
-from unforced.reporting.report_figures.errors import prepare_errors
+from unforced.reporting.report_figures.curves import learning_curves, prepare_tokens, prepare_whole
+from unforced.reporting.report_figures.errors import median_seed, prepare_errors
+from unforced.reporting.report_figures.solved import prepare_solved_by
 from unforced.reporting.report_figures.style import marks, pages
-from unforced.reporting.report_figures.success import prepare_solved_by, prepare_success
-from unforced.reporting.tables import MET, MISSED
+from unforced.reporting.report_figures.success import prepare_success
+from unforced.reporting.report_tables import expectations
+from unforced.reporting.tables import MET, MISSED, latex
 
 SEEDS, KINDS = (0, 1), {"next_token": "order=forward", "reversed": "order=reversed"}
 NAMES = [f"{kind}-{seed}" for kind in KINDS for seed in SEEDS]
@@ -79,7 +87,9 @@ def test_the_tidy_table_holds_every_measure_of_every_result(written, study):
     assert list(table.columns) == list(parquet.columns)
     assert len(table) == len(parquet)
     for name, result in results(study).items():
-        own = table[table["run"] == name].set_index(["split", "mode", "measure"])
+        own = table[(table["run"] == name) & (table["mode"] != "diagnosis")].set_index(
+            ["split", "mode", "measure"]
+        )
         proportions = {key: value for key, value in result.items() if key.count(".") == 2}
         kinds = sum(len(value) for key, value in proportions.items() if key.endswith("errors"))
         assert len(own) == len([key for key in proportions if not key.endswith("errors")]) + kinds
@@ -100,6 +110,28 @@ def test_the_tidy_table_holds_every_measure_of_every_result(written, study):
     assert str(parquet["correct"].dtype) == "Int64"
 
 
+def test_the_tidy_table_names_studies_and_kinds_and_holds_the_diagnosis(written, study):
+    table = pd.read_csv(written[1] / "runs.csv")
+    assert set(table["study"]) == {"mine"}
+    found = read(study / "next_token-0" / "diagnosis.json")
+    rows = table[table["mode"] == "diagnosis"]
+    assert set(rows["run"]) == {"next_token-0"}
+    assert set(rows["kind"]) == {"next_token, 40 steps"}
+    assert set(table[table["run"] == "next_token-0"]["verdict"]) == {found["verdict"]["title"]}
+    assert table[table["run"] == "reversed-0"]["verdict"].isna().all()
+    rows = rows.set_index(["measure", "split"])
+    cheats, token = found["clever_hans"], found["indecipherable_token"]["token_1"]
+    for measure, split, estimate in [
+        ("clever_hans.cheat_accuracy", "test", cheats["cheat_accuracy"]),
+        ("clever_hans.wrong_arm_following", "test", cheats["wrong_arm_following"]),
+        ("clever_hans.goal_blindness.decisions", "test", cheats["goal_blindness"]["decisions"]),
+        ("indecipherable_token.token_1", "train", token["train"]),
+        ("indecipherable_token.token_1", "test", token["test"]),
+    ]:
+        for key, value in estimate.items():
+            assert rows.loc[(measure, split), key] == pytest.approx(value)
+
+
 @pytest.fixture(scope="module")
 def written(study, tmp_path_factory):
     """The report on the study as it is."""
@@ -117,19 +149,21 @@ def test_the_accuracy_table_says_what_the_results_say(copy, call):
         (copy / name / "config.json").write_text(json.dumps(config))
     report(call, copy)
     header, _, *lines = (copy / "report" / "tables" / "accuracy.md").read_text().splitlines()
-    rows = {cells(line)[2]: dict(zip(cells(header), cells(line), strict=True)) for line in lines[:2]}
+    rows = {cells(line)[1]: dict(zip(cells(header), cells(line), strict=True)) for line in lines[:2]}
     assert set(rows) == {"next_token", "next_token reversed"}
+    assert lines[-1].endswith("In every row: model gpt; seeds 2.")
     latex = (copy / "report" / "tables" / "accuracy.tex").read_text()
     for kind, objective in {"next_token": "next_token", "reversed": "next_token reversed"}.items():
         row, found = rows[objective], [results(copy)[f"{kind}-{seed}"] for seed in SEEDS]
-        assert (row["topology"], row["model"], row["chance"], row["seeds"]) == ("G(2,3)", "gpt", "50.0", "2")
+        assert (row["topology"], row["chance"]) == ("G(2,3)", "50.0")
         for column, key in {
             "held-out, free": "test.free.exact",
             "train, forced": "train.forced.exact",
         }.items():
             values = [100 * each[key]["value"] for each in found]
-            assert row[column] == f"{median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
-            assert row[column] in latex
+            middle, spread = f"{median(values):.1f}", f"({min(values):.1f}–{max(values):.1f})"
+            assert row[column] == f"{middle} {spread}"
+            assert f"{middle} & {spread.replace('–', '--')}" in latex
     assert latex.count(r"\toprule") == latex.count(r"\bottomrule") == 1
     assert r"next\_token reversed" in latex
     shares = (copy / "report" / "tables" / "success.md").read_text()
@@ -147,7 +181,8 @@ def test_the_diagnosis_table_says_what_the_diagnosis_says(written, study):
     )
     assert row["token, train"].startswith(f"{100 * token['train']['value']:.1f} ")
     assert row["token, held-out"].startswith(f"{100 * token['test']['value']:.1f} ")
-    assert (row["token"], row["chance"], row["seeds"]) == ("token_1", "50.0", "1")
+    assert row["chance"] == "50.0"
+    assert lines[-1].endswith("In every row: model gpt; token token_1; seeds 1.")
     assert lines[3] == ""
 
 
@@ -161,9 +196,55 @@ def test_expectations_are_judged_on_the_runs_that_they_select(written, study):
     reason = summary["skipped"][f"{study}: expectation 2 (all)"]
     assert "it selects seed 0 twice, in next_token-0 and reversed-0" in reason
     table = (folder / "tables" / "expectations.md").read_text()
-    assert "| at most 100 | a paper & 50% of Table_1 |" in table
-    assert "| about 33.3 |" in table
+    assert "| forward | held-out, free | at most 100 | (a) | " in table
+    assert "| none | held-out, free | about 33.3 | (a) | – | 0 |" in table
+    assert table.count("a paper & 50% of Table_1: (a).") == 1
+    assert "study mine" in table
     assert r"a paper \& 50\% of Table\_1" in (folder / "tables" / "expectations.tex").read_text()
+
+
+def test_expectations_are_named_as_other_tables_do_and_say_once_what_a_source_says(copy):
+    study = read(copy / "study.json")
+    one = EXPECTATIONS[0] | {"select": {"order": "forward", "max_steps": 40}, "source": "We, 2024: solved"}
+    other = one | {"measure": "test.forced.token_2", "source": "We, 2024: cheats"}
+    study["expectations"] = [one, other, one | {"source": "They"}]
+    (copy / "study.json").write_text(json.dumps(study))
+    collection = collect_runs([copy])
+    table = expectations(group_runs(collection.runs), judge_studies(collection)[0])
+    assert list(table.frame.index) == ["G(2,3)"] * 3
+    assert set(table.frame["objective"]) == {"next_token, 40 steps"}
+    assert list(table.frame["measure"]) == ["held-out, free", "held-out, forced, token_2", "held-out, free"]
+    assert list(table.frame["source"]) == ["(a)", "(b)", "(c)"]
+    assert "We, 2024: (a) solved, (b) cheats. They: (c)." in table.note
+
+
+def test_latex_aligns_numbers_groups_rows_and_prints_its_note():
+    index = pd.Index(["G(2,4)", "G(2,4)", "G(3,4)"], name="a_b")
+    table = pd.DataFrame(
+        {
+            "kind": ["plain", "50% & more", "plain"],
+            "n": ["7", "–", "1,250"],
+            "right": ["9.5 (1.0–10.0)", "–", "100.0 (99.5–100.0)"],
+            "words": ["short", "a verdict that goes on and on and on", "short"],
+        },
+        index=index,
+    )
+    assert latex(table, "In % of n.").splitlines() == [
+        r"% needs \usepackage{booktabs,amssymb}",
+        r"\begingroup\small\setlength{\tabcolsep}{3pt}%",
+        r"\begin{tabular}{@{}llrr@{\,}lp{15em}@{}}",
+        r"\toprule",
+        r"a\_b & kind & n & \multicolumn{2}{c}{right} & words \\",
+        r"\midrule",
+        r"G(2,4) & plain & 7 & 9.5 & (1.0--10.0) & short \\",
+        r" & 50\% \& more & -- & -- &  & a verdict that goes on and on and on \\",
+        r"\addlinespace",
+        r"G(3,4) & plain & 1,250 & 100.0 & (99.5--100.0) & short \\",
+        r"\bottomrule",
+        r"\end{tabular}\par\smallskip",
+        r"\parbox{\linewidth}{\footnotesize In \% of n.}\par",
+        r"\endgroup",
+    ]
 
 
 def test_five_seeds_get_a_tick_or_a_cross(copy, call):
@@ -342,48 +423,151 @@ def test_what_is_no_longer_drawn_goes(copy, written, call):
 
 def test_groups_are_told_apart_by_what_differs_and_no_more(groups):
     assert set(groups) == {
-        *(f"next_token max_steps={40 + 10 * seed}" for seed in SEEDS),
-        *(f"next_token reversed max_steps={40 + 10 * seed}" for seed in SEEDS),
+        *(f"next_token, {40 + 10 * seed} steps" for seed in SEEDS),
+        *(f"next_token reversed, {40 + 10 * seed} steps" for seed in SEEDS),
     }
     assert all(group.topology == "G(2,3)" and group.seeds in ([0], [1]) for group in groups.values())
     assert sorted(["G(10,5)", "G(2,5)", "T(2,4)"], key=natural) == ["G(2,5)", "G(10,5)", "T(2,4)"]
 
 
-def test_a_figure_shows_every_seed_with_its_interval(groups, study):
+@pytest.fixture
+def named():
+    """Names the kinds of runs that never trained: a topology and the overrides of each."""
+
+    def name(*kinds):
+        runs = [tiny_run(*overrides.split()) for overrides in kinds]
+        reported = [ReportedRun(str(i), Finished(run, Path(), {}, []), None) for i, run in enumerate(runs)]
+        return [(group.topology, group.kind) for group in group_runs(reported)]
+
+    return name
+
+
+def test_kinds_are_named_in_words_by_what_they_are_and_not_by_how_long_they_take(named):
+    fixed = "stream=false num_train=2000 stop_when=fitted max_steps=90"
+    star = "task.path_length=4 task.num_nodes=9 max_steps=70"
+    kinds = named("order=reversed", "stop_when=solved stream=true", fixed, f"stream=true {star}")
+    assert kinds == [
+        ("G(2,3)", "next_token, 2,000 problems"),
+        ("G(2,3)", "next_token, stream"),
+        ("G(2,3)", "next_token reversed"),
+        ("G(2,4)", "next_token, stream"),
+    ]
+
+
+def test_other_settings_are_named_all_and_lengths_where_nothing_else_tells_apart(named):
+    small = "num_train=200 model.layers=1 learning_rate=0.02"
+    assert [kind for _, kind in named("num_train=2000", small, f"{small} max_steps=7")] == [
+        "next_token, 1 layer, 200 problems, learning rate 0.02, 7 steps",
+        "next_token, 1 layer, 200 problems, learning rate 0.02, 40 steps",
+        "next_token, 2 layers, 2,000 problems, learning rate 0.01, 40 steps",
+    ]
+    assert [kind for _, kind in named("stop_when=never", "stop_when=fitted")] == [
+        "next_token, never stopped",
+        "next_token, until fitted",
+    ]
+    assert [kind for _, kind in named("clip_norm=null", "clip_norm=2.0")] == [
+        "next_token",
+        "next_token, clip norm 2.0",
+    ]
+
+
+def test_a_figure_shows_every_seed_with_its_interval_on_both_splits(groups, study):
     table = prepare_accuracy(list(groups.values()))
-    assert len(table) == 4
+    assert len(table) == 4 * 2
     for name, result in results(study).items():
         order = "next_token reversed" if name.startswith("reversed") else "next_token"
-        kind = f"{order} max_steps={40 + 10 * int(name[-1])}"
-        (row,) = table[table["kind"] == kind].to_dict("records")
-        exact = result["test.free.exact"]
-        assert [row[key] for key in ("value", "low", "high")] == [
-            exact[key] for key in ("value", "low", "high")
-        ]
-        assert (row["median"], row["chance"]) == (exact["value"], 0.5)
+        kind = f"{order}, {40 + 10 * int(name[-1])} steps"
+        for split in ("train", "test"):
+            (row,) = table[(table["kind"] == kind) & (table["split"] == split)].to_dict("records")
+            exact = result[f"{split}.free.exact"]
+            assert [row[key] for key in ("value", "low", "high")] == [
+                exact[key] for key in ("value", "low", "high")
+            ]
+            assert (row["median"], row["chance"]) == (exact["value"], 0.5)
         costs = prepare_compute(list(groups.values()))
         assert costs[costs["kind"] == kind]["flops"].item() == result["flops"]
 
 
+@pytest.fixture(scope="module")
+def drawn(groups):
+    """Every figure by its name, of both kinds as groups of two seeds."""
+    pairs = alike(groups)
+    return {f"{draw.__name__} {end}".strip(): figure for draw in DRAWN for end, figure in draw(pairs).items()}
+
+
+def alike(groups):
+    """The runs as two groups of two seeds, as if they had been told to take as many steps."""
+    found = list(groups.values())
+    return [replace(found[i], settings="", runs=[*found[i].runs, *found[i + 1].runs]) for i in range(0, 4, 2)]
+
+
+def test_no_marker_is_cut(drawn):
+    assert {"accuracy", "compute", "success", "solved_by_samples"} < set(drawn)
+    for name, figure in drawn.items():
+        for axes in figure.axes:
+            lines = [line for line in axes.lines if line.get_marker() not in ("None", None, "")]
+            dots = [each for each in axes.collections if isinstance(each, PathCollection)]
+            assert not any(each.get_clip_on() for each in [*lines, *dots]), name
+            for each in dots:
+                (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+                for x, y in each.get_offsets():
+                    assert left < x < right, name
+                    assert low < y < high, name
+
+
+def test_the_compute_axis_spans_the_data_and_little_more(drawn, groups):
+    flops = prepare_compute(list(groups.values()))["flops"]
+    for axes in drawn["compute"].axes:
+        left, right = axes.get_xlim()
+        assert flops.min() / 2 < left < flops.min() < flops.max() < right < flops.max() * 2
+
+
 def test_curves_are_those_of_the_metrics(groups, study):
-    group = groups["next_token max_steps=40"]
+    group = groups["next_token, 40 steps"]
     samples, right = prepare_tokens(group.runs[0], "forced")
     lines = [json.loads(line) for line in (study / "next_token-0" / "metrics.jsonl").read_text().splitlines()]
     assert list(samples) == [line["samples"] for line in lines]
     count = lines[-1]["validation.forced.token_2"]
     assert right[-1, 2] == count["correct"] / count["total"]
     assert right.shape == (5, 3)
+    known = lines[-1]["train.free.exact"]
+    assert prepare_whole(group.runs[0], "free")[-1] == known["correct"] / known["total"]
+
+
+def test_forced_is_not_drawn_where_it_says_nothing(groups):
+    group = groups["next_token, 40 steps"]
+    run = group.runs[0].run.override(["objective=teacherless"])
+    finished = replace(group.runs[0].finished, run=run)
+    teacherless = replace(group, runs=[replace(group.runs[0], finished=finished)])
+    figure = learning_curves([teacherless])[""]
+    free, forced = figure.axes
+    assert len(free.lines) == 3 + 1 + 1  # tokens, training, chance
+    assert not forced.lines
+    words = " ".join(forced.texts[0].get_text().split())
+    assert words == f"not drawn: {run.objective.forced_note}"
 
 
 def test_the_heat_map_is_the_median_and_a_run_that_ended_stays_as_it_was(groups):
-    short, long = (groups[f"next_token max_steps={steps}"].runs[0] for steps in (40, 50))
-    both = type(groups["next_token max_steps=40"])("", "", "", "", [short, long])
-    samples, middle = prepare_cascade(both)
+    short, long = (groups[f"next_token, {steps} steps"].runs[0] for steps in (40, 50))
+    both = replace(groups["next_token, 40 steps"], runs=[short, long])
+    _, middle = prepare_cascade(both)
     _, first = prepare_tokens(short, "free")
     _, second = prepare_tokens(long, "free")
-    assert len(samples) == len(second) == len(first) + 1
-    assert middle[2] == pytest.approx((first[2] + second[2]) / 2)
+    assert len(middle) == len(second) - 1 == len(first)
+    assert middle[1] == pytest.approx((first[2] + second[2]) / 2)
     assert middle[-1] == pytest.approx((first[-1] + second[-1]) / 2)
+
+
+def test_the_heat_map_paints_the_time_that_was_trained_and_no_other(groups):
+    """What a model was before training is nowhere; the last evaluation ends the picture."""
+    (run,) = groups["next_token, 40 steps"].runs
+    edges, middle = prepare_cascade(groups["next_token, 40 steps"])
+    samples, right = prepare_tokens(run, "free")
+    assert list(edges) == list(samples)
+    assert middle == pytest.approx(right[1:])
+    mesh = cascade([groups["next_token, 40 steps"]])[""].axes[0].collections[0]
+    painted = mesh.get_coordinates()[0, :, 0]
+    assert (painted[0], painted[-1]) == (0, samples[-1] / 1000)
 
 
 def test_error_kinds_are_shares_of_the_counts(groups, study):
@@ -391,22 +575,51 @@ def test_error_kinds_are_shares_of_the_counts(groups, study):
     assert table.columns[0] == "correct"
     assert table.sum(axis=1).to_numpy() == pytest.approx(np.ones(4))
     counts = read(study / "reversed-1" / "result.json")["test.free.errors"]
-    row = table.loc["G(2,3), gpt, next_token reversed max_steps=50"]
+    row = table.loc[("G(2,3), gpt, next_token reversed, 50 steps", 1)]
     assert {kind: round(share * 1600) for kind, share in row.items()} == counts
+
+
+def test_error_kinds_are_the_median_seeds_and_every_seed_is_marked(groups, drawn):
+    seeds = pd.DataFrame({"correct": [0.9, 0.5, 0.1, 0.45, 0.4], "wrong_arm": [0.1, 0.5, 0.9, 0.55, 0.6]})
+    assert list(median_seed(seeds)) == [0.45, 0.55]  # the mean over seeds is 0.47
+    assert list(median_seed(seeds[:4])) == [0.45, 0.55]  # the lower of 0.45 and 0.5
+    (axes,) = drawn["error_kinds"].axes
+    for line, group in zip(axes.lines, alike(groups), strict=True):
+        assert list(line.get_xdata()) == pytest.approx(group.values("test.free.exact"))
+    assert [text.get_text() for text in axes.texts] == ["2 seeds"] * 2
 
 
 def test_seeds_solved_have_their_intervals_and_unsolved_ones_are_censored(groups):
     table = prepare_success(list(groups.values()))
     assert list(table["value"]) == [0.0] * 4
     assert table["high"].iloc[0] == pytest.approx(0.793, abs=1e-3)  # Wilson, 0 of 1
-    curve = prepare_solved_by(groups["next_token max_steps=40"])
+    curve = prepare_solved_by(groups["next_token, 40 steps"])
     assert list(curve["samples"]) == [0, 40 * 32]
     assert list(curve["share"]) == [0, 0]
+    assert list(curve["high"]) == pytest.approx([table["high"].iloc[0]] * 2)
 
 
-def test_kinds_have_one_mark_each_and_pages_hold_what_fits(groups):
+def test_kinds_have_one_mark_each_and_a_page_has_what_can_be_compared(groups):
     given = marks(list(groups.values()))
+    assert list(given) == [
+        *(f"next_token, {steps} steps" for steps in (40, 50)),
+        *(f"next_token reversed, {steps} steps" for steps in (40, 50)),
+    ]
     assert len({(mark.color, mark.marker) for mark in given.values()}) == 4
-    assert [len(members) for _, members in pages(list(groups.values()), 3)] == [3, 1]
-    names = [name for name, _ in pages(list(groups.values()), 3)]
-    assert names == ["g-2-3-gpt", "g-2-3-gpt-2"]
+    assert [(name, len(page)) for name, page in pages(list(groups.values()))] == [("", 4)]
+    assert [(name, len(page)) for name, page in pages(list(groups.values()), 3)] == [
+        ("g-2-3-gpt-next-token-40-steps-to-next-token-50-steps", 2),
+        ("g-2-3-gpt-next-token-reversed-40-steps-to-next-token-reversed-50-steps", 2),
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 6])
+def test_all_kinds_stand_on_one_page_under_one_axis(groups, count):
+    group = groups["next_token, 40 steps"]
+    many = [replace(group, settings=f"{i} problems") for i in range(count)]
+    curves, maps = learning_curves(many)[""], cascade(many)[""]
+    assert len(curves.axes) == 2 * count
+    assert len(maps.axes) == count + 1  # and the scale
+    labelled = [axes for axes in curves.axes if axes.get_xlabel()]
+    assert len(labelled) == (count if count < 5 else 3)
+    assert all(axes.get_xlim() == curves.axes[0].get_xlim() for axes in curves.axes)

@@ -69,10 +69,42 @@ def test_the_share_solved_by_each_step_by_hand():
     assert found["high"][1] - found["low"][1] > 0.3
 
 
-@pytest.mark.parametrize(("solved", "last"), [(False, 0.0), (True, 1.0)])
-def test_where_seeds_agree_the_share_has_no_interval(solved, last):
-    found = solved_by([30, 30, 30], [solved] * 3)
-    assert found == {"steps": [0, 30], "share": [0, last], "low": [0, last], "high": [0, last]}
+@pytest.mark.parametrize("solved", range(6))
+def test_without_censoring_the_share_solved_has_wilsons_interval(solved):
+    """Five seeds, all trained for 60 steps, the solved ones one after the other: Wilson at every step."""
+    steps = [10 * (seed + 1) if seed < solved else 60 for seed in range(5)]
+    found = solved_by(steps, [seed < solved for seed in range(5)])
+    counts = [*range(solved + 1), *([solved] if solved < 5 else [])]
+    assert found["share"] == pytest.approx([count / 5 for count in counts])
+    for count, low, high in zip(counts, found["low"], found["high"], strict=True):
+        assert (low, high) == pytest.approx(wilson(count, 5), abs=1e-6)
+
+
+@pytest.mark.parametrize("solved", range(4))
+def test_where_seeds_agree_on_when_the_share_has_wilsons_interval(solved):
+    found = solved_by([30] * 3, [seed < solved for seed in range(3)])
+    assert found["share"] == pytest.approx([0, solved / 3])
+    assert (found["low"][1], found["high"][1]) == pytest.approx(wilson(solved, 3), abs=1e-6)
+
+
+def test_a_censored_seed_widens_the_interval():
+    """None solved: Wilson of those still trained. Then Greenwood's variance, against scipy's."""
+    steps, solved = [10, 20, 30, 40, 50, 50], [False, True, False, True, True, True]
+    found = solved_by(steps, solved)
+    assert found["high"][1] == pytest.approx(wilson(0, 6)[1], abs=1e-6)
+    survival = stats.ecdf(stats.CensoredData.right_censored(steps, [not each for each in solved])).sf
+    assert found["share"][1:] == pytest.approx(list(1 - survival.probabilities))
+    z = stats.norm.ppf(0.975)
+    with pytest.warns(RuntimeWarning, match="undefined"):
+        plain = survival.confidence_interval(method="linear")
+    for place in (2, 4):
+        share = found["share"][place]
+        deviation = (1 - share - plain.low.probabilities[place - 1]) / z
+        trials = share * (1 - share) / deviation**2
+        expected = wilson(share * trials, trials)
+        assert (found["low"][place], found["high"][place]) == pytest.approx(expected, abs=1e-6)
+    assert found["share"][-1] == 1
+    assert found["low"][-1] < wilson(5, 5)[0]
 
 
 def test_steps_to_solve_by_hand():

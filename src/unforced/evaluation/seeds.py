@@ -4,7 +4,7 @@ Learning outcomes are bimodal, so no mean and standard deviation stands here: a 
 interval, median and range, and steps to solve with censoring. `scipy.stats` does the mathematics.
 """
 
-import warnings
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -14,7 +14,7 @@ import numpy as np
 from scipy import stats
 
 from unforced.config import SOLVED
-from unforced.evaluation.statistics import Estimate, proportion
+from unforced.evaluation.statistics import CONFIDENCE, Estimate, proportion
 
 
 @dataclass(frozen=True)
@@ -83,18 +83,31 @@ def steps_to_solve(steps: Sequence[int], solved: Sequence[bool], horizon: int) -
 def solved_by(steps: Sequence[int], solved: Sequence[bool]) -> dict[str, list[float]]:
     """Estimate the share of seeds that are solved by each number of steps, censored as above.
 
-    Returns the Kaplan-Meier `share` at the `steps` where a run was solved or ended, from (0, 0) on, and its
-    95% interval `low` to `high` (Greenwood, log-log; the share itself where that is undefined).
+    Returns the Kaplan-Meier `share` at the `steps` where a run was solved or ended, from 0 steps on, and its
+    95% interval `low` to `high`: Wilson's, for as many trials as would give the share Greenwood's variance
+    (all seeds, where none is censored), or as many as were trained so far where none is solved yet.
+    Source: Rothman, Journal of Chronic Diseases 31 (1978); Dorey and Korn, Statistics in Medicine 6 (1987).
     """
-    data = stats.CensoredData.right_censored(steps, [not each for each in solved])
-    found = stats.ecdf(data).cdf
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        interval: Any = found.confidence_interval(method="log-log")
-    curves = {"steps": found.quantiles, "share": found.probabilities}
-    for name, bound in {"low": interval.low, "high": interval.high}.items():
-        curves[name] = np.where(np.isfinite(bound.probabilities), bound.probabilities, found.probabilities)
-    return {name: [0.0, *map(float, curve)] for name, curve in curves.items()}
+    unsolved, spread = 1.0, 0.0  # spread: Greenwood's variance over what is unsolved, finite also at 0
+    rows = [(0, 0.0, *_wilson(0.0, float(len(steps))))]
+    for step in sorted(set(steps)):
+        at_risk = sum(each >= step for each in steps)
+        ended = sum(each == step and done for each, done in zip(steps, solved, strict=True)) / at_risk
+        spread = (1 - ended) * spread + unsolved * ended / at_risk
+        unsolved *= 1 - ended
+        trials = (1 - unsolved) / spread if spread else float(at_risk)
+        rows.append((step, 1 - unsolved, *_wilson(1 - unsolved, trials)))
+    columns = zip(("steps", "share", "low", "high"), zip(*rows, strict=True), strict=True)
+    return {name: [float(each) for each in column] for name, column in columns}
+
+
+def _wilson(value: float, trials: float) -> tuple[float, float]:
+    """Return Wilson's interval where the trials, an effective number of them, need not be whole."""
+    z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+    centre = value + z * z / (2 * trials)
+    half = z * math.sqrt(value * (1 - value) / trials + z * z / (4 * trials * trials))
+    low, high = ((centre + side * half) / (1 + z * z / trials) for side in (-1, 1))
+    return max(0.0, min(low, value)), min(1.0, max(high, value))
 
 
 def compare(first: Mapping[int, Outcome], second: Mapping[int, Outcome]) -> dict[str, Any] | None:

@@ -2,21 +2,25 @@
 
 import json
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from unforced.evaluation.finished import settings
-from unforced.evaluation.groups import as_typed, differing
+from unforced.evaluation.groups import differing
 from unforced.reporting.collecting import ReportedRun
+
+_LENGTHS = ("stop_when", "overtrain", "max_steps", "epochs", "schedule_steps", "evaluate_every")
+"""Settings of how long a run takes: they follow from what it is, and name it only where nothing else does."""
 
 
 @dataclass(frozen=True)
 class Group:
     """Runs of one kind, in the order of their seeds.
 
-    settings: what else tells the group from others with the same topology, model and objective.
+    objective: with the order, unless that is forward.
+    settings: in words, what else tells apart groups of the same topology, model and objective.
     """
 
     topology: str
@@ -28,7 +32,12 @@ class Group:
     @property
     def kind(self) -> str:
         """Objective, order, and whatever else tells it from others of its topology and model."""
-        return f"{self.objective} {self.settings}".strip()
+        return ", ".join(filter(None, (self.objective, self.settings)))
+
+    @property
+    def rank(self) -> list[tuple[int, str]]:
+        """What kinds are sorted by: plain ones before their variants, 200 problems before 2,000."""
+        return natural(f"{self.objective}\n{self.settings}".replace(",", ""))
 
     @property
     def label(self) -> str:
@@ -58,12 +67,15 @@ def group_runs(runs: Iterable[ReportedRun]) -> list[Group]:
     beside: dict[tuple[str, str, str], list[list[ReportedRun]]] = defaultdict(list)
     for members in alike.values():
         beside[_names(members[0])].append(sorted(members, key=lambda each: each.run.seed))
+    telling: dict[str, dict[str, None]] = defaultdict(dict)  # an objective's, for one name in all topologies
+    for (_, _, objective), rivals in beside.items():
+        telling[objective] |= dict.fromkeys(_tell_apart([_without_seed(members[0]) for members in rivals]))
     groups = [
-        Group(*names, told, members)
+        Group(*names, _in_words(_without_seed(members[0]), list(telling[names[-1]])), members)
         for names, rivals in beside.items()
-        for told, members in zip(_tell_apart(rivals), rivals, strict=True)
+        for members in rivals
     ]
-    return sorted(groups, key=lambda group: [*map(natural, (group.topology, group.model, group.kind))])
+    return sorted(groups, key=lambda group: [natural(group.topology), natural(group.model), group.rank])
 
 
 def natural(text: str) -> list[tuple[int, str]]:
@@ -81,13 +93,42 @@ def _names(each: ReportedRun) -> tuple[str, str, str]:
     return run.task.topology, run.model.name, run.objective.name + order
 
 
-def _tell_apart(rivals: Sequence[Sequence[ReportedRun]]) -> list[str]:
-    known: list[Mapping[str, Any]] = [_without_seed(members[0]) for members in rivals]
-    keys = differing(known)
-    return [_assignments({key: each[key] for key in keys if key in each}) for each in known]
+def _tell_apart(rivals: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the keys in which rivals differ, of their lengths only those that tell more of them apart."""
+    keys = differing(rivals)
+    told = [key for key in keys if key not in _LENGTHS]
+    yield from told
+    for key in _LENGTHS:
+        if _kinds(rivals, [*told, key]) > _kinds(rivals, told):
+            told.append(key)
+            yield key
 
 
-def _assignments(values: Mapping[str, Any]) -> str:
-    """Write `key=value` for each value; null is left out where something else tells the runs apart."""
-    told = {key: value for key, value in values.items() if value is not None} or values
-    return " ".join(f"{key}={as_typed(value)}" for key, value in told.items())
+def _kinds(rivals: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> int:
+    return len({json.dumps([each.get(key) for key in keys]) for each in rivals})
+
+
+def _in_words(values: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """Write `2 layers, 2,000 problems`; null is left out, so that its kind is the plain one."""
+    leaves = Counter(key.rpartition(".")[2] for key in keys)
+    words = ["stream"] if "stream" in keys and values["stream"] else []
+    for key in keys:
+        leaf = key.rpartition(".")[2]
+        value = values.get(key)
+        if key != "stream" and value is not None:
+            words.append(_setting(leaf if leaves[leaf] == 1 else key, value))
+    return ", ".join(words)
+
+
+def _setting(name: str, value: Any) -> str:
+    words = name.replace("_", " ")
+    if name == "num_train":
+        return f"{value:,} problems"
+    if name == "stop_when":
+        return "never stopped" if value == "never" else f"until {value}"
+    if isinstance(value, bool):
+        return words if value else f"no {words}"
+    if isinstance(value, int) and words.endswith("s"):
+        counted = words.removeprefix("num ").removeprefix("max ")
+        return f"{value:,} {counted.removesuffix('s') if value == 1 else counted}"
+    return f"{words} {value if isinstance(value, str) else json.dumps(value)}"

@@ -40,7 +40,7 @@ def write_report(paths: Sequence[Path], folder: Path) -> dict[str, Any]:
     groups = group_runs(collection.runs)
     _claim(folder)
     write_json(folder / _MARKER, {**collection.skipped, **refused})
-    files = [*_tidy(folder, collection)]
+    files = [*_tidy(folder, collection, groups)]
     for table in TABLES:
         found = table(groups, judged)
         files += _replace(
@@ -74,8 +74,8 @@ def _claim(folder: Path) -> None:
         (folder / part).mkdir(parents=True, exist_ok=True)
 
 
-def _tidy(folder: Path, collection: Collection) -> Iterator[Path]:
-    frame = tidy_frame(collection.runs)
+def _tidy(folder: Path, collection: Collection, groups: Sequence[Group]) -> Iterator[Path]:
+    frame = tidy_frame(collection, groups)
     write_atomically(folder / "runs.csv", frame.to_csv(index=False, lineterminator="\n").encode())
     write_atomically(folder / "runs.parquet", frame.to_parquet(index=False))
     yield from (folder / "runs.csv", folder / "runs.parquet")

@@ -1,5 +1,9 @@
-"""The tables of a report. A new one is a function of the report's data and its line in TABLES."""
+"""The tables of a report. A new one is a function of the report's data and its line in TABLES.
 
+What is the same in every row stands once, in the note.
+"""
+
+import string
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +14,13 @@ import pandas as pd
 
 from unforced.config import SOLVED
 from unforced.evaluation.seeds import summarise
+from unforced.expectations import Expectation
 from unforced.reporting.comparison import WHOLE_ANSWERS
 from unforced.reporting.grouping import Group
 from unforced.reporting.judging import Judged
-from unforced.reporting.tables import MET, MISSED, percent, spread
+from unforced.reporting.tables import MET, MISSED, NONE, SPLIT_NAMES, percent
 
+_ONCE = ("study", "model", "token", "seeds")
 _MARKS = {"met": MET, "missed": MISSED, "mixed": "mixed", "not enough seeds": "not enough seeds"}
 
 
@@ -39,7 +45,7 @@ def accuracy(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable:
     ]
     notes = [f"{name}: {each}." for name, each in _forced_notes(groups).items()]
     note = "Whole answers right, in percent: median over seeds (range). Chance: the best without lookahead."
-    return ReportTable(_frame(rows), " ".join([note, *notes]))
+    return _table(rows, note, *notes)
 
 
 def success(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable:
@@ -60,14 +66,14 @@ def success(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable:
                 **_who(group),
                 "solved": f"{solved['correct']} of {solved['total']}",
                 "share": percent(solved),
-                "steps to solve": "–" if steps is None else f"{steps:,}",
+                "steps to solve": NONE if steps is None else f"{steps:,}",
             }
         )
     note = (
         f"Solved: free whole answers right on at least {100 * SOLVED:.0f}% of held-out problems. Share of "
         "seeds with its 95% Wilson interval. Steps: Kaplan-Meier median, on validation problems."
     )
-    return ReportTable(_frame(rows), note)
+    return _table(rows, note)
 
 
 def diagnosis(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable | None:
@@ -77,20 +83,23 @@ def diagnosis(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable 
         return None
     note = (
         "Verdicts with how many seeds have them. Percent: median over seeds (range); decisive tokens on the "
-        "inputs of training. –: does not apply. docs/metrics.md defines each number."
+        f"inputs of training. {NONE}: does not apply. docs/metrics.md defines each number."
     )
-    return ReportTable(_frame(rows), note)
+    return _table(rows, note)
 
 
 def expectations(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable | None:
     """What sources say, and what was measured."""
+    if not judged:
+        return None
+    letters, sources = _sources(judged)
     rows = [
         {
+            **_spoken_of(each.expectation, groups),
             "study": each.study,
-            "runs": each.expectation.group,
-            "measure": each.expectation.measure,
+            "measure": _measure(each.expectation.measure),
             "expected": each.words,
-            "source": each.expectation.source,
+            "source": letters[each.expectation.source],
             "measured": _over_seeds(each.values),
             "seeds": str(each.judgement.total),
             "holds in": f"{each.judgement.holds} of {each.judgement.total}",
@@ -98,9 +107,12 @@ def expectations(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTab
         }
         for each in judged
     ]
-    note = f"Percent: median over seeds (range). {MET}: the median is as expected. {MISSED}: it is not. "
-    note += "Mixed: more than one seed in five is on the other side. Not enough seeds: fewer than five."
-    return ReportTable(_frame(rows), note) if rows else None
+    note = (
+        "Percent of whole answers, where no token is named: median over seeds (range). "
+        f"{MET}: the median is as expected. {MISSED}: it is not. "
+        "Mixed: more than one seed in five is on the other side. Not enough seeds: fewer than five."
+    )
+    return _table(rows, note, sources)
 
 
 TABLES: Sequence[Callable[[Sequence[Group], Sequence[Judged]], ReportTable | None]] = (
@@ -115,24 +127,53 @@ def _who(group: Group) -> dict[str, str]:
     return {
         "topology": group.topology,
         "model": group.model,
-        "objective": group.objective,
-        "settings": group.settings,
+        "objective": group.kind,
     }
 
 
-def _frame(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
-    """Make a table of rows, without columns that are empty throughout."""
+def _table(rows: Sequence[Mapping[str, str]], *notes: str) -> ReportTable:
+    """Make a table of rows; what is the same in all of them moves to the note."""
     frame = pd.DataFrame(rows)
     frame = frame.loc[:, (frame != "").any()]
-    return frame.set_index(frame.columns[0])
+    same = {name: frame.pop(name).iloc[0] for name in _ONCE if name in frame and frame[name].nunique() == 1}
+    throughout = "; ".join(f"{name} {value}" for name, value in same.items())
+    notes = (*notes, f"In every row: {throughout}.") if throughout else notes
+    return ReportTable(frame.set_index(frame.columns[0]), " ".join(filter(None, notes)))
+
+
+def _spoken_of(expectation: Expectation, groups: Sequence[Group]) -> dict[str, str]:
+    """Name the one group that an expectation selects as other tables do, else as the expectation does."""
+    found = [group for group in groups if any(expectation.selects(each.run.tree()) for each in group.runs)]
+    if len(found) == 1:
+        return _who(found[0])
+    return {"topology": "", "model": "", "objective": expectation.group}
+
+
+def _measure(key: str) -> str:
+    """Write `held-out, forced, token_2`; whole answers go without saying."""
+    split, _, rest = key.partition(".")
+    mode, _, measure = rest.partition(".")
+    return ", ".join(filter(None, (SPLIT_NAMES.get(split, split), mode, measure.removeprefix("exact"))))
+
+
+def _sources(judged: Sequence[Judged]) -> tuple[dict[str, str], str]:
+    """Give each source a letter, and list them; who says several things stands once: `WHO: (a) this`."""
+    texts = list(dict.fromkeys(each.expectation.source for each in judged))
+    letters = {text: f"({string.ascii_lowercase[i]})" if i < 26 else f"({i})" for i, text in enumerate(texts)}
+    said: dict[str, list[str]] = {}
+    for text, letter in letters.items():
+        who, _, what = text.partition(": ")
+        said.setdefault(who, []).append(f"{letter} {what}".strip())
+    return letters, " ".join(f"{who}: {', '.join(claims)}." for who, claims in said.items())
 
 
 def _over_seeds(values: Sequence[float]) -> str:
     if not values:
-        return "–"
+        return NONE
     if len(values) == 1:
         return f"{100 * values[0]:.1f} (one seed)"
-    return spread({"median": median(values), "low": min(values), "high": max(values)})
+    middle, low, high = (100 * each for each in (median(values), min(values), max(values)))
+    return f"{middle:.1f} ({low:.1f}–{high:.1f})"
 
 
 def _forced_notes(groups: Sequence[Group]) -> dict[str, str]:
@@ -155,11 +196,11 @@ def _diagnosed(group: Group) -> Iterator[dict[str, str]]:
     tokens = list(dict.fromkeys(token for each in found for token in _decisions(each)))
     for token in tokens or [None]:
         at = [_decisions(each)[token] for each in found if token in _decisions(each)]
-        chance = f"{100 * at[0]['chance']:.1f}" if at else "–"
+        chance = f"{100 * at[0]['chance']:.1f}" if at else NONE
         measured = {split: _over_seeds([each[split]["value"] for each in at]) for split in ("train", "test")}
         yield {
             **first,
-            "token": token or "–",
+            "token": token or NONE,
             "token, train": measured["train"],
             "token, held-out": measured["test"],
             "chance": chance,

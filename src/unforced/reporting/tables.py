@@ -1,6 +1,8 @@
 """Tables of accuracies, for a terminal and for Markdown."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -9,7 +11,7 @@ from rich.table import Table
 
 from unforced.config import Run
 
-MET, MISSED = "✓", "✗"
+MET, MISSED, NONE = "✓", "✗", "–"
 SPLIT_NAMES = {"train": "train", "validation": "validation", "test": "held-out", "file": "file"}
 
 
@@ -87,13 +89,65 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def latex(table: pd.DataFrame, note: str = "") -> str:
-    """Write a table as LaTeX for the packages booktabs and amssymb, with a note in a comment above it."""
-    styler = table.reset_index().style.hide(axis="index")
-    styler = styler.format(escape="latex").format_index(escape="latex", axis=1)
-    body = styler.to_latex(hrules=True, column_format="l" * (1 + len(table.columns)))
-    for symbol, command in _LATEX.items():
-        body = body.replace(symbol, command)
-    return f"% needs \\usepackage{{booktabs,amssymb}}\n% {note}\n{body}"
+    """Write a table as LaTeX for the packages booktabs and amssymb, with a note below it.
+
+    Numbers stand below each other, with a range or an interval in a column of its own; the first column
+    says what is the same in the rows below only once.
+    """
+    first = [str(name) for name in table.index]
+    columns = [_column(str(name), [*map(str, table[name])]) for name in table.columns]
+    columns = [_column(str(table.index.name or ""), _once(first)), *columns]
+    header, *rows = (" & ".join(cells) + r" \\" for cells in zip(*(c.cells for c in columns), strict=True))
+    blocks = len(set(first)) < len(first)
+    gaps = [r"\addlinespace" if blocks and i and first[i] != first[i - 1] else "" for i in range(len(first))]
+    body = [line for pair in zip(gaps, rows, strict=True) for line in pair if line]
+    lines = [
+        r"% needs \usepackage{booktabs,amssymb}",
+        r"\begingroup\small\setlength{\tabcolsep}{3pt}%",
+        rf"\begin{{tabular}}{{@{{}}{''.join(each.layout for each in columns)}@{{}}}}",
+        *(r"\toprule", header, r"\midrule", *body, r"\bottomrule"),
+        r"\end{tabular}\par\smallskip",
+        rf"\parbox{{\linewidth}}{{\footnotesize {_escaped(note)}}}\par" if note else "",
+        r"\endgroup",
+    ]
+    return "\n".join(filter(None, lines)) + "\n"
 
 
-_LATEX = {MET: r"$\checkmark$", MISSED: r"$\times$", "±": r"$\pm$", "–": "--", "≥": r"$\geq$"}
+@dataclass(frozen=True)
+class _Column:
+    """A column of a LaTeX table: how it stands, and its header and cells."""
+
+    layout: str
+    cells: Sequence[str]
+
+
+def _column(name: str, cells: Sequence[str]) -> _Column:
+    known = [cell for cell in cells if cell != NONE]
+    if known and all(map(_RANGED.fullmatch, known)):
+        parts = [cell.partition(" ") for cell in cells]
+        pairs = [f"{_escaped(value)} & {_escaped(rest)}" for value, _, rest in parts]
+        return _Column(r"r@{\,}l", [rf"\multicolumn{{2}}{{c}}{{{_escaped(name)}}}", *pairs])
+    layout = "r" if known and all(map(_NUMBER.fullmatch, known)) else "l"
+    if max(map(len, cells)) > _WIDE:
+        layout = rf"p{{{_WIDE // 2}em}}"
+    return _Column(layout, [*map(_escaped, [name, *cells])])
+
+
+def _once(cells: Sequence[str]) -> list[str]:
+    """Leave out what the row above says already."""
+    return ["" if i and cell == cells[i - 1] else cell for i, cell in enumerate(cells)]
+
+
+def _escaped(text: str) -> str:
+    return text.translate(_LATEX)
+
+
+_NUMBER = re.compile(r"[\d,.]+%?")
+_RANGED = re.compile(r"[\d,.]+%? [(\[].*")  # 49.8 (48.4–51.2), 20.0% [3.6, 62.4]
+_WIDE = 30  # letters from which text is broken into lines
+_LATEX = str.maketrans(
+    {each: f"\\{each}" for each in "&%$#_{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+    | {MET: r"$\checkmark$", MISSED: r"$\times$", "±": r"$\pm$", "–": "--", "≥": r"$\geq$"}
+    | {"<": "$<$", ">": "$>$", "|": "$|$"}
+)

@@ -1,6 +1,7 @@
 """The tidy table: one row per run and measure, for tools that draw their own conclusions."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,26 +10,48 @@ import pandas as pd
 from unforced.config import flatten
 from unforced.evaluation.groups import differing
 from unforced.evaluation.statistics import proportion
-from unforced.reporting.collecting import ReportedRun
+from unforced.reporting.collecting import Collection, ReportedRun
+from unforced.reporting.grouping import Group
 
 _ALWAYS = ("task.name", "model.name", "objective.name", "order", "seed")
+_SPLITS = ("train", "test")
 _COSTS = ("steps", "samples", "flops", "seconds")
 
 
-def tidy_frame(runs: Sequence[ReportedRun]) -> pd.DataFrame:
+def tidy_frame(collection: Collection, groups: Sequence[Group]) -> pd.DataFrame:
     """Return a row per run, split, mode and measure; a kind of error is `errors.KIND`, with its `count`.
 
-    Columns: the run's path and fingerprint; every config key in which the runs differ; what was measured;
-    what the run cost, and on which hardware.
+    What a diagnosis measured has the mode `diagnosis`, and its path in diagnosis.json as measure.
+    Columns: the run's path and fingerprint, its study, kind and verdict; every config key in which the runs
+    differ; what was measured; what the run cost, and on which hardware.
     """
+    runs, studies = collection.runs, _studies(collection)
+    kinds = {each.name: group.kind for group in groups for each in group.runs}
     configs = [flatten(each.run.tree()) for each in runs]
     keys = [*_ALWAYS, *(key for key in differing(configs) if key not in _ALWAYS)]
     rows = [
-        {**_who(each), **{key: _cell(config.get(key)) for key in keys}, **measured, **_cost(each)}
+        {
+            **_who(each),
+            "study": studies.get(each.name),
+            "kind": kinds[each.name],
+            "verdict": each.diagnosis["verdict"]["title"] if each.diagnosis else None,
+            **{key: _cell(config.get(key)) for key in keys},
+            **measured,
+            **_cost(each),
+        }
         for each, config in zip(runs, configs, strict=True)
-        for measured in _measures(each.result)
+        for measured in (*_measures(each.result), *_diagnosed(each.diagnosis or {}))
     ]
     return pd.DataFrame(rows, dtype=object).apply(_one_type)
+
+
+def _studies(collection: Collection) -> dict[str, str]:
+    """Name the study of each run, or its studies."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for study in collection.studies:
+        for each in collection.below(study.path):
+            names[each.name].append(study.name)
+    return {run: "; ".join(found) for run, found in names.items()}
 
 
 def _who(each: ReportedRun) -> dict[str, Any]:
@@ -58,8 +81,21 @@ def _measures(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 yield {**where, "measure": f"errors.{kind}", **share}
 
 
+def _diagnosed(found: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
+    """Yield every estimate of a diagnosis; those that name no split are on held-out problems."""
+    if "value" in found:
+        splits = [part for part in path if part in _SPLITS]
+        measure = ".".join(part for part in path if part not in _SPLITS)
+        split = splits[0] if splits else "test"
+        yield {"split": split, "mode": "diagnosis", "measure": measure, **_numbers(found)}
+        return
+    for key, value in found.items():
+        if isinstance(value, Mapping):
+            yield from _diagnosed(value, (*path, key))
+
+
 def _numbers(estimate: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: estimate[key] for key in ("value", "correct", "total", "low", "high")} | {"count": None}
+    return {key: estimate.get(key) for key in ("value", "correct", "total", "low", "high")} | {"count": None}
 
 
 def _cell(value: Any) -> Any:

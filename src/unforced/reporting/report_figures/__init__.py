@@ -10,10 +10,12 @@ from matplotlib.figure import Figure
 
 from unforced.reporting.grouping import Group
 from unforced.reporting.report_figures.accuracy import accuracy
+from unforced.reporting.report_figures.cascade import cascade
 from unforced.reporting.report_figures.compute import compute
-from unforced.reporting.report_figures.curves import cascade, learning_curves
+from unforced.reporting.report_figures.curves import learning_curves
 from unforced.reporting.report_figures.errors import error_kinds
-from unforced.reporting.report_figures.success import solved_by_samples, success
+from unforced.reporting.report_figures.solved import solved_by_samples
+from unforced.reporting.report_figures.success import success
 
 FIGURES: Sequence[Callable[[Sequence[Group]], Mapping[str, Figure]]] = (
     accuracy,

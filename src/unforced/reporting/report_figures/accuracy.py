@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from statistics import median
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from unforced.reporting.grouping import Group
 from unforced.reporting.report_figures.style import (
     COLUMN,
+    INK,
     PAGE,
     Mark,
     chance_handle,
@@ -24,39 +27,50 @@ from unforced.reporting.report_figures.style import (
 
 _NARROW = 8  # slots that a paper's column has room for
 _LABEL = 12  # letters of a topology beside others
-_SLOTS = 0.8  # of a topology's width; the rest is the gap to the next one
+_SPLITS = {"train": "training problems", "test": "held-out problems"}
+_SLOTS = 0.86  # of a topology's width; the rest is the gap to the next one
 
 
 def prepare_accuracy(groups: Sequence[Group]) -> pd.DataFrame:
-    """Return a row per run: its place, its held-out free accuracy with interval, the median, chance."""
+    """Return a row per run and split: its place, its free accuracy with interval, the median, chance."""
     return pd.DataFrame(
         {
             "model": group.model,
             "topology": group.topology,
             "kind": group.kind,
+            "split": split,
             "seed": each.run.seed,
-            **{key: each.result["test.free.exact"][key] for key in ("value", "low", "high")},
-            "median": median(group.values("test.free.exact")),
+            **{key: each.result[f"{split}.free.exact"][key] for key in ("value", "low", "high")},
+            "median": median(group.values(f"{split}.free.exact")),
             "chance": group.chance,
         }
         for group in groups
+        for split in _SPLITS
         for each in group.runs
     )
 
 
 def accuracy(groups: Sequence[Group]) -> dict[str, Figure]:
-    """Draw a panel per model: every seed a dot with its interval, a bar at the median."""
+    """Draw a panel per model: every seed with its interval, the median a bar; training hollow."""
     table, given = prepare_accuracy(groups), marks(groups)
     models = list(dict.fromkeys(table["model"]))
     many = table.groupby("model")["topology"].nunique().max() * len(given) > _NARROW
     wide = PAGE if many or len(models) > 1 else COLUMN
-    labels = ("", "held-out, free (%)")
-    figure, axes = panels(len(models), 2.1, labels, 1 if many else 2, wide, share_x=False)
+    labels = ("", "whole answers, free (%)")
+    figure, axes = panels(range(len(models)), 2.1, labels, 1 if many else 2, wide, share_x=False)
     for panel, model in zip(axes, models, strict=True):
         _panel(panel, table[table["model"] == model], given)
         panel.set_title(model)
-    legend(figure, [*kind_handles(given), chance_handle()])
+    legend(figure, [*kind_handles(given), *_split_handles(), chance_handle()])
     return {"": figure}
+
+
+def _split_handles() -> list[Line2D]:
+    look: dict[str, Any] = {"color": INK, "marker": "o", "markersize": 4, "linestyle": ""}
+    return [
+        Line2D([], [], label=name, markerfacecolor="white" if split == "train" else INK, **look)
+        for split, name in _SPLITS.items()
+    ]
 
 
 def _panel(axes: Axes, table: pd.DataFrame, given: dict[str, Mark]) -> None:
@@ -77,12 +91,30 @@ def _panel(axes: Axes, table: pd.DataFrame, given: dict[str, Mark]) -> None:
 
 
 def _seeds(axes: Axes, table: pd.DataFrame, centre: float, width: float, mark: Mark) -> None:
-    """Draw each seed beside the others, in the order of seeds, and the median over them."""
-    spread = 0.6 * width
-    count = len(table)
-    places = [centre + spread * ((i + 0.5) / count - 0.5) for i in range(count)]
-    axes.vlines(places, table["low"], table["high"], color=mark.color, linewidth=0.8, zorder=4)
-    axes.scatter(places, table["value"], s=11, marker=mark.marker, color=mark.color, linewidths=0, zorder=4)
-    middle = float(table["median"].iloc[0])
-    edges = [centre - 0.42 * width, centre + 0.42 * width]
-    axes.plot(edges, [middle] * 2, color=mark.color, linewidth=3, alpha=0.4, solid_capstyle="butt")
+    """Draw training left of held-out, in each the seeds in their order, and the median over them."""
+    share = width / len(_SPLITS)
+    for number, split in enumerate(_SPLITS):
+        rows = table[table["split"] == split]
+        middle = centre - width / 2 + (number + 0.5) * share
+        places = [middle + 0.7 * share * ((i + 0.5) / len(rows) - 0.5) for i in range(len(rows))]
+        filled = "white" if split == "train" else mark.color
+        axes.vlines(places, rows["low"], rows["high"], color=mark.color, linewidth=0.8, zorder=4)
+        axes.plot(
+            [middle - 0.44 * share, middle + 0.44 * share],
+            [rows["median"].iloc[0]] * 2,
+            color=mark.color,
+            linewidth=3,
+            alpha=0.4,
+            solid_capstyle="butt",
+        )
+        axes.scatter(
+            places,
+            rows["value"],
+            s=9,
+            marker=mark.marker,
+            facecolors=filled,
+            edgecolors=mark.color,
+            linewidths=0.7,
+            zorder=4,
+            clip_on=False,
+        )

@@ -1,15 +1,18 @@
 """Accuracy against what it cost to get."""
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter
 
 from unforced.reporting.grouping import Group
 from unforced.reporting.report_figures.style import (
-    INK,
+    CHANCE,
+    Mark,
     chance_handle,
     kind_handles,
     legend,
@@ -17,6 +20,8 @@ from unforced.reporting.report_figures.style import (
     panels,
     percent_axis,
 )
+
+_FEW_DECADES = 300  # as a ratio: numbers between powers of ten are needed, and have room
 
 
 def prepare_compute(groups: Sequence[Group]) -> pd.DataFrame:
@@ -42,28 +47,32 @@ def compute(groups: Sequence[Group]) -> dict[str, Figure]:
     if table.empty:
         return {}
     places = list(dict.fromkeys(table["place"]))
-    figure, axes = panels(len(places), 1.8, ("training compute (FLOPs)", "held-out, free (%)"))
-    decades = np.log10([table["flops"].min(), table["flops"].max() * 1.001])
-    low, high = 10 ** np.floor(decades[0]), 10 ** np.ceil(decades[1])
+    labels = ("training compute (FLOPs)", "held-out, free (%)")
+    figure, axes = panels(range(len(places)), 1.8, labels)
     for panel, name in zip(axes, places, strict=True):
         here = table[table["place"] == name]
-        panel.axhline(here["chance"].iloc[0], color=INK, linestyle=(0, (2, 1.5)), linewidth=1, zorder=1)
-        panel.set_xscale("log")
-        panel.xaxis.set_minor_formatter(NullFormatter())
-        panel.set_xlim(low, high)
-        for kind, rows in here.groupby("kind"):
-            mark = given[str(kind)]
-            panel.vlines(rows["flops"], rows["low"], rows["high"], color=mark.color, linewidth=0.8)
-            panel.scatter(
-                rows["flops"],
-                rows["value"],
-                s=14,
-                marker=mark.marker,
-                color=mark.color,
-                linewidths=0,
-                alpha=0.8,
-            )
+        panel.axhline(here["chance"].iloc[0], **CHANCE)
+        _cost_axis(panel, table["flops"])
+        for kind in (kind for kind in given if kind in set(here["kind"])):
+            _seeds(panel, here[here["kind"] == kind], given[kind])
         panel.set_title(name)
         percent_axis(panel)
     legend(figure, [*kind_handles(given), chance_handle()])
     return {"": figure}
+
+
+def _cost_axis(axes: Axes, flops: "pd.Series[float]") -> None:
+    """Let a log axis span the data and room for markers, with a few numbers also within one decade."""
+    low, high = flops.min(), flops.max()
+    room = max((high / low) ** 0.08, 1.3)
+    axes.set_xscale("log")
+    axes.set_xlim(low / room, high * room)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if high / low < _FEW_DECADES else (1,)))
+    axes.xaxis.set_major_formatter(LogFormatterSciNotation(minor_thresholds=(math.inf, math.inf)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _seeds(axes: Axes, rows: pd.DataFrame, mark: Mark) -> None:
+    axes.vlines(rows["flops"], rows["low"], rows["high"], color=mark.color, linewidth=0.8)
+    look: dict[str, Any] = {"marker": mark.marker, "color": mark.color, "linewidths": 0, "alpha": 0.8}
+    axes.scatter(rows["flops"], rows["value"], s=14, clip_on=False, **look)

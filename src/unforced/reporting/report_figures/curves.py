@@ -1,12 +1,11 @@
-"""What is learned when: accuracy of each answer position over training, as curves and as a heat map."""
+"""What is learned when, as curves: each answer position on validation problems, and the training set."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -14,18 +13,22 @@ from unforced.reporting.collecting import ReportedRun
 from unforced.reporting.figures import position_color
 from unforced.reporting.grouping import Group
 from unforced.reporting.report_figures.style import (
+    CHANCE,
     INK,
+    across,
     chance_handle,
     legend,
     pages,
     panels,
     percent_axis,
     place,
+    titled,
     wrapped,
 )
 
-_ACROSS = 3  # panels side by side
-_SAMPLES, _THOUSAND = "training samples (thousands)", 1000
+SAMPLES, THOUSAND = "samples (thousands)", 1000
+_MODES = ("free", "forced")
+_WHOLE: dict[str, Any] = {"color": INK, "linestyle": (0, (4, 1.5)), "linewidth": 0.9, "alpha": 0.75}
 
 
 def prepare_tokens(
@@ -38,76 +41,68 @@ def prepare_tokens(
     return samples, np.array(right, dtype=float).reshape(len(samples), len(keys))
 
 
-def prepare_cascade(
-    group: Group, mode: str = "free"
-) -> tuple[Float[np.ndarray, " samples"], Float[np.ndarray, "samples length"]]:
-    """Return the samples at which any seed was evaluated, and the median over seeds of each position.
+def prepare_whole(each: ReportedRun, mode: str) -> Float[np.ndarray, " evaluations"]:
+    """Return the accuracy of whole answers at each evaluation, on problems of the training set."""
+    counts = [line[f"train.{mode}.exact"] for line in each.lines]
+    return np.array([count["correct"] / count["total"] for count in counts], dtype=float)
 
-    A run that has ended stays as it ended; between two of its evaluations it stays as at the first.
-    """
-    curves = [prepare_tokens(each, mode) for each in group.runs if each.lines]
-    samples = np.unique(np.concatenate([at for at, _ in curves]))
-    held = [right[np.searchsorted(at, samples, side="right") - 1] for at, right in curves]
-    return samples, np.median(held, axis=0)
+
+def trained(groups: Sequence[Group]) -> list[Group]:
+    """Return the groups in which a run was evaluated after training had begun."""
+    return [group for group in groups if any(line["samples"] for each in group.runs for line in each.lines)]
 
 
 def learning_curves(groups: Sequence[Group]) -> dict[str, Figure]:
     """Draw a panel per group, free above forced, a thin line per seed; a page per topology and model."""
-    drawn = [group for group in groups if any(each.lines for each in group.runs)]
-    return {name: _curves(members) for name, members in pages(drawn, _ACROSS)}
+    return {name: _curves(members) for name, members in pages(trained(groups))}
 
 
 def _curves(groups: Sequence[Group]) -> Figure:
-    figure, axes = panels(2 * len(groups), 1.6, (_SAMPLES, ""), len(groups))
-    length = max(group.runs[0].run.task.answer_length for group in groups)
-    for row, mode in enumerate(("free", "forced")):
-        for column, group in enumerate(groups):
-            panel = axes[row * len(groups) + column]
-            _seed_lines(panel, group, mode)
-            if row == 0:
-                panel.set_title(wrapped(group.kind, 30))
-        axes[row * len(groups)].set_ylabel(f"validation, {mode} (%)")
+    columns, length = across(len(groups)), max(group.runs[0].run.task.answer_length for group in groups)
+    cells = [
+        (len(_MODES) * (i // columns) + row) * columns + i % columns
+        for row in range(len(_MODES))
+        for i in range(len(groups))
+    ]
+    figure, axes = panels(cells, 1.4, (SAMPLES, ""), columns)
+    drawn = [(mode, group) for mode in _MODES for group in groups]
+    for cell, panel, (mode, group) in zip(cells, axes, drawn, strict=True):
+        _panel(panel, group, mode)
+        if mode == _MODES[0]:
+            panel.set_title(titled(group, columns))
+        if cell % columns == 0:
+            panel.set_ylabel(f"{mode} (%)")
     figure.suptitle(place(groups[0]), fontsize=8, fontweight="bold")
-    handles = [Line2D([], [], color=position_color(i, length), label=f"token_{i}") for i in range(length)]
-    legend(figure, [*handles, chance_handle()])
+    legend(figure, [*_token_handles(length), _whole_handle(), chance_handle()])
     return figure
 
 
-def _seed_lines(axes: Axes, group: Group, mode: str) -> None:
-    for each in group.runs:
-        samples, right = prepare_tokens(each, mode)
-        for position, curve in enumerate(right.T):
-            color = position_color(position, right.shape[1])
-            axes.plot(samples / _THOUSAND, curve, color=color, linewidth=0.8, alpha=0.75)
-    axes.axhline(group.chance, color=INK, linestyle=(0, (2, 1.5)), linewidth=1, zorder=1)
+def _token_handles(length: int) -> list[Line2D]:
+    return [
+        Line2D([], [], color=position_color(i, length), label=f"validation, token_{i}") for i in range(length)
+    ]
+
+
+def _whole_handle() -> Line2D:
+    return Line2D([], [], label="training, whole answers", **_WHOLE)
+
+
+def _panel(axes: Axes, group: Group, mode: str) -> None:
+    """Draw the lines of every seed; a note instead where forced is not what the objective trains."""
+    note = group.runs[0].run.objective.forced_note if mode == "forced" else ""
+    if note:
+        middle: dict[str, Any] = {"ha": "center", "va": "center", "transform": axes.transAxes}
+        axes.text(0.5, 0.5, wrapped(f"not drawn: {note}"), fontsize=7, **middle)
+    else:
+        for each in group.runs:
+            _seed_lines(axes, each, mode)
+        axes.axhline(group.chance, **CHANCE)
     percent_axis(axes)
 
 
-def cascade(groups: Sequence[Group]) -> dict[str, Figure]:
-    """Draw a heat map per group: answer positions against samples, the median over seeds in colour."""
-    drawn = [group for group in groups if any(each.lines for each in group.runs)]
-    return {name: _heat_maps(members) for name, members in pages(drawn, _ACROSS)}
-
-
-def _heat_maps(groups: Sequence[Group]) -> Figure:
-    figure, axes = panels(len(groups), 1.5, (_SAMPLES, ""), _ACROSS)
-    for panel, group in zip(axes, groups, strict=True):
-        samples, right = prepare_cascade(group)
-        _heat_map(panel, samples / _THOUSAND, right)
-        seeds = len(group.runs)
-        panel.set_title(f"{wrapped(group.kind, 30)}\n{seeds} seed{'s' if seeds > 1 else ''}")
-    figure.suptitle(place(groups[0]), fontsize=8, fontweight="bold")
-    scale = ScalarMappable(Normalize(0, 100), "cividis")
-    figure.colorbar(scale, ax=axes, label="validation, free (%)", fraction=0.05, pad=0.02)
-    return figure
-
-
-def _heat_map(axes: Axes, samples: Float[np.ndarray, " n"], right: Float[np.ndarray, "n length"]) -> None:
-    """Colour from each evaluation to the next; the last one gets the width of the one before it."""
-    step = samples[-1] - samples[-2] if len(samples) > 1 else 1.0
-    edges, length = [*samples, samples[-1] + step], right.shape[1]
-    axes.pcolormesh(
-        edges, np.arange(length + 1) - 0.5, right.T, cmap="cividis", vmin=0, vmax=1, rasterized=True
-    )
-    axes.set_yticks(range(length), [f"token_{i}" for i in range(length)])
-    axes.set_ylim(length - 0.5, -0.5)
+def _seed_lines(axes: Axes, each: ReportedRun, mode: str) -> None:
+    samples, right = prepare_tokens(each, mode)
+    for position, curve in enumerate(right.T):
+        color = position_color(position, right.shape[1])
+        axes.plot(samples / THOUSAND, curve, color=color, linewidth=0.8, alpha=0.75)
+    axes.plot(samples / THOUSAND, prepare_whole(each, mode), **_WHOLE)

@@ -1,9 +1,13 @@
 """How free answers go wrong: shares of each kind of error."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from unforced.reporting.grouping import Group
@@ -11,43 +15,75 @@ from unforced.reporting.report_figures.style import OKABE_ITO, PAGE, wrapped
 
 _COLORS = [OKABE_ITO[name] for name in ("vermillion", "orange", "purple", "sky", "yellow", "blue", "black")]
 
+_TIGHT: dict[str, Any] = {"columnspacing": 1.2, "handlelength": 1.4}
+
 
 def prepare_errors(groups: Sequence[Group]) -> pd.DataFrame:
-    """Return the share of held-out free answers of each kind, a row per group, all its seeds together.
+    """Return the share of held-out free answers of each kind, a row per group and seed.
 
-    "correct" stands first.
+    "correct" stands first; the index has the group's label and the seed.
     """
     counts = {
-        group.label: pd.DataFrame([each.result.get("test.free.errors", {}) for each in group.runs]).sum()
+        (group.label, each.run.seed): each.result["test.free.errors"]
         for group in groups
+        for each in group.runs
+        if sum(each.result.get("test.free.errors", {}).values())
     }
-    table = pd.DataFrame.from_dict(counts, orient="index").fillna(0)
-    table = table.loc[table.sum(axis=1) > 0]
+    table = pd.DataFrame(list(counts.values()), index=pd.MultiIndex.from_tuples(counts) if counts else None)
     first = [kind for kind in table.columns if kind == "correct"]
-    table = table[[*first, *(kind for kind in table.columns if kind not in first)]]
+    table = table[[*first, *(kind for kind in table.columns if kind not in first)]].fillna(0)
     return table.div(table.sum(axis=1), axis=0)
 
 
+def median_seed(seeds: pd.DataFrame) -> "pd.Series[float]":
+    """Return the row with the median of right answers, the lower one of two."""
+    order = seeds.get("correct", seeds.sum(axis=1)).argsort(kind="stable")
+    return seeds.iloc[order.iloc[(len(seeds) - 1) // 2]]
+
+
 def error_kinds(groups: Sequence[Group]) -> dict[str, Figure]:
-    """Draw a bar per group, stacked from the kinds of its answers that occur at all."""
+    """Draw a bar per group: the kinds of its median seed's answers, and where each seed's right ones end."""
     table = prepare_errors(groups)
     if table.empty:
         return {}
-    figure = Figure(figsize=(PAGE, 0.9 + 0.27 * len(table)), layout="constrained")
-    axes = figure.subplots()
-    wrong = [kind for kind in table.columns if kind != "correct"]
-    colors = {kind: _COLORS[i % len(_COLORS)] for i, kind in enumerate(wrong)} | {"correct": "0.82"}
+    colors = _colors(table)
     table = table.loc[:, table.sum() > 0]
-    start = pd.Series(0.0, index=table.index)
-    for kind in table.columns:
-        axes.barh(range(len(table)), table[kind], left=start, height=0.7, color=colors[kind])
-        start = start + table[kind]
-    axes.set_yticks(range(len(table)), [wrapped(label, 60) for label in table.index])
-    axes.set_ylim(len(table) - 0.5, -0.5)
+    labels = list(dict.fromkeys(table.index.get_level_values(0)))
+    figure = Figure(figsize=(PAGE, 0.9 + 0.22 * len(labels)), layout="constrained")
+    axes = figure.subplots()
+    for row, label in enumerate(labels):
+        _bar(axes, row, table.loc[label], colors)
+    axes.set_yticks(range(len(labels)), [wrapped(label, 60) for label in labels])
+    axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100"])
-    axes.set_xlabel("held-out free answers (%)")
+    axes.set_xlabel("held-out free answers of the median seed (%)")
     axes.tick_params(axis="y", length=0)
-    handles = [Patch(color=colors[kind], label=kind.replace("_", " ")) for kind in table.columns]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
+    each = Line2D([], [], color="black", marker="|", linestyle="", label="correct, each seed")
+    kinds = [Patch(color=colors[kind], label=kind.replace("_", " ")) for kind in table.columns]
+    handles: list[Artist] = [*kinds, each]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, **_TIGHT)
     return {"": figure}
+
+
+def _colors(table: pd.DataFrame) -> dict[str, str]:
+    """Give every kind of answer its colour, also those that did not occur: the same in every report."""
+    wrong = [kind for kind in table.columns if kind != "correct"]
+    return {kind: _COLORS[i % len(_COLORS)] for i, kind in enumerate(wrong)} | {"correct": "0.82"}
+
+
+def _bar(axes: Axes, row: int, seeds: pd.DataFrame, colors: Mapping[str, str]) -> None:
+    start = 0.0
+    for kind, share in median_seed(seeds).items():
+        axes.barh(row, share, left=start, height=0.7, color=colors[str(kind)])
+        start += share
+    if "correct" in seeds:
+        axes.plot(seeds["correct"], [row] * len(seeds), "|", color="black", markersize=5, clip_on=False)
+    words = f"{len(seeds)} seed{'s' * (len(seeds) > 1)}"
+    place: dict[str, Any] = {
+        "xytext": (6, 0),
+        "textcoords": "offset points",
+        "va": "center",
+        "annotation_clip": False,
+    }
+    axes.annotate(words, (1, row), fontsize=7, **place)

@@ -5,14 +5,17 @@ import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from unforced.reporting.grouping import Group, natural
+from unforced.reporting.grouping import Group
 
 COLUMN, PAGE = 3.4, 6.9  # inches: one column of a paper, and two
+MOST = 6  # kinds on a page
+_ACROSS = 4  # small panels side by side
 INK, FAINT = "0.15", "0.55"
 STYLE = {
     "font.size": 8,
@@ -32,6 +35,7 @@ STYLE = {
     "savefig.bbox": "tight",  # a label wider than the figure widens it
     "savefig.pad_inches": 0.02,
 }
+CHANCE: dict[str, Any] = {"color": INK, "linestyle": (0, (1, 1.2)), "linewidth": 1, "zorder": 1}
 OKABE_ITO = {
     "blue": "#0072B2",
     "vermillion": "#D55E00",
@@ -59,21 +63,31 @@ class Mark:
 
 def marks(groups: Sequence[Group]) -> dict[str, Mark]:
     """Give each kind of run its mark, the same in every figure of a report."""
-    kinds = sorted({group.kind for group in groups}, key=natural)
+    kinds = dict.fromkeys(group.kind for group in sorted(groups, key=lambda group: group.rank))
     pairs = zip(itertools.cycle(_KIND_COLORS), itertools.cycle(_KIND_MARKERS), strict=False)
     return {kind: Mark(*pair) for kind, pair in zip(kinds, pairs, strict=False)}
 
 
-def pages(groups: Sequence[Group], most: int) -> Iterator[tuple[str, list[Group]]]:
-    """Split groups into pages: one topology and model each, and at most `most` groups."""
+def pages(groups: Sequence[Group], most: int = MOST) -> Iterator[tuple[str, list[Group]]]:
+    """Split groups into pages: one topology and model each, of at most `most` kinds; name what is on each.
+
+    The name is empty where there is one page alone.
+    """
     chunks = []
-    for place, found in itertools.groupby(groups, key=lambda group: (group.topology, group.model)):
+    for _, found in itertools.groupby(groups, key=place):
         members = list(found)
-        parts = [members[i : i + most] for i in range(0, len(members), most)]
-        chunks += [(place, number, part) for number, part in enumerate(parts, 1)]
-    for (topology, model), number, part in chunks:
-        words = slug(f"{topology} {model}") + (f"-{number}" if number > 1 else "")
-        yield words if len(chunks) > 1 else "", part
+        parts = -(-len(members) // most)
+        size = -(-len(members) // parts)
+        for part in (members[i : i + size] for i in range(0, len(members), size)):
+            kinds = f" {part[0].kind} to {part[-1].kind}" if parts > 1 else ""
+            chunks.append((slug(place(part[0]) + kinds), part))
+    for name, part in chunks:
+        yield name if len(chunks) > 1 else "", part
+
+
+def across(count: int) -> int:
+    """Return how many of `count` panels stand side by side."""
+    return count if count <= _ACROSS else 3
 
 
 def slug(text: str) -> str:
@@ -91,33 +105,39 @@ def wrapped(text: str, width: int = 24) -> str:
     return "\n".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False))
 
 
+def titled(group: Group, columns: int) -> str:
+    """Name a group's kind above one of so many panels side by side, the objective on a line of its own."""
+    return "\n".join(wrapped(part, 88 // columns) for part in (group.objective, group.settings) if part)
+
+
 def panels(
-    count: int,
+    cells: Sequence[int],
     height: float,
     labels: tuple[str, str],
     columns: int = 3,
     width: float | None = None,
     share_x: bool = True,
 ) -> tuple[Figure, list[Axes]]:
-    """Make a figure of `count` panels, `height` inches each, whose axes have these `labels` (x, y).
+    """Make panels, `height` inches each, in these cells of a grid, counted row by row from 0.
 
+    labels: of the x axis below a column, and of the y axis beside a row.
     width: in inches; None for a paper's column, or its page where panels stand side by side.
     share_x: whether the x axes are one; the y axes always are.
     """
-    columns = min(columns, count)
-    rows = -(-count // columns)
+    columns = min(columns, len(cells))
+    rows = max(cells) // columns + 1
     size = width or (COLUMN if columns == 1 else PAGE)
     figure = Figure(figsize=(size, 0.45 + height * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, sharex=share_x, sharey=True, squeeze=False)
-    flat = list(grid.flat)
-    for spare in flat[count:]:
-        spare.remove()
-    for axes in flat[max(0, count - columns) : count]:
-        axes.tick_params(labelbottom=True)
-        axes.set_xlabel(labels[0])
-    for axes in flat[:count:columns]:
-        axes.set_ylabel(labels[1])
-    return figure, flat[:count]
+    flat = list(figure.subplots(rows, columns, sharex=share_x, sharey=True, squeeze=False).flat)
+    for cell, axes in enumerate(flat):
+        if cell not in cells:
+            axes.remove()
+        elif cell + columns not in cells:
+            axes.tick_params(labelbottom=True)
+            axes.set_xlabel(labels[0])
+        if cell % columns == 0:
+            axes.set_ylabel(labels[1])
+    return figure, [flat[cell] for cell in cells]
 
 
 def percent_axis(axes: Axes) -> None:
@@ -145,7 +165,7 @@ def kind_handles(given: Mapping[str, Mark]) -> list[Line2D]:
 
 def draw_chance(axes: Axes, chance: float, start: float, end: float) -> None:
     """Draw the line of chance, from `start` to `end` in data coordinates, and say at its end what it is."""
-    axes.plot([start, end], [chance] * 2, color=INK, linestyle=(0, (2, 1.5)), linewidth=1, zorder=1)
+    axes.plot([start, end], [chance] * 2, **CHANCE)
     inverse = round(1 / chance) if chance else 0
     words = f"1/{inverse}" if inverse and abs(chance * inverse - 1) < 1e-6 else f"{chance:.1%}"
     axes.annotate(
@@ -161,4 +181,4 @@ def draw_chance(axes: Axes, chance: float, start: float, end: float) -> None:
 
 def chance_handle() -> Line2D:
     """Make the legend's entry of the line of chance."""
-    return Line2D([], [], color=INK, linestyle=(0, (2, 1.5)), linewidth=1, label="chance")
+    return Line2D([], [], label="chance", **CHANCE)

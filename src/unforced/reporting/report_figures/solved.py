@@ -1,0 +1,66 @@
+"""After how many samples seeds are solved."""
+
+import itertools
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from unforced.evaluation.seeds import solved_by
+from unforced.reporting.grouping import Group
+from unforced.reporting.report_figures.style import (
+    Mark,
+    kind_handles,
+    legend,
+    marks,
+    panels,
+    percent_axis,
+    place,
+)
+
+_THOUSAND = 1000
+
+
+def prepare_solved_by(group: Group) -> pd.DataFrame:
+    """Return the Kaplan-Meier share of seeds solved by so many samples, with its interval."""
+    outcomes = [each.finished.outcome("free.exact") for each in group.runs]
+    samples = [
+        outcome.steps * each.run.batch_size for outcome, each in zip(outcomes, group.runs, strict=True)
+    ]
+    table = pd.DataFrame(solved_by(samples, [outcome.solved_on_the_way for outcome in outcomes]))
+    return table.rename(columns={"steps": "samples"})
+
+
+def solved_by_samples(groups: Sequence[Group]) -> dict[str, Figure]:
+    """Draw a panel per topology and model: the share of seeds that is solved by so many samples."""
+    given = marks(groups)
+    members = [list(found) for _, found in itertools.groupby(groups, key=place)]
+    labels = ("samples (thousands)", "seeds solved (%)")
+    figure, axes = panels(range(len(members)), 1.7, labels, share_x=False)
+    for panel, part in zip(axes, members, strict=True):
+        for hidden, group in zip(range(len(part), 0, -1), reversed(part), strict=True):
+            _steps(panel, prepare_solved_by(group), given[group.kind], hidden)
+        panel.set_title(place(part[0]))
+        percent_axis(panel)
+    legend(figure, kind_handles(given))
+    return {"": figure}
+
+
+def _steps(axes: Axes, table: pd.DataFrame, mark: Mark, hidden: int) -> None:
+    """Draw a curve that the next ones may lie upon: wider, so that its edges still show."""
+    samples = table["samples"] / _THOUSAND
+    axes.fill_between(
+        samples, table["low"], table["high"], step="post", color=mark.color, alpha=0.1, linewidth=0
+    )
+    last = table.iloc[-1]
+    axes.vlines(samples.iloc[-1], last["low"], last["high"], color=mark.color, linewidth=1)
+    axes.step(samples, table["share"], where="post", color=mark.color, linewidth=0.6 + 0.8 * hidden)
+    axes.plot(
+        samples.iloc[-1],
+        last["share"],
+        mark.marker,
+        color=mark.color,
+        markersize=2.5 + 1.2 * hidden,
+        clip_on=False,
+    )
