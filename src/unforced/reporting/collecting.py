@@ -52,14 +52,16 @@ class StudyRecord(Record):
 
     runs: dict[str, str]
     name: str = ""
+    source: str = ""
     expectations: list[Expectation] = Field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study's name, its folder, and what it expects."""
+    """A study's name, its source, its folder, and what it expects."""
 
     name: str
+    source: str
     path: Path
     expectations: Sequence[Expectation]
 
@@ -165,7 +167,7 @@ def _check_line(where: str, line: Mapping[str, Any], run: Run) -> None:
 def _read_study(folder: Path) -> Study:
     tree = check(StudyRecord, read_json(folder / MARKER), str(folder / MARKER))
     record = StudyRecord.model_validate(tree)
-    return Study(record.name or folder.resolve().name, folder, record.expectations)
+    return Study(record.name or folder.resolve().name, record.source, folder, record.expectations)
 
 
 def _named(whole: Sequence[tuple[Finished, Mapping[str, Any] | None]]) -> list[ReportedRun]:
