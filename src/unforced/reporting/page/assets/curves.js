@@ -10,8 +10,8 @@ function measures(runs) {
 
 function sameChance(runs) {
   const [first] = runs;
-  return first && runs.every((run) => run.chance === first.chance) && first.chance < 1
-    ? { y: first.chance, name: "chance" } : null;
+  return first && runs.every((run) => run.kind.chance === first.kind.chance) && first.kind.chance < 1
+    ? { y: first.kind.chance, name: "chance" } : null;
 }
 
 function drawRuns(runs, measure) {
@@ -26,15 +26,15 @@ function drawRuns(runs, measure) {
 }
 
 function drawPositions(run) {
-  const names = [
+  const names = run ? [
     ["exact", "whole answer"],
-    ...run.forced_tokens.map((_, i) => [`token_${i}`, `token_${i}${run.decisive.includes(i) ? " ◆ decisive" : ""}`]),
+    ...run.forced_tokens.map((_, i) => [`token_${i}`, `token_${i}${run.kind.decisive.includes(i) ? " ◆ decisive" : ""}`]),
     ["train", "whole answer, training"],
-  ];
+  ] : [];
   chart(byId("chart-positions"), {
     series: names.map(([measure, name]) => ({ name, x: run.curves.samples, y: run.curves[measure] })),
-    level: sameChance([run]),
-    label: `Learning curves of ${run.name} by answer position`,
+    level: sameChance(run ? [run] : []),
+    label: `Learning curves of ${run?.name} by answer position`,
     xTitle: X_TITLE,
   });
 }
