@@ -294,7 +294,7 @@ def test_filters_leave_the_runs_that_match(page):
     page.get_by_label("objective").select_option("teacherless")
     assert rows(page) == ["teacherless"]
     assert text(page, "#run-count") == f"1 of {len(RUNS)} runs, 1 of 5 kinds: objective teacherless"
-    assert page.locator("#chart-runs .curve").count() == 1
+    assert page.locator("#chart-kinds .curve").count() == 1
     page.get_by_label("objective").select_option("")
     page.get_by_label("order").select_option("reversed")
     assert rows(page) == ["reversed"]
@@ -315,7 +315,7 @@ def test_where_no_run_matches_the_page_says_so_and_offers_all_again(page):
     assert rows(page) == rows(page, "kinds") == []
     said = "No run matches: task addition of 4 digits in base 10, order reversed."
     assert text(page, "#run-count") == said
-    assert page.locator(".chart .curve").count() == 0
+    assert page.locator(".chart svg").count() == 0
     for place in ("#curves-nothing", "#explore-nothing"):
         assert text(page, place) == "No run matches the filters."
     assert page.locator("#explore-panel").is_hidden()
@@ -324,6 +324,19 @@ def test_where_no_run_matches_the_page_says_so_and_offers_all_again(page):
     assert page.locator("#show-all").is_hidden()
     assert page.locator("#explore-panel").is_visible()
     assert page.get_by_label("order").input_value() == ""
+
+
+def test_an_axis_has_whole_round_numbers(page):
+    for most, wanted in ((1, 5), (3, 7), (1280, 6), (12_800, 4), (299_999, 7)):
+        ticks = page.evaluate(f"() => {{ {function(page, 'ticks')} return ticks({most}, {wanted}) }}")
+        assert all(isinstance(tick, int) for tick in ticks)
+        assert ticks[0] == 0
+        assert most / 2 <= ticks[-1] <= most
+
+
+def function(page, name):
+    """The source of a function of the page's script."""
+    return re.search(rf"^function {name}\(.*?^}}", page.locator("script").last.text_content(), re.S | re.M)[0]
 
 
 def test_the_head_of_a_column_sorts(page):
@@ -425,18 +438,75 @@ def test_a_page_without_a_study_has_no_expectations(page):
 
 def test_curves_are_drawn_and_read_with_pointer_and_keys(page):
     page.get_by_label("task").select_option(label="path-star G(3,3) with 9 labels")
-    assert page.locator("#chart-runs .curve").count() == 2
+    assert page.locator("#chart-kinds .curve").count() == 2
     assert page.locator("#chart-positions .curve").count() == 5  # whole answers, three positions, training
-    legend = page.locator("#chart-runs .legend .at")
+    legend = page.locator("#chart-kinds .legend .at")
     assert legend.inner_text().startswith("after 1,280 problems")
-    page.locator("#chart-runs .canvas").hover(position={"x": 48, "y": 100})
+    page.locator("#chart-kinds .canvas").hover(position={"x": 48, "y": 100})
     assert legend.inner_text().startswith("after 0 problems")
-    page.locator("#chart-runs .canvas").focus()
+    page.locator("#chart-kinds .canvas").focus()
     page.keyboard.press("ArrowRight")
     assert legend.inner_text().startswith("after 320 problems")
-    before = page.locator("#chart-runs .curve").first.get_attribute("d")
+    before = page.locator("#chart-kinds .curve").first.get_attribute("d")
     page.locator("#curve-measure").select_option("token_0")
-    assert page.locator("#chart-runs .curve").first.get_attribute("d") != before
+    assert page.locator("#chart-kinds .curve").first.get_attribute("d") != before
+
+
+def test_a_chart_has_a_curve_per_kind_on_one_task_and_a_line_per_seed(study_page):
+    assert options(study_page, "#curve-place") == ["G(2,3), gpt", "G(3,3), gpt"]
+    chart = study_page.locator("#chart-kinds")
+    for place, kinds in {"G(2,3), gpt": 3, "G(3,3), gpt": 1}.items():
+        study_page.locator("#curve-place").select_option(place)
+        assert chart.locator(".curve").count() == chart.locator(".legend li").count() == kinds
+        assert chart.locator(".member").count() == kinds * NUM_SEEDS
+        styles = [
+            (each.get_attribute("stroke"), each.get_attribute("stroke-dasharray"))
+            for each in chart.locator(".legend line").all()
+        ]
+        assert len({stroke for stroke, _ in styles}) == len({dash for _, dash in styles}) == kinds
+        assert chart.locator(".level").count() == 1
+
+
+def test_the_curve_of_a_kind_is_the_median_of_its_seeds(study_page):
+    found = embedded_in(study_page)
+    study_page.locator("#curve-measure").select_option("token_0")
+    for item in study_page.locator("#chart-kinds .legend li").all():
+        (kind,) = [
+            i
+            for i, each in enumerate(found["kinds"])
+            if each["name"] == item.locator(".name").inner_text() and each["place"] == "G(2,3), gpt"
+        ]
+        last = sorted(run["curves"]["token_0"][-1] for run in found["runs"] if run["kind"] == kind)
+        assert item.locator("b").inner_text() == f"{100 * last[NUM_SEEDS // 2]:.1f}%"
+
+
+def test_pointing_at_a_curve_names_it_there_and_lets_it_stand_out(study_page):
+    study_page.locator("#curve-measure").select_option("token_0")
+    canvas = study_page.locator("#chart-kinds .canvas")
+    canvas.scroll_into_view_if_needed()
+    point = (
+        canvas.locator(".series")
+        .nth(1)
+        .locator(".member")
+        .nth(2)
+        .evaluate(
+            """line => { const { x, y } = line.getPointAtLength(line.getTotalLength());
+                     const box = line.ownerSVGElement.getBoundingClientRect();
+                     return { x: box.x + x, y: box.y + y } }"""
+        )
+    )
+    study_page.mouse.move(point["x"], point["y"])
+    name = study_page.locator("#chart-kinds .legend .name").nth(1).inner_text()
+    tip = study_page.locator("#chart-kinds .tip")
+    assert tip.inner_text().startswith(f"{name}\nseed ")
+    assert "after 1,280 problems" in tip.inner_text()
+    box = tip.bounding_box()
+    assert abs(box["x"] + box["width"] - point["x"]) < 40
+    assert canvas.locator(".series.picked").count() == canvas.locator(".member.picked").count() == 1
+    assert canvas.locator(".series").nth(1).evaluate("node => node.classList.contains('picked')")
+    study_page.mouse.move(0, 0)
+    assert tip.is_hidden()
+    assert canvas.locator(".picked").count() == 0
 
 
 def test_the_explorer_steps_by_button_and_by_key(page):
@@ -538,6 +608,9 @@ def test_nothing_is_wider_than_the_window(open_page, viewport, scheme):
     for name in ("star", "sums", "untraced (no traces)"):
         explore(page, name)
         assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    page.locator("#chart-kinds .canvas").hover(position={"x": 200, "y": 100})
+    assert page.locator("#chart-kinds .tip").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
     assert dark == (scheme == "dark")
 

@@ -28,6 +28,7 @@ _SCRIPTS = (
     "tables",
     "overview",
     "claims",
+    "readings",
     "chart",
     "curves",
     "drawing",

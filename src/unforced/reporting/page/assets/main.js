@@ -4,6 +4,7 @@ const { kinds: KINDS, runs: RUNS, claims: CLAIMS } = JSON.parse(byId("data").tex
 for (const kind of KINDS) kind.runs = RUNS.filter((run) => KINDS[run.kind] === kind);
 for (const run of RUNS) run.kind = KINDS[run.kind];
 for (const claim of CLAIMS) claim.kinds = claim.kinds.map((kind) => KINDS[kind]);
+const STYLES = [...new Set(KINDS.map((kind) => kind.name))];
 
 let shown = KINDS; // the kinds that the filters leave
 let chosen = null;
@@ -12,14 +13,17 @@ let chosen = null;
 function choose(run) {
   chosen = run;
   table.mark(run);
-  if (run) byId("curve-run").value = RUNS.indexOf(run);
-  redrawRuns();
+  if (run) {
+    byId("curve-run").value = RUNS.indexOf(run);
+    byId("curve-place").value = run.kind.place;
+  }
+  redrawKinds();
   drawPositions(run);
   explore.open(run);
 }
 
-function redrawRuns() {
-  drawRuns(shown.flatMap((kind) => kind.runs), byId("curve-measure").value);
+function redrawKinds() {
+  drawKinds(shown, STYLES, byId("curve-place").value, byId("curve-measure").value);
 }
 
 /** The first run that has something to explore, best one that follows a wrong arm to its end. */
@@ -35,7 +39,8 @@ function narrow(kinds) {
   const runs = kinds.flatMap((kind) => kind.runs);
   runChoices(byId("curve-run"), runs, RUNS, (run) => run.name);
   explore.offer(runs);
-  byId("curve-measure").disabled = runs.length === 0;
+  choices(byId("curve-place"), places(kinds));
+  for (const id of ["curve-place", "curve-measure"]) byId(id).disabled = runs.length === 0;
   byId("curves-nothing").hidden = runs.length > 0;
   showClaims(kinds, kinds.length === KINDS.length);
   choose(runs.includes(chosen) ? chosen : firstOf(runs));
@@ -53,6 +58,7 @@ const explore = explorer(RUNS, choose);
 const table = overview(KINDS, RUNS, narrow, look);
 const showClaims = claimsTable(CLAIMS);
 choices(byId("curve-measure"), measures(RUNS), "exact");
-byId("curve-measure").addEventListener("change", redrawRuns);
+byId("curve-measure").addEventListener("change", redrawKinds);
+byId("curve-place").addEventListener("change", redrawKinds);
 byId("curve-run").addEventListener("change", () => choose(RUNS[byId("curve-run").value]));
 table.begin();
