@@ -509,6 +509,25 @@ def test_pointing_at_a_curve_names_it_there_and_lets_it_stand_out(study_page):
     assert canvas.locator(".picked").count() == 0
 
 
+def test_a_chart_is_read_aloud_by_keys_and_has_a_table(study_page):
+    canvas, said = study_page.locator("#chart-kinds .canvas"), study_page.locator("#said[role=status]")
+    assert said.inner_text() == ""
+    canvas.focus()
+    study_page.keyboard.press("Home")
+    names = study_page.locator("#chart-kinds .legend .name").all_inner_texts()
+    assert said.inner_text().startswith("After 0 problems: ")
+    assert all(name in said.inner_text() for name in names)
+    study_page.keyboard.press("ArrowDown")
+    study_page.keyboard.press("End")
+    value = study_page.locator("#chart-kinds .legend b").first.inner_text()
+    assert said.inner_text().startswith(f"After 1,280 problems: {names[0]}, {value}, {NUM_SEEDS} seeds ")
+    assert names[1] not in said.inner_text()
+    study_page.locator("#chart-kinds summary").click()
+    table = study_page.get_by_role("region", name="Values of the chart").locator("table")
+    assert table.locator("thead th").all_inner_texts() == ["problems trained on", *names]
+    assert table.locator("tbody tr").last.locator("td").first.inner_text().startswith(value)
+
+
 def test_the_explorer_steps_by_button_and_by_key(page):
     explore(page, "star")
     page.locator("#picture").focus()

@@ -57,6 +57,7 @@ function chart(figure, { series, level, label, xTitle }) {
     event.preventDefault();
     if (to !== undefined) state.at = Math.min(last, Math.max(0, to));
     pick(turn ? turned(drawn, state.picked, turn) : state.picked);
+    say(spoken(drawn, stops[state.at], state.picked));
   }
 
   if (stops.length) {
@@ -64,7 +65,7 @@ function chart(figure, { series, level, label, xTitle }) {
     canvas.addEventListener("pointerdown", follow);
     canvas.addEventListener("pointerleave", () => pick(null));
     canvas.addEventListener("keydown", press);
-    figure.replaceChildren(canvas, legend);
+    figure.replaceChildren(canvas, legend, valuesTable(drawn, stops, label, xTitle));
   } else figure.replaceChildren();
   figure.observer?.disconnect();
   if (!stops.length) return;

@@ -59,6 +59,11 @@ function isWide() {
   return matchMedia("(min-width: 44rem)").matches;
 }
 
+/** Say something to a screen reader. */
+function say(text) {
+  byId("said").textContent = text;
+}
+
 /** Draw a part of the page afresh; whoever had the focus there keeps it (by its `data-key`). */
 function redraw(container, ...children) {
   const key = container.contains(document.activeElement) && document.activeElement.dataset.key;

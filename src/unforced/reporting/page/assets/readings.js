@@ -1,4 +1,6 @@
-// What is read off a chart: the curve that is meant, and its values in a note, a legend.
+// What is read off a chart: the curve that is meant, and its values in a note, a legend, a sentence, a table.
+
+const MOST_ROWS = 12; // of the values as a table
 
 /** The value at x, or where the curve had ended; null where it had not begun. */
 function valueAt({ x: xs, y }, x) {
@@ -38,6 +40,12 @@ function reading(each, x) {
   return { value: percent(valueAt(each, x)), range };
 }
 
+function spoken(drawn, x, picked) {
+  const heard = picked === null ? drawn : [drawn[picked]];
+  const words = heard.map((each) => [each.name, ...Object.values(reading(each, x)).filter(Boolean)].join(", "));
+  return `After ${count(x)} problems: ${words.join("; ")}.`;
+}
+
 /** The note beside the curve that is picked out; on the side where there is room. */
 function redrawNote(note, place, x, drawn, { picked, member }) {
   note.hidden = picked === null;
@@ -62,4 +70,20 @@ function keys(drawn, pick) {
     svg("svg", { width: 34, height: 10, "aria-hidden": "true" },
       svg("line", { x1: 1, x2: 33, y1: 5, y2: 5, stroke: each.colour, "stroke-dasharray": each.dash })),
     html("span", { class: "name" }, each.name), html("b"))));
+}
+
+/** What is drawn, as a table: some of the stops, the last one always. */
+function valuesTable(drawn, stops, label, xTitle) {
+  const every = Math.ceil(stops.length / MOST_ROWS);
+  const some = stops.filter((_, i) => (stops.length - 1 - i) % every === 0);
+  const heads = [xTitle, ...drawn.map((each) => each.name)].map((name) => html("th", { scope: "col" }, name));
+  const rows = some.map((x) => html("tr", {}, html("th", { scope: "row" }, count(x)),
+    ...drawn.map((each) => valueCell(reading(each, x)))));
+  return html("details", { class: "values" }, html("summary", {}, "The same as a table"),
+    html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Values of the chart" },
+      html("table", {}, html("caption", {}, label), html("thead", {}, html("tr", {}, ...heads)), html("tbody", {}, ...rows))));
+}
+
+function valueCell({ value, range }) {
+  return html("td", {}, value, range && html("small", { class: "block whole" }, range));
 }
