@@ -528,6 +528,23 @@ def test_a_chart_is_read_aloud_by_keys_and_has_a_table(study_page):
     assert table.locator("tbody tr").last.locator("td").first.inner_text().startswith(value)
 
 
+def test_what_the_explorer_changes_to_is_said(page):
+    explore(page, "star")
+    said = page.locator("#said[role=status]")
+    outcomes = set()
+    for i in range(3):
+        page.locator("#goals button").nth(i).click()
+        goal = page.locator("#goals button").nth(i).inner_text()
+        assert said.inner_text().startswith(f"Asked: {goal}. token_")
+        verdict, free = text(page, "#verdict").removeprefix("✗ ").split(" — ")
+        answer = re.search(r"the free answer is ([\d ]+);", free)[1]
+        assert f"Free answer {answer}: {verdict.removeprefix('✓ ')}." in said.inner_text()
+        outcomes.add(said.inner_text())
+    assert len(outcomes) == 3
+    page.locator("#step-back").click()
+    assert "token_0" in said.inner_text()
+
+
 def test_the_explorer_steps_by_button_and_by_key(page):
     explore(page, "star")
     page.locator("#picture").focus()

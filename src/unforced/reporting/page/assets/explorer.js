@@ -23,6 +23,7 @@ function explorer(runs, onRun) {
 
   function move(changes) {
     draw(changes);
+    say(inSentences(state, questions(), question()));
   }
 
   function goTo(problem) {
@@ -71,6 +72,18 @@ function showWhetherEmpty(run, empty) {
     ? `${run.name} has no traces to explore: it was trained before runs wrote traces.json, or the file is damaged. `
       + "A run that is trained again has them."
     : "No run matches the filters.";
+}
+
+/** What the explorer shows, to be heard: what is asked, what comes next, what became of the answer. */
+function inSentences({ run, step }, questions, question) {
+  const at = positionOf(run.traces.order, step, question.true.length);
+  const guesses = modesOf(question).map((mode) => {
+    const [said, chance] = question.chances[mode][at]?.[0] ?? [];
+    return said && `${run.traces.reads_answers ? mode : "in one pass"} ${said}, ${percent(chance)}`;
+  });
+  return `Asked: ${asks(question)}. token_${at}: true ${question.true[at]}; `
+    + `${guesses.filter(Boolean).join("; ") || "no probabilities"}. `
+    + `Free answer ${question.free.join(" ")}: ${words(question.verdict)}.`;
 }
 
 /** Keys step where they mean nothing else: in the explorer, or with nothing focused and it in sight. */
