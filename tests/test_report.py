@@ -436,7 +436,7 @@ def named():
 
     def name(*kinds):
         runs = [tiny_run(*overrides.split()) for overrides in kinds]
-        reported = [ReportedRun(str(i), Finished(run, Path(), {}, []), None) for i, run in enumerate(runs)]
+        reported = [ReportedRun(str(i), Finished(run, Path(), {}, [], None)) for i, run in enumerate(runs)]
         return [(group.topology, group.kind) for group in group_runs(reported)]
 
     return name

@@ -50,14 +50,16 @@ class StudyRecord(Record):
 
     runs: dict[str, str]
     name: str = ""
+    source: str = ""
     expectations: list[Expectation] = Field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class ReportedStudy:
-    """A study's name, its folder, and what it expects."""
+    """A study's name, its source, its folder, and what it expects."""
 
     name: str
+    source: str
     path: Path
     expectations: Sequence[Expectation]
 
@@ -99,7 +101,7 @@ def collect_runs(paths: Iterable[Path]) -> Collection:
 def _read_study(folder: Path) -> ReportedStudy:
     tree = check(StudyRecord, read_json(folder / MARKER), str(folder / MARKER))
     record = StudyRecord.model_validate(tree)
-    return ReportedStudy(record.name or folder.resolve().name, folder, record.expectations)
+    return ReportedStudy(record.name or folder.resolve().name, record.source, folder, record.expectations)
 
 
 def _named(runs: Sequence[Finished]) -> list[ReportedRun]:

@@ -38,8 +38,9 @@ def write_report(paths: Sequence[Path], folder: Path) -> dict[str, Any]:
     collection = collect_runs(paths)
     judged, refused = judge_studies(collection)
     groups = group_runs(collection.runs)
+    skipped = {**collection.skipped, **refused}
     _claim(folder)
-    write_json(folder / _MARKER, {**collection.skipped, **refused})
+    write_json(folder / _MARKER, skipped)
     files = [*_tidy(folder, collection, groups)]
     for table in TABLES:
         found = table(groups, judged)
@@ -50,14 +51,14 @@ def write_report(paths: Sequence[Path], folder: Path) -> dict[str, Any]:
         for draw in FIGURES:
             drawn = {"-".join(filter(None, (draw.__name__, end))): each for end, each in draw(groups).items()}
             files += _replace(folder / "figures", drawn, draw.__name__, _DRAWERS)
-    notes = write_page([run.finished.path for run in collection.runs], folder / "index.html")
+    notes = write_page(groups, folder / "index.html", judged, collection.studies, skipped)
     files.append(folder / "index.html")
     return {
         "folder": str(folder),
         "runs": len(collection.runs),
         "groups": [_numbers(group) for group in groups],
         "expectations": [each.as_dict() for each in judged],
-        "skipped": {**collection.skipped, **refused},
+        "skipped": skipped,
         "notes": notes,
         "twins": {str(twin): str(first) for twin, first in collection.twins.items()},
         "files": [str(file.relative_to(folder)) for file in files],

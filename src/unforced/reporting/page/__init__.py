@@ -1,4 +1,4 @@
-"""One self-contained page about runs: an overview, learning curves, and single answers to step through.
+"""One self-contained page about runs: kinds of them, what was expected, learning curves, and single answers.
 
 The page is a Jinja2 template. Its style and scripts lie in `assets/`, as files that a browser could load by
 themselves, and are put into the page when it is written, beside the data; so one file can be mailed, kept or
@@ -10,7 +10,6 @@ that share the style sheet (light, dark, print) and the keys of the rest of the 
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,50 +17,57 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from unforced.errors import UserError
 from unforced.files import write_atomically
+from unforced.reporting.collecting import ReportedStudy
+from unforced.reporting.grouping import Group
+from unforced.reporting.judging import Judged
 from unforced.reporting.page.data import describe
 
-_SCRIPTS = ("dom", "overview", "chart", "curves", "drawing", "explorer", "main")
+_SCRIPTS = (
+    "dom",
+    "tables",
+    "overview",
+    "claims",
+    "readings",
+    "chart",
+    "curves",
+    "drawing",
+    "explorer",
+    "main",
+)
 
 
-def write_page(folders: Sequence[Path], to: Path) -> list[str]:
-    """Write a page about the runs in `folders` to the file `to`; return a line about each thing left out.
+def write_page(
+    groups: Sequence[Group],
+    to: Path,
+    judged: Sequence[Judged] = (),
+    studies: Sequence[ReportedStudy] = (),
+    skipped: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Write a page about groups of runs, and what studies expect of them, to the file `to`.
 
-    Raises UserError if none of the folders holds a run that is done.
+    The page names what was `skipped`, by folder with the reason. Returns a line about each part of a run that
+    the page itself has to do without.
     """
-    left_out: list[str] = []
-    runs = []
-    for path, name in zip(folders, _names(folders), strict=True):
-        try:
-            runs.append(describe(path, name, left_out))
-        except (UserError, OSError) as error:
-            left_out.append(f"{path}: left out: {error}")
-    if not runs:
-        reasons = "; ".join(left_out) or "no folder was given"
-        raise UserError(f"there is no run to make a page of: {reasons}")
+    lacking: list[str] = []
+    data = describe(groups, judged, studies, lacking)
+    left_out = [f"{folder}: left out: {reason}" for folder, reason in (skipped or {}).items()]
     to.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(to, _render(runs, left_out).encode())
-    return left_out
+    write_atomically(to, _render(data, left_out + lacking).encode())
+    return lacking
 
 
-def _names(folders: Sequence[Path]) -> list[str]:
-    """Name each run by what its path does not share with the others'."""
-    if not folders:
-        return []
-    shared = os.path.commonpath([path.absolute().parent for path in folders])
-    return [str(path.absolute().relative_to(shared)) for path in folders]
-
-
-def _render(runs: Sequence[Mapping[str, Any]], left_out: Sequence[str]) -> str:
+def _render(data: Mapping[str, Any], left_out: Sequence[str]) -> str:
     environment = Environment(
         loader=PackageLoader(__name__, "assets"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     return environment.get_template("page.html").render(
         style=_asset(environment, "page.css"),
         scripts=[_asset(environment, f"{name}.js") for name in _SCRIPTS],
-        data=Markup(_json_in_html(runs)),
-        num_runs=len(runs),
+        data=Markup(_json_in_html(data)),
+        num_runs=len(data["runs"]),
+        studies=data["studies"],
+        num_claims=len(data["claims"]),
         left_out=left_out,
     )
 

@@ -1,55 +1,123 @@
-"""What the page knows of a run: JSON values, read from its folder."""
+"""What the page knows, as JSON values: kinds of runs, the runs, what studies expect of them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from statistics import median
 from typing import Any
 
 from unforced.config import SOLVED, Run, flatten
 from unforced.errors import UserError
+from unforced.reporting.collecting import ReportedRun, ReportedStudy
+from unforced.reporting.grouping import Group
+from unforced.reporting.judging import Judged
 from unforced.training.folder import RunFolder
 
 _DIGITS = 4
+_FREE = "test.free.exact"
 
 
-def describe(path: Path, name: str, left_out: list[str]) -> dict[str, Any]:
-    """Read all that the page shows of the run in the folder `path`.
+def describe(
+    groups: Sequence[Group], judged: Sequence[Judged], studies: Sequence[ReportedStudy], lacking: list[str]
+) -> dict[str, Any]:
+    """Describe all that the page shows. A line about each thing that it has to do without goes to `lacking`.
 
-    What can be done without (traces, a diagnosis) and is damaged is left out: a line about it is added to
-    `left_out`. Raises UserError if the run is damaged otherwise, or not done.
+    Runs name their kind by its index, claims the kinds that they speak of.
     """
-    folder = RunFolder.open(path)
-    if not folder.done:
-        raise UserError("it has not finished: it has no result.json")
-    run, result = folder.run(), folder.read_result()
+    sources = {study.name: study.source for study in studies}
     return {
-        "name": name,
+        "kinds": [_kind(group) for group in groups],
+        "runs": [
+            {**_run(each, lacking), "kind": kind} for kind, group in enumerate(groups) for each in group.runs
+        ],
+        "claims": [_claim(each, sources.get(each.study, ""), groups) for each in judged],
+        "studies": [{"name": study.name, "source": study.source} for study in studies],
+    }
+
+
+def _kind(group: Group) -> dict[str, Any]:
+    """Describe what a group's runs have in common, and how they came out."""
+    run, values = group.runs[0].run, group.values(_FREE)
+    forced = zip(*(_tokens(each) for each in group.runs), strict=True)
+    return {
+        "name": group.kind,
+        "place": f"{group.topology}, {group.model}",
+        "settings": group.settings,
         "task": str(run.task),
         "model": run.model.name,
         "objective": run.objective.name,
         "order": run.order,
-        "seed": run.seed,
+        "data": "a stream" if run.stream else f"{run.num_train:,} problems",
         "chance": run.task.chance,
         "decisive": list(run.task.decisive_positions),
         "forced_note": run.objective.forced_note,
-        "steps": result["steps"],
-        "free": _interval(result["test.free.exact"]),
-        "train_free": _interval(result["train.free.exact"]),
-        "solved": result["test.free.exact"]["value"] >= SOLVED,
-        "forced_tokens": _tokens(run, result),
-        "curves": _curves(run, folder.read_metrics()),
-        "settings": flatten(run.tree()),
-        "verdict": _verdict(folder, left_out),
-        "traces": _traces(folder, left_out),
+        "free": {**_spread(values), "values": [round(value, _DIGITS) for value in values]},
+        "solved": sum(value >= SOLVED for value in values),
+        "forced_tokens": [_middle(position) for position in forced],
+        "verdicts": _verdicts(group),
     }
+
+
+def _run(each: ReportedRun, lacking: list[str]) -> dict[str, Any]:
+    result = each.result
+    verdict = each.diagnosis and each.diagnosis["verdict"]
+    return {
+        "name": each.name,
+        "seed": each.run.seed,
+        "free": _interval(result[_FREE]),
+        "solved": result[_FREE]["value"] >= SOLVED,
+        "forced_tokens": _tokens(each),
+        "curves": _curves(each.run, each.lines),
+        "settings": flatten(each.run.tree()),
+        "verdict": verdict and {key: verdict[key] for key in ("name", "title", "because")},
+        "traces": _traces(RunFolder(each.finished.path), lacking),
+    }
+
+
+def _claim(judged: Judged, study_source: str, groups: Sequence[Group]) -> dict[str, Any]:
+    """Describe an expectation and its verdict; of its source, what its study's source does not say."""
+    expected, judgement = judged.expectation, judged.judgement
+    return {
+        "study": judged.study,
+        "runs": expected.group,
+        "measure": expected.measure,
+        "expected": judged.words,
+        "source": expected.source.removeprefix(study_source).lstrip(":, ") or expected.source,
+        "measured": {"median": judgement.median, "low": judgement.low, "high": judgement.high},
+        "holds": judgement.holds,
+        "total": judgement.total,
+        "verdict": judgement.verdict,
+        "kinds": [
+            kind
+            for kind, group in enumerate(groups)
+            if any(expected.selects(each.run.tree()) for each in group.runs)
+        ],
+    }
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    spread = {"median": median(values), "low": min(values), "high": max(values)}
+    return {key: round(value, _DIGITS) for key, value in spread.items()}
+
+
+def _middle(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(median(known), _DIGITS) if known else None
+
+
+def _verdicts(group: Group) -> list[dict[str, Any]]:
+    """Count the verdicts of the runs that are diagnosed, the most frequent first."""
+    verdicts = (each.diagnosis["verdict"] for each in group.runs if each.diagnosis is not None)
+    counts = Counter((verdict["name"], verdict["title"]) for verdict in verdicts)
+    return [{"name": name, "title": title, "count": n} for (name, title), n in counts.most_common()]
 
 
 def _interval(proportion: Mapping[str, Any]) -> dict[str, float]:
     return {key: round(proportion[key], _DIGITS) for key in ("value", "low", "high")}
 
 
-def _tokens(run: Run, result: Mapping[str, Any]) -> list[float | None]:
-    keys = [f"test.forced.token_{position}" for position in range(run.task.answer_length)]
-    return [_share(result.get(key)) for key in keys]
+def _tokens(each: ReportedRun) -> list[float | None]:
+    keys = [f"test.forced.token_{position}" for position in range(each.run.task.answer_length)]
+    return [_share(each.result.get(key)) for key in keys]
 
 
 def _curves(run: Run, lines: Sequence[Mapping[str, Any]]) -> dict[str, list[int] | list[float | None]]:
@@ -65,23 +133,13 @@ def _share(count: Mapping[str, Any] | None) -> float | None:
     return None if count is None else round(count["correct"] / count["total"], _DIGITS)
 
 
-def _verdict(folder: RunFolder, left_out: list[str]) -> dict[str, Any] | None:
-    """Return what a diagnosis says in short; None where there is none."""
-    try:
-        diagnosis = folder.read_diagnosis()
-    except UserError as error:
-        left_out.append(f"{folder.path}: without its diagnosis: {error}")
-        return None
-    return diagnosis and {key: diagnosis["verdict"][key] for key in ("name", "title", "because")}
-
-
-def _traces(folder: RunFolder, left_out: list[str]) -> dict[str, Any] | None:
+def _traces(folder: RunFolder, lacking: list[str]) -> dict[str, Any] | None:
     """Return the run's traces; None where there are none."""
     if not folder.traces.exists():
-        left_out.append(f"{folder.path}: no traces to explore: it has no traces.json")
+        lacking.append(f"{folder.path}: no traces to explore: it has no traces.json")
         return None
     try:
         return folder.read_traces()
     except UserError as error:
-        left_out.append(f"{folder.path}: without its traces: {error}")
+        lacking.append(f"{folder.path}: without its traces: {error}")
         return None

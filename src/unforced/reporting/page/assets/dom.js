@@ -24,10 +24,44 @@ function svg(tag, attributes = {}, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
 }
 
+/** Text that is not broken into lines. */
+function whole(text) {
+  return html("span", { class: "whole" }, text);
+}
+
 /** Fill a <select> with [value, text] pairs. */
 function choices(select, pairs, chosen) {
   select.replaceChildren(...pairs.map(([value, text]) => html("option", { value }, text)));
   if (chosen !== undefined) select.value = chosen;
+}
+
+/** A control and its label, which names it without the texts that it offers. */
+function labelled(text, id, control) {
+  control.id = id;
+  return html("span", { class: "control" }, html("label", { for: id }, text), control);
+}
+
+/** Fill a <select> with runs, each under its kind; a run's value is its index in `all`. */
+function runChoices(select, runs, all, textOf) {
+  const kinds = [...new Set(runs.map((run) => run.kind))];
+  select.replaceChildren(...kinds.map((kind) => html("optgroup", { label: kindLabel(kind) },
+    ...runs.filter((run) => run.kind === kind)
+      .map((run) => html("option", { value: all.indexOf(run) }, textOf(run))))));
+  select.disabled = runs.length === 0;
+}
+
+function kindLabel(kind) {
+  return `${kind.place}, ${kind.name}`;
+}
+
+/** Whether the window is wide enough for tables; where it is not, what is long begins folded. */
+function isWide() {
+  return matchMedia("(min-width: 44rem)").matches;
+}
+
+/** Say something to a screen reader. */
+function say(text) {
+  byId("said").textContent = text;
 }
 
 /** Draw a part of the page afresh; whoever had the focus there keeps it (by its `data-key`). */

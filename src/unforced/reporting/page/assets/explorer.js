@@ -5,45 +5,44 @@ const MODES = {
   free: { title: "Free", reads: "its own answer so far" },
 };
 
-/** Wire the explorer up; return the function that shows a run. `onRun(run)` hears of one chosen here. */
+/**
+ * Wire the explorer up; return `open(run)`, which shows a run (null: there is none), and `offer(runs)`, which
+ * sets those to choose from. `onRun(run)` hears of one chosen here.
+ */
 function explorer(runs, onRun) {
-  const state = { run: runs[0], problem: 0, question: 0, step: 0 };
+  const state = { run: null, problem: 0, question: 0, step: 0 };
   const questions = () => state.run.traces.problems[state.problem];
   const question = () => questions()[state.question] ?? questions()[0];
-  const length = () => question().true.length;
+
+  function draw(changes) {
+    Object.assign(state, changes);
+    state.step = Math.min(question().true.length - 1, Math.max(0, state.step));
+    byId("explore-problem").value = state.problem;
+    show(state, questions(), question(), move);
+  }
 
   function move(changes) {
-    Object.assign(state, changes);
-    state.step = Math.min(length() - 1, Math.max(0, state.step));
-    show(state, questions(), question(), move);
+    draw(changes);
+    say(inSentences(state, questions(), question()));
   }
 
   function goTo(problem) {
     const total = state.run.traces.problems.length;
     move({ problem: (problem + total) % total, question: 0 });
-    byId("explore-problem").value = state.problem;
   }
 
   function open(run) {
     state.run = run;
-    byId("explore-run").value = runs.indexOf(run);
-    const empty = !run.traces || run.traces.problems.length === 0;
-    byId("explore-panel").hidden = empty;
-    byId("explore-nothing").hidden = !empty;
-    byId("explore-problem").disabled = empty;
-    for (const id of ["problem-before", "problem-after"]) byId(id).disabled = empty;
-    choices(byId("explore-problem"), empty ? [] : run.traces.problems.map(problemName));
-    if (empty) {
-      byId("explore-nothing").textContent = `${run.name} has no traces to explore: it was trained before runs `
-        + "wrote traces.json, or the file is damaged. A run that is trained again has them.";
-      return;
-    }
+    const problems = run?.traces?.problems ?? [];
+    showWhetherEmpty(run, problems.length === 0);
+    choices(byId("explore-problem"), problems.map(problemName));
+    if (run) byId("explore-run").value = runs.indexOf(run);
+    if (problems.length === 0) return;
     showSettings(run);
-    const astray = run.traces.problems.findIndex(([first]) => followsAnotherPath(first));
-    const wrong = run.traces.problems.findIndex(([first]) => first.verdict !== "correct");
+    const astray = problems.findIndex(([first]) => followsAnotherPath(first));
+    const wrong = problems.findIndex(([first]) => first.verdict !== "correct");
     Object.assign(state, { problem: Math.max(0, astray >= 0 ? astray : wrong), question: 0 });
-    state.step = firstDecision(run, question());
-    goTo(state.problem);
+    draw({ step: firstDecision(run, question()) });
   }
 
   const pressed = (event) => {
@@ -54,7 +53,6 @@ function explorer(runs, onRun) {
     move({ step });
   };
 
-  choices(byId("explore-run"), runs.map((run, i) => [i, run.traces ? run.name : `${run.name} (no traces)`]));
   byId("explore-run").addEventListener("change", () => onRun(runs[byId("explore-run").value]));
   byId("explore-problem").addEventListener("change", () => goTo(+byId("explore-problem").value));
   byId("problem-before").addEventListener("click", () => goTo(state.problem - 1));
@@ -62,7 +60,30 @@ function explorer(runs, onRun) {
   byId("step-back").addEventListener("click", () => move({ step: state.step - 1 }));
   byId("step-on").addEventListener("click", () => move({ step: state.step + 1 }));
   document.addEventListener("keydown", pressed);
-  return open;
+  const nameOf = (run) => (run.traces ? run.name : `${run.name} (no traces)`);
+  return { open, offer: (offered) => runChoices(byId("explore-run"), offered, runs, nameOf) };
+}
+
+function showWhetherEmpty(run, empty) {
+  byId("explore-panel").hidden = empty;
+  byId("explore-nothing").hidden = !empty;
+  for (const id of ["explore-problem", "problem-before", "problem-after"]) byId(id).disabled = empty;
+  byId("explore-nothing").textContent = run
+    ? `${run.name} has no traces to explore: it was trained before runs wrote traces.json, or the file is damaged. `
+      + "A run that is trained again has them."
+    : "No run matches the filters.";
+}
+
+/** What the explorer shows, to be heard: what is asked, what comes next, what became of the answer. */
+function inSentences({ run, step }, questions, question) {
+  const at = positionOf(run.traces.order, step, question.true.length);
+  const guesses = modesOf(question).map((mode) => {
+    const [said, chance] = question.chances[mode][at]?.[0] ?? [];
+    return said && `${run.traces.reads_answers ? mode : "in one pass"} ${said}, ${percent(chance)}`;
+  });
+  return `Asked: ${asks(question)}. token_${at}: true ${question.true[at]}; `
+    + `${guesses.filter(Boolean).join("; ") || "no probabilities"}. `
+    + `Free answer ${question.free.join(" ")}: ${words(question.verdict)}.`;
 }
 
 /** Keys step where they mean nothing else: in the explorer, or with nothing focused and it in sight. */
