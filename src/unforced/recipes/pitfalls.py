@@ -51,7 +51,9 @@ def pitfalls_small() -> Study:
         runs |= {f"{degree}x{length}-{way}": run for way, run in ways.items()}
         expected += [fitted(ways["fixed"]), *cheat(ways["fixed"]), *cheat(ways["next_token"])]
         expected += [solved(ways["reversed"]), solved(ways["teacherless"])]
-    return Study("pitfalls_small", SOURCE, over_seeds(runs, SEEDS), expected, diagnose=True)
+    source = f"{SOURCE}, where graphs and models are larger"
+    claims = [each.model_copy(update={"source": each.source.replace(SOURCE, source)}) for each in expected]
+    return Study("pitfalls_small", source, over_seeds(runs, SEEDS), claims, diagnose=True)
 
 
 def on_star(run: Run, degree: int, path_length: int, num_nodes: int) -> Run:
