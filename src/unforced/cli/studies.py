@@ -64,6 +64,8 @@ def study(
     folder.check_free()
     left = folder.left(chosen)
     if not left and not dry_run:
+        with folder.locked():
+            folder.claim(chosen)  # what is expected may have changed
         _conclude(Summary({part: Status("done") for part in chosen.runs}, None), out, as_json)
         return
     place = _engine(engine, workers, Resources(address, cpus, gpus))
