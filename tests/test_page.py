@@ -414,7 +414,8 @@ def test_expectations_stand_beside_what_was_measured(study_page):
     lines = study_page.locator("#claims tbody tr").all_inner_texts()
     assert len(lines) == len(EXPECTATIONS)
     assert all(line.endswith("not enough seeds") for line in lines)
-    assert text(study_page, "#claims-count") == "0 of 3 as expected ✓, 0 missed ✗, 0 mixed, 3 without enough seeds"
+    tally = text(study_page, "#claims-count")
+    assert tally == "0 of 3 as expected ✓, 0 missed ✗, 0 mixed, 3 without enough seeds"
     study_page.get_by_label("order").select_option("reversed")
     assert study_page.locator("#claims tbody tr:visible th").all_inner_texts() == ["backwards"]
 
