@@ -8,7 +8,7 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -109,7 +109,10 @@ class RecurrentState:
 class MambaModel(SequenceModel):
     """The module that a `Mamba` config builds."""
 
-    attends: ClassVar[bool] = False
+    base: transformers' config of the network that was taken over; None where there was none.
+    """
+
+    base: Any = None
 
     def __init__(self, config: Mamba, vocab_size: int) -> None:
         super().__init__()
