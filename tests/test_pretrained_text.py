@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.pretrained import CAUSAL, save, save_with_symbols, save_with_tokenizer, saved, saved_with_tokenizer
 from tests.runs import tiny_run
-from tests.tokens import END
+from tests.tokens import END, ending
 from unforced.errors import UserError
 from unforced.evaluation.probe import Answered, _ask, _choose, probe
 from unforced.evaluation.subject import Subject, answers
@@ -96,6 +96,39 @@ def check_exported(out, folder):
             assert found["prompts"][row] == line
             read = run.task.read_answers([said[row]])[:, :: 1 if run.order == "forward" else -1]
             assert run.task.score(alone, read).kind == run.task.score(alone, ours[row : row + 1]).kind
+
+
+@pytest.mark.parametrize("objective", ["next_token", "teacherless"])
+def test_a_model_whose_tokenizer_ends_texts_is_exported_to_read_prompts_as_in_training(
+    objective, tmp_path, call
+):
+    folder = save_with_tokenizer("gpt2", tmp_path / "base")
+    ending(AutoTokenizer.from_pretrained(folder)).save_pretrained(folder)
+    ways = [f"model.name_or_path={folder}", f"objective={objective}", "epochs=null", *SIZES]
+    assert call("train", "paper_gpt_mini", *own("gpt2", *ways), "--out", tmp_path / "run")[0] == 0
+    assert call("export", tmp_path / "run", "--to", tmp_path / "exported")[0] == 0
+    check_exported(tmp_path / "run", tmp_path / "exported")
+
+
+def exported_config(family, base, tmp_path, call):
+    """The config of a base model, and what an exported run of it says instead."""
+    run = ["paper_gpt_mini", *own(family, f"model.name_or_path={base}", "epochs=null", *SIZES, "max_steps=1")]
+    assert call("train", *run, "--out", tmp_path / "run")[0] == 0
+    assert call("export", tmp_path / "run", "--to", tmp_path / "exported")[0] == 0
+    was, now = (json.loads((folder / "config.json").read_text()) for folder in (base, tmp_path / "exported"))
+    return was, {key: now.get(key) for key in was if was[key] != now.get(key)}
+
+
+def test_an_exported_model_has_the_config_of_its_base(family, tmp_path, call):
+    base = tmp_path / "base"
+    save_with_tokenizer(family, base)
+    config = json.loads((base / "config.json").read_text())
+    config |= {"bos_token_id": 1, "eos_token_id": 0, "pad_token_id": 2}
+    (base / "config.json").write_text(json.dumps(config))
+    was, changed = exported_config(family, base, tmp_path, call)
+    assert changed == {"vocab_size": 301}
+    if family == "gpt2":
+        assert was["resid_pdrop"] == was["summary_first_dropout"] == 0.1
 
 
 @pytest.mark.parametrize("way", WAYS)
