@@ -349,8 +349,8 @@ def test_a_dummy_of_its_own_adds_no_token():
     ("overrides", "said"),
     [
         (["model.dummy=nonsense"], "model.dummy: nonsense is no token of the model's tokenizer; take one"),
-        (["model.dummy=<eos>"], "model.dummy: <eos> stands in problems or ends answers"),
-        (["model.dummy=|"], "model.dummy: | stands in problems or ends answers"),
+        (["model.dummy=<eos>"], "model.dummy: <eos> may stand in problems, or begins or ends"),
+        (["model.dummy=|"], "model.dummy: | may stand in problems, or begins or ends"),
         (["model.dummy=|", "model.encoding=symbol"], "model.dummy: encoding=symbol has one of its own"),
         (["model.lora_alpha=4"], "model.lora_alpha: it scales adapters, and there are none; give lora_rank"),
         (
@@ -390,3 +390,31 @@ def test_a_model_that_reads_other_symbols_is_refused_and_takes_these_beside_its_
         Pretrained(name_or_path=folder).codec(TASK)
     codec = Pretrained(name_or_path=folder, encoding="symbol").codec(TASK)
     assert codec.vocab_size == len(known.alphabet) + 1 + len(TASK.alphabet) + 1
+def with_tokens(folder, *tokens):
+    """A model and a tokenizer that has a few more tokens."""
+    save_with_tokenizer("gpt2", folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(list(tokens))
+    tokenizer.save_pretrained(folder)
+    return save("gpt2", folder, len(tokenizer), 256)
+
+
+@pytest.mark.parametrize("token", ["1,", "|1", "9|2", "/4"])
+def test_a_dummy_of_which_problems_are_made_is_refused(token, tmp_path, call):
+    folder = with_tokens(tmp_path / "model", token)
+    recipe = ["paper_gpt_mini", *own("gpt2", *SIZES, "epochs=null", f"model.name_or_path={folder}")]
+    code, _, errors = call("train", *recipe, f"model.dummy={token}", "--out", tmp_path / "run")
+    assert (code, errors.count("\n")) == (2, 1)
+    assert f"model.dummy: {token} may stand in problems" in errors
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_tokenizer_that_joins_one_rare_answer_with_its_prompt_is_refused_before_training(tmp_path, call):
+    folder = with_tokens(tmp_path / "model", "=119")
+    recipe = ["paper_gpt_mini", *own("gpt2", *SIZES, "epochs=null", f"model.name_or_path={folder}")]
+    code, _, errors = call("train", *recipe, "--out", tmp_path / "run")
+    assert (code, errors.count("\n")) == (2, 1)
+    assert "joins the end of a prompt with its answer in" in errors
+    assert not (tmp_path / "run").exists()
+
+

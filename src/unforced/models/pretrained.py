@@ -188,11 +188,11 @@ def _text_codec(model: Pretrained, task: Task) -> TextCodec:
     if model.dummy is None:
         tokenizer.add_tokens([_DUMMY], special_tokens=True)
     dummy = _token_id(tokenizer, model.dummy or _DUMMY)
-    codec = TextCodec.of(task, tokenizer, dummy, tokenizer.eos_token_id, max(len(tokenizer), known))
-    if dummy in (codec.end, *codec.start, *_tokens_of_lines(task, tokenizer)):
+    codec = TextCodec.of(task, tokenizer, dummy, tokenizer.eos_token_id, max(_num_ids(tokenizer), known))
+    if dummy in (codec.end, *codec.start) or _is_of_lines(tokenizer.decode([dummy]), task):
         raise UserError(
-            f"model.dummy: {model.dummy} stands in problems or ends answers, so it cannot hide tokens; "
-            "take another token, or null for one more"
+            f"model.dummy: {model.dummy} may stand in problems, or begins or ends texts, so it cannot hide "
+            "tokens; take another token, or null for one more"
         )
     return codec
 
@@ -208,15 +208,19 @@ def _token_id(tokenizer: Any, token: str) -> int:
     return tokenizer.convert_tokens_to_ids(token)
 
 
-def _tokens_of_lines(task: Task, tokenizer: Any) -> set[int]:
-    """Return the tokens of the characters that a task's lines are made of, and of its symbols."""
-    texts = [*task.alphabet, *(character for text in (*task.alphabet, task.separator) for character in text)]
-    return {token for ids in tokenizer(texts, add_special_tokens=False).input_ids for token in ids}
+def _is_of_lines(text: str, task: Task) -> bool:
+    """Say whether a token's text may stand in a task's lines: all of its characters do."""
+    return set(text.strip(" ")) <= set("".join((*task.alphabet, task.separator)))
 
 
 def _append_tokens(network: Any, vocab_size: int) -> None:
     """Enlarge the vocabulary; each new token is drawn from a normal distribution fitted to the old ones."""
     old = network.get_input_embeddings().weight.shape[0]
+def _num_ids(tokenizer: Any) -> int:
+    """Count token ids, unused ones between others as well."""
+    return max(tokenizer.get_vocab().values()) + 1
+
+
     network.resize_token_embeddings(vocab_size, mean_resizing=False)
     tables: tuple[nn.Parameter, ...] = (
         network.get_input_embeddings().weight,
