@@ -241,6 +241,25 @@ def test_a_dummy_in_a_row_that_the_model_has_to_spare_is_trained(tmp_path):
     assert not torch.equal(table[300], before[name][300])
 
 
+def test_new_tokens_in_rows_to_spare_are_drawn_as_the_old_ones_are(tmp_path):
+    save_with_tokenizer("gpt_neox", tmp_path)
+    folder = save("gpt_neox", tmp_path, vocab=320, positions=128)
+    weights = load_file(tmp_path / "model.safetensors")
+    for name in ("gpt_neox.embed_in.weight", "embed_out.weight"):
+        weights[name][300:] = 100.0
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    codec = Pretrained(name_or_path=folder).codec(TASK)
+    model = Pretrained(name_or_path=folder).build(codec.vocab_size, 100)
+    assert (codec.dummy, codec.vocab_size) == (300, 320)
+    for table, name in zip(
+        model.token_tables(), ("gpt_neox.embed_in.weight", "embed_out.weight"), strict=True
+    ):
+        assert torch.equal(table[:300], weights[name][:300])
+        assert (table[300] - table[:300].mean(0)).abs().max() < 6 * table[:300].std()
+    own_dummy = Pretrained(name_or_path=folder, dummy="<bos>").build(320, 100)
+    assert torch.equal(own_dummy.token_tables()[0], weights["gpt_neox.embed_in.weight"])
+
+
 def test_symbols_that_share_tokens_have_no_probabilities_and_are_diagnosed_all_the_same(tmp_path, call):
     sums = ["task=addition", "precision=fp32", "epochs=null", *SIZES]
     recipe = [
@@ -352,6 +371,7 @@ def test_a_dummy_of_its_own_adds_no_token():
         (["model.dummy=<eos>"], "model.dummy: <eos> may stand in problems, or begins or ends"),
         (["model.dummy=|"], "model.dummy: | may stand in problems, or begins or ends"),
         (["model.dummy=|", "model.encoding=symbol"], "model.dummy: encoding=symbol has one of its own"),
+        (["model.lora_rank=100000"], "model.lora_rank: 100000 is more than 16, the highest rank of a map in"),
         (["model.lora_alpha=4"], "model.lora_alpha: it scales adapters, and there are none; give lora_rank"),
         (
             ["model.revision=main"],
@@ -382,14 +402,6 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path):
         Pretrained(name_or_path=str(folder)).codec(TASK)
 
 
-def test_a_model_that_reads_other_symbols_is_refused_and_takes_these_beside_its_own(tmp_path):
-    """Whatever the first problem holds: the smaller task's tokenizer may know all that stands in it."""
-    known = PathStar(degree=2, path_length=3, num_nodes=119)
-    folder = save_with_symbols(known, tmp_path)
-    with pytest.raises(UserError, match=r"reads some symbols alone, .*; use model.encoding=symbol, which"):
-        Pretrained(name_or_path=folder).codec(TASK)
-    codec = Pretrained(name_or_path=folder, encoding="symbol").codec(TASK)
-    assert codec.vocab_size == len(known.alphabet) + 1 + len(TASK.alphabet) + 1
 def with_tokens(folder, *tokens):
     """A model and a tokenizer that has a few more tokens."""
     save_with_tokenizer("gpt2", folder)
@@ -418,3 +430,11 @@ def test_a_tokenizer_that_joins_one_rare_answer_with_its_prompt_is_refused_befor
     assert not (tmp_path / "run").exists()
 
 
+def test_a_model_that_reads_other_symbols_is_refused_and_takes_these_beside_its_own(tmp_path):
+    """Whatever the first problem holds: the smaller task's tokenizer may know all that stands in it."""
+    known = PathStar(degree=2, path_length=3, num_nodes=119)
+    folder = save_with_symbols(known, tmp_path)
+    with pytest.raises(UserError, match=r"reads some symbols alone, .*; use model.encoding=symbol, which"):
+        Pretrained(name_or_path=folder).codec(TASK)
+    codec = Pretrained(name_or_path=folder, encoding="symbol").codec(TASK)
+    assert codec.vocab_size == len(known.alphabet) + 1 + len(TASK.alphabet) + 1

@@ -98,6 +98,11 @@ class ModelConfig(BaseModel, ABC):
         """Where weights that are not trained come from."""
         return "the model"
 
+    @property
+    def hub_name(self) -> str | None:
+        """The name on the hub of a model that this one starts from; None where there is none."""
+        return None
+
     def codec(self, task: Task) -> Codec:
         """Return how this model reads and writes a task's problems."""
         return SymbolCodec.of(task)
