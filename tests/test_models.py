@@ -33,7 +33,7 @@ SMALL = {
         {"layers": 2, "width": 12, "state": 4, "scan": "doubling", "tied": False, "convolution": 2},
         {"layers": 1, "width": 8, "state": 2, "expand": 1, "rank": 3, "convolution": 1},
     ],
-    "pretrained": [{"name_or_path": saved(family)} for family in CAUSAL],
+    "pretrained": [{"name_or_path": saved(family), "encoding": "symbol"} for family in CAUSAL],
 }
 CHOICES = {
     "gpt": [{"attention": name} for name in ("explicit", "explicit_fp32", "fused")],
