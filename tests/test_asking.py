@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unforced.evaluation.asking import Questions, answer_in, ask
@@ -84,12 +84,17 @@ class TestPrompts:
 EXACT = [
     "1,7,9", " 1,7,9", "1, 7, 9", "1 , 7,9 ", "\n\n1,7,9\n5,4", "1,7,9.", "1, 7, 9.\r\nNext: 3,4", "1,7,9 .",
     "1,7,9 is the path", "1,7,9. The path ends at the goal.", "1,7,9\tdone", "1,7,9\n1,4,2",
+    "**1,7,9**", "**1,7,9.**", "**1, 7, 9**.", "`1,7,9`", "[1,7,9]", "([1, 7, 9])", "(1,7,9)", '"1,7,9"',
+    "* 1,7,9", "1,7,9!", "1,7,9;", "1,7,9,", "1,7,9, ", "**1,7,9,**", "**1,7,9** is the path", "1,7,9; done",
+    "(1,7,9). Done",
 ]  # fmt: skip
 NO_ANSWER = [
-    "", " ", "\n", ".", ",", "1,7", "1,7,9,", "1,7,9,4", "1,7,,9", "1,7,9 4", "1,79", "17,9", "1,7,9|1,4",
-    "1 7 9", "1,7,9 or 1,4,2", "1,7,9 (not 4)", "1,7,9is", "1,7,9.5", "1,7,9.The", "1,7,9-4", "1,7,9 → 4",
-    "-1,7,9", "01,7,9", "1,7,09", "１,７,９", "1,7,9 or ４", "The path is 1,7,9", "=1,7,9", "(1,7,9)",
-    "1;7;9", "1,7\n,9",
+    "", " ", "\n", ".", ",", "1,7", "1,7,", "1,7,9,,", "1,7,9,4", "1,7,,9", "1,7,9 4", "1,79", "17,9",
+    "1,7,9|1,4", "1 7 9", "1,7,9 or 1,4,2", "1,7,9 (not 4)", "1,7,9is", "1,7,9.5", "1,7,9.The", "1,7,9-4",
+    "1,7,9 → 4", "-1,7,9", "01,7,9", "1,7,09", "１,７,９", "1,7,9 or ４", "The path is 1,7,9", "=1,7,9",
+    "1;7;9", "1,7\n,9", "**", "[]", "[1,7,9],[1,4,2]", "**1,7,9**4", "[1,7],9", "1,7,(9)", "**1**,7,9",
+    "1,7,9, and so on", "1,7,9...", "1,7,9..", "1,7,9;4", "(-1,7,9)", "[1,7,9][4]", "**Answer**: 1,7,9",
+    ",1,7,9", "1,7,9;;", "**1,7,9**is",
 ]  # fmt: skip
 WRONG = ["1,4,2", "9,7,1", "1,7,8", "1,9,7."]
 
@@ -113,21 +118,38 @@ def test_a_wrong_answer_is_read_as_it_stands(text):
     assert read(STAR, text) == [int(label) for label in re.findall(r"\d", text)]
 
 
-@pytest.mark.parametrize("text", ["0579", " 0579\n", "0579.", "0579 is the sum", "\n0579. Done"])
+@pytest.mark.parametrize(
+    "text", ["0579", " 0579\n", "0579.", "0579 is the sum", "\n0579. Done", "**0579**", "`0579`!", "(0579);"]
+)
 def test_a_right_sum_is_read(text):
     assert read(SUMS, text) == [0, 5, 7, 9]
 
 
 @pytest.mark.parametrize(
-    "text", ["579", "00579", "0,579", "0 5 7 9", "0579 0578", "0579+1", "+0579", "057x9"]
+    "text",
+    [
+        "579",
+        "00579",
+        "0,579",
+        "0 5 7 9",
+        "0579 0578",
+        "0579+1",
+        "+0579",
+        "057x9",
+        "0579,",
+        "(057)9",
+        "**0579**8",
+        "-0579",
+    ],
 )
 def test_what_is_no_sum_is_none(text):
     assert read(SUMS, text) != [0, 5, 7, 9]
 
 
-TEXTS = st.text() | st.text(alphabet="0179, .\n=|a-", max_size=12) | st.sampled_from(EXACT + NO_ANSWER)
+TEXTS = st.text() | st.text(alphabet="0179, .\n=|a-*[];!", max_size=12) | st.sampled_from(EXACT + NO_ANSWER)
 
 
+@settings(deadline=None)
 @given(TEXTS, st.sampled_from([(STAR, r"[0-9]+"), (SUMS, r"[0-9]")]))
 def test_an_answer_that_passes_is_all_that_its_line_has_of_numbers(text, one):
     task, number = one
@@ -142,6 +164,7 @@ SPACES = st.text(alphabet=" \t", max_size=2)
 AFTER = st.sampled_from(["", ".", " ", ".\n7,7,7", "\nand so on, 3", " is it", ". So it is, surely"])
 
 
+@settings(deadline=None)
 @given(st.integers(0, COUNT - 1), st.integers(0, COUNT - 1), SPACES, AFTER, st.sampled_from([STAR, SUMS]))
 def test_the_true_answer_always_passes_and_another_never_does(i, j, spaces, after, task):
     asked = questions(task)

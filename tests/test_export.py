@@ -24,6 +24,7 @@ from unforced.evaluation.subject import Subject, answers
 from unforced.experiment import load_run
 from unforced.models.gpt import GPT
 from unforced.models.mamba import Mamba
+from unforced.models.pretrained import Pretrained
 from unforced.registry import OBJECTIVES, TASKS
 from unforced.reporting.card import Card
 from unforced.tasks.addition import Addition
@@ -275,6 +276,39 @@ def test_a_card_tells_of_parameters_that_it_lacks():
     assert "beside it" not in card.text()
     text = replace(card, head_parameters=1234).text()
     assert "The objective trained 1,234 more beside it, which are not in this folder." in text
+
+
+def test_a_card_names_a_base_on_the_hub_alone(tmp_path):
+    card = Card(tiny_run(), "GPT2LMHeadModel", 1000, 0, 7, [("1,2/1,2=", "1,2")], "", None)
+    for name, line in {"owner/name": ["base_model: owner/name"], str(tmp_path): []}.items():
+        model = Pretrained(name_or_path=name, encoding="symbol")
+        head = replace(card, run=card.run.model_copy(update={"model": model}))._metadata().splitlines()
+        assert [each for each in head if "base_model" in each] == line
+    assert "base_model" not in card.text()
+
+
+def test_what_was_measured_in_bf16_is_decoded_in_bf16(tmp_path, call, monkeypatch):
+    recipe = [*RUNS["learned"], *STEPS, "precision=bf16"]
+    assert call("train", "paper_gpt_mini", *recipe, "--out", tmp_path / "run")[0] == 0
+    assert call("export", tmp_path / "run", "--to", tmp_path / "out")[0] == 0
+    assert "Matrix products were of bfloat16" in (tmp_path / "out" / "README.md").read_text()
+    dtypes = []
+    monkeypatch.setattr(torch.nn.Module, "__call__", noting(dtypes, torch.nn.Module.__call__))
+    answers_ = decoded(tmp_path / "out", monkeypatch)["answers"]
+    assert set(dtypes) == {torch.bfloat16}
+    assert len(answers_[0]) == 3
+    assert "Matrix products were of float32" in (exported("learned")[1] / "README.md").read_text()
+
+
+def noting(dtypes, call):
+    """Call a module, and note the dtype that its device multiplies matrices in."""
+
+    def noted(module, *arguments, **settings):
+        in_half = torch.is_autocast_enabled("cpu")
+        dtypes.append(torch.get_autocast_dtype("cpu") if in_half else torch.float32)
+        return call(module, *arguments, **settings)
+
+    return noted
 
 
 def test_what_was_exported_is_printed(tmp_path, call):

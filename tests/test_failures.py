@@ -6,6 +6,7 @@ import torch
 
 from tests.runs import tiny_run, train
 from unforced.errors import UserError
+from unforced.models.failures import in_short
 from unforced.training import loop
 
 
@@ -59,6 +60,14 @@ def test_too_little_memory_for_a_step_is_one_line(tmp_path, monkeypatch, fail):
     monkeypatch.setattr(loop.Trainer, "step", lambda trainer: fail())
     with pytest.raises(UserError, match=r"out of memory: lower batch_size"):
         train(tiny_run(), tmp_path / "run")
+
+
+def test_what_a_library_says_is_cut_between_words():
+    said = in_short(ValueError("it is  not\nat " + "https://a.hub/models/" * 3 + " " + "and so on " * 20))
+    assert said.startswith("it is not at https://a.hub/models/https")
+    assert len(said) <= 200
+    assert said.endswith(("and ...", "so ...", "on ..."))
+    assert in_short(ValueError()) == "ValueError"
 
 
 def test_other_errors_stay_what_they_are(tmp_path, monkeypatch):

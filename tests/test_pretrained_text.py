@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.pretrained import CAUSAL, save, save_with_symbols, save_with_tokenizer, saved, saved_with_tokenizer
 from tests.runs import tiny_run
-from tests.tokens import END
+from tests.tokens import END, ending
 from unforced.errors import UserError
 from unforced.evaluation.probe import Answered, _ask, _choose, probe
 from unforced.evaluation.subject import Subject, answers
@@ -96,6 +96,39 @@ def check_exported(out, folder):
             assert found["prompts"][row] == line
             read = run.task.read_answers([said[row]])[:, :: 1 if run.order == "forward" else -1]
             assert run.task.score(alone, read).kind == run.task.score(alone, ours[row : row + 1]).kind
+
+
+@pytest.mark.parametrize("objective", ["next_token", "teacherless"])
+def test_a_model_whose_tokenizer_ends_texts_is_exported_to_read_prompts_as_in_training(
+    objective, tmp_path, call
+):
+    folder = save_with_tokenizer("gpt2", tmp_path / "base")
+    ending(AutoTokenizer.from_pretrained(folder)).save_pretrained(folder)
+    ways = [f"model.name_or_path={folder}", f"objective={objective}", "epochs=null", *SIZES]
+    assert call("train", "paper_gpt_mini", *own("gpt2", *ways), "--out", tmp_path / "run")[0] == 0
+    assert call("export", tmp_path / "run", "--to", tmp_path / "exported")[0] == 0
+    check_exported(tmp_path / "run", tmp_path / "exported")
+
+
+def exported_config(family, base, tmp_path, call):
+    """The config of a base model, and what an exported run of it says instead."""
+    run = ["paper_gpt_mini", *own(family, f"model.name_or_path={base}", "epochs=null", *SIZES, "max_steps=1")]
+    assert call("train", *run, "--out", tmp_path / "run")[0] == 0
+    assert call("export", tmp_path / "run", "--to", tmp_path / "exported")[0] == 0
+    was, now = (json.loads((folder / "config.json").read_text()) for folder in (base, tmp_path / "exported"))
+    return was, {key: now.get(key) for key in was if was[key] != now.get(key)}
+
+
+def test_an_exported_model_has_the_config_of_its_base(family, tmp_path, call):
+    base = tmp_path / "base"
+    save_with_tokenizer(family, base)
+    config = json.loads((base / "config.json").read_text())
+    config |= {"bos_token_id": 1, "eos_token_id": 0, "pad_token_id": 2}
+    (base / "config.json").write_text(json.dumps(config))
+    was, changed = exported_config(family, base, tmp_path, call)
+    assert changed == {"vocab_size": 301}
+    if family == "gpt2":
+        assert was["resid_pdrop"] == was["summary_first_dropout"] == 0.1
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -208,6 +241,25 @@ def test_a_dummy_in_a_row_that_the_model_has_to_spare_is_trained(tmp_path):
     assert not torch.equal(table[300], before[name][300])
 
 
+def test_new_tokens_in_rows_to_spare_are_drawn_as_the_old_ones_are(tmp_path):
+    save_with_tokenizer("gpt_neox", tmp_path)
+    folder = save("gpt_neox", tmp_path, vocab=320, positions=128)
+    weights = load_file(tmp_path / "model.safetensors")
+    for name in ("gpt_neox.embed_in.weight", "embed_out.weight"):
+        weights[name][300:] = 100.0
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    codec = Pretrained(name_or_path=folder).codec(TASK)
+    model = Pretrained(name_or_path=folder).build(codec.vocab_size, 100)
+    assert (codec.dummy, codec.vocab_size) == (300, 320)
+    for table, name in zip(
+        model.token_tables(), ("gpt_neox.embed_in.weight", "embed_out.weight"), strict=True
+    ):
+        assert torch.equal(table[:300], weights[name][:300])
+        assert (table[300] - table[:300].mean(0)).abs().max() < 6 * table[:300].std()
+    own_dummy = Pretrained(name_or_path=folder, dummy="<bos>").build(320, 100)
+    assert torch.equal(own_dummy.token_tables()[0], weights["gpt_neox.embed_in.weight"])
+
+
 def test_symbols_that_share_tokens_have_no_probabilities_and_are_diagnosed_all_the_same(tmp_path, call):
     sums = ["task=addition", "precision=fp32", "epochs=null", *SIZES]
     recipe = [
@@ -316,9 +368,10 @@ def test_a_dummy_of_its_own_adds_no_token():
     ("overrides", "said"),
     [
         (["model.dummy=nonsense"], "model.dummy: nonsense is no token of the model's tokenizer; take one"),
-        (["model.dummy=<eos>"], "model.dummy: <eos> stands in problems or ends answers"),
-        (["model.dummy=|"], "model.dummy: | stands in problems or ends answers"),
+        (["model.dummy=<eos>"], "model.dummy: <eos> may stand in problems, or begins or ends"),
+        (["model.dummy=|"], "model.dummy: | may stand in problems, or begins or ends"),
         (["model.dummy=|", "model.encoding=symbol"], "model.dummy: encoding=symbol has one of its own"),
+        (["model.lora_rank=100000"], "model.lora_rank: 100000 is more than 16, the highest rank of a map in"),
         (["model.lora_alpha=4"], "model.lora_alpha: it scales adapters, and there are none; give lora_rank"),
         (
             ["model.revision=main"],
@@ -347,6 +400,34 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path):
     tokenizer.save_pretrained(folder)
     with pytest.raises(UserError, match=r"has token 30., and the model knows 300; save the model's own"):
         Pretrained(name_or_path=str(folder)).codec(TASK)
+
+
+def with_tokens(folder, *tokens):
+    """A model and a tokenizer that has a few more tokens."""
+    save_with_tokenizer("gpt2", folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(list(tokens))
+    tokenizer.save_pretrained(folder)
+    return save("gpt2", folder, len(tokenizer), 256)
+
+
+@pytest.mark.parametrize("token", ["1,", "|1", "9|2", "/4"])
+def test_a_dummy_of_which_problems_are_made_is_refused(token, tmp_path, call):
+    folder = with_tokens(tmp_path / "model", token)
+    recipe = ["paper_gpt_mini", *own("gpt2", *SIZES, "epochs=null", f"model.name_or_path={folder}")]
+    code, _, errors = call("train", *recipe, f"model.dummy={token}", "--out", tmp_path / "run")
+    assert (code, errors.count("\n")) == (2, 1)
+    assert f"model.dummy: {token} may stand in problems" in errors
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_tokenizer_that_joins_one_rare_answer_with_its_prompt_is_refused_before_training(tmp_path, call):
+    folder = with_tokens(tmp_path / "model", "=119")
+    recipe = ["paper_gpt_mini", *own("gpt2", *SIZES, "epochs=null", f"model.name_or_path={folder}")]
+    code, _, errors = call("train", *recipe, "--out", tmp_path / "run")
+    assert (code, errors.count("\n")) == (2, 1)
+    assert "joins the end of a prompt with its answer in" in errors
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_model_that_reads_other_symbols_is_refused_and_takes_these_beside_its_own(tmp_path):

@@ -5,8 +5,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
-from tests.tokens import END, KINDS, byte_level, joining, letters
+from tests.tokens import END, KINDS, START, byte_level, ending, joining, letters
 from unforced.data.batch import Batch
 from unforced.data.codec import SymbolCodec
 from unforced.data.text import TextCodec
@@ -212,6 +213,41 @@ def test_a_tokenizer_that_joins_prompt_and_answer_is_refused():
     task = PathStar(degree=2, path_length=3, num_nodes=8)
     with pytest.raises(UserError, match=r"joins the end of a prompt with its answer in .*encoding=symbol"):
         codec_of(task, lambda lines: joining(lines, 1500)).encode(drawn(task, 200), "forward")
+
+
+def test_a_symbol_that_is_joined_with_the_prompt_is_found_before_any_problem_has_it():
+    task = PathStar(degree=2, path_length=3, num_nodes=1200)
+    with pytest.raises(UserError, match=r"joins the end of a prompt with its answer in .*=1199,"):
+        codec_of(task, lambda lines: added(letters(lines), "=1199,"))
+
+
+def added(tokenizer, *tokens):
+    tokenizer.add_tokens(list(tokens))
+    return tokenizer
+
+
+@pytest.mark.parametrize("token", ["1,", ",7", "9|1", "4/"])
+def test_no_text_is_longer_than_the_codec_says_where_labels_are_joined_with_signs(token):
+    """`12,` takes more tokens than `12` where `2,` is one."""
+    task = PathStar(degree=3, path_length=4, num_nodes=100)
+    codec = codec_of(task, lambda lines: added(byte_level(lines, 400), token))
+    for order in ORDERS:
+        codec.encode(drawn(task, 3000), order)
+
+
+@pytest.mark.parametrize("start", ["", START, f"{START} {START}"])
+def test_a_tokenizer_that_ends_texts_leaves_without_that(start, tmp_path):
+    codec = codec_of(STAR, lambda lines: ending(byte_level(lines), start))
+    assert codec.tokenizer("1,2/1,2=").input_ids[-1] == codec.end
+    codec.build_tokenizer(99).save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    some = drawn(STAR, 20)
+    batch = codec.encode(some, "forward")
+    prompts = tokenizer(STAR.prompt_lines(some)).input_ids
+    assert prompts == real(batch.prompt, batch.prompt_mask)
+    dummies = tokenizer(tokenizer.mask_token * 3).input_ids
+    assert dummies == [*codec.start, *[codec.dummy] * 3]
+    assert len(codec.start) == len(start.split())
 
 
 class TestMass:

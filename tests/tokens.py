@@ -47,4 +47,13 @@ def joining(lines, vocab_size=300):
     return byte_level(lines, vocab_size, use_regex=False)
 
 
+def ending(tokenizer, start=""):
+    """The same, but that it puts the end token behind a text, and what is given before it."""
+    special = [(token, tokenizer.convert_tokens_to_ids(token)) for token in (END, START)]
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=[*start.split(), "$A", END], special_tokens=special
+    )
+    return tokenizer
+
+
 KINDS = {"byte_level": byte_level, "sentence_piece": sentence_piece, "letters": letters}

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from unforced.config import Run
 from unforced.errors import UserError
 from unforced.experiment import LoadedRun, load_run
+from unforced.files import read_json
 from unforced.huggingface import import_transformers
 from unforced.reporting.card import Card
 from unforced.tasks.base import in_order
@@ -81,7 +82,14 @@ def _card(folder: RunFolder, loaded: LoadedRun, network: Any) -> Card:
         examples=list(zip(run.task.prompt_lines(problems), answers, strict=True)),
         tokens=run.codec.description,
         result=result if result is not None and result["steps"] == loaded.step else None,
+        matrix_dtype=_matrix_dtype(folder),
     )
+
+
+def _matrix_dtype(folder: RunFolder) -> str:
+    """Read what a run's last session multiplied matrices in; float32 where it does not say."""
+    environment = read_json(folder.env) if folder.env.exists() else {}
+    return str(environment.get("matrix_dtype", "float32"))
 
 
 def _check_free(folder: Path) -> None:

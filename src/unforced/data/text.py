@@ -7,11 +7,12 @@ Lengths differ between problems as soon as some labels take more tokens than oth
 """
 
 import copy
+import importlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -25,8 +26,9 @@ from unforced.data.spelling import Spelled, Tokens
 from unforced.errors import UserError
 from unforced.tasks.base import Order, Problems, Symbols, Task, in_order
 
+_ORDERS: tuple[Order, ...] = get_args(Order)
 _CHUNK = 4096  # lines tokenised at once
-_SAMPLE = 256  # problems that are tokenised to see how long they get
+_SAMPLE = 256  # problems, at the least, that are tokenised to see how long they get and what is joined
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,16 +49,28 @@ class TextCodec(Codec):
     def of(cls, task: Task, tokenizer: Any, dummy: int, end: int, vocab_size: int) -> "TextCodec":
         """Build the codec of a task, with the longest texts that it can have.
 
-        Raises UserError: the tokenizer cannot say which characters a token stands for.
+        Raises UserError: the tokenizer cannot say which characters a token stands for, or merges across the
+        `=`.
         """
         if not tokenizer.is_fast:
             raise UserError(
                 f"model.name_or_path: {type(tokenizer).__name__} cannot tell which characters a token stands "
                 "for; give a model with a fast tokenizer (tokenizer.json), or model.encoding=symbol"
             )
-        start = _start(tokenizer)
+        start, _ = _around(tokenizer)
         prompt, answer = _most_tokens(task, tokenizer)
-        return cls(task, dummy, vocab_size, len(start) + prompt, answer + 1, end, tokenizer, start)
+        codec = cls(task, dummy, vocab_size, len(start) + prompt, answer + 1, end, tokenizer, start)
+        codec._begin_with_every_symbol()
+        return codec
+
+    def _begin_with_every_symbol(self) -> None:
+        """Encode answers of both orders that begin with each symbol. Raises UserError as `encode` does."""
+        each = np.arange(max(self.task.answer_symbols, _SAMPLE)) % self.task.answer_symbols
+        problems = self.task.sample(np.random.default_rng(0), len(each))
+        answers = self.task.answers(problems)
+        answers[:, [0, -1]] = each[:, None]
+        for order in _ORDERS:
+            self.encode(problems, order, answers)
 
     def encode(
         self, problems: Problems, order: Order, answers: Symbols | None = None, given: int = 0
@@ -141,9 +155,11 @@ class TextCodec(Codec):
         return found
 
     def build_tokenizer(self, max_length: int) -> Any:
-        """Return a copy of its own."""
+        """Return a copy of its own, which puts nothing behind a text: a prompt ends as in training."""
         tokenizer = copy.deepcopy(self.tokenizer)
         tokenizer.add_special_tokens({"mask_token": tokenizer.convert_ids_to_tokens(self.dummy)})
+        if _around(tokenizer)[1]:
+            tokenizer.backend_tokenizer.post_processor = _putting_before(tokenizer, self.start)
         tokenizer.model_max_length = max_length
         return tokenizer
 
@@ -230,37 +246,55 @@ class TextCodec(Codec):
         )
 
 
-def _start(tokenizer: Any) -> Tokens:
-    """Return the special tokens that a tokenizer puts before a text."""
+def _around(tokenizer: Any) -> tuple[Tokens, Tokens]:
+    """Return the special tokens that a tokenizer puts before a text and behind it."""
     bare, whole = tokenizer("0", add_special_tokens=False).input_ids, tokenizer("0").input_ids
     places = [i for i in range(len(whole)) if whole[i : i + len(bare)] == bare]
-    return tuple(whole[: places[-1]]) if places else ()
+    return (tuple(whole[: places[-1]]), tuple(whole[places[-1] + len(bare) :])) if places else ((), ())
+
+
+def _putting_before(tokenizer: Any, start: Tokens) -> Any:
+    """Build what makes a tokenizer put `start` before a text, and nothing behind it."""
+    processors = importlib.import_module("tokenizers").processors
+    special = {"id": "start", "ids": list(start), "tokens": tokenizer.convert_ids_to_tokens(list(start))}
+    if not start:
+        return processors.TemplateProcessing(single="$A", special_tokens=[])
+    return processors.TemplateProcessing(single="start $A", special_tokens=[special])
 
 
 def _most_tokens(task: Task, tokenizer: Any) -> tuple[int, int]:
-    """Bound the tokens of a prompt and of an answer.
-
-    They are those of a line whose labels are all the longest, or, should some problems be longer, those of
-    its labels and signs one by one: what stands alone is seldom spelled with fewer tokens.
-    """
+    """Bound the tokens of a prompt and of an answer, in either order."""
     problems = task.sample(np.random.default_rng(0), _SAMPLE)
-    texts = task.prompt_lines(problems), task.answer_lines(task.answers(problems))
-    return _most(task, tokenizer, texts[0]), _most(task, tokenizer, texts[1])
+    prompts, answers = task.prompt_lines(problems), task.answers(problems)
+    both = [line for order in _ORDERS for line in task.answer_lines(in_order(answers, order))]
+    costs = _costs(tokenizer, task.alphabet[: task.answer_symbols], prompts[0][-1])
+    return _most(tokenizer, prompts, costs), _most(tokenizer, both, costs)
 
 
-def _most(task: Task, tokenizer: Any, texts: Sequence[str]) -> int:
-    def counts(some: Sequence[str]) -> list[int]:
-        return [len(ids) for ids in tokenizer(list(some), add_special_tokens=False).input_ids]
+def _costs(tokenizer: Any, labels: Sequence[str], sign: str) -> Mapping[str, int]:
+    """Count the tokens of each label, where it stands behind a sign that is joined with none."""
+    alone, *behind = _counts(tokenizer, [sign, *(sign + label for label in labels)])
+    return {label: count - alone for label, count in zip(labels, behind, strict=True)}
 
-    labels = task.alphabet[: task.answer_symbols]
-    alone = counts(labels)
-    longest = labels[int(np.argmax(alone))]
-    label = re.compile("|".join(sorted(map(re.escape, labels), key=len, reverse=True)))
-    (in_line,) = counts([label.sub(longest, texts[0])])
-    if max(counts(texts)) <= in_line and task.separator:
-        return in_line
-    signs = list(label.sub("", texts[0]))
-    return max(alone) * len(label.findall(texts[0])) + (sum(counts(signs)) if signs else 0)
+
+def _most(tokenizer: Any, texts: Sequence[str], costs: Mapping[str, int]) -> int:
+    """Bound the tokens of texts that are like these but for their labels.
+
+    Where each label costs the same wherever it stands, the dearest one stands everywhere; where labels are
+    joined with what is beside them, each byte of the longest ones is a token.
+    """
+    label = re.compile("|".join(sorted(map(re.escape, costs), key=len, reverse=True)))
+    found = [label.findall(text) for text in texts]
+    totals = _counts(tokenizer, texts)
+    others = {total - sum(costs[each] for each in row) for total, row in zip(totals, found, strict=True)}
+    if len(others) == 1:
+        return others.pop() + max(costs.values()) * len(found[0])
+    longest = label.sub(max(costs, key=len), texts[0])
+    return len(longest.encode()) + 1  # a mark for the beginning
+
+
+def _counts(tokenizer: Any, texts: Sequence[str]) -> list[int]:
+    return [len(ids) for ids in tokenizer(list(texts), add_special_tokens=False).input_ids]
 
 
 def _padded(

@@ -9,7 +9,7 @@
 Nothing here knows a model: whatever turns texts into texts can be asked.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ ASKED: Split = "test"
 _BATCH = 32
 _SLACK = 8  # tokens
 _ROLES = ("user", "assistant")
+_OPENING, _CLOSING, _STOPS = "*_`\"'([{", "*_`\"')]}", ".;!"
 
 
 @dataclass(frozen=True)
@@ -93,24 +94,36 @@ def answer_in(text: str, characters: frozenset[str], separator: str) -> str:
     characters: those that the symbols of an answer are written with (digits, say).
 
     1. The answer stands on the first line that is not blank. Later lines are ignored.
-    2. It begins with the line, but for spaces: words before it are not skipped.
-    3. It goes on as long as there are `characters`, separators and spaces. What follows is dropped if it is a
-       period at most, or one and then a space and words, or a space and words; and if nothing in it is one of
-       `characters` or a number: "1,7,9 or 1,4,2" is two answers, hence none. Otherwise the line stays whole.
+    2. It begins with the line, but for spaces and marks that open (`**`, a bracket, a quote): words before it
+       are not skipped, nor is a sign.
+    3. It goes on as long as there are `characters`, separators and spaces. What follows is dropped if it is
+       marks that close and a stop (`.`, `;` or `!`) at most, or these and then a space and words, or a space
+       and words; and if nothing in it is one of `characters` or a number: "1,7,9 or 1,4,2" is two answers,
+       hence none. Otherwise the line stays whole. What a task writes its answers with is no mark or stop.
+    4. A separator behind the last symbol is dropped, where no words follow.
 
     `Task.read_answers` then takes the line apart at the separators, spaces around symbols apart, and lets
     nothing pass but symbols, as many as an answer has. So a line is read as right if the true symbols, and
     no others, stand at its beginning and nothing like a symbol comes after them.
     """
+    own = characters | set(separator)
     line = text.strip().splitlines()[0] if text.strip() else ""
-    end = next(
-        (i for i, sign in enumerate(line) if not (sign in characters or sign in separator or sign.isspace())),
-        len(line),
-    )
-    words = line[end:].removeprefix(".")
-    apart = not words or words[0].isspace() or (words == line[end:] and line[:end][-1:].isspace())
-    alike = any(sign in characters or sign.isnumeric() for sign in words)
-    return line[:end].rstrip() if apart and not alike else line
+    bare = line.lstrip("".join(set(_OPENING) - own)).lstrip()
+    end = next((i for i, sign in enumerate(bare) if not (sign in own or sign.isspace())), len(bare))
+    answer, rest = bare[:end], bare[end:]
+    words = _behind_marks(rest, own)
+    apart = not words or words[0].isspace() or (words == rest and answer[-1:].isspace())
+    if not apart or any(sign in characters or sign.isnumeric() for sign in rest):
+        return line
+    return answer.rstrip() if words.strip() else answer.rstrip().removesuffix(separator)
+
+
+def _behind_marks(text: str, own: Set[str]) -> str:
+    """Take off marks that close, and a stop between them, but for those that a task's symbols have."""
+    marks = "".join(set(_CLOSING) - own)
+    text = text.lstrip(marks)
+    stopped = text[1:] if text[:1] in set(_STOPS) - own else text
+    return stopped.lstrip(marks)
 
 
 @dataclass(frozen=True)

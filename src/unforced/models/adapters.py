@@ -18,8 +18,15 @@ def add_adapters(
 ) -> None:
     """Freeze a module, and put an adapter of this rank beside each linear map that is named.
 
-    frozen: the dtype that these maps are kept in; all else is fp32. Raises UserError without peft.
+    frozen: the dtype that these maps are kept in; all else is fp32. Raises UserError without peft, and if no
+    map has this rank.
     """
+    most = max(min(module.get_submodule(name).get_parameter("weight").shape) for name in beside)
+    if rank > most:
+        raise UserError(
+            f"model.lora_rank: {rank} is more than {most}, the highest rank of a map in this model; lower "
+            "it, or drop it to train all weights"
+        )
     transposed = any(type(module.get_submodule(name)).__name__ == "Conv1D" for name in beside)
     config = _peft().LoraConfig(
         r=rank, lora_alpha=alpha, target_modules=list(beside), fan_in_fan_out=transposed

@@ -6,7 +6,7 @@ positions it needs, and for logits from them.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -33,13 +33,12 @@ class Cache(Protocol):
 class SequenceModel(torch.nn.Module, ABC):
     """A causal sequence model over token ids.
 
-    attends: it follows any positions and mask. Recurrent models do not: they know the order of the tokens,
-    and of a mask only the padding, the keys that the last token may not attend to.
+    Models that attend follow any positions and mask. Recurrent ones do not: they know the order of the
+    tokens, and of a mask only the padding, the keys that the last token may not attend to.
     """
 
     vocab_size: int
     width: int
-    attends: ClassVar[bool] = True
 
     @abstractmethod
     def tune(
@@ -98,6 +97,11 @@ class ModelConfig(BaseModel, ABC):
     def origin(self) -> str:
         """Where weights that are not trained come from."""
         return "the model"
+
+    @property
+    def hub_name(self) -> str | None:
+        """The name on the hub of a model that this one starts from; None where there is none."""
+        return None
 
     def codec(self, task: Task) -> Codec:
         """Return how this model reads and writes a task's problems."""

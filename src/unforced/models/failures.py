@@ -2,11 +2,13 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from textwrap import shorten
 
 import torch
 
 from unforced.errors import UserError
 
+_MOST = 200  # characters of what an error says
 _SIGNS = ("not enough memory", "DefaultCPUAllocator", "out of memory")  # in torch's RuntimeErrors
 
 
@@ -18,8 +20,8 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def in_short(error: Exception) -> str:
-    """Return the beginning of what an error says, on one line; its kind, if it says nothing."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    """Return the first words of what an error says, on one line; its kind, if it says nothing."""
+    return shorten(str(error), _MOST, placeholder=" ...") or type(error).__name__
 
 
 @contextlib.contextmanager

@@ -121,9 +121,12 @@ def load_network(name_or_path: str, revision: str | None, config: Any, dtype: to
 
 def loading(name_or_path: str, given_as: str = FIELD) -> AbstractContextManager[None]:
     """Turn whatever transformers raises for a folder or name that is no usable model into one line."""
+    missing = f"no causal language model could be loaded from {name_or_path}"
+    if not Path(name_or_path).is_dir():
+        missing = f"there is no folder {name_or_path} here, and the hub gave no causal language model"
     return told(
         lambda error: (
-            f"{given_as}: no causal language model could be loaded from {name_or_path} ({in_short(error)}); "
+            f"{given_as}: {missing} ({in_short(error)}); "
             "give a folder with config.json and weights, or a name on a hub that can be reached"
         )
     )

@@ -8,7 +8,7 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -76,6 +76,7 @@ class Mamba(ModelConfig):
         )
         model = MambaModel(config, theirs.vocab_size)
         model.load_state_dict(network.state_dict())
+        model.base = theirs
         return model
 
     @property
@@ -107,9 +108,12 @@ class RecurrentState:
 
 
 class MambaModel(SequenceModel):
-    """The module that a `Mamba` config builds."""
+    """The module that a `Mamba` config builds.
 
-    attends: ClassVar[bool] = False
+    base: transformers' config of the network that was taken over; None where there was none.
+    """
+
+    base: Any = None
 
     def __init__(self, config: Mamba, vocab_size: int) -> None:
         super().__init__()
@@ -204,9 +208,18 @@ class MambaModel(SequenceModel):
 
     def to_transformers(self) -> Any:
         """Return a `MambaForCausalLM` with a copy of these weights, which have its names."""
-        transformers, config = import_transformers("unforced export"), self.config
-        theirs = transformers.MambaConfig(
-            vocab_size=self.vocab_size,
+        transformers = import_transformers("unforced export")
+        theirs = self._fresh_config(transformers) if self.base is None else copy.deepcopy(self.base)
+        theirs.vocab_size = self.vocab_size
+        network = transformers.MambaForCausalLM(theirs)
+        merged = copy.deepcopy(self)
+        merge_adapters(merged)
+        network.load_state_dict(merged.state_dict())
+        return network
+
+    def _fresh_config(self, transformers: Any) -> Any:
+        config = self.config
+        return transformers.MambaConfig(
             hidden_size=config.width,
             num_hidden_layers=config.layers,
             state_size=config.state,
@@ -218,11 +231,6 @@ class MambaModel(SequenceModel):
             eos_token_id=None,
             pad_token_id=None,
         )
-        network = transformers.MambaForCausalLM(theirs)
-        merged = copy.deepcopy(self)
-        merge_adapters(merged)
-        network.load_state_dict(merged.state_dict())
-        return network
 
 
 class Backbone(nn.Module):

@@ -5,6 +5,7 @@ symbol of the task (a node, `|`, `/`, `=`) is a token of its own, appended to th
 """
 
 import copy
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -98,6 +99,11 @@ class Pretrained(ModelConfig):
         """The folder or name, and the revision if one was given."""
         return self.name_or_path + ("" if self.revision is None else f" at {self.revision}")
 
+    @property
+    def hub_name(self) -> str | None:
+        """The name on the hub; None for a folder, which is known by its whole path."""
+        return None if Path(self.name_or_path).is_absolute() else self.name_or_path
+
     def codec(self, task: Task) -> Codec:
         """Write problems as text, or put the task's symbols behind the model's own vocabulary.
 
@@ -114,15 +120,18 @@ class Pretrained(ModelConfig):
         """
         config = copy.deepcopy(read_config(self.name_or_path, self.revision))
         self._check_length(config, max_length)
-        _still(config)
+        chances = _still(config)
         with loading(self.name_or_path):
             if torch.get_default_device().type == "meta":
                 config.vocab_size = vocab_size
                 causal = transformers().AutoModelForCausalLM
-                return self._adapted(_behind_the_contract(causal.from_config(config, dtype=torch.float32)))
+                network = causal.from_config(config, dtype=torch.float32)
+                return self._adapted(_behind_the_contract(network, chances))
             network = load_network(self.name_or_path, self.revision, config, torch.float32)
-            _append_tokens(network, vocab_size)
-            model = _behind_the_contract(network)
+            first = self._first_new_token()
+            if first is not None:
+                _append_tokens(network, vocab_size, first)
+            model = _behind_the_contract(network, chances)
             if isinstance(model, TransformersModel):
                 model.check(self.name_or_path, max_length)
             if self.gradient_checkpointing:
@@ -144,10 +153,14 @@ class Pretrained(ModelConfig):
 
     def _first_new_token(self) -> int | None:
         """Return the id from which on tokens are new to the model; None where none is."""
+        known = int(read_config(self.name_or_path, self.revision).vocab_size)
         if self.encoding == "symbol":
-            return int(read_config(self.name_or_path, self.revision).vocab_size)
+            return known
         tokenizer = read_tokenizer(self.name_or_path, self.revision)
-        return len(tokenizer) if self.dummy is None or tokenizer.eos_token_id is None else None
+        own = _num_ids(tokenizer)
+        if self.dummy is None or tokenizer.eos_token_id is None:
+            return min(own, known)
+        return known if own > known else None
 
     def _check_length(self, config: Any, max_length: int) -> None:
         limits = {
@@ -162,18 +175,25 @@ class Pretrained(ModelConfig):
                 )
 
 
-def _still(config: Any) -> None:
-    """Take all chance out of training: dropout of units and layers, and noise on a router's inputs."""
-    for key, value in vars(config).items():
-        if any(word in key for word in ("pdrop", "dropout", "layerdrop", "jitter")) and isinstance(
-            value, float
-        ):
-            setattr(config, key, 0.0)
+def _still(config: Any) -> dict[str, float]:
+    """Take all chance out of training: dropout of units and layers, and noise on a router's inputs.
+
+    Return what there was.
+    """
+    chances = {
+        key: value
+        for key, value in vars(config).items()
+        if any(word in key for word in ("pdrop", "dropout", "layerdrop", "jitter"))
+        and isinstance(value, float)
+    }
+    for key in chances:
+        setattr(config, key, 0.0)
+    return chances
 
 
-def _behind_the_contract(network: Any) -> TransformersModel | MambaModel:
+def _behind_the_contract(network: Any, chances: Mapping[str, float]) -> TransformersModel | MambaModel:
     is_mamba = network.config.model_type == "mamba"
-    return Mamba.of_transformers(network) if is_mamba else TransformersModel(network)
+    return Mamba.of_transformers(network) if is_mamba else TransformersModel(network, chances)
 
 
 @lru_cache(maxsize=8)
@@ -188,13 +208,18 @@ def _text_codec(model: Pretrained, task: Task) -> TextCodec:
     if model.dummy is None:
         tokenizer.add_tokens([_DUMMY], special_tokens=True)
     dummy = _token_id(tokenizer, model.dummy or _DUMMY)
-    codec = TextCodec.of(task, tokenizer, dummy, tokenizer.eos_token_id, max(len(tokenizer), known))
-    if dummy in (codec.end, *codec.start, *_tokens_of_lines(task, tokenizer)):
+    codec = TextCodec.of(task, tokenizer, dummy, tokenizer.eos_token_id, max(_num_ids(tokenizer), known))
+    if dummy in (codec.end, *codec.start) or _is_of_lines(tokenizer.decode([dummy]), task):
         raise UserError(
-            f"model.dummy: {model.dummy} stands in problems or ends answers, so it cannot hide tokens; "
-            "take another token, or null for one more"
+            f"model.dummy: {model.dummy} may stand in problems, or begins or ends texts, so it cannot hide "
+            "tokens; take another token, or null for one more"
         )
     return codec
+
+
+def _num_ids(tokenizer: Any) -> int:
+    """Count token ids, unused ones between others as well."""
+    return max(tokenizer.get_vocab().values()) + 1
 
 
 def _token_id(tokenizer: Any, token: str) -> int:
@@ -208,15 +233,16 @@ def _token_id(tokenizer: Any, token: str) -> int:
     return tokenizer.convert_tokens_to_ids(token)
 
 
-def _tokens_of_lines(task: Task, tokenizer: Any) -> set[int]:
-    """Return the tokens of the characters that a task's lines are made of, and of its symbols."""
-    texts = [*task.alphabet, *(character for text in (*task.alphabet, task.separator) for character in text)]
-    return {token for ids in tokenizer(texts, add_special_tokens=False).input_ids for token in ids}
+def _is_of_lines(text: str, task: Task) -> bool:
+    """Say whether a token's text may stand in a task's lines: all of its characters do."""
+    return set(text.strip(" ")) <= set("".join((*task.alphabet, task.separator)))
 
 
-def _append_tokens(network: Any, vocab_size: int) -> None:
-    """Enlarge the vocabulary; each new token is drawn from a normal distribution fitted to the old ones."""
-    old = network.get_input_embeddings().weight.shape[0]
+def _append_tokens(network: Any, vocab_size: int, first: int) -> None:
+    """Draw the tokens from `first` on from a normal distribution fitted to those before.
+
+    Where the model has rows to spare, which nobody trained, new tokens take them.
+    """
     network.resize_token_embeddings(vocab_size, mean_resizing=False)
     tables: tuple[nn.Parameter, ...] = (
         network.get_input_embeddings().weight,
@@ -224,5 +250,5 @@ def _append_tokens(network: Any, vocab_size: int) -> None:
     )
     with torch.no_grad():
         for table in tables[:1] if tables[0] is tables[1] else tables:
-            known, new = table[:old], table[old:]
+            known, new = table[:first], table[first:]
             new.normal_().mul_(known.std(0)).add_(known.mean(0))

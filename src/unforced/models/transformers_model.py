@@ -38,11 +38,14 @@ class TransformersCache:
 
 
 class TransformersModel(SequenceModel):
-    """A causal language model of transformers, behind the model contract."""
+    """A causal language model of transformers, behind the model contract.
 
-    def __init__(self, network: Any) -> None:
+    chances: what the network's config said of dropout and the like, which are off here.
+    """
+
+    def __init__(self, network: Any, chances: Mapping[str, float]) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.chances = network, dict(chances)
         self.vocab_size = network.config.get_text_config().vocab_size
         self.width = network.get_output_embeddings().in_features
 
@@ -94,6 +97,8 @@ class TransformersModel(SequenceModel):
         """Return the network with the vocabulary and the weights that it has now; adapters are added in."""
         network = copy.deepcopy(self.network)
         merge_adapters(network)
+        for key, value in self.chances.items():
+            setattr(network.config, key, value)
         return network
 
     def checkpoint_activations(self) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import indent
 from typing import Any
 
 import pandas as pd
@@ -23,6 +24,7 @@ prompts = [
 {prompts}
 ]
 """
+_IN_HALF = "with torch.autocast(model.device.type, torch.bfloat16):  # as the run did"
 _SHOWING = "print(tokenizer.batch_decode(answers))"
 _ORDERS = {
     "forward": "the answer is written from its beginning to its end",
@@ -31,7 +33,8 @@ _ORDERS = {
 _MEASURES = """\
 Shares of whole answers (exact) and of single tokens that are right, with 95% Wilson intervals; token_i is
 answer position i in forward order, whatever the order of writing. *Forced* has the true answer so far as
-input, *free* is the model on its own, decoded as above."""
+input, *free* is the model on its own, decoded as above. Matrix products were of {dtype}: with other ones, on
+another device or in a batch, the likelier of two nearly equal tokens can be the other."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Card:
     examples: prompts and their true answers, as text and in the run's order.
     tokens: what a reader must know of the tokenizer.
     result: what result.json says of these very weights, if it does.
+    matrix_dtype: what the run multiplied matrices in.
     head_parameters: how many the objective trained beside the model.
     """
 
@@ -52,6 +56,7 @@ class Card:
     examples: Sequence[tuple[str, str]]
     tokens: str
     result: Mapping[str, Any] | None
+    matrix_dtype: str = "float32"
 
     def text(self) -> str:
         """Write the card as Markdown, for people and (its first lines) for the hub."""
@@ -69,8 +74,10 @@ class Card:
 
     def _metadata(self) -> str:
         tags = ["unforced", self.run.task.name, self.run.objective.name]
-        lines = ["library_name: transformers", "pipeline_tag: text-generation", "tags:"]
-        return "\n".join(["---", *lines, *(f"- {tag}" for tag in tags), "---"])
+        base = self.run.model.hub_name
+        lines = ["library_name: transformers", "pipeline_tag: text-generation"]
+        lines += [f"base_model: {base}"] if base else []
+        return "\n".join(["---", *lines, "tags:", *(f"- {tag}" for tag in tags), "---"])
 
     def _summary(self) -> str:
         run = self.run
@@ -94,7 +101,10 @@ class Card:
         prompts, answers = zip(*self.examples, strict=True)
         lines = "\n".join(f"    {json.dumps(prompt)}," for prompt in prompts)
         loading = _LOADING.format(answer_length=self.run.codec.answer_length, prompts=lines)
-        code = "\n".join([loading, self.run.objective.decoding_recipe, _SHOWING])
+        recipe = self.run.objective.decoding_recipe
+        if self.matrix_dtype == "bfloat16":
+            recipe = f"{_IN_HALF}\n{indent(recipe, '    ')}"
+        code = "\n".join([loading, recipe, _SHOWING])
         truth = ", ".join(f"`{answer}`" for answer in answers)
         said = f"The true answers are {truth}; {_ORDERS[self.run.order]}. {self.tokens}"
         return f"```python\n{code}\n```\n\n{said}"
@@ -108,7 +118,8 @@ class Card:
         note = self.run.objective.forced_note
         tables = [_accuracies(self.result), error_table(self.result)]
         notes = [f"Note: {note}."] if note else []
-        return "\n\n".join([_MEASURES, *notes, *(markdown(table).rstrip() for table in tables)])
+        measures = _MEASURES.format(dtype=self.matrix_dtype)
+        return "\n\n".join([measures, *notes, *(markdown(table).rstrip() for table in tables)])
 
     def _settings(self) -> str:
         settings = {f"`{key}`": f"`{json.dumps(value)}`" for key, value in flatten(self.run.tree()).items()}
