@@ -136,7 +136,7 @@ def test_table_and_terminal_say_how_it_was_trained_and_what_to_know_of_forced(fo
         words = " ".join(text.split())
         assert f"every run: {RATES}" in words
         assert f"at most 20 steps of 32 problems; gpt of {PARAMETERS:,} parameters" in words
-        assert "teacherless training never shows the true answer" in words
+        assert "teacherless training never gives the true answer as input" in words
         assert "forced (free for teacherless)" in words
 
 

@@ -196,7 +196,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing_written(straight, tmp_path):
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest)),
     )
     assert full.returncode != 0
-    assert "UserError" in full.stderr
+    assert "PassingError" in full.stderr
     assert "go on with --resume" in full.stderr
     assert newest_weights(path) == before[0]
     assert metrics(path)[: len(before[1])] == before[1]
