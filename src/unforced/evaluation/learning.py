@@ -45,13 +45,8 @@ def learned(lines: Sequence[Line], length: int, objective: Objective) -> dict[st
 def _steps(
     lines: Sequence[Line], split: str, tokens: Sequence[str], objective: Objective
 ) -> dict[str, dict[str, Any]]:
-    steps = {token: steps_to(lines, f"{split}.{_mode(objective)}.{token}") for token in tokens}
+    steps = {token: steps_to(lines, f"{split}.{objective.trained_mode}.{token}") for token in tokens}
     return steps | {"exact": steps_to(lines, *_exact(split, objective))}
-
-
-def _mode(objective: Objective) -> str:
-    """Name the mode that gives a position the inputs of training."""
-    return "forced" if objective.reads_answer else "free"
 
 
 def _exact(split: str, objective: Objective) -> list[str]:
@@ -72,7 +67,7 @@ def grokking(lines: Sequence[Line], chances: Mapping[int, float], objective: Obj
     since = [line for line in lines if line["step"] >= fit]
     tokens = {
         f"token_{position}": _above_chance(
-            since, f"validation.{_mode(objective)}.token_{position}", chance, 1 - 0.05 / len(since)
+            since, f"validation.{objective.trained_mode}.token_{position}", chance, 1 - 0.05 / len(since)
         )
         for position, chance in chances.items()
     }

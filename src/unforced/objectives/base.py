@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -85,12 +85,16 @@ class Objective(BaseModel, ABC):
         """Return the logits of each answer token with the true answer before it as input."""
 
     @property
+    def trained_mode(self) -> Literal["forced", "free"]:
+        """Name the mode of measuring that gives a position the inputs of training."""
+        return "forced" if self.reads_answer else "free"
+
+    @property
     def exact_measures(self) -> tuple[str, ...]:
         """Name the accuracies that are all near one where all that is trained is right."""
         if self.train_positions is None:
             return ("free.exact",)
-        mode = "forced" if self.reads_answer else "free"
-        return tuple(f"{mode}.token_{position}" for position in self.train_positions)
+        return tuple(f"{self.trained_mode}.token_{position}" for position in self.train_positions)
 
     def weights(self, batch: Batch) -> Bool[Tensor, "batch answer"] | None:
         """Say which answer tokens the loss counts: real ones at the positions to train; None for all."""

@@ -67,7 +67,7 @@ def notes(runs: Runs, results: Results) -> list[str]:
 
 
 def _proportions(run: Run, result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    mode = _fitted_mode(run)
+    mode = run.objective.trained_mode
     decisive = [f"token_{position}" for position in run.task.decisive_positions]
     return {column: result[key] for column, key in WHOLE_ANSWERS.items()} | {
         f"train, {token}": result[f"train.{mode}.{token}"] for token in decisive
@@ -76,7 +76,9 @@ def _proportions(run: Run, result: Mapping[str, Any]) -> dict[str, Mapping[str, 
 
 def _rest(run: Run, result: Mapping[str, Any]) -> dict[str, str]:
     """Pool the positions after the first decisive one; one problem's are not independent: no interval."""
-    counts = [result[f"train.{_fitted_mode(run)}.token_{position}"] for position in _rest_positions(run)]
+    counts = [
+        result[f"train.{run.objective.trained_mode}.token_{position}"] for position in _rest_positions(run)
+    ]
     if not counts:
         return {}
     correct, total = (sum(count[key] for count in counts) for key in ("correct", "total"))
@@ -88,14 +90,12 @@ def _rest_positions(run: Run) -> list[int]:
     return [i for i in range(min(decisive, default=length), length) if i not in decisive]
 
 
-def _fitted_mode(run: Run) -> str:
-    """Measure as the run was trained: forced, unless its objective has a reservation about that."""
-    return "free" if run.objective.forced_note else "forced"
-
-
 def _column_notes(runs: Runs) -> Iterator[str]:
     yield "forced, free: whole answers right, with and without the true answer so far as input."
-    first, free = next(iter(runs.values())), [n for n, run in runs.items() if _fitted_mode(run) == "free"]
+    first, free = (
+        next(iter(runs.values())),
+        [n for n, run in runs.items() if run.objective.trained_mode == "free"],
+    )
     names = [f"token_{position}" for position in first.task.decisive_positions]
     if not names:
         return
