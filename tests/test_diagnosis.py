@@ -314,7 +314,7 @@ def test_a_position_chosen_for_its_errors_is_seldom_significant_by_chance():
         found = _errors_at_one_position(first, "forward", 0.95)
         significant += found["p_value"] < 0.05
         assert (found["observed"]["low"] > found["expected"]) <= (found["p_value"] < 0.1)
-    assert significant <= 30  # 5% are 20; uncorrected it is 15%
+    assert significant <= 30  # 22 with this seed; uncorrected they are 40
 
 
 def test_a_reversed_answer_that_is_not_read_is_decided_as_any_other():
