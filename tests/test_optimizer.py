@@ -3,8 +3,10 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from tests.runs import tiny_run
+from tests.runs import tiny_run, train
 from unforced.recipes.paper import paper_code
 from unforced.training.learner import build_learner
 from unforced.training.muon import BatchedMuon, orthogonalised
@@ -152,7 +154,7 @@ def test_muon_on_matrices_together_equals_torchs_on_each(weight_decay):
     theirs = [nn.Parameter(matrix.detach().clone()) for matrix in ours]
     settings = {"lr": 0.02, "weight_decay": weight_decay}
     optimizers = (
-        BatchedMuon(ours, **settings),
+        BatchedMuon(ours, **settings, dtype=torch.bfloat16),
         torch.optim.Muon(theirs, **settings, adjust_lr_fn="match_rms_adamw"),
     )
     before = [matrix.detach().clone() for matrix in ours]
@@ -167,7 +169,40 @@ def test_muon_on_matrices_together_equals_torchs_on_each(weight_decay):
         assert (mine - other).norm() < 0.02 * moved  # bf16 rounds the two differently
 
 
-def test_muon_brings_singular_values_near_one():
+@pytest.mark.parametrize(
+    ("dtype", "rounding"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)], ids=["fp32", "bf16"]
+)
+def test_muon_takes_each_singular_value_through_its_polynomial(dtype, rounding):
     torch.manual_seed(0)
-    values = torch.linalg.svdvals(orthogonalised(torch.randn(3, 32, 16)).float())
+    matrices = torch.randn(3, 32, 16)
+    left, values, right = torch.linalg.svd(matrices.double(), full_matrices=False)
+    values = values / values.norm(dim=1, keepdim=True)
+    for _ in range(5):
+        values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
     assert 0.6 < values.min() < values.max() < 1.3
+    result = orthogonalised(matrices, dtype)
+    assert result.dtype == dtype
+    assert (result - left @ values.diag_embed() @ right).abs().max() < rounding
+
+
+class Dtypes(TorchDispatchMode):
+    """Remembers the dtypes of all that operations return."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        result = function(*arguments, **(keywords or {}))
+        self.seen |= {each.dtype for each in tree_leaves(result) if isinstance(each, torch.Tensor)}
+        return result
+
+
+@pytest.mark.parametrize("model", ["gpt", "mamba"])
+@pytest.mark.parametrize(("precision", "expected"), [("fp32", False), ("bf16", True)])
+def test_a_run_in_fp32_rounds_nothing_to_bf16(tmp_path, model, precision, expected):
+    shape = ["model.heads=2"] if model == "gpt" else []
+    settings = [f"precision={precision}", "optimizer=muon", "max_steps=1", f"model={model}", *shape]
+    with Dtypes() as dtypes:
+        train(tiny_run(*settings, "model.layers=2", "model.width=16"), tmp_path / "run")
+    assert (torch.bfloat16 in dtypes.seen) == expected

@@ -19,12 +19,21 @@ _ADAMW_RMS = 0.2
 
 
 class BatchedMuon(torch.optim.Optimizer):
-    """Momentum, orthogonalised: for matrices of shape [out, in]; decay is decoupled."""
+    """Momentum, orthogonalised: for matrices of shape [out, in]; decay is decoupled.
+
+    dtype: what the matrix products of the orthogonalisation are computed in.
+    """
 
     def __init__(
-        self, matrices: Iterable[nn.Parameter], lr: float, weight_decay: float, momentum: float = 0.95
+        self,
+        matrices: Iterable[nn.Parameter],
+        lr: float,
+        weight_decay: float,
+        dtype: torch.dtype,
+        momentum: float = 0.95,
     ) -> None:
         super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -35,7 +44,7 @@ class BatchedMuon(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     by_shape.setdefault(parameter.shape, []).append(parameter)
             for shape, matrices in by_shape.items():
-                updates = orthogonalised(self._nesterov(matrices, group["momentum"]))
+                updates = orthogonalised(self._nesterov(matrices, group["momentum"]), self.dtype)
                 targets: list[Tensor] = list(matrices)
                 torch._foreach_mul_(targets, 1 - group["lr"] * group["weight_decay"])
                 rate = group["lr"] * _ADAMW_RMS * math.sqrt(max(shape))
@@ -51,12 +60,17 @@ class BatchedMuon(torch.optim.Optimizer):
         return torch.stack(torch._foreach_lerp(gradients, averages, momentum))
 
 
-def orthogonalised(matrices: Float[Tensor, "count out in"]) -> Float[Tensor, "count out in"]:
-    """Bring the singular values of each matrix near one, by Newton-Schulz iterations in bf16."""
+def orthogonalised(
+    matrices: Float[Tensor, "count out in"], dtype: torch.dtype
+) -> Float[Tensor, "count out in"]:
+    """Bring the singular values of each matrix near one, by Newton-Schulz iterations in `dtype`.
+
+    The authors' code computes them in bf16. Where a processor only emulates bf16, that takes most of a step.
+    """
     if matrices.shape[1] > matrices.shape[2]:
-        return orthogonalised(matrices.mT).mT
+        return orthogonalised(matrices.mT, dtype).mT
     a, b, c = _COEFFICIENTS
-    x = (matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp(min=_EPS)).bfloat16()
+    x = (matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp(min=_EPS)).to(dtype)
     for _ in range(_ITERATIONS):
         gram = torch.bmm(x, x.mT)
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)

@@ -8,6 +8,7 @@ from torch import nn
 
 from unforced.config import Run
 from unforced.training.muon import BatchedMuon
+from unforced.training.precision import matrix_dtype
 
 
 class Optimizers:
@@ -53,7 +54,8 @@ def build_optimizer(run: Run, module: nn.Module) -> Optimizers:
 
     AdamW: arXiv 1711.05101. Muon: matrices inside the blocks take orthogonalised momentum, at steps of the
     size that AdamW's would have, and all else AdamW; https://kellerjordan.github.io/posts/muon, and
-    arXiv 2502.16982 for the size.
+    arXiv 2502.16982 for the size. The module is on its device already: with the run's precision, it
+    decides what Muon's products are computed in.
     """
     parameters = {name: each for name, each in module.named_parameters() if each.requires_grad}
     muon = [p for name, p in parameters.items() if run.optimizer == "muon" and _is_inner_matrix(name, p)]
@@ -68,7 +70,8 @@ def build_optimizer(run: Run, module: nn.Module) -> Optimizers:
         group["rate_factor"] = 1.0
     if not muon:
         return Optimizers(adamw)
-    inner = BatchedMuon(muon, lr=run.learning_rate, weight_decay=run.weight_decay)
+    dtype = matrix_dtype(run, muon[0].device)
+    inner = BatchedMuon(muon, lr=run.learning_rate, weight_decay=run.weight_decay, dtype=dtype)
     inner.param_groups[0]["rate_factor"] = run.muon_factor
     return Optimizers(inner, adamw)
 
