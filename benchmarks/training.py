@@ -17,7 +17,7 @@ import torch
 from unforced.cli.progress import PlainLines
 from unforced.evaluation.accuracy import measure
 from unforced.recipes import resolve_run
-from unforced.training.folder import RunFolder
+from unforced.runs.folder import RunFolder
 from unforced.training.learner import flops_per_sample
 from unforced.training.loop import Trainer, start_accelerator
 from unforced.training.precision import matrix_dtype

@@ -24,10 +24,10 @@ from unforced.evaluation.groups import collect
 from unforced.evaluation.statistics import proportion
 from unforced.recipes import resolve
 from unforced.reporting.tables import markdown, percent
+from unforced.runs.folder import RunFolder
 from unforced.studies.local import LocalEngine
 from unforced.studies.runner import run_study
 from unforced.study import Study, over_seeds
-from unforced.training.folder import RunFolder
 
 HERE = Path(__file__).parent
 KEPT = ["ended_by", "steps", "samples", "flops", "seconds", "hardware"]

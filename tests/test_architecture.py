@@ -23,6 +23,7 @@ LAYERS = [
     ["expectations"],
     ["study"],
     ["recipes"],
+    ["runs"],
     ["training"],
     ["evaluation"],
     ["testing"],

@@ -10,8 +10,8 @@ import pytest
 from tests.small_study import small_study
 from tests.test_studies import newest_step, results, small_process, uninterrupted, wait_for  # noqa: F401
 from unforced.errors import UserError
+from unforced.runs.folder import RunFolder
 from unforced.studies.cluster import RayEngine
-from unforced.training.folder import RunFolder
 
 ray = pytest.importorskip("ray")
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.runs import Silent, metrics, newest_weights, stop_at, tiny_run, train
 from unforced.cli.main import main
-from unforced.training.folder import RunFolder
+from unforced.runs.folder import RunFolder
 
 DEEP = "[" * 100_000
 FILES = [

@@ -88,7 +88,7 @@ def test_a_folder_that_cannot_be_made_is_not_to_be_resumed(tmp_path, where):
 
 def test_a_disk_that_is_full_from_the_start_leaves_the_path_free(tmp_path, monkeypatch):
     with monkeypatch.context() as full:
-        full.setattr("unforced.training.folder.write_json", no_space)
+        full.setattr("unforced.runs.folder.write_json", no_space)
         with pytest.raises(UserError, match="No space left on device; choose another --out"):
             train(tiny_run(), tmp_path / "run")
     assert train(tiny_run(), tmp_path / "run").reason == "steps"

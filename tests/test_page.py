@@ -13,7 +13,7 @@ from unforced.reporting.collecting import collect_runs
 from unforced.reporting.grouping import group_runs
 from unforced.reporting.judging import judge_studies
 from unforced.reporting.page import write_page
-from unforced.training.folder import RunFolder
+from unforced.runs.folder import RunFolder
 
 RUNS = {
     "star": ["task.degree=3", "task.num_nodes=9"],

@@ -12,8 +12,8 @@ from unforced.recipes import resolve_run
 from unforced.registry import TASKS
 from unforced.reporting.comparison import notes
 from unforced.reporting.quickstart import worked_problem
+from unforced.runs.folder import RunFolder
 from unforced.tasks.sampling import problems
-from unforced.training.folder import RunFolder
 from unforced.training.learner import build_learner
 
 NAMES = ("next_token", "reversed", "teacherless")

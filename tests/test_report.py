@@ -13,7 +13,6 @@ from matplotlib.collections import PathCollection
 from PIL import Image
 
 from tests.runs import command, stop_at, tiny_run, train
-from unforced.evaluation.finished import Finished
 from unforced.experiment import diagnose_run
 from unforced.reporting.collecting import ReportedRun, collect_runs
 from unforced.reporting.grouping import group_runs, natural
@@ -30,6 +29,7 @@ from unforced.reporting.report_figures.style import marks, pages
 from unforced.reporting.report_figures.success import prepare_success
 from unforced.reporting.report_tables import expectations
 from unforced.reporting.tables import MET, MISSED, latex
+from unforced.runs.index import Finished
 
 SEEDS, KINDS = (0, 1), {"next_token": "order=forward", "reversed": "order=reversed"}
 NAMES = [f"{kind}-{seed}" for kind in KINDS for seed in SEEDS]

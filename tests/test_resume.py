@@ -13,9 +13,9 @@ import torch
 from tests.runs import Silent, command, metrics, newest_weights, stop_at, tiny_run, train
 from unforced import experiment
 from unforced.errors import UserError
+from unforced.runs.folder import RunFolder
 from unforced.training import loop
 from unforced.training.checkpoint import sum_dtype
-from unforced.training.folder import RunFolder
 
 
 def assert_same(one, other):

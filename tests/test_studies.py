@@ -18,12 +18,12 @@ from unforced.cli.main import main
 from unforced.errors import UserError
 from unforced.files import read_json, write_json
 from unforced.registry import STUDIES
+from unforced.runs.folder import RunFolder
 from unforced.studies.engines import LOST
 from unforced.studies.folder import StudyFolder
 from unforced.studies.local import LocalEngine, available_cores, available_gpus, shares
 from unforced.studies.runner import run_study
 from unforced.study import Study, over_seeds
-from unforced.training.folder import RunFolder
 
 NAMES = ("next_token", "reversed", "teacherless")
 STOPPABLE = ["model.layers=1", "model.width=16", "model.heads=2", "batch_size=8", "max_steps=150"]

@@ -9,11 +9,11 @@ from tests.small_study import small_study
 from unforced.errors import UserError
 from unforced.recipes import resolve, resolve_study
 from unforced.registry import STUDIES
+from unforced.runs.folder import RunFolder
 from unforced.studies.cost import Costs
 from unforced.studies.local import LocalEngine, available_cores
 from unforced.studies.plan import make_plan
 from unforced.study import kind_of, only
-from unforced.training.folder import RunFolder
 
 STUDY_NAMES = STUDIES.names()
 

@@ -12,9 +12,9 @@ from unforced.data.codec import SymbolCodec
 from unforced.evaluation.subject import Subject
 from unforced.evaluation.trace import MOST_OTHERS, _on_its_own, trace
 from unforced.registry import TASKS
+from unforced.runs.folder import RunFolder
 from unforced.tasks.path_star import PathStar
 from unforced.testing.planted import Cheater, Perfect, planted_subject
-from unforced.training.folder import RunFolder
 from unforced.training.learner import build_learner
 
 STAR = PathStar(degree=3, path_length=4, num_nodes=20)

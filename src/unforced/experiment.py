@@ -18,10 +18,10 @@ from unforced.evaluation.subject import Subject, answers
 from unforced.evaluation.trace import symbol_texts, trace
 from unforced.files import write_json
 from unforced.models.failures import in_short
+from unforced.runs.folder import RunFolder
 from unforced.tasks.sampling import SPLITS, Split
 from unforced.training.checkpoint import load_newest
 from unforced.training.environment import describe
-from unforced.training.folder import RunFolder
 from unforced.training.learner import Learner, build_learner, flops_per_sample
 from unforced.training.loop import Observer, Outcome, Trainer, start_accelerator
 from unforced.training.memory import told_of_memory

@@ -16,8 +16,8 @@ from unforced.experiment import LoadedRun, load_run
 from unforced.files import read_json
 from unforced.huggingface import import_transformers
 from unforced.reporting.card import Card
+from unforced.runs.folder import RunFolder
 from unforced.tasks.base import in_order
-from unforced.training.folder import RunFolder
 from unforced.training.source import split_problems
 
 _NUM_EXAMPLES = 2

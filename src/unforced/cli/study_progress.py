@@ -17,9 +17,9 @@ from unforced.cli.progress import shares, summarise
 from unforced.cli.words import duration
 from unforced.config import Run
 from unforced.errors import UserError
+from unforced.runs.folder import RunFolder
 from unforced.studies.folder import StudyFolder
 from unforced.studies.runner import State, Status, Watch
-from unforced.training.folder import RunFolder
 
 Weights = Mapping[str, float] | None
 

@@ -23,7 +23,7 @@ from unforced.cli.progress import is_first_process
 from unforced.config import Run, flatten
 from unforced.errors import UserError, unknown
 from unforced.files import read_json, write_json
-from unforced.training.folder import RunFolder
+from unforced.runs.folder import RunFolder
 from unforced.training.loop import Observer
 
 _PROJECT = "unforced"

@@ -39,7 +39,7 @@ def _work(config: Path, folder: Path, diagnose: bool, trackers: list[str]) -> No
     from unforced.cli.tracking import track
     from unforced.experiment import diagnose_run, run_experiment
     from unforced.recipes import resolve_run
-    from unforced.training.folder import RunFolder
+    from unforced.runs.folder import RunFolder
 
     run = resolve_run(str(config), [])
     begun = RunFolder(folder)

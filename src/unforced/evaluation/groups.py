@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from unforced.config import Run
-from unforced.evaluation.finished import find_finished, settings
 from unforced.evaluation.seeds import Outcome, compare, summarise
+from unforced.runs.index import find_finished, settings
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def collect(paths: Iterable[Path], measure: str) -> Groups:
     outcomes: dict[str, dict[int, Outcome]] = {}
     chances = {}
     for each, name in zip(found.runs, _names([each.run for each in found.runs]), strict=True):
-        outcomes.setdefault(name, {})[each.run.seed] = each.outcome(measure)
+        outcomes.setdefault(name, {})[each.run.seed] = Outcome.of(each, measure)
         chances[name] = each.run.task.chance
     return Groups(outcomes, chances, found.left_out, found.twins)
 

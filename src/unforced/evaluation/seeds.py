@@ -14,7 +14,10 @@ import numpy as np
 from scipy import stats
 
 from unforced.config import SOLVED
+from unforced.errors import UserError, unknown
+from unforced.evaluation.learning import steps_to
 from unforced.evaluation.statistics import CONFIDENCE, Estimate, proportion
+from unforced.runs.index import Finished
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,21 @@ class Outcome:
     solved_on_the_way: bool
 
     @classmethod
-    def of(cls, result: Mapping[str, Any], measure: str, solved: Mapping[str, int | None]) -> "Outcome":
-        """Take it from a result.json and from what `learning.steps_to` says of the measure, held out."""
-        accuracy = result[f"test.{measure}"]["value"]
-        steps = solved["steps"]
-        last = result["steps"] if steps is None else steps
+    def of(cls, finished: Finished, measure: str) -> "Outcome":
+        """Take it from a finished run's files. Raises UserError if the run has no such measure."""
+        known = [
+            key.removeprefix("test.") for key, value in finished.result.items() if _is_held_out(key, value)
+        ]
+        if measure not in known:
+            raise UserError(f"{finished.path}: {unknown('measure', measure, known)}")
+        accuracy = finished.result[f"test.{measure}"]["value"]
+        steps = steps_to(finished.lines, f"validation.{measure}")["steps"]
+        last = finished.result["steps"] if steps is None else steps
         return cls(accuracy, accuracy >= SOLVED, last, steps is not None)
+
+
+def _is_held_out(key: str, value: Any) -> bool:
+    return key.startswith("test.") and isinstance(value, dict) and "total" in value
 
 
 def summarise(outcomes: Mapping[int, Outcome], horizon: int) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from pydantic import Field
 
 from unforced.config import Run
 from unforced.errors import UserError
-from unforced.evaluation.finished import Finished, find_finished, find_folders
 from unforced.expectations import Expectation
 from unforced.files import read_json
+from unforced.runs.index import Finished, find_finished, find_folders
+from unforced.runs.schemas import Record, check
 from unforced.studies.folder import MARKER
-from unforced.training.records import Record, check
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib
 
 from unforced.config import Run
-from unforced.training.folder import RunFolder
+from unforced.runs.folder import RunFolder
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

@@ -12,7 +12,7 @@ from unforced.files import read_json, write_atomically, write_json
 from unforced.reporting.comparison import comparison_table, interval_note, narrow_table, notes
 from unforced.reporting.figures import learning_curves
 from unforced.reporting.tables import markdown, show
-from unforced.training.folder import RunFolder
+from unforced.runs.folder import RunFolder
 
 
 def report(out: Path, names: Sequence[str], quiet: bool) -> dict[str, Any]:

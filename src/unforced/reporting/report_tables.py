@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from unforced.config import SOLVED
-from unforced.evaluation.seeds import summarise
+from unforced.evaluation.seeds import Outcome, summarise
 from unforced.expectations import Expectation
 from unforced.reporting.comparison import WHOLE_ANSWERS
 from unforced.reporting.grouping import Group
@@ -55,7 +55,7 @@ def success(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable:
     for group in groups:
         found = summarise(
             {
-                seed: each.finished.outcome("free.exact")
+                seed: Outcome.of(each.finished, "free.exact")
                 for seed, each in zip(group.seeds, group.runs, strict=True)
             },
             horizon,

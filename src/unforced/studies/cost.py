@@ -10,8 +10,8 @@ import torch
 
 from unforced.config import Run
 from unforced.errors import UserError
+from unforced.runs.folder import RunFolder
 from unforced.tasks.sampling import Split
-from unforced.training.folder import RunFolder
 from unforced.training.learner import Learner, flops_per_sample
 from unforced.training.loop import Trainer, start_accelerator
 from unforced.training.memory import told_of_memory

@@ -13,9 +13,9 @@ from typing import Any
 from unforced.config import Run
 from unforced.errors import UserError
 from unforced.files import LOCK, is_locked, locked, read_json, write_json
+from unforced.runs.folder import RunFolder
 from unforced.studies.engines import Job
 from unforced.study import Study
-from unforced.training.folder import RunFolder
 
 MARKER = "study.json"
 _TAKEN = "another process is at work on this study; let it end, or stop it"

@@ -26,9 +26,9 @@ from torch import Tensor
 from unforced.config import Run
 from unforced.errors import UserError
 from unforced.files import read_json, write_atomically, write_json
+from unforced.runs.schemas import CheckpointState, check
 from unforced.training.learner import Learner
 from unforced.training.optimizer import Optimizers
-from unforced.training.records import CheckpointState, check
 
 FORMAT = "unforced checkpoint 1"
 _FILES = ("learner.safetensors", "optimizer.safetensors", "state.json")

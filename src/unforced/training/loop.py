@@ -15,10 +15,10 @@ from accelerate.utils import broadcast_object_list
 
 from unforced.config import Run
 from unforced.errors import UserError
+from unforced.runs.folder import RunFolder
 from unforced.tasks.sampling import Split
 from unforced.training.checkpoint import Progress, load_newest, save_checkpoint, set_aside
 from unforced.training.finish import Finish
-from unforced.training.folder import RunFolder
 from unforced.training.learner import Learner, build_learner
 from unforced.training.optimizer import build_optimizer, learning_rate
 from unforced.training.pace import Pace

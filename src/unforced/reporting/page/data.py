@@ -10,7 +10,7 @@ from unforced.errors import UserError
 from unforced.reporting.collecting import ReportedRun, ReportedStudy
 from unforced.reporting.grouping import Group
 from unforced.reporting.judging import Judged
-from unforced.training.folder import RunFolder
+from unforced.runs.folder import RunFolder
 
 _DIGITS = 4
 _FREE = "test.free.exact"

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from unforced.evaluation.seeds import solved_by
+from unforced.evaluation.seeds import Outcome, solved_by
 from unforced.reporting.grouping import Group
 from unforced.reporting.report_figures.style import (
     Mark,
@@ -24,7 +24,7 @@ _THOUSAND = 1000
 
 def prepare_solved_by(group: Group) -> pd.DataFrame:
     """Return the Kaplan-Meier share of seeds solved by so many samples, with its interval."""
-    outcomes = [each.finished.outcome("free.exact") for each in group.runs]
+    outcomes = [Outcome.of(each.finished, "free.exact") for each in group.runs]
     samples = [
         outcome.steps * each.run.batch_size for outcome, each in zip(outcomes, group.runs, strict=True)
     ]

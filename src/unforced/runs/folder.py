@@ -19,7 +19,7 @@ from typing import Any
 from unforced.config import Run, flatten
 from unforced.errors import UserError
 from unforced.files import LOCK, is_locked, locked, read_json, write_atomically, write_json
-from unforced.training.records import Diagnosis, Environment, Evaluation, Record, Result, Traces, check
+from unforced.runs.schemas import Diagnosis, Environment, Evaluation, Record, Result, Traces, check
 
 _RESTORE = "restore it, or start a new run with another --out"
 

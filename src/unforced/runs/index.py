@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from unforced.config import Run, flatten
-from unforced.errors import UserError, unknown
-from unforced.evaluation.learning import steps_to
-from unforced.evaluation.seeds import Outcome
-from unforced.training.folder import RunFolder
-from unforced.training.records import Count, Proportion, check
+from unforced.errors import UserError
+from unforced.runs.folder import RunFolder
+from unforced.runs.schemas import Count, Proportion, check
 
 _MEASURING = {"num_test", "num_evaluate"}  # keys that change what is known of a run, not the run
 _OF_A_RUN = {"config.json", "metrics.jsonl", "result.json"}
@@ -29,15 +27,6 @@ class Finished:
     result: Mapping[str, Any]
     lines: Sequence[Mapping[str, Any]]
     diagnosis: Mapping[str, Any] | None
-
-    def outcome(self, measure: str) -> Outcome:
-        """Return how the run ended by `measure`. Raises UserError if it has no such measure."""
-        known = [
-            key.removeprefix("test.") for key, value in self.result.items() if _is_proportion(key, value)
-        ]
-        if measure not in known:
-            raise UserError(f"{self.path}: {unknown('measure', measure, known)}")
-        return Outcome.of(self.result, measure, steps_to(self.lines, f"validation.{measure}"))
 
 
 @dataclass(frozen=True)
@@ -137,7 +126,3 @@ def _check_line(where: str, line: Mapping[str, Any], run: Run) -> None:
         for position in range(run.task.answer_length):
             key = f"validation.{mode}.token_{position}"
             check(Count, line.get(key), f"{where}: {key}")
-
-
-def _is_proportion(key: str, value: Any) -> bool:
-    return key.startswith("test.") and isinstance(value, dict) and "total" in value
