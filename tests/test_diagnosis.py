@@ -32,6 +32,7 @@ from unforced.training.learner import build_learner
 CONFIDENCE = 0.95
 STAR = PathStar(degree=3, path_length=5, num_nodes=30)
 TREE = BranchingPath(degree=2, path_length=6, forks=(1, 3), num_nodes=40)
+LONG_ENDS = BranchingPath(degree=2, path_length=6, forks=(0, 2), num_nodes=40)
 SUM = Addition(num_digits=4)
 TASKS = {"path_star": STAR, "branching_path": TREE, "addition": SUM}
 VERDICTS = {
@@ -286,6 +287,30 @@ def test_following_feeds_a_decoy_up_to_its_first_difference():
                 tokens = torch.cat([tokens, logits[:, -1:].argmax(-1)], dim=1)
             ends.append(tokens[0, -(task.answer_length - fed) :].tolist() == decoy[fed:].tolist())
         assert found.completed[i] in ends
+
+
+@dataclass(frozen=True)
+class Jumper(Cheater):
+    """A cheater that ends every answer with the goal, whichever arm it followed."""
+
+    def next(self, known, so_far, chance):
+        last = so_far.shape[1] == known.task.answer_length - 1
+        return known.truth[:, -1] if last else super().next(known, so_far, chance)
+
+
+@pytest.mark.parametrize(("task", "kind"), [(STAR, "wrong_arm_to_goal"), (LONG_ENDS, "wrong_branch_to_goal")])
+def test_a_wrong_arm_counts_as_followed_whatever_stands_at_its_end(task, kind):
+    ends, jumps = (diagnosis(task, behaviour) for behaviour in (Cheater(), Jumper()))
+    assert jumps["clever_hans"]["wrong_arm_following"] == ends["clever_hans"]["wrong_arm_following"]
+    assert jumps["error_kinds"][kind] == 1600 - jumps["error_kinds"]["correct"] > 700
+    assert jumps["verdict"]["name"] == "clever_hans"
+
+
+def test_the_end_of_an_arm_counts_where_nothing_else_is_left_to_say():
+    short = PathStar(degree=2, path_length=3, num_nodes=30)
+    ends, jumps = (diagnosis(short, behaviour) for behaviour in (Cheater(), Jumper()))
+    assert ends["clever_hans"]["wrong_arm_following"]["value"] == 1
+    assert jumps["clever_hans"]["wrong_arm_following"]["value"] == 0
 
 
 def test_goal_blindness_looks_at_the_first_token_that_differs_and_those_after_it():

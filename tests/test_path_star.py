@@ -203,7 +203,7 @@ def test_separators_come_after_the_labels_whatever_labels_a_line_uses():
     [
         ([1, 7, 9], "correct"),
         ([1, 4, 2], "wrong_arm"),
-        ([1, 4, 9], "broken_edge"),
+        ([1, 4, 9], "wrong_arm_to_goal"),
         ([1, 1, 9], "broken_edge"),
         ([1, 7, 2], "wrong_end"),
         ([1, 9, 7], "wrong_end"),

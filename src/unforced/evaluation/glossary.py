@@ -34,9 +34,10 @@ DEFINITIONS: Mapping[str, str] = {
     ),
     "clever_hans.wrong_arm_following": (
         "Feed the answer up to a wrong decision (path-star: a neighbour of the start on another arm, "
-        "drawn at random), then decode freely: the share of problems in which the model completes "
-        "just that wrong answer. Where more decisions follow, a cheater completes it only as often as "
-        "it guesses those."
+        "drawn at random), then decode freely: the share of problems in which the model follows just "
+        "that wrong answer. Whether it ends with the wrong arm's leaf or jumps to the goal, which the "
+        "prompt states, makes no difference, unless the end is all that is left to write. Where more "
+        "decisions follow, a cheater completes it only as often as it guesses those."
     ),
     "clever_hans.goal_blindness.decisions": (
         "Put another question into the prompt (path-star: each other leaf as the goal), keep the true "

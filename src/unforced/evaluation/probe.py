@@ -31,7 +31,8 @@ class Answered:
     moved         `trained` again, for each other question, with the true answer to the first one as input
     other_truths  the true answers to the other questions
     fed           how many symbols of a decoy were fed, in order of generation; 0 where none was
-    completed     whether the free continuation was the rest of that decoy
+    completed     whether the free continuation followed that decoy: where the prompt states the true symbol
+                  (path-star: the goal), it may stand instead of the decoy's, if anything else is left to say
     on_true       probability of the true symbol at each decisive position of the task
     on_options    probability of the other options there
     on_answers    probability of all symbols that answers are made of there, options included
@@ -169,13 +170,21 @@ def _fork(cache: Cache | None) -> Cache | None:
 def _follows(
     subject: Subject, problems: Problems, decoys: Symbols, fed: int, cache: Cache | None
 ) -> Bool[np.ndarray, " rows"]:
-    """Feed the first `fed` symbols of each decoy; say whether the free continuation is the rest of it."""
+    """Feed the first `fed` symbols of each decoy; say whether the free continuation follows the rest of it.
+
+    A wrong arm that ends with a jump to the goal was followed: what the prompt states is not compared, unless
+    nothing else is left to say.
+    """
     if not fed:
         return np.zeros(len(problems), dtype=np.bool_)
     begun = subject.encode(problems, decoys, given=fed)
     said = subject.free(begun, None if begun.prompt_mask is not None else _fork(cache), given=fed)
-    rest = in_order(in_order(decoys, subject.order)[:, fed:], subject.order)
-    return (said == rest).all(axis=1)
+    stated = subject.task.stated(problems)
+    rest, free_to_differ = (
+        in_order(in_order(each, subject.order)[:, fed:], subject.order) for each in (decoys, stated)
+    )
+    free_to_differ &= ~free_to_differ.all(axis=1, keepdims=True)
+    return ((said == rest) | free_to_differ).all(axis=1)
 
 
 def _masses(

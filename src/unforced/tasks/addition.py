@@ -180,6 +180,10 @@ class Addition(Task):
         marks[:, -1] = False
         return marks
 
+    def stated(self, problems: Problems) -> Marks:
+        """Mark nothing."""
+        return np.zeros((len(problems), self.answer_length), dtype=np.bool_)
+
     def options(self, problems: Problems, position: int) -> Symbols:
         """Return the digits with the true carry and with the other."""
         columns = self._columns(problems)

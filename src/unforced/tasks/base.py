@@ -161,6 +161,10 @@ class Task(BaseModel, ABC):
         """
 
     @abstractmethod
+    def stated(self, problems: Problems) -> Marks:
+        """Mark the positions whose true symbol the prompt names as such (path-star: the start, the goal)."""
+
+    @abstractmethod
     def options(self, problems: Problems, position: int) -> Symbols:
         """Return what someone who does not look ahead chooses from at a position where it is decisive.
 

@@ -173,6 +173,10 @@ class BranchingPath(Task):
         """Mark all other steps: each is to the one child of the node before it."""
         return ~self.decisive(problems) & (np.arange(self.path_length) > 0)
 
+    def stated(self, problems: Problems) -> Marks:
+        """Mark the start and the goal."""
+        return np.tile(np.isin(np.arange(self.path_length), (0, self.path_length - 1)), (len(problems), 1))
+
     def options(self, problems: Problems, position: int) -> Symbols:
         """Return the children of the fork on the way to the goal, the one on that way first."""
         first = self.tree.leaf_paths[0, position]

@@ -180,6 +180,10 @@ class PathStar(Task):
         first = 2 if self.degree > 1 else 1
         return np.tile(np.arange(self.path_length) >= first, (len(problems), 1))
 
+    def stated(self, problems: Problems) -> Marks:
+        """Mark the start and the goal."""
+        return np.tile(np.isin(np.arange(self.path_length), (0, self.path_length - 1)), (len(problems), 1))
+
     def options(self, problems: Problems, position: int) -> Symbols:
         """Return the first nodes of the arms, the goal's first."""
         return cast(PathStarProblems, problems).arms[:, :, 0].astype(np.int64)

@@ -14,6 +14,7 @@ from unforced.reporting.grouping import Group
 from unforced.reporting.report_figures.style import OKABE_ITO, PAGE, wrapped
 
 _COLORS = [OKABE_ITO[name] for name in ("vermillion", "orange", "purple", "sky", "yellow", "blue", "black")]
+_HATCHES = ("", "////", "....")
 
 _TIGHT: dict[str, Any] = {"columnspacing": 1.2, "handlelength": 1.4}
 
@@ -46,13 +47,13 @@ def error_kinds(groups: Sequence[Group]) -> dict[str, Figure]:
     table = prepare_errors(groups)
     if table.empty:
         return {}
-    colors = _colors(table)
+    styles = _styles(table)
     table = table.loc[:, table.sum() > 0]
     labels = list(dict.fromkeys(table.index.get_level_values(0)))
     figure = Figure(figsize=(PAGE, 0.9 + 0.22 * len(labels)), layout="constrained")
     axes = figure.subplots()
     for row, label in enumerate(labels):
-        _bar(axes, row, table.loc[label], colors)
+        _bar(axes, row, table.loc[label], styles)
     axes.set_yticks(range(len(labels)), [wrapped(label, 60) for label in labels])
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlim(0, 1)
@@ -60,22 +61,34 @@ def error_kinds(groups: Sequence[Group]) -> dict[str, Figure]:
     axes.set_xlabel("held-out free answers of the median seed (%)")
     axes.tick_params(axis="y", length=0)
     each = Line2D([], [], color="black", marker="|", linestyle="", label="correct, each seed")
-    kinds = [Patch(color=colors[kind], label=kind.replace("_", " ")) for kind in table.columns]
+    kinds = [Patch(**styles[kind], label=kind.replace("_", " ")) for kind in table.columns]
     handles: list[Artist] = [*kinds, each]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, **_TIGHT)
     return {"": figure}
 
 
-def _colors(table: pd.DataFrame) -> dict[str, str]:
-    """Give every kind of answer its colour, also those that did not occur: the same in every report."""
+def _styles(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Give every kind of answer its colour, also those that did not occur: the same in every report.
+
+    Where several tasks together have more kinds than there are colours, hatches distinguish the later ones.
+    """
     wrong = [kind for kind in table.columns if kind != "correct"]
-    return {kind: _COLORS[i % len(_COLORS)] for i, kind in enumerate(wrong)} | {"correct": "0.82"}
+    styles = {}
+    for i, kind in enumerate(wrong):
+        again, color = divmod(i, len(_COLORS))
+        styles[kind] = {
+            "facecolor": _COLORS[color],
+            "edgecolor": "white" if again else _COLORS[color],
+            "hatch": _HATCHES[again % len(_HATCHES)],
+            "linewidth": 0,
+        }
+    return styles | {"correct": {"facecolor": "0.82"}}
 
 
-def _bar(axes: Axes, row: int, seeds: pd.DataFrame, colors: Mapping[str, str]) -> None:
+def _bar(axes: Axes, row: int, seeds: pd.DataFrame, styles: Mapping[str, dict[str, Any]]) -> None:
     start = 0.0
     for kind, share in median_seed(seeds).items():
-        axes.barh(row, share, left=start, height=0.7, color=colors[str(kind)])
+        axes.barh(row, share, left=start, height=0.7, **styles[str(kind)])
         start += share
     if "correct" in seeds:
         axes.plot(seeds["correct"], [row] * len(seeds), "|", color="black", markersize=5, clip_on=False)
