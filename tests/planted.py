@@ -7,6 +7,7 @@ import torch
 from unforced.data.batch import Batch
 from unforced.errors import UserError
 from unforced.models.base import SequenceModel
+from unforced.models.masks import allowed_keys, select
 
 CERTAIN = 1000.0
 
@@ -29,6 +30,8 @@ class Planted(SequenceModel):
     `longest` the length of the longest sequence read.
     """
 
+    attends = frozenset({"causal", "full", "mask"})
+
     def __init__(self, vocab_size, rule):
         super().__init__()
         self.vocab_size = self.width = vocab_size
@@ -40,21 +43,20 @@ class Planted(SequenceModel):
     def new_cache(self, batch, capacity):
         return ReadTokens(torch.zeros(batch, capacity, dtype=torch.long))
 
-    def hidden(self, tokens, *, positions=None, mask=None, cache=None, at=None):
-        past, steps = 0 if cache is None else cache.length, tokens.shape[1]
+    def hidden(self, inputs, *, positions=None, padding=None, attention="causal", cache=None, at=None):
+        tokens, past, steps = inputs, 0 if cache is None else cache.length, inputs.shape[1]
         if cache is not None:
             cache.length += steps
             cache.tokens[:, past : cache.length] = tokens
             tokens = cache.tokens[:, : cache.length]
-        if mask is None:
-            mask = torch.ones(1, steps, past + steps, dtype=torch.bool).tril(past)
+        mask = allowed_keys(attention, padding, steps, past, tokens.device)
         self.longest = max(self.longest, past + steps)
         said = [
             [self.rule(row[seen].tolist()) for seen in allowed]
             for row, allowed in zip(tokens, mask.expand(len(tokens), -1, -1), strict=True)
         ]
         states = torch.stack([torch.stack(row) for row in said])
-        self.asked = (states if at is None else states[:, at]).requires_grad_()
+        self.asked = select(states, at).requires_grad_()
         return self.asked
 
     def logits(self, hidden):

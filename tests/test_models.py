@@ -8,8 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.pretrained import CAUSAL, saved
-from unforced.models.mamba import MambaModel
-from unforced.models.padding import place
 from unforced.registry import MODELS
 
 VOCAB, LENGTH, BATCH = 13, 8, 3
@@ -82,10 +80,11 @@ def causal(steps, past=0):
     return torch.ones(1, steps, past + steps, dtype=torch.bool).tril(past)
 
 
-def padded(tokens, lengths, padding):
-    """Keep the first `lengths` tokens of each row, with `padding` on their left, and say which are real."""
+def padded(tokens, lengths, padding, side="left"):
+    """Keep the first `lengths` tokens of each row, with `padding` on one side, and say which are real."""
     width = max(lengths)
-    real = torch.tensor([[i >= width - length for i in range(width)] for length in lengths])
+    real = torch.tensor([[i < length for i in range(width)] for length in lengths])
+    real = real.flip(1) if side == "left" else real
     rows = torch.full((len(lengths), width), padding)
     rows[real] = torch.cat([row[:length] for row, length in zip(tokens, lengths, strict=True)])
     return rows, real
@@ -120,80 +119,121 @@ def test_rows_do_not_see_each_other(model, tokens):
     [slice(None), slice(3, None), slice(2, 5), slice(-1, None), slice(0, 8, 3), torch.tensor([6, 0, 3])],
     ids=str,
 )
-@pytest.mark.parametrize("masked", [False, True])
-def test_asking_for_some_steps_equals_slicing_all_of_them(model, tokens, at, masked):
-    around = {}
-    if masked:
-        tokens, real = padded(tokens, [8, 5, 3], padding=0)
-        around["positions"], around["mask"] = place(real)
-    assert close(logits(model, tokens, at=at, **around), logits(model, tokens, **around)[:, at])
+@pytest.mark.parametrize("side", [None, "left", "right"])
+def test_asking_for_some_steps_equals_slicing_all_of_them(model, tokens, at, side):
+    padding = None
+    if side:
+        tokens, padding = padded(tokens, [8, 5, 3], 0, side)
+    assert close(logits(model, tokens, at=at, padding=padding), logits(model, tokens, padding=padding)[:, at])
 
 
-def test_default_positions_and_mask_are_counting_and_causal(model, tokens):
-    expected = logits(model, tokens)
-    positions = torch.arange(LENGTH)[None]
+@pytest.mark.parametrize("side", [None, "left", "right"])
+def test_each_row_may_be_asked_for_steps_of_its_own(model, tokens, side):
+    padding = None
+    if side:
+        tokens, padding = padded(tokens, [8, 5, 3], 0, side)
+    at = torch.tensor([[6, 0], [3, 3], [1, 7]])
+    found, whole = (logits(model, tokens, at=steps, padding=padding) for steps in (at, None))
+    assert close(found, torch.stack([row[steps] for row, steps in zip(whole, at, strict=True)]))
+
+
+def test_default_positions_count_from_zero(model, tokens):
+    expected, positions = logits(model, tokens), torch.arange(LENGTH)[None]
     assert close(logits(model, tokens, positions=positions), expected)
-    assert close(logits(model, tokens, mask=causal(LENGTH)), expected)
-    each_row = {"positions": positions.expand(BATCH, -1), "mask": causal(LENGTH).expand(BATCH, -1, -1)}
-    assert close(logits(model, tokens, **each_row), expected)
+    assert close(logits(model, tokens, positions=positions.expand(BATCH, -1)), expected)
 
 
-def needs_attention(model):
-    if isinstance(model, MambaModel):
-        pytest.skip("a recurrent model knows the order of tokens, and padding, alone")
+def needs(model, attention):
+    if attention not in model.attends:
+        pytest.skip(f"the model has no {attention} attention")
+
+
+def test_the_config_knows_how_the_model_attends(config, model):
+    assert config.attends == model.attends
+    assert "causal" in model.attends <= {"causal", "full", "mask"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "attention"), [("full", "full"), ("mask", causal(LENGTH)), ("mask", causal(LENGTH).mT)], ids=str
+)
+def test_an_attention_that_a_model_cannot_do_is_refused(model, tokens, kind, attention):
+    if kind in model.attends:
+        assert logits(model, tokens, attention=attention).isfinite().all()
+    else:
+        with pytest.raises(ValueError, match=f"has no {kind} attention, only causal"):
+            logits(model, tokens, attention=attention)
+
+
+def test_a_causal_mask_is_causal_attention(model, tokens):
+    needs(model, "mask")
+    expected = logits(model, tokens)
+    for mask in (causal(LENGTH), causal(LENGTH).expand(BATCH, -1, -1)):
+        assert close(logits(model, tokens, attention=mask), expected)
 
 
 def test_positions_matter(model, tokens):
-    needs_attention(model)
+    needs(model, "mask")
     stretched = torch.tensor([[0, 1, 2, 4, 5, 6, 6, 7]])
     assert not close(logits(model, tokens, positions=stretched), logits(model, tokens), atol=1e-2)
 
 
 def test_a_mask_hides_keys(model, tokens):
     """Step t sees itself alone, so it cannot tell what stands before it."""
-    needs_attention(model)
+    needs(model, "mask")
     other = (tokens + 1) % VOCAB
     other[:, -1] = tokens[:, -1]
     alone = torch.eye(LENGTH, dtype=torch.bool)[None]
-    assert close(logits(model, tokens, mask=alone)[:, -1], logits(model, other, mask=alone)[:, -1])
+    assert close(logits(model, tokens, attention=alone)[:, -1], logits(model, other, attention=alone)[:, -1])
     assert not close(logits(model, tokens)[:, -1], logits(model, other)[:, -1], atol=1e-2)
 
 
+@pytest.mark.parametrize("side", [None, "left", "right"])
+def test_full_attention_sees_every_real_token_and_no_other(model, tokens, side):
+    needs(model, "full")
+    lengths = [LENGTH, 5, 3] if side else [LENGTH] * BATCH
+    rows, real = padded(tokens, lengths, 0, side)
+    found = logits(model, rows, padding=real if side else None, attention="full")
+    assert found.isfinite().all()
+    for i, length in enumerate(lengths):
+        row = tokens[i : i + 1, :length]
+        everywhere = torch.ones(1, length, length, dtype=torch.bool)
+        assert close(found[i : i + 1, real[i]], logits(model, row, attention=everywhere))
+        assert not close(found[i : i + 1, real[i]], logits(model, row), atol=1e-2)
+
+
 @settings(max_examples=12, deadline=None)
-@given(cuts=st.sets(st.integers(1, LENGTH - 1)), by_mask=st.booleans())
+@given(cuts=st.sets(st.integers(1, LENGTH - 1)), by_padding=st.booleans())
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
-def test_reading_in_pieces_with_a_cache_equals_reading_at_once(config, cuts, by_mask):
+def test_reading_in_pieces_with_a_cache_equals_reading_at_once(config, cuts, by_padding):
     model = random_model(config)
     tokens = torch.randint(VOCAB, (BATCH, LENGTH), generator=torch.Generator().manual_seed(3))
     cache, pieces, edges = model.new_cache(BATCH, LENGTH), [], [0, *sorted(cuts), LENGTH]
     for start, end in pairwise(edges):
         assert cache.length == start
-        mask = causal(end - start, start) if by_mask else None
-        pieces.append(logits(model, tokens[:, start:end], cache=cache, mask=mask))
+        padding = torch.ones(1, end, dtype=torch.bool) if by_padding else None
+        pieces.append(logits(model, tokens[:, start:end], cache=cache, padding=padding))
     assert cache.length == LENGTH
     assert close(torch.cat(pieces, dim=1), logits(model, tokens))
 
 
 @pytest.mark.parametrize("padding", [0, VOCAB - 1])
-def test_left_padding_changes_nothing(model, tokens, padding):
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padding_changes_nothing(model, tokens, padding, side):
     lengths = [8, 5, 1]
-    rows, real = padded(tokens, lengths, padding)
-    positions, mask = place(real)
-    found = logits(model, rows, positions=positions, mask=mask)
+    rows, real = padded(tokens, lengths, padding, side)
+    found = logits(model, rows, padding=real)
     assert found.isfinite().all()
     for i, length in enumerate(lengths):
-        assert close(found[i : i + 1, -length:], logits(model, tokens[i : i + 1, :length]))
+        assert close(found[i : i + 1, real[i]], logits(model, tokens[i : i + 1, :length]))
 
 
 def test_left_padding_with_a_cache_changes_nothing(model, tokens):
     lengths = [6, 4, 1]
     rows, real = padded(tokens, lengths, padding=0)
     cache = model.new_cache(BATCH, LENGTH)
-    positions, mask = place(real)
-    logits(model, rows, positions=positions, mask=mask, cache=cache)
+    logits(model, rows, padding=real, cache=cache)
     real = torch.cat([real, torch.ones(BATCH, 1, dtype=torch.bool)], dim=1)
-    positions, mask = real.sum(1, keepdim=True) - 1, real[:, None]
-    found = logits(model, tokens[:, 7:], positions=positions, mask=mask, cache=cache)
+    found = logits(model, tokens[:, 7:], padding=real, cache=cache)
     for i, length in enumerate(lengths):
         whole = torch.cat([tokens[i, :length], tokens[i, 7:]])[None]
         assert close(found[i : i + 1], logits(model, whole)[:, -1:])

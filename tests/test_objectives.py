@@ -12,7 +12,7 @@ from unforced.config import Run
 from unforced.data.batch import Batch
 from unforced.models.gpt import GPT
 from unforced.objectives.decoding import autoregressive
-from unforced.objectives.view import View, place
+from unforced.objectives.view import View
 from unforced.registry import OBJECTIVES
 from unforced.tasks.path_star import PathStar
 from unforced.training.source import encode
@@ -102,7 +102,7 @@ def test_view_of_the_docstrings_example(name, order, fed, targets):
     assert view.inputs.tolist() == [PROMPT + fed]
     assert view.targets.tolist() == [targets]
     assert view.at == slice(14, 17)
-    assert (view.weights, view.positions, view.mask) == (None, None, None)
+    assert (view.weights, view.positions, view.padding, view.attention) == (None, None, None, "causal")
 
 
 @pytest.mark.parametrize(
@@ -116,10 +116,8 @@ def test_view_of_ragged_prompts_keeps_padding_out(name, fed):
     assert view.targets.tolist() == [[2, 3, 1], [4, 0, 0]]
     assert view.weights.tolist() == [[True, True, True], [True, False, False]]
     assert view.at == slice(2, 5)
-    assert view.positions.tolist() == [[0, 1, 2, 3, 4], [0, 0, 0, 1, 2]]
-    drawn = [["".join(".x"[allowed] for allowed in row) for row in mask] for mask in view.mask.tolist()]
-    assert drawn[0] == ["x....", "xx...", "xxx..", "xxxx.", "xxxxx"]
-    assert drawn[1] == ["x....", ".x...", "..x..", "..xx.", "..xxx"]
+    drawn = ["".join(".x"[real] for real in row) for row in view.padding.tolist()]
+    assert (drawn, view.attention) == (["xxxxx", "..xxx"], "causal")
 
 
 class TestEveryObjective:
@@ -202,15 +200,8 @@ def test_padding_that_a_model_holds_impossible_weighs_nothing(objective):
 def read_ahead(model, batch, count):
     """A cache that holds the first tokens of the batch's prompts."""
     real = batch.prompt_mask
-    positions, mask = (None, None) if real is None else place(real)
-    seen = slice(None, count)
     cache = model.new_cache(len(batch), 18)
-    model.hidden(
-        batch.prompt[:, seen],
-        positions=None if positions is None else positions[:, seen],
-        mask=None if mask is None else mask[:, seen, seen],
-        cache=cache,
-    )
+    model.hidden(batch.prompt[:, :count], padding=None if real is None else real[:, :count], cache=cache)
     return cache
 
 

@@ -12,10 +12,11 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from unforced.models import measured
+from unforced.models.masks import At, Attention, Padding, allowed_keys, select
 
 Queries = Float[Tensor, "batch heads query depth"]
 Keys = Float[Tensor, "batch heads key depth"]
@@ -36,9 +37,18 @@ class Pattern:
         """Build a pattern from a mask of allowed pairs."""
         return cls(torch.zeros_like(allowed, dtype=torch.float32).masked_fill_(~allowed, -torch.inf)[:, None])
 
-    def rows(self, at: slice | Int[Tensor, " chosen"]) -> "Pattern":
+    def rows(self, at: At) -> "Pattern":
         """Keep the queries `at`."""
-        return Pattern(None if self.bias is None else self.bias[:, :, at])
+        return Pattern(None if self.bias is None else select(self.bias.transpose(1, 2), at).transpose(1, 2))
+
+
+def build_pattern(
+    attention: Attention, padding: Padding | None, steps: int, past: int, device: torch.device
+) -> Pattern:
+    """Build the pattern of `steps` queries behind `past` cached keys; see `SequenceModel.hidden`."""
+    if padding is None and isinstance(attention, str):
+        return causal_pattern(steps, past, device) if attention == "causal" else Pattern(None)
+    return Pattern.of(allowed_keys(attention, padding, steps, past, device))
 
 
 def causal_pattern(steps: int, past: int, device: torch.device) -> Pattern:

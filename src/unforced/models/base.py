@@ -6,14 +6,15 @@ positions it needs, and for logits from them.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from unforced.data.codec import Codec, SymbolCodec
+from unforced.models.masks import At, Attention, Inputs, Padding, kind_of
 from unforced.tasks.base import Task
 
 
@@ -31,12 +32,13 @@ class Cache(Protocol):
 
 
 class SequenceModel(torch.nn.Module, ABC):
-    """A causal sequence model over token ids.
+    """A sequence model over token ids.
 
-    Models that attend follow any positions and mask. Recurrent ones do not: they know the order of the
-    tokens, and of a mask only the padding, the keys that the last token may not attend to.
+    attends: the kinds of attention that `hidden` can do: "causal", "full", "mask". A recurrent model has
+    causal attention alone, and ignores positions.
     """
 
+    attends: ClassVar[frozenset[str]]
     vocab_size: int
     width: int
 
@@ -52,17 +54,21 @@ class SequenceModel(torch.nn.Module, ABC):
     @abstractmethod
     def hidden(
         self,
-        tokens: Int[Tensor, "batch time"],
+        inputs: Inputs,
         *,
         positions: Int[Tensor, "#batch time"] | None = None,
-        mask: Bool[Tensor, "#batch time key"] | None = None,
+        padding: Padding | None = None,
+        attention: Attention = "causal",
         cache: Cache | None = None,
-        at: slice | Int[Tensor, " chosen"] | None = None,
+        at: At | None = None,
     ) -> Float[Tensor, "batch chosen width"]:
-        """Return the final hidden states at the time steps `at` (all, if None).
+        """Return the final hidden states at the time steps `at` (all, if None; or indices for each row).
 
-        positions: where each token stands; 0, 1, ... (after the cache) if None.
-        mask: which keys each token may attend to, cached ones first; causal if None.
+        positions: of each token; counted in real tokens from 0, cached ones included, if None.
+        padding: True where a key is real, cached keys first; None if all are. It may stand on either side; a
+        padded token attends to itself alone.
+        attention: the real keys that each token attends to, cached ones first. Raises ValueError if the model
+        does not attend so.
         cache: read and extended by these tokens.
         """
 
@@ -73,6 +79,13 @@ class SequenceModel(torch.nn.Module, ABC):
     @abstractmethod
     def new_cache(self, batch: int, capacity: int) -> Cache:
         """Return an empty cache for `capacity` tokens of `batch` sequences."""
+
+    def check_attention(self, attention: Attention) -> None:
+        """Raise ValueError if the model does not attend so."""
+        kind = kind_of(attention)
+        if kind not in self.attends:
+            known = ", ".join(sorted(self.attends))
+            raise ValueError(f"{type(self).__name__} has no {kind} attention, only {known}")
 
     @abstractmethod
     def to_transformers(self) -> Any:
@@ -87,6 +100,11 @@ class ModelConfig(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     name: str
+
+    @property
+    @abstractmethod
+    def attends(self) -> frozenset[str]:
+        """The kinds of attention of the model that it builds; see SequenceModel."""
 
     @property
     def keeps_bf16(self) -> bool:

@@ -12,17 +12,17 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from unforced.errors import UserError
-from unforced.models.attention import BACKENDS, Pattern, causal_pattern, fastest
+from unforced.models.attention import BACKENDS, Pattern, build_pattern, fastest
 from unforced.models.base import Cache, ModelConfig, SequenceModel
+from unforced.models.masks import At, Attention, Inputs, Padding, allowed_keys, select, token_positions
 from unforced.models.precision import full_precision, matrix_dtype
 from unforced.models.rotary import Turns, split_heads, turns
 
-At = slice | Int[Tensor, " chosen"]
 Hidden = Float[Tensor, "batch time width"]
 
 
@@ -53,6 +53,11 @@ class GPT(ModelConfig):
     attention: Literal["auto", "explicit", "explicit_fp32", "fused"] = Field(
         "auto", description="attention back-end (auto: the fastest, measured)"
     )
+
+    @property
+    def attends(self) -> frozenset[str]:
+        """All kinds."""
+        return Transformer.attends
 
     @property
     def num_heads(self) -> int:
@@ -103,6 +108,8 @@ class KeyValueCache:
 class Transformer(SequenceModel):
     """The module that a `GPT` config builds."""
 
+    attends = frozenset({"causal", "full", "mask"})
+
     def __init__(self, config: GPT, vocab_size: int, max_length: int) -> None:
         super().__init__()
         self.config, self.vocab_size, self.width, self.max_length = (
@@ -151,15 +158,18 @@ class Transformer(SequenceModel):
 
     def hidden(
         self,
-        tokens: Int[Tensor, "batch time"],
+        inputs: Inputs,
         *,
         positions: Int[Tensor, "#batch time"] | None = None,
-        mask: Bool[Tensor, "#batch time key"] | None = None,
+        padding: Padding | None = None,
+        attention: Attention = "causal",
         cache: Cache | None = None,
         at: At | None = None,
     ) -> Float[Tensor, "batch chosen width"]:
         """Return the final hidden states; see SequenceModel."""
         assert cache is None or isinstance(cache, KeyValueCache)
+        self.check_attention(attention)
+        tokens = inputs
         steps, past = tokens.shape[1], 0 if cache is None else cache.length
         if past + steps > self.max_length:
             raise UserError(
@@ -168,11 +178,11 @@ class Transformer(SequenceModel):
         if cache is not None and past + steps > cache.capacity:
             raise UserError(f"a cache for {cache.capacity} tokens cannot hold {past + steps}")
         if positions is None:
-            positions = torch.arange(past, past + steps, device=tokens.device)[None]
-        pattern = causal_pattern(steps, past, tokens.device) if mask is None else Pattern.of(mask)
+            positions = token_positions(padding, steps, past, tokens.device)
+        pattern = build_pattern(attention, padding, steps, past, tokens.device)
         x = self.tokens(tokens)
         if self.before is not None:
-            x = x + self.before(self._predecessors(tokens, mask, cache))
+            x = x + self.before(self._predecessors(tokens, padding, attention, cache))
         turn = None
         if self.places is None:
             depth = self.width // self.config.num_heads
@@ -190,16 +200,19 @@ class Transformer(SequenceModel):
     def _predecessors(
         self,
         tokens: Int[Tensor, "batch time"],
-        mask: Bool[Tensor, "#batch time key"] | None,
+        padding: Padding | None,
+        attention: Attention,
         cache: KeyValueCache | None,
     ) -> Int[Tensor, "batch time"]:
         """Return the token before each token, or `vocab_size` where there is none that it may attend to."""
         nothing = torch.full_like(tokens[:, :1], self.vocab_size)
         first = nothing if cache is None or cache.newest is None else cache.newest
         before = torch.cat([first, tokens[:, :-1]], dim=1)
-        if mask is None:
+        if padding is None and isinstance(attention, str):
             return before
-        steps, keys = mask.shape[1:]
+        steps, past = tokens.shape[1], 0 if cache is None else cache.length
+        mask = allowed_keys(attention, padding, steps, past, tokens.device)
+        keys = past + steps
         own = torch.arange(keys - steps, keys, device=mask.device)[None, :, None]
         seen = mask.gather(2, (own - 1).clamp(min=0).expand(len(mask), -1, -1))[:, :, 0]
         return torch.where(seen, before, nothing)
@@ -248,7 +261,7 @@ class Block(nn.Module):
     def forward(self, x: Hidden, around: Surroundings, at: At | None) -> Float[Tensor, "batch chosen width"]:
         """Return the block's output at the time steps `at` (all, if None)."""
         attended = self.attention(self.norm1(x), around, at)
-        x = (x if at is None else x[:, at]) + attended
+        x = select(x, at) + attended
         return x + self.down(F.gelu(self.up(self.norm2(x)), approximate=self.gelu))
 
 
@@ -282,8 +295,8 @@ class SelfAttention(nn.Module):
             return split_heads(self.projection(x), 3, self.heads, turns, turned=2, dtype=dtype)
         width = x.shape[-1]
         weight, bias = self.projection.weight, self.projection.bias
-        asked = F.linear(x[:, at], weight[:width], bias[:width])
-        turns_asked = None if turns is None else turns[:, :, at]
+        asked = F.linear(select(x, at), weight[:width], bias[:width])
+        turns_asked = None if turns is None else select(turns[:, 0], at)[:, None]
         (query,) = split_heads(asked, 1, self.heads, turns_asked, turned=1, dtype=dtype)
         others = F.linear(x, weight[width:], bias[width:])
         key, value = split_heads(others, 2, self.heads, turns, turned=1, dtype=dtype)

@@ -22,9 +22,9 @@ from unforced.huggingface import import_transformers
 from unforced.models import convolution
 from unforced.models.adapters import merge_adapters
 from unforced.models.base import Cache, ModelConfig, SequenceModel
+from unforced.models.masks import At, Attention, Inputs, Padding, select
 from unforced.models.scan import BACKENDS, fastest
 
-At = slice | Int[Tensor, " chosen"]
 Hidden = Float[Tensor, "batch time width"]
 Inner = Float[Tensor, "batch time channels"]
 
@@ -80,6 +80,11 @@ class Mamba(ModelConfig):
         return model
 
     @property
+    def attends(self) -> frozenset[str]:
+        """Causal attention alone."""
+        return MambaModel.attends
+
+    @property
     def channels(self) -> int:
         """Channels inside a block."""
         return self.expand * self.width
@@ -113,6 +118,7 @@ class MambaModel(SequenceModel):
     base: transformers' config of the network that was taken over; None where there was none.
     """
 
+    attends = frozenset({"causal"})
     base: Any = None
 
     def __init__(self, config: Mamba, vocab_size: int) -> None:
@@ -154,19 +160,19 @@ class MambaModel(SequenceModel):
 
     def hidden(
         self,
-        tokens: Int[Tensor, "batch time"],
+        inputs: Inputs,
         *,
         positions: Int[Tensor, "#batch time"] | None = None,
-        mask: Bool[Tensor, "#batch time key"] | None = None,
+        padding: Padding | None = None,
+        attention: Attention = "causal",
         cache: Cache | None = None,
         at: At | None = None,
     ) -> Float[Tensor, "batch chosen width"]:
-        """Return the final hidden states; see SequenceModel.
-
-        Of a mask, only padding is followed: the keys that the last token, a real one, may not attend to.
-        """
+        """Return the final hidden states; see SequenceModel. Positions are ignored."""
         assert cache is None or isinstance(cache, RecurrentState)
-        real = None if mask is None else mask[:, -1, -tokens.shape[1] :, None]
+        self.check_attention(attention)
+        tokens = inputs
+        real = None if padding is None else padding[:, -tokens.shape[1] :, None]
         x = self.backbone.embeddings(tokens)
         counted = x.is_meta  # where only operations are counted, count those of one way
         ways = ("steps", "shifts") if counted else (self.scan, self.convolution)
@@ -266,7 +272,7 @@ class Block(nn.Module):
     def forward(self, x: Hidden, around: Surroundings, at: At | None) -> Float[Tensor, "batch chosen width"]:
         """Return the block's output at the time steps `at` (all, if None)."""
         mixed = self.mixer(self.norm(x), around, at)
-        return (x if at is None else x[:, at]) + mixed
+        return select(x, at) + mixed
 
 
 class Mixer(nn.Module):
@@ -300,9 +306,7 @@ class Mixer(nn.Module):
         inner = self._convolve(_keep(inner.float(), around.real), around)
         inner = _keep(inner, around.real)
         y = self._scan(inner, around)
-        if at is not None:
-            y, gate = y[:, at], gate[:, at]
-        return self.out_proj(y * F.silu(gate))
+        return self.out_proj(select(y, at) * F.silu(select(gate, at)))
 
     def _convolve(self, inner: Inner, around: Surroundings) -> Inner:
         """Convolve each channel over the newest tokens, and activate it."""

@@ -90,6 +90,11 @@ class Pretrained(ModelConfig):
         return self
 
     @property
+    def attends(self) -> frozenset[str]:
+        """By its family. Raises UserError if its config cannot be read."""
+        return _kind(read_config(self.name_or_path, self.revision)).attends
+
+    @property
     def keeps_bf16(self) -> bool:
         """Whether some weights are in bf16."""
         return self.frozen_weights == "bf16"
@@ -191,8 +196,12 @@ def _still(config: Any) -> dict[str, float]:
     return chances
 
 
+def _kind(config: Any) -> type[TransformersModel | MambaModel]:
+    return MambaModel if config.model_type == "mamba" else TransformersModel
+
+
 def _behind_the_contract(network: Any, chances: Mapping[str, float]) -> TransformersModel | MambaModel:
-    is_mamba = network.config.model_type == "mamba"
+    is_mamba = _kind(network.config) is MambaModel
     return Mamba.of_transformers(network) if is_mamba else TransformersModel(network, chances)
 
 

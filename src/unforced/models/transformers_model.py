@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from unforced.errors import UserError
@@ -16,9 +16,7 @@ from unforced.models.adapters import merge_adapters
 from unforced.models.base import Cache, SequenceModel
 from unforced.models.failures import in_short
 from unforced.models.huggingface import FAMILIES, FIELD, NO_NUMBERS, SEES_LATER, transformers
-from unforced.models.padding import place
-
-At = slice | Int[Tensor, " chosen"]
+from unforced.models.masks import At, Attention, Inputs, Padding, allowed_keys, select, token_positions
 
 _PADDING = 3  # tokens that stand before others where it is tried whether a model follows its mask
 
@@ -42,6 +40,8 @@ class TransformersModel(SequenceModel):
 
     chances: what the network's config said of dropout and the like, which are off here.
     """
+
+    attends = frozenset({"causal", "full", "mask"})
 
     def __init__(self, network: Any, chances: Mapping[str, float]) -> None:
         super().__init__()
@@ -86,11 +86,12 @@ class TransformersModel(SequenceModel):
         """Return the logits of tokens, the last one read by itself; none may attend to the padding before."""
         tokens = F.pad(tokens, (padding, 0))
         last = tokens.shape[1] - 1
-        positions, mask = place(torch.arange(last + 1)[None] >= padding)
+        real = torch.arange(last + 1)[None] >= padding
         cache, states = self.new_cache(1, last + 1), []
         for part, keys in ((slice(0, last), last), (slice(last, None), last + 1)):
-            placed = {"positions": positions[:, part], "mask": mask[:, part, :keys]} if padding else {}
-            states.append(self.hidden(tokens[:, part], cache=cache, **placed))
+            states.append(
+                self.hidden(tokens[:, part], padding=real[:, :keys] if padding else None, cache=cache)
+            )
         return self.logits(torch.cat(states, dim=1)[:, padding:])
 
     def to_transformers(self) -> Any:
@@ -125,19 +126,24 @@ class TransformersModel(SequenceModel):
 
     def hidden(
         self,
-        tokens: Int[Tensor, "batch time"],
+        inputs: Inputs,
         *,
         positions: Int[Tensor, "#batch time"] | None = None,
-        mask: Bool[Tensor, "#batch time key"] | None = None,
+        padding: Padding | None = None,
+        attention: Attention = "causal",
         cache: Cache | None = None,
         at: At | None = None,
     ) -> Float[Tensor, "batch chosen width"]:
         """Return the final hidden states; see SequenceModel."""
         assert cache is None or isinstance(cache, TransformersCache)
+        self.check_attention(attention)
+        tokens = inputs
         batch, steps = tokens.shape
-        if mask is None:  # given one, transformers asks the device nothing (are there packed sequences?)
-            keys = steps if cache is None else cache.length + steps
-            mask = torch.ones(1, steps, keys, dtype=torch.bool, device=tokens.device).tril(keys - steps)
+        past = 0 if cache is None else cache.length
+        if positions is None and padding is not None:
+            positions = token_positions(padding, steps, past, tokens.device)
+        # Given a mask, transformers asks the device nothing (are there packed sequences?).
+        mask = allowed_keys(attention, padding, steps, past, tokens.device)
         states = self.network.base_model(
             input_ids=tokens,
             position_ids=None if positions is None else positions.expand(batch, -1),
@@ -147,7 +153,7 @@ class TransformersModel(SequenceModel):
         ).last_hidden_state
         if cache is not None:
             cache.length += steps
-        return states if at is None else states[:, at]
+        return select(states, at)
 
     def logits(self, hidden: Float[Tensor, "batch chosen width"]) -> Float[Tensor, "batch chosen vocab"]:
         """Unembed hidden states."""

@@ -6,7 +6,6 @@ from torch import Tensor
 
 from unforced.data.batch import Batch
 from unforced.models.base import Cache, SequenceModel
-from unforced.models.padding import place
 
 
 def autoregressive(
@@ -19,15 +18,11 @@ def autoregressive(
     prompt, length = batch.prompt.shape[1], batch.answer.shape[1]
     cache = model.new_cache(len(batch), prompt + length - 1) if cache is None else cache
     real = batch.prompt_mask
-    positions, mask = (None, None) if real is None else place(real)
-    unread = slice(cache.length, None)
-    positions, mask = (None if each is None else each[:, unread] for each in (positions, mask))
-    tokens, answer = batch.prompt[:, unread], batch.prompt.new_empty((len(batch), length))
+    tokens, answer = batch.prompt[:, cache.length :], batch.prompt.new_empty((len(batch), length))
     for i in range(length):
-        hidden = model.hidden(tokens, positions=positions, mask=mask, cache=cache, at=slice(-1, None))
+        hidden = model.hidden(tokens, padding=real, cache=cache, at=slice(-1, None))
         answer[:, i] = model.logits(hidden)[:, 0].argmax(-1)
         tokens = answer[:, i : i + 1]
         if real is not None:
             real = torch.cat([real, torch.ones_like(tokens, dtype=torch.bool)], dim=1)
-            positions, mask = real.sum(1, keepdim=True) - 1, real[:, None, :]
     return answer

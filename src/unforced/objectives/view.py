@@ -8,7 +8,7 @@ from torch import Tensor
 
 from unforced.data.batch import Batch
 from unforced.models.base import Cache, SequenceModel
-from unforced.models.padding import place
+from unforced.models.masks import Attention
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class View:
     at: slice
     weights: Bool[Tensor, "batch answer"] | None = None
     positions: Int[Tensor, "batch time"] | None = None
-    mask: Bool[Tensor, "batch time time"] | None = None
+    padding: Bool[Tensor, "batch time"] | None = None
+    attention: Attention = "causal"
 
 
 def lay_out(
@@ -34,8 +35,8 @@ def lay_out(
 ) -> View:
     """Put `answer_inputs` behind the prompts and ask for the answer from the last prompt token on.
 
-    Padding (left of prompts, right of answers) is attended by nobody and weighs nothing; positions count
-    real tokens only. `weights` says which answer tokens weigh (all real ones, if None).
+    Padding on the left of prompts is attended by nobody; padding on the right of answers weighs nothing.
+    `weights` says which answer tokens weigh (all real ones, if None).
     """
     inputs = torch.cat([batch.prompt, answer_inputs], dim=1)
     at = slice(batch.prompt.shape[1] - 1, inputs.shape[1])
@@ -43,8 +44,7 @@ def lay_out(
     if batch.prompt_mask is None:
         return View(inputs, batch.answer, at, weights)
     real = torch.cat([batch.prompt_mask, torch.ones_like(answer_inputs, dtype=torch.bool)], dim=1)
-    positions, mask = place(real)
-    return View(inputs, batch.answer, at, weights, positions, mask)
+    return View(inputs, batch.answer, at, weights, padding=real)
 
 
 def answer_logits(
@@ -58,7 +58,8 @@ def answer_logits(
     hidden = model.hidden(
         view.inputs[:, past:],
         positions=None if view.positions is None else view.positions[:, past:],
-        mask=None if view.mask is None else view.mask[:, past:],
+        padding=view.padding,
+        attention=view.attention if isinstance(view.attention, str) else view.attention[:, past:],
         cache=cache,
         at=slice(view.at.start - past, view.at.stop - past),
     )

@@ -21,6 +21,7 @@ from unforced.data.codec import SymbolCodec
 from unforced.errors import UserError
 from unforced.evaluation.subject import Subject
 from unforced.models.base import Cache, SequenceModel
+from unforced.models.masks import At, Attention, Inputs, Padding, select
 from unforced.objectives.base import Objective
 from unforced.objectives.next_token import NextToken
 from unforced.tasks.base import Problems, Symbols, Task
@@ -150,6 +151,8 @@ class TokensRead:
 class PlantedModel(SequenceModel):
     """Says what a behaviour says; its hidden states are its logits. Answers are read in forward order."""
 
+    attends = frozenset({"causal"})
+
     def __init__(self, behaviour: Behaviour, known: Known, seed: int) -> None:
         super().__init__()
         self.behaviour, self.known, self.seed = behaviour, known, seed
@@ -171,23 +174,26 @@ class PlantedModel(SequenceModel):
 
     def hidden(
         self,
-        tokens: Int[Tensor, "batch time"],
+        inputs: Inputs,
         *,
         positions: Int[Tensor, "#batch time"] | None = None,
-        mask: Bool[Tensor, "#batch time key"] | None = None,
+        padding: Padding | None = None,
+        attention: Attention = "causal",
         cache: Cache | None = None,
-        at: slice | Int[Tensor, " chosen"] | None = None,
+        at: At | None = None,
     ) -> Float[Tensor, "batch chosen width"]:
         """Return the logits at the time steps `at`; uniform within the prompt."""
-        past = 0
+        self.check_attention(attention)
+        past, tokens = 0, inputs
         if cache is not None:
             assert isinstance(cache, TokensRead)
             past = cache.length
             tokens = cache.extend(tokens)
-        chosen = torch.arange(past, tokens.shape[1])
-        chosen = chosen if at is None else chosen[at]
         symbols: Symbols = tokens.numpy(force=True)
-        return torch.stack([self._after(symbols[:, : int(time) + 1]) for time in chosen], dim=1)
+        times = range(past, tokens.shape[1])
+        if isinstance(at, slice):
+            return torch.stack([self._after(symbols[:, : time + 1]) for time in times[at]], dim=1)
+        return select(torch.stack([self._after(symbols[:, : time + 1]) for time in times], dim=1), at)
 
     def logits(self, hidden: Float[Tensor, "batch chosen width"]) -> Float[Tensor, "batch chosen vocab"]:
         """Return hidden states as they are."""
