@@ -2,7 +2,9 @@
 
 import ast
 import itertools
+import os
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -14,7 +16,7 @@ from unforced.registry import MODELS, OBJECTIVES, TASKS
 
 PACKAGE = Path(unforced.__file__).parent
 LAYERS = [
-    ["errors", "registry", "files", "huggingface"],
+    ["errors", "registry", "locks", "files", "huggingface"],
     ["tasks"],
     ["data"],
     ["models"],
@@ -101,3 +103,11 @@ def test_no_model_task_or_objective_is_named_outside_its_own_file_the_registry_a
             ]
             found |= {(str(place), word) for word in words if word in names}
     assert found == {("cli/problems.py", "path_star")}  # the default of an option
+
+
+def test_every_module_can_be_imported_without_posix():
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.without_posix"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert {"unforced.locks", "unforced.cli.work", "unforced.studies.cluster"} <= set(done.stdout.split())

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from tests.runs import metrics, newest_weights, tiny_run, train
 from unforced.files import read_json, write_json
+from unforced.runs.folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -111,13 +112,21 @@ def test_accelerate_launch_trains_over_nodes(uneven, tmp_path):
 
 
 def test_two_processes_resume_bit_for_bit_in_the_middle_of_an_interval(tmp_path):
-    launch("tests.two_processes", tmp_path)
+    launch("tests.two_processes", "resume", tmp_path)
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     for path in (straight, stopped):
         names = [checkpoint.name for checkpoint in sorted((path / "checkpoints").iterdir())]
         assert names == ["step-00000020", "step-00000040"]
     assert metrics(stopped) == metrics(straight)
     assert newest_weights(stopped) == newest_weights(straight)
+
+
+def test_both_of_two_processes_hear_that_a_folder_is_taken(tmp_path):
+    path = tmp_path / "run"
+    with RunFolder(path).locked():
+        launch("tests.two_processes", "refused", tmp_path)
+    refusals = [(tmp_path / f"refusal of {rank}").read_text() for rank in (0, 1)]
+    assert refusals == [f"PassingError: {path}: another process is training this run"] * 2
 
 
 @pytest.mark.parametrize("parts", [2, 4])

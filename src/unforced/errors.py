@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+TEMPORARY = 75
+"""The exit code of a failure that may pass by itself: EX_TEMPFAIL of sysexits.h, on every system."""
+
 
 class UserError(Exception):
     """A mistake that the user can mend. Its message is one line: what, where, the limit, what to do."""

@@ -2,12 +2,13 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 
 from unforced.config import Run
 from unforced.data.files import read_problems
@@ -46,15 +47,35 @@ def run_experiment(run: Run, path: Path, observer: Observer, resume: bool = Fals
                 return Outcome("done")
             trainer = Trainer(run, folder, accelerator, measure, observer)
             accelerator.wait_for_everyone()  # all have the memory they need, and have seen what is there
-            with folder.locked() if accelerator.is_main_process else contextlib.nullcontext():
-                if accelerator.is_main_process and not resume:
-                    RunFolder.claim(path, run).create(run)  # while the model was built, another may have
-                accelerator.wait_for_everyone()
+            with _held_by_the_first(trainer, new=not resume):
                 return _train_and_measure(trainer, resume)
     except OSError as error:
         begun = os.path.exists(path / "config.json")
         advice = "what was written stands, go on with --resume" if begun else "choose another --out"
         raise PassingError(f"{error.filename or path}: {error.strerror or error}; {advice}") from error
+
+
+@contextlib.contextmanager
+def _held_by_the_first(trainer: Trainer, new: bool) -> Iterator[None]:
+    """Let the first process lock the run's folder, and make it if it is `new`.
+
+    Raises in every process what went wrong in the first.
+    """
+    run, folder, refusal = trainer.run, trainer.folder, None
+    with contextlib.ExitStack() as held:
+        if trainer.accelerator.is_main_process:
+            try:
+                held.enter_context(folder.locked())
+                if new:
+                    RunFolder.claim(folder.path, run).create(
+                        run
+                    )  # while the model was built, another may have
+            except (UserError, OSError) as error:
+                refusal = error
+        refusal = broadcast_object_list([refusal])[0]
+        if refusal is not None:
+            raise refusal
+        yield
 
 
 def _train_and_measure(trainer: Trainer, resume: bool) -> Outcome:

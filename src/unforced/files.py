@@ -1,32 +1,49 @@
-"""Files that are written whole or not at all, and folders that one process has to itself."""
+"""Files that are written whole or not at all."""
 
 import contextlib
-import fcntl
 import json
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from unforced.errors import PassingError, UserError
+from unforced.errors import UserError
+from unforced.locks import LOCK
 
-LOCK = ".lock"
-_LONGER_THAN_A_LOOK = 0.2  # seconds
+
+@contextlib.contextmanager
+def atomically(path: Path) -> Iterator[Path]:
+    """Give a path to write a file to, which becomes `path` at the end of the context.
+
+    A crash, a kill, a full disk or lost power leaves the old content or the new, never a part.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield draft
+        with draft.open("r+b") as file:
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:  # Ctrl-C, too
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """See the names in a folder onto the disk, where the operating system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a crash, a kill or a full disk leaves the old content or the new, never a part."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
+    """Write a file whole or not at all, see `atomically`."""
+    with atomically(path) as draft:
+        draft.write_bytes(content)
 
 
 def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
@@ -44,29 +61,13 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: not JSON, or cut short: {error}") from None
 
 
-@contextlib.contextmanager
-def locked(folder: Path, taken: str) -> Iterator[None]:
-    """Have a folder to oneself, until the context or the process ends. Raises UserError if it is `taken`."""
-    until = time.monotonic() + _LONGER_THAN_A_LOOK
-    with (folder / LOCK).open("a") as lock:
-        while not _take(lock):
-            if time.monotonic() > until:
-                raise PassingError(f"{folder}: {taken}")
-            time.sleep(_LONGER_THAN_A_LOOK / 10)
-        yield
+def is_blank(folder: Path, marker: Path, inner: Path) -> bool:
+    """Whether nothing is in a folder but what a kill can leave while it is made.
 
-
-def is_locked(folder: Path) -> bool:
-    """Say whether another process has a folder to itself; to look takes it for an instant."""
-    if not (folder / LOCK).exists():
+    That is its lock, a draft of its `marker`, and the folder `inner`, empty.
+    """
+    if not folder.is_dir():
         return False
-    with (folder / LOCK).open("a") as lock:
-        return not _take(lock)
-
-
-def _take(lock: IO[str]) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+    own = (LOCK, f".{marker.name}.")
+    left = [each for each in folder.iterdir() if not each.name.startswith(own)]
+    return not left or (left == [inner] and not any(inner.iterdir()))

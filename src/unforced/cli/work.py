@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from unforced.cli.experiments import Trackers
-from unforced.errors import PassingError
+from unforced.errors import TEMPORARY, PassingError
 
 
 def work(
@@ -31,7 +31,7 @@ def work(
         _work(config, folder, diagnose, tracker or [])
     except PassingError as error:
         print(f"unforced: {error}")
-        raise typer.Exit(os.EX_TEMPFAIL) from error
+        raise typer.Exit(TEMPORARY) from error
 
 
 def _work(config: Path, folder: Path, diagnose: bool, trackers: list[str]) -> None:

@@ -9,16 +9,16 @@ diagnosis.json  what `unforced diagnose` found
 trackers/       what experiment trackers keep of the run
 """
 
-import contextlib
 import json
 import os
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from unforced.config import Run, flatten
 from unforced.errors import UserError
-from unforced.files import LOCK, is_locked, locked, read_json, write_atomically, write_json
+from unforced.files import is_blank, read_json, write_atomically, write_json
+from unforced.locks import is_locked, locked
 from unforced.runs.schemas import Diagnosis, Environment, Evaluation, Record, Result, Traces, check
 
 _RESTORE = "restore it, or start a new run with another --out"
@@ -43,17 +43,9 @@ class RunFolder:
             same = folder.run().fingerprint == run.fingerprint
             advice = "add --resume to continue it" if same else "choose another --out"
             raise UserError(f"{path} holds {'this' if same else 'another'} run already; {advice}")
-        if path.exists() and not folder._is_blank():
+        if path.exists() and not is_blank(path, folder.config, folder.checkpoints):
             raise UserError(f"{path} exists and is not a run folder; choose another --out")
         return folder
-
-    def _is_blank(self) -> bool:
-        """Whether nothing is there but what a kill while the folder was made can leave."""
-        if not self.path.is_dir():
-            return False
-        own = (LOCK, f".{self.config.name}.")
-        left = [each for each in self.path.iterdir() if not each.name.startswith(own)]
-        return not left or (left == [self.checkpoints] and not any(self.checkpoints.iterdir()))
 
     def create(self, run: Run) -> None:
         """Make the folder of a new run."""
@@ -133,12 +125,10 @@ class RunFolder:
         """Whether the run has ended and its results stand."""
         return self.result.exists()
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep a second process from training into the same folder. Raises UserError if one does."""
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep a second process from training into the same folder. Raises PassingError if one does."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with locked(self.path, "another process is training this run"):
-            yield
+        return locked(self.path, "another process is training this run")
 
     @property
     def busy(self) -> bool:

@@ -5,14 +5,15 @@ logs/           what each run's processes said, and the configs that they were g
 states.json     what became of each run when the study last came to an end with something to do
 """
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from unforced.config import Run
 from unforced.errors import UserError
-from unforced.files import LOCK, is_locked, locked, read_json, write_json
+from unforced.files import is_blank, read_json, write_json
+from unforced.locks import is_locked, locked
 from unforced.runs.folder import RunFolder
 from unforced.studies.engines import Job
 from unforced.study import Study
@@ -47,7 +48,7 @@ class StudyFolder:
                 raise UserError(f"{self.path}: {above} is a file; choose another --out")
         if self.marker.exists():
             self._check_same(study)
-        elif self.path.exists() and not self._is_blank():
+        elif self.path.exists() and not is_blank(self.path, self.marker, self.logs):
             raise UserError(f"{self.path} exists and is not the folder of a study; choose another --out")
 
     def check_free(self) -> None:
@@ -55,11 +56,9 @@ class StudyFolder:
         if is_locked(self.path):
             raise UserError(f"{self.path}: {_TAKEN}")
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep a second process from working on the same study. Raises UserError if one does."""
-        with locked(self.path, _TAKEN):
-            yield
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep a second process from working on the same study. Raises PassingError if one does."""
+        return locked(self.path, _TAKEN)
 
     def run(self, name: str) -> RunFolder:
         """Return the folder of a run."""
@@ -101,14 +100,6 @@ class StudyFolder:
         write_json(config, study.runs[name].tree())
         folder, log = self.run(name).path, self.log(name)
         return Job(config.resolve(), folder.resolve(), log.resolve(), study.diagnose, Path.cwd(), trackers)
-
-    def _is_blank(self) -> bool:
-        """Whether nothing is there but what a kill while the folder was made can leave."""
-        if not self.path.is_dir():
-            return False
-        own = (LOCK, f".{MARKER}.")
-        left = [each for each in self.path.iterdir() if not each.name.startswith(own)]
-        return not left or (left == [self.logs] and not any(self.logs.iterdir()))
 
     def _check_same(self, study: Study) -> None:
         try:

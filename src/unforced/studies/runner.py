@@ -190,6 +190,6 @@ def _how(code: int) -> str:
     if code == LOST:
         return "its worker was lost"
     if code < 0:
-        hint = ", as a machine out of memory does" if code == -signal.SIGKILL else ""
+        hint = ", as a machine out of memory does" if _SIGNALS.get(-code) == "SIGKILL" else ""
         return f"killed by {_SIGNALS.get(-code, f'signal {-code}')}{hint}"
     return f"exit code {code}"

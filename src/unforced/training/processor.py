@@ -1,6 +1,7 @@
 """Settings of the process that make training on a processor fast. They change no number above 1e-38."""
 
 import ctypes
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,7 +27,7 @@ def keep_freed_memory() -> None:
     Each step would else fault its activations in again, page by page. Where malloc is not glibc's, nothing
     is changed.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
         mallopt(_M_TRIM_THRESHOLD, _NEVER)
         mallopt(_M_MMAP_THRESHOLD, _LARGEST_THRESHOLD)
