@@ -17,6 +17,7 @@ from unforced.registry import MODELS, OBJECTIVES, TASKS
 PACKAGE = Path(unforced.__file__).parent
 LAYERS = [
     ["errors", "registry", "locks", "files", "huggingface"],
+    ["parts"],
     ["tasks"],
     ["data"],
     ["models"],

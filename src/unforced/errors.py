@@ -18,6 +18,14 @@ class PassingError(UserError):
     """One that may pass by itself: a full disk, memory that others hold, a run that another trains."""
 
 
+class UnknownPartError(UserError):
+    """A config names a part that no installed package has; `part` says which, as in "objective 'mixture'"."""
+
+    def __init__(self, message: str, part: str) -> None:
+        super().__init__(message)
+        self.part = part
+
+
 def unknown(kind: str, value: str, choices: Iterable[str]) -> UserError:
     """Build the error for a `value` that is not one of `choices`, naming the nearest one."""
     known = sorted(choices)

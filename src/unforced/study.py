@@ -65,7 +65,7 @@ def only(study: Study, patterns: Iterable[str]) -> Study:
 
 def over_seeds(runs: Mapping[str, Run], seeds: Iterable[int]) -> dict[str, Run]:
     """Return each run with each seed, as NAME-SEED; all kinds of the first seed come first."""
-    return {f"{name}-{seed}": run.override([f"seed={seed}"]) for seed in seeds for name, run in runs.items()}
+    return {f"{name}-{seed}": run.replace(seed=seed) for seed in seeds for name, run in runs.items()}
 
 
 def kind_of(name: str, run: Run) -> str:

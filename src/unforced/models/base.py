@@ -10,11 +10,12 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from unforced.data.codec import Codec, SymbolCodec
 from unforced.models.masks import At, Attention, Inputs, Padding, kind_of
+from unforced.parts import Part
+from unforced.registry import MODELS, Registry
 from unforced.tasks.base import Task
 
 
@@ -95,11 +96,10 @@ class SequenceModel(torch.nn.Module, ABC):
         """
 
 
-class ModelConfig(BaseModel, ABC):
+class ModelConfig(Part, ABC):
     """A frozen description that builds a model."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-    name: str
+    registry: ClassVar[Registry] = MODELS
 
     @property
     @abstractmethod

@@ -8,12 +8,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from unforced.data.batch import Batch
 from unforced.models.base import Cache, ModelConfig, SequenceModel
 from unforced.objectives.view import View, answer_logits
+from unforced.parts import Part
+from unforced.registry import OBJECTIVES, Registry
 
 Logits = Float[Tensor, "batch answer vocab"]
 
@@ -26,7 +28,7 @@ class Loss:
     count: Int[Tensor, ""]
 
 
-class Objective(BaseModel, ABC):
+class Objective(Part, ABC):
     """A frozen config with the functions that make it an objective. It holds no weights.
 
     `cache`, where a function takes one, holds the first tokens of the batch's prompts already (not the
@@ -34,7 +36,7 @@ class Objective(BaseModel, ABC):
     that cannot use it may ignore it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    registry: ClassVar[Registry] = OBJECTIVES
     reads_answer: ClassVar[bool] = True
     """Whether training shows the true answer so far, so that forced measures speak of what was trained."""
     forced_note: ClassVar[str] = ""
@@ -45,7 +47,6 @@ class Objective(BaseModel, ABC):
     It finds `torch`, `model`, `tokenizer`, `prompts` (lines of text, equally many tokens in each) and
     `answer_length`, and leaves token ids in `answers`.
     """
-    name: str
     train_positions: tuple[int, ...] | None = Field(
         None, min_length=1, description="answer positions that the loss counts, forward order (null: all)"
     )

@@ -5,6 +5,7 @@ Source: arXiv 2403.06963; public code at gregorbachmann/Next-Token-Failures@b925
 
 from unforced.config import Run
 from unforced.models.gpt import GPT
+from unforced.models.pretrained import Pretrained
 from unforced.objectives.next_token import NextToken
 from unforced.tasks.path_star import PathStar
 
@@ -35,7 +36,7 @@ def paper_mamba() -> Run:
     The paper reports Mamba without its size; this one is arXiv 2510.26745's for from-scratch training on
     path-star. The rest is `paper_gpt_mini`.
     """
-    return paper_gpt_mini().override(["model=mamba"])
+    return paper_gpt_mini().replace(model="mamba")
 
 
 def paper_gpt2_large() -> Run:
@@ -45,15 +46,11 @@ def paper_gpt2_large() -> Run:
     are fp32, products bf16 where the processor has it; activations are computed twice to fit one card. The
     rest is `paper_gpt_mini`.
     """
-    return paper_gpt_mini().override(
-        [
-            "model=pretrained",
-            "model.name_or_path=openai-community/gpt2-large",
-            "model.gradient_checkpointing=true",
-            "batch_size=16",
-            "epochs=100",
-            "learning_rate=1e-5",
-        ]
+    return paper_gpt_mini().replace(
+        model=Pretrained(name_or_path="openai-community/gpt2-large", gradient_checkpointing=True),
+        batch_size=16,
+        epochs=100,
+        learning_rate=1e-5,
     )
 
 
@@ -62,7 +59,7 @@ def paper_pythia() -> Run:
 
     Its last revision, where that code takes the one of step 43,000. The rest is `paper_gpt2_large`.
     """
-    return paper_gpt2_large().override(["model.name_or_path=EleutherAI/pythia-410m"])
+    return paper_gpt2_large().replace(model={"name_or_path": "EleutherAI/pythia-410m"})
 
 
 def paper_code() -> Run:

@@ -11,7 +11,11 @@ from unforced.study import Study, over_seeds
 
 SOURCE = "Bachmann & Nagarajan, ICML 2024 (arXiv 2403.06963), Sec. 5"
 SEEDS = range(5)
-WAYS = {"next_token": [], "reversed": ["order=reversed"], "teacherless": ["objective=teacherless"]}
+WAYS: dict[str, dict[str, str]] = {
+    "next_token": {},
+    "reversed": {"order": "reversed"},
+    "teacherless": {"objective": "teacherless"},
+}
 _MARGIN = 0.03  # around 1/d, and below 100%
 
 
@@ -26,7 +30,7 @@ def pitfalls() -> Study:
     for family, base in families.items():
         for degree, length in ((2, 5), (5, 5), (10, 5), (20, 5), (2, 10), (2, 20)):
             one = on_star(base, degree, length, max(50, degree * (length - 1) + 1))
-            ways = {way: one.override(changes) for way, changes in WAYS.items()}
+            ways = {way: one.replace(**changes) for way, changes in WAYS.items()}
             runs |= {f"{family}-{degree}x{length}-{way}": run for way, run in ways.items()}
             expected += [fitted(ways["next_token"]), *cheat(ways["next_token"]), solved(ways["reversed"])]
             if (degree, length) == (2, 5):
@@ -43,11 +47,9 @@ def pitfalls_small() -> Study:
     runs: dict[str, Run] = {}
     expected: list[Expectation] = []
     for degree, length, steps in ((2, 4, 3000), (3, 4, 3000), (2, 5, 4500)):
-        one = on_star(next_token(), degree, length, degree * (length - 1) + 3).override(
-            [f"max_steps={steps}"]
-        )
-        ways = {way: one.override(changes) for way, changes in WAYS.items()}
-        ways["fixed"] = one.override(["stream=false", "num_train=2000", "stop_when=fitted"])
+        one = on_star(next_token(), degree, length, degree * (length - 1) + 3).replace(max_steps=steps)
+        ways = {way: one.replace(**changes) for way, changes in WAYS.items()}
+        ways["fixed"] = one.replace(stream=False, num_train=2000, stop_when="fitted")
         runs |= {f"{degree}x{length}-{way}": run for way, run in ways.items()}
         expected += [fitted(ways["fixed"]), *cheat(ways["fixed"]), *cheat(ways["next_token"])]
         expected += [solved(ways["reversed"]), solved(ways["teacherless"])]
@@ -58,8 +60,7 @@ def pitfalls_small() -> Study:
 
 def on_star(run: Run, degree: int, path_length: int, num_nodes: int) -> Run:
     """Return the same run on another path-star graph."""
-    shape = {"degree": degree, "path_length": path_length, "num_nodes": num_nodes}
-    return run.override([f"task.{key}={value}" for key, value in shape.items()])
+    return run.replace(task={"degree": degree, "path_length": path_length, "num_nodes": num_nodes})
 
 
 def fitted(run: Run) -> Expectation:

@@ -41,12 +41,12 @@ def next_token() -> Run:
 
 def reversed_answer() -> Run:
     """The same, with the answer written from the goal back to the start: each token is one look-up."""
-    return next_token().override(["order=reversed"])
+    return next_token().replace(order="reversed")
 
 
 def teacherless() -> Run:
     """The same, with the whole answer predicted at once from dummy tokens."""
-    return next_token().override(["objective=teacherless"])
+    return next_token().replace(objective="teacherless")
 
 
 def quickstart() -> dict[str, Run]:

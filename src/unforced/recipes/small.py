@@ -31,12 +31,12 @@ def small_mamba_next_token() -> Run:
 
 def small_mamba_reversed() -> Run:
     """The same, with the answer written from the goal back to the start."""
-    return small_mamba_next_token().override(["order=reversed"])
+    return small_mamba_next_token().replace(order="reversed")
 
 
 def small_mamba_teacherless() -> Run:
     """The same, with the whole answer predicted at once from dummy tokens."""
-    return small_mamba_next_token().override(["objective=teacherless"])
+    return small_mamba_next_token().replace(objective="teacherless")
 
 
 def small_mamba() -> dict[str, Run]:

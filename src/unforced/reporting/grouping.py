@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from unforced.config.settings import Settings
 from unforced.evaluation.groups import differing
+from unforced.parts import Role, keys_of
 from unforced.reporting.collecting import ReportedRun
 from unforced.runs.index import settings
 
-_LENGTHS = ("stop_when", "overtrain", "max_steps", "epochs", "schedule_steps", "evaluate_every")
-"""Settings of how long a run takes: they follow from what it is, and name it only where nothing else does."""
+_LENGTHS = keys_of(Settings, Role.LENGTH)
 
 
 @dataclass(frozen=True)

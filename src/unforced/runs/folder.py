@@ -60,11 +60,8 @@ class RunFolder:
     def reopen(cls, path: Path, run: Run) -> "RunFolder":
         """Open a run's folder to go on. Raises UserError if it holds no run, or a different one."""
         folder = cls.open(path)
-        was, now = flatten(folder.run().tree()), flatten(run.tree())
-        changed = [
-            key for key in {**was, **now} if was.get(key) != now.get(key) and key not in run.operational
-        ]
-        if changed:
+        if changed := folder.run().changes(run):
+            was, now = flatten(folder.run().tree()), flatten(run.tree())
             key, more = changed[0], f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
             raise UserError(
                 f"{path} cannot be resumed with {key}={json.dumps(now.get(key))}{more}: its run has "

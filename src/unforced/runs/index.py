@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unforced.config import Run, flatten
+from unforced.config import Run, settings_of
 from unforced.errors import UserError
 from unforced.runs.folder import RunFolder
 from unforced.runs.schemas import Count, Proportion, check
 
-_MEASURING = {"num_test", "num_evaluate"}  # keys that change what is known of a run, not the run
 _OF_A_RUN = {"config.json", "metrics.jsonl", "result.json"}
 _OF_AN_EXPORT = "unforced.json"  # beside a config.json that is transformers'
 _NUMBERS = ("steps", "samples", "flops", "seconds")
@@ -75,8 +74,7 @@ def find_folders(paths: Iterable[Path]) -> list[Path]:
 
 def settings(run: Run) -> dict[str, Any]:
     """Return, by dotted key, what decides how a run comes out: what is neither operational nor measuring."""
-    ignored = run.operational | _MEASURING
-    return {key: value for key, value in flatten(run.tree()).items() if key not in ignored}
+    return settings_of(run.tree())
 
 
 def _below(path: Path) -> Iterator[Path]:

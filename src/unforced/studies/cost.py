@@ -2,7 +2,6 @@
 
 import tempfile
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +55,10 @@ def _per_step(run: Run) -> float:
 
 
 def _measure(run: Run, threads: int) -> float:
-    few = run.override(
-        [f"batch_size={min(_PROBLEMS, run.batch_size)}", "gradient_accumulation=1", *_short(run)]
+    few = run.replace(
+        batch_size=min(_PROBLEMS, run.batch_size),
+        gradient_accumulation=1,
+        num_train=None if run.num_train is None else min(run.num_train, 100 * _PROBLEMS),  # few are seen
     )
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -86,11 +87,6 @@ def _seconds_per_step(trainer: Trainer) -> float:
         steps += 1
     trainer.progress.loss_total.item()  # so that the device has done what it was asked
     return (time.perf_counter() - started) / steps
-
-
-def _short(run: Run) -> Iterable[str]:
-    """Keep a finite training set small: a few steps are taken."""
-    return [] if run.num_train is None else [f"num_train={min(run.num_train, 100 * _PROBLEMS)}"]
 
 
 def _no_counts(run: Run, learner: Learner, split: Split, count: int) -> dict[str, Any]:

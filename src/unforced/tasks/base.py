@@ -9,7 +9,9 @@ from typing import Any, ClassVar, Literal, TypeVar
 import numpy as np
 from jaxtyping import Bool, Int, Shaped, UInt64
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+
+from unforced.parts import Part
+from unforced.registry import TASKS, Registry
 
 Order = Literal["forward", "reversed"]
 Symbols = Int[np.ndarray, "count length"]
@@ -58,19 +60,18 @@ class Verdicts:
         return dict(zip(self.kinds, totals.tolist(), strict=True))
 
 
-class Task(BaseModel, ABC):
+class Task(Part, ABC):
     """A generator of problems with exact answers. Equal configs generate equal problems.
 
     Symbols are integers that index `alphabet`. A prompt ends with the symbol after which the answer
     begins. Every array operation is vectorised over the problems.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    registry: ClassVar[Registry] = TASKS
     verdict_kinds: ClassVar[Mapping[str, str]]
     """The kinds of answers that `score` names, "correct" first, and what is wrong with one of each kind."""
     separator: ClassVar[str]
     """What stands between the symbols of an answer in a line of text."""
-    name: str
 
     @property
     @abstractmethod

@@ -1,0 +1,31 @@
+"""Which runs are the same: a fingerprint to name them by, and a comparison of trees to decide."""
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+_OPERATIONAL_AT_FIRST = ("checkpoint_every", "keep_checkpoints")
+
+
+def fingerprint(changed: Mapping[str, Any]) -> str:
+    """Hash what is not at its default (16 hexadecimal digits): a new field with a default changes nothing."""
+    return _digest({"schema": 2, **changed})
+
+
+def first_fingerprint(tree: Mapping[str, Any]) -> str:
+    """Return the fingerprint that the first release gave a run with this config, as its config.json has it.
+
+    It hashed every field, defaults as well, so that it can be had from the recorded tree alone.
+    """
+    return _digest({key: value for key, value in tree.items() if key not in _OPERATIONAL_AT_FIRST})
+
+
+def changes(was: Mapping[str, Any], now: Mapping[str, Any], ignored: Collection[str]) -> list[str]:
+    """Return the dotted keys in which two flat trees differ, but for those that are ignored."""
+    keys = dict.fromkeys([*was, *now])
+    return [key for key in keys if was.get(key) != now.get(key) and key not in ignored]
+
+
+def _digest(tree: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]

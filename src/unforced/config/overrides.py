@@ -1,0 +1,83 @@
+"""Configs as trees of JSON values: `dotted.key -> value`, and `dotted.key=value` as it is typed."""
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from unforced.errors import UserError, unknown
+from unforced.parts import Tree
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turn a nested tree into `dotted.key -> value`; parts in a list have numbers: `parts.0.name`."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+            value = {str(index): item for index, item in enumerate(value)}
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def assignments(texts: Iterable[str]) -> Tree:
+    """Read `key=value` texts into a tree, as overrides are read."""
+    tree: Tree = {}
+    for text in texts:
+        assign(tree, text, ())
+    return tree
+
+
+def assign(tree: Tree, assignment: str, parts: Collection[str]) -> None:
+    """Carry out `dotted.key=value` in a tree. Raises UserError.
+
+    A value is read as JSON, and as text where it is not JSON. The items of a list are counted from 0.
+    parts: the keys at the top that name parts, so that a name may be given to one that is null.
+    """
+    path, equals, text = assignment.partition("=")
+    if not equals or not path or not path.isprintable():
+        raise UserError(f"{assignment!r} is not an override; write dotted.key=value, as in seed=3")
+    *parents, leaf = path.split(".")
+    node: Any = tree
+    for depth, parent in enumerate(parents):
+        node = _below(node, parent, path, ".".join(parents[: depth + 1]))
+    key = _index(node, leaf, path) if isinstance(node, list) else leaf
+    value = _value(text)
+    known = node[key] if isinstance(node, list) else node.get(key)
+    is_part = (node is tree and key in parts) or (isinstance(known, dict) and "name" in known)
+    node[key] = {"name": value} if is_part and isinstance(value, str) else value
+
+
+def _below(node: Any, key: str, path: str, above: str) -> Any:
+    """Return what has keys of its own, or items, at a key."""
+    place = _index(node, key, path) if isinstance(node, list) else key
+    found = node[place] if isinstance(node, list) else node.get(key)
+    if isinstance(node, list) and isinstance(found, str):
+        found = node[place] = {"name": found}  # a part, chosen by name a moment ago
+    if isinstance(found, dict | list):
+        return found
+    nested = [each for each, value in node.items() if _is_nested(value)] if isinstance(node, dict) else []
+    if isinstance(node, list) or key in node or not nested:
+        raise UserError(f"{path}: {key} has no keys below it; write {above}=value")
+    raise UserError(f"{path}: {unknown('key', key, nested)}")
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, dict) or (
+        isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
+    )
+
+
+def _index(items: list[Any], key: str, path: str) -> int:
+    if not key.isascii() or not key.isdigit() or len(key) > 9 or int(key) >= len(items):
+        limit = f"its items are 0 to {len(items) - 1}" if items else "it is empty"
+        raise UserError(f"{path}: {key!r} is not an item of this list; {limit}")
+    return int(key)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

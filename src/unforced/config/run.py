@@ -1,0 +1,141 @@
+"""The run: one frozen tree that says everything an experiment depends on.
+
+A `Run` round-trips exactly through JSON, can be changed field by field, and has a fingerprint. Parts with
+several kinds (task, model, objective) are chosen by name through the registry.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, Field, model_validator
+
+from unforced.config.fingerprint import changes, fingerprint
+from unforced.config.overrides import assign, flatten
+from unforced.config.settings import Settings
+from unforced.data.codec import Codec
+from unforced.models.base import ModelConfig
+from unforced.objectives.base import Objective
+from unforced.parts import Named, Role, Tree, keys_of, read, read_part, tree
+from unforced.tasks.base import Task
+
+
+class Run(Settings):
+    """One training run. Equal runs name the same folder and, on one machine, give the same numbers."""
+
+    part_keys: ClassVar[tuple[str, ...]] = ("task", "model", "objective")
+
+    task: Named[Task] = Field(description="the generator of problems and its verifier")
+    model: Named[ModelConfig] = Field(description="the architecture")
+    objective: Named[Objective] = Field(description="what is trained, and how it is decoded")
+
+    @model_validator(mode="after")
+    def _check(self) -> "Run":
+        for key in keys_of(Run, Role.TRAINING_SET) if self.stream else ():
+            if getattr(self, key) is not None:
+                raise ValueError(f"{key}: a stream has no training set; drop it, or give stream=false")
+        if self.stream and self.max_steps is None:
+            raise ValueError("max_steps: a stream never ends by itself; give max_steps=STEPS")
+        if not self.stream and self.num_train is None:
+            raise ValueError("num_train: give the size of the training set, or stream=true")
+        if self.max_steps is None and self.epochs is None:
+            raise ValueError("max_steps: give max_steps or epochs")
+        if self.batch_size % self.gradient_accumulation:
+            raise ValueError(
+                f"gradient_accumulation: {self.gradient_accumulation} does not divide "
+                f"batch_size {self.batch_size}"
+            )
+        last = self.task.answer_length - 1
+        for position in self.objective.train_positions or ():
+            if not 0 <= position <= last:
+                raise ValueError(
+                    f"objective.train_positions: {position} is no answer position of this task; "
+                    f"they are 0 to {last}"
+                )
+        if self.model.keeps_bf16 and self.precision == "fp32":
+            raise ValueError("precision: fp32 does not go with weights in bf16; use precision=bf16")
+        if self.min_learning_rate > self.learning_rate:
+            raise ValueError(
+                f"min_learning_rate: {self.min_learning_rate} is above learning_rate {self.learning_rate}"
+            )
+        return self
+
+    @property
+    def codec(self) -> Codec:
+        """How the run's model reads and writes the task's problems."""
+        return self.model.codec(self.task)
+
+    @property
+    def num_steps(self) -> int:
+        """Optimiser steps of the whole run: max_steps or epochs, whichever comes first."""
+        limits = [self.max_steps] if self.max_steps is not None else []
+        if self.epochs is not None and self.num_train is not None:
+            limits.append(max(1, self.epochs * self.num_train // self.batch_size))
+        return min(limits)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that changes the experiment and is not at its default (16 hexadecimal digits)."""
+        operational = keys_of(Run, Role.OPERATIONAL)
+        changed = tree(self, changed=True)
+        return fingerprint({key: value for key, value in changed.items() if key not in operational})
+
+    def changes(self, other: "Run") -> list[str]:
+        """Return the dotted keys in which another run is another experiment."""
+        return changes(flatten(self.tree()), flatten(other.tree()), keys_of(Run, Role.OPERATIONAL))
+
+    def belongs(self, recorded: Mapping[str, Any]) -> bool:
+        """Whether a recorded config is of this experiment. Raises UserError if it is the config of none."""
+        return not self.changes(Run.from_tree(recorded))
+
+    def tree(self) -> Tree:
+        """Every field, as JSON values: the parts first."""
+        found = tree(self)
+        return {key: found[key] for key in sorted(found, key=lambda key: key not in self.part_keys)}
+
+    @classmethod
+    def from_tree(cls, recorded: Mapping[str, Any]) -> "Run":
+        """Build a run from what `tree` returned. Raises UserError: one line that names the path."""
+        return read(cls, recorded, recorded=True)
+
+    def replace(self, **changes: Any) -> "Run":
+        """Return this run with other values in some fields. Raises UserError.
+
+        A mapping changes fields of a part: `task={"degree": 5}`. A name, a mapping with a name, or a part
+        replaces the part; what is not given is at its default. `stream=True` drops what only a finite
+        training set has.
+        """
+        fields = {key: getattr(self, key) for key in Run.model_fields} | {
+            key: _updated(getattr(self, key, None), value) for key, value in changes.items()
+        }
+        return read(Run, fields | self._dropped(fields["stream"], changes))
+
+    def override(self, assignments: Iterable[str]) -> "Run":
+        """Return this run with `dotted.key=value` assignments applied, in order: for what a user types.
+
+        A value is read as JSON, and as text where it is not JSON. A name (`objective=teacherless`)
+        replaces a part by that kind with its defaults; `stream=true` drops what only a finite training set
+        has. Raises UserError.
+        """
+        fields, given = self.tree(), list(assignments)
+        for assignment in given:
+            assign(fields, assignment, self.part_keys)
+        named = [assignment.partition("=")[0] for assignment in given]
+        return read(Run, fields | self._dropped(fields["stream"], named))
+
+    def _dropped(self, stream: Any, given: Iterable[str]) -> Tree:
+        if stream is not True or self.stream:
+            return {}
+        return {key: None for key in keys_of(Run, Role.TRAINING_SET) if key not in given}
+
+
+def build_task(name: str, fields: Tree) -> Task:
+    """Build a task by name, with its other fields as given. Raises UserError."""
+    return read_part(Task, "task", fields | {"name": name})  # type: ignore[type-abstract]
+
+
+def _updated(known: Any, value: Any) -> Any:
+    """Return a part with some fields changed, where a mapping without a name is given for one."""
+    if not isinstance(known, BaseModel) or not isinstance(value, Mapping) or "name" in value:
+        return value
+    fields = {key: getattr(known, key) for key in type(known).model_fields}
+    return fields | {key: _updated(getattr(known, key, None), item) for key, item in value.items()}

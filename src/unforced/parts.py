@@ -1,0 +1,206 @@
+"""What a run's config is made of: frozen models, and parts that are chosen by name through a registry.
+
+    class Mixture(Objective):
+        name: Literal["mixture"] = "mixture"
+        parts: tuple[Named[Objective], ...]        # ["next_token", {"name": "teacherless"}] in JSON
+
+A config is read from JSON values by `read`, and written by `tree`. When a default changes, its class's
+`schema_version` grows by one, and `earlier_defaults` keeps the old default:
+
+    schema_version: ClassVar[int] = 2
+    earlier_defaults: ClassVar[...] = {1: {"init_std": 0.02}}
+
+Then fingerprints of the two differ, and a config that was recorded before the change, and does not state the
+field, is read with the old default. A new field with a default needs neither.
+"""
+
+import json
+from abc import ABC
+from collections.abc import Mapping
+from enum import Enum
+from functools import partial
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    SerializeAsAny,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from unforced.errors import UnknownPartError, UserError, unknown
+from unforced.registry import Registry
+
+Tree = dict[str, Any]
+
+_RECORDED = "recorded"
+_VERSION = "schema_version"
+
+
+class Role(Enum):
+    """What a field of a run is for; a field without a role decides how the run comes out.
+
+    Written on the field: `num_test: Annotated[int, Role.MEASURING] = Field(...)`.
+    """
+
+    OPERATIONAL = "changes nothing about the experiment"
+    MEASURING = "changes what is measured of a run, not the run"
+    TRAINING_SET = "describes a finite training set; null in a stream"
+    LENGTH = "decides how long a run takes; names a group of runs only where nothing else does"
+
+
+def keys_of(config: type[BaseModel], role: Role) -> tuple[str, ...]:
+    """Return the names of the fields that have a role, in their order."""
+    return tuple(key for key, field in config.model_fields.items() if role in field.metadata)
+
+
+class Config(BaseModel):
+    """A frozen model of exact types, which knows the number of its schema."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    schema_version: ClassVar[int] = 1
+    """Grows by one when a default changes."""
+    earlier_defaults: ClassVar[Mapping[int, Mapping[str, Any]]] = MappingProxyType({})
+    """By version: the defaults that were changed when the next version was made."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_version(cls, fields: Any, info: Any) -> Any:  # a ValidationInfo, which beartype cannot check
+        if not isinstance(fields, dict):
+            return fields
+        known = 1 if info.context == _RECORDED else cls.schema_version
+        version = fields.get(_VERSION, known)
+        if type(version) is not int or version < 1:
+            raise ValueError(f"{_VERSION}: {version!r} is not a version; they count from 1")
+        if version > cls.schema_version:
+            raise ValueError(
+                f"{_VERSION}: {version} is newer than {cls.schema_version}, the newest known here; "
+                "upgrade the package that it comes from"
+            )
+        fields = {key: value for key, value in fields.items() if key != _VERSION}
+        for earlier in range(version, cls.schema_version):
+            fields = {**cls.earlier_defaults.get(earlier, {}), **fields}
+        return fields
+
+
+class Part(Config, ABC):
+    """A config that has a name in a registry: a task, a model, an objective."""
+
+    registry: ClassVar[Registry]
+    name: str
+
+
+AnyConfig = TypeVar("AnyConfig", bound=Config)
+AnyPart = TypeVar("AnyPart", bound=Part)
+
+
+class _ByName:
+    """Lets a field take a name, or the fields of a part with its name, in place of the part."""
+
+    def __get_pydantic_core_schema__(self, source: type[Part], handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_before_validator_function(partial(_build, source), handler(source))
+
+
+Named = Annotated[SerializeAsAny[AnyPart], _ByName()]
+"""A part by its name: `Named[Objective]`, anywhere in a config, in `tuple[Named[Objective], ...]`, too."""
+
+
+def read(kind: type[AnyConfig], fields: Mapping[str, Any], *, recorded: bool = False) -> AnyConfig:
+    """Build a config from JSON values. Raises UserError: one line that names the path.
+
+    recorded: the values were written by `tree`, maybe by an earlier version of the package.
+    """
+    try:
+        return kind.model_validate(_lists_to_tuples(dict(fields)), context=_RECORDED if recorded else None)
+    except ValidationError as error:
+        raise _user_error(*_first_line(kind, error)) from None
+
+
+def read_part(kind: type[AnyPart], path: str, value: Any) -> AnyPart:
+    """Build a part from its name, or its fields with the name. Raises UserError, beginning with `path`."""
+    try:
+        return kind.model_validate(_build(kind, _lists_to_tuples(value), None))
+    except PydanticCustomError as error:
+        context = error.context or {}
+        raise _user_error(path + context["line"], context["unknown"]) from None
+
+
+def tree(config: Config, *, changed: bool = False) -> Tree:
+    """Return the fields as JSON values; with `changed`, only names and what is not at its default."""
+    dumped = config.model_dump(mode="json")
+    version = type(config).schema_version
+    found: Tree = {_VERSION: version} if version > 1 else {}
+    for key, field in type(config).model_fields.items():
+        value = getattr(config, key)
+        default = field.get_default(call_default_factory=True)
+        if not changed or key == "name" or type(value) is not type(default) or value != default:
+            found[key] = _as_json(value, dumped[key], changed)
+    return found
+
+
+def _as_json(value: Any, dumped: Any, changed: bool) -> Any:
+    if isinstance(value, Config):
+        return tree(value, changed=changed)
+    if isinstance(value, list | tuple):
+        return [_as_json(*pair, changed) for pair in zip(value, dumped, strict=True)]
+    return dumped
+
+
+def _build(kind: type[Part], value: Any, info: Any) -> Any:
+    """Turn a name, or fields with a name, into a part; leave a part as it is. info: pydantic's, or None."""
+    if isinstance(value, BaseModel):
+        return value
+    if isinstance(value, str):
+        value = {"name": value}
+    registry = kind.registry
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        raise _named_error(f": give a name, one of {', '.join(registry.names())}")
+    name = value["name"]
+    if name not in registry.names():
+        line = unknown(registry.kind, name, registry.names())
+        raise _named_error(f": {line}", f"{registry.kind} {name!r}")
+    family = registry.get(name)
+    try:
+        return family.model_validate(value, context=info and info.context)
+    except ValidationError as error:
+        line, missing = _first_line(family, error)
+        raise _named_error(f".{line}", missing) from None
+
+
+def _named_error(line: str, missing: str = "") -> PydanticCustomError:
+    """Say what is wrong with a named part, in words that its path goes before."""
+    return PydanticCustomError("named", "{line}", {"line": line, "unknown": missing})
+
+
+def _first_line(kind: type[Config], error: ValidationError) -> tuple[str, str]:
+    """Put the first mistake into one line; also return the part that is unknown, if that is the mistake."""
+    first = error.errors()[0]
+    places = [str(place) for place in first["loc"] if not str(place).startswith("function-")]
+    path, context = ".".join(places), first.get("ctx", {})
+    if first["type"] == "named":
+        return path + context["line"], context["unknown"]
+    if first["type"] == "value_error":  # a validator's, whose words begin with the key
+        return ".".join([*places, str(context["error"])]), ""
+    if first["type"] == "extra_forbidden":
+        return f"{path}: {unknown('key', places[-1], kind.model_fields)}", ""
+    if first["type"] == "missing":
+        return f"{path}: missing", ""
+    message = (first["msg"][0].lower() + first["msg"][1:]).replace("tuple", "list")
+    given = json.dumps(first["input"], default=str)
+    return f"{path}: {message}, not {given if len(given) < 80 else given[:80] + '...'}", ""
+
+
+def _user_error(line: str, missing: str) -> UserError:
+    path, _, rest = line.partition(": ")
+    line = rest if rest.startswith(f"unknown {path} ") else line  # not "task: unknown task"
+    return UnknownPartError(line, missing) if missing else UserError(line)
+
+
+def _lists_to_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _lists_to_tuples(item) for key, item in value.items()}
+    return tuple(map(_lists_to_tuples, value)) if isinstance(value, list) else value
