@@ -161,8 +161,8 @@ def _build(kind: type[Part], value: Any, info: Any) -> Any:
         raise _named_error(f": give a name, one of {', '.join(registry.names())}")
     name = value["name"]
     if name not in registry.names():
-        line = unknown(registry.kind, name, registry.names())
-        raise _named_error(f": {line}", f"{registry.kind} {name!r}")
+        nearest = unknown(registry.kind, name, registry.names())
+        raise _named_error(f": {nearest}", f"{registry.kind} {name!r}")
     family = registry.get(name)
     try:
         return family.model_validate(value, context=info and info.context)

@@ -42,22 +42,32 @@ def assign(tree: Tree, assignment: str, parts: Collection[str]) -> None:
     node: Any = tree
     for depth, parent in enumerate(parents):
         node = _below(node, parent, path, ".".join(parents[: depth + 1]))
-    key = _index(node, leaf, path) if isinstance(node, list) else leaf
     value = _value(text)
-    known = node[key] if isinstance(node, list) else node.get(key)
-    is_part = (node is tree and key in parts) or (isinstance(known, dict) and "name" in known)
-    node[key] = {"name": value} if is_part and isinstance(value, str) else value
+    if isinstance(node, list):
+        place = _index(node, leaf, path)
+        node[place] = _in_place_of(node[place], value)
+    elif node is tree and leaf in parts:
+        node[leaf] = {"name": value} if isinstance(value, str) else value
+    else:
+        node[leaf] = _in_place_of(node.get(leaf), value)
+
+
+def _in_place_of(known: Any, value: Any) -> Any:
+    """Return a value; in place of a part, a name as the fields of one, which may be set next."""
+    return {"name": value} if isinstance(value, str) and isinstance(known, dict) else value
 
 
 def _below(node: Any, key: str, path: str, above: str) -> Any:
     """Return what has keys of its own, or items, at a key."""
-    place = _index(node, key, path) if isinstance(node, list) else key
-    found = node[place] if isinstance(node, list) else node.get(key)
-    if isinstance(node, list) and isinstance(found, str):
-        found = node[place] = {"name": found}  # a part, chosen by name a moment ago
+    if isinstance(node, list):
+        place = _index(node, key, path)
+        if isinstance(node[place], str):
+            node[place] = {"name": node[place]}  # a part, chosen by name a moment ago
+        found, nested = node[place], []
+    else:
+        found, nested = node.get(key), [each for each, value in node.items() if _is_nested(value)]
     if isinstance(found, dict | list):
         return found
-    nested = [each for each, value in node.items() if _is_nested(value)] if isinstance(node, dict) else []
     if isinstance(node, list) or key in node or not nested:
         raise UserError(f"{path}: {key} has no keys below it; write {above}=value")
     raise UserError(f"{path}: {unknown('key', key, nested)}")
