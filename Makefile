@@ -8,7 +8,7 @@ quickstart: .venv/ready
 	$(BIN)/unforced quickstart
 
 test: .venv/ready-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist worksteal
 
 check: .venv/ready-dev
 	$(BIN)/ruff format --check .

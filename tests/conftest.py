@@ -1,12 +1,45 @@
+import hashlib
+import json
 import os
+import shutil
 
 # One thread: tiny models are fastest so, and results do not depend on the machine's cores.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import jaxtyping
 import pytest
+from filelock import FileLock
 
-from tests.runs import tiny_run
+from tests.runs import stop_at, tiny_run, train
 from unforced.cli.main import main
+
+# Files that train whole runs. There the checks of types and shapes, on by default (pyproject.toml), take two
+# fifths of the time, and find nothing that the other files do not.
+UNCHECKED = {
+    "test_cli",
+    "test_cluster",
+    "test_damage",
+    "test_diagnose",
+    "test_distributed",
+    "test_failures",
+    "test_finish",
+    "test_golden",
+    "test_learning",
+    "test_page",
+    "test_pretrained_text",
+    "test_quickstart",
+    "test_report",
+    "test_resume",
+    "test_studies",
+    "test_study_recipes",
+    "test_tracking",
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Switch the checks before fixtures are made; the decorators look at it at each call."""
+    jaxtyping.config.update("jaxtyping_disable", item.path.stem in UNCHECKED)
 
 
 @pytest.fixture(autouse=True)
@@ -18,6 +51,42 @@ def _own_cache(tmp_path_factory, monkeypatch):
 @pytest.fixture
 def run():
     return tiny_run()
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """Make a folder once for all workers of this session, and return a copy of it.
+
+    once(key, make, path): who comes first calls `make(draft)`; `key` names what is made; the copy is `path`.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+
+    def once(key, make, path):
+        made = shared / "once" / hashlib.sha256(key.encode()).hexdigest()[:16]
+        made.parent.mkdir(exist_ok=True)
+        with FileLock(f"{made}.lock"):
+            if not made.exists():
+                draft = made.with_suffix(".draft")
+                shutil.rmtree(draft, ignore_errors=True)  # of a worker that failed
+                make(draft)
+                draft.rename(made)
+        return shutil.copytree(made, path)
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def trained(once):
+    """Put a run into a folder, finished or stopped at a step; it is trained once for all that ask for it."""
+
+    def trained(run, path, stopped_at=None):
+        key = json.dumps([run.tree(), stopped_at], sort_keys=True)
+        observer = None if stopped_at is None else stop_at(stopped_at)
+        return once(key, lambda draft: train(run, draft, observer=observer), path)
+
+    return trained
 
 
 @pytest.fixture

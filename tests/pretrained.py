@@ -1,36 +1,14 @@
-"""Tiny models of the families that transformers knows, saved as a user's own would be."""
+"""Tiny models of the families that transformers knows, saved as a user's own would be.
+
+Their classes are named in full, because transformers imports each when it is first named.
+"""
 
 import tempfile
 from functools import cache
 
 import numpy as np
 import torch
-from transformers import (
-    BertConfig,
-    BertForMaskedLM,
-    GPT2Config,
-    GPT2LMHeadModel,
-    GPTNeoXConfig,
-    GPTNeoXForCausalLM,
-    JambaConfig,
-    JambaForCausalLM,
-    Lfm2Config,
-    Lfm2ForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-    MambaConfig,
-    MambaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    MixtralConfig,
-    MixtralForCausalLM,
-    OPTConfig,
-    OPTForCausalLM,
-    RwkvConfig,
-    RwkvForCausalLM,
-    T5Config,
-    T5ForConditionalGeneration,
-)
+import transformers
 from transformers.utils import logging
 
 from tests.tokens import byte_level
@@ -44,30 +22,30 @@ VOCAB, WIDTH = 11, 16
 _SIZES = {"hidden_size": WIDTH, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 
 CAUSAL = {
-    "gpt2": lambda vocab, positions: GPT2LMHeadModel(
-        GPT2Config(vocab_size=vocab, n_positions=positions, n_embd=WIDTH, n_layer=2, n_head=2)
+    "gpt2": lambda vocab, positions: transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(vocab_size=vocab, n_positions=positions, n_embd=WIDTH, n_layer=2, n_head=2)
     ),
-    "gpt_neox": lambda vocab, positions: GPTNeoXForCausalLM(
-        GPTNeoXConfig(vocab_size=vocab, max_position_embeddings=positions, **_SIZES)
+    "gpt_neox": lambda vocab, positions: transformers.GPTNeoXForCausalLM(
+        transformers.GPTNeoXConfig(vocab_size=vocab, max_position_embeddings=positions, **_SIZES)
     ),
-    "llama": lambda vocab, positions: LlamaForCausalLM(
-        LlamaConfig(vocab_size=vocab, max_position_embeddings=positions, **_SIZES)
+    "llama": lambda vocab, positions: transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(vocab_size=vocab, max_position_embeddings=positions, **_SIZES)
     ),
-    "mamba": lambda vocab, positions: MambaForCausalLM(
-        MambaConfig(vocab_size=vocab, hidden_size=WIDTH, state_size=4, num_hidden_layers=2)
+    "mamba": lambda vocab, positions: transformers.MambaForCausalLM(
+        transformers.MambaConfig(vocab_size=vocab, hidden_size=WIDTH, state_size=4, num_hidden_layers=2)
     ),
 }
 OTHERS = {
-    "mistral": lambda vocab, positions: MistralForCausalLM(
-        MistralConfig(vocab_size=vocab, sliding_window=6, **_SIZES)
+    "mistral": lambda vocab, positions: transformers.MistralForCausalLM(
+        transformers.MistralConfig(vocab_size=vocab, sliding_window=6, **_SIZES)
     ),
-    "mixtral": lambda vocab, positions: MixtralForCausalLM(
-        MixtralConfig(
+    "mixtral": lambda vocab, positions: transformers.MixtralForCausalLM(
+        transformers.MixtralConfig(
             vocab_size=vocab, num_key_value_heads=2, num_local_experts=2, sliding_window=None, **_SIZES
         )
     ),
-    "opt": lambda vocab, positions: OPTForCausalLM(
-        OPTConfig(
+    "opt": lambda vocab, positions: transformers.OPTForCausalLM(
+        transformers.OPTConfig(
             vocab_size=vocab,
             hidden_size=WIDTH,
             word_embed_proj_dim=WIDTH,
@@ -77,11 +55,13 @@ OTHERS = {
             max_position_embeddings=positions,
         )
     ),
-    "lfm2": lambda vocab, positions: Lfm2ForCausalLM(
-        Lfm2Config(vocab_size=vocab, num_key_value_heads=2, layer_types=["conv", "full_attention"], **_SIZES)
+    "lfm2": lambda vocab, positions: transformers.Lfm2ForCausalLM(
+        transformers.Lfm2Config(
+            vocab_size=vocab, num_key_value_heads=2, layer_types=["conv", "full_attention"], **_SIZES
+        )
     ),
-    "jamba": lambda vocab, positions: JambaForCausalLM(
-        JambaConfig(
+    "jamba": lambda vocab, positions: transformers.JambaForCausalLM(
+        transformers.JambaConfig(
             vocab_size=vocab,
             num_key_value_heads=2,
             attn_layer_period=2,
@@ -92,17 +72,17 @@ OTHERS = {
             **_SIZES,
         )
     ),
-    "rwkv": lambda vocab, positions: RwkvForCausalLM(
-        RwkvConfig(vocab_size=vocab, hidden_size=WIDTH, num_hidden_layers=2)
+    "rwkv": lambda vocab, positions: transformers.RwkvForCausalLM(
+        transformers.RwkvConfig(vocab_size=vocab, hidden_size=WIDTH, num_hidden_layers=2)
     ),
-    "biased_mamba": lambda vocab, positions: MambaForCausalLM(
-        MambaConfig(vocab_size=vocab, hidden_size=WIDTH, num_hidden_layers=1, use_bias=True)
+    "biased_mamba": lambda vocab, positions: transformers.MambaForCausalLM(
+        transformers.MambaConfig(vocab_size=vocab, hidden_size=WIDTH, num_hidden_layers=1, use_bias=True)
     ),
-    "bert": lambda vocab, positions: BertForMaskedLM(
-        BertConfig(vocab_size=vocab, max_position_embeddings=positions, **_SIZES)
+    "bert": lambda vocab, positions: transformers.BertForMaskedLM(
+        transformers.BertConfig(vocab_size=vocab, max_position_embeddings=positions, **_SIZES)
     ),
-    "t5": lambda vocab, positions: T5ForConditionalGeneration(
-        T5Config(vocab_size=vocab, d_model=WIDTH, d_ff=32, num_layers=1, num_heads=2, d_kv=8)
+    "t5": lambda vocab, positions: transformers.T5ForConditionalGeneration(
+        transformers.T5Config(vocab_size=vocab, d_model=WIDTH, d_ff=32, num_layers=1, num_heads=2, d_kv=8)
     ),
 }
 

@@ -31,10 +31,8 @@ def mistake(call):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    path = tmp_path_factory.mktemp("finished") / "run"
-    train(tiny_run(), path)
-    return path
+def finished(tmp_path_factory, trained):
+    return trained(tiny_run(), tmp_path_factory.mktemp("finished") / "run")
 
 
 RECIPE_MISTAKES = {

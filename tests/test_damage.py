@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.runs import Silent, metrics, newest_weights, stop_at, tiny_run, train
+from tests.runs import Silent, metrics, newest_weights, tiny_run, train
 from unforced.cli.main import main
 from unforced.runs.folder import RunFolder
 
@@ -42,17 +42,13 @@ RESULTS = ["{}", "[]", '{"steps": 3}', DEEP, '{"steps": 3, "chance": 0.5, "test.
 
 
 @pytest.fixture(scope="module")
-def stopped(tmp_path_factory):
-    path = tmp_path_factory.mktemp("stopped") / "run"
-    train(tiny_run(), path, observer=stop_at(30))
-    return path
+def stopped(tmp_path_factory, trained):
+    return trained(tiny_run(), tmp_path_factory.mktemp("stopped") / "run", stopped_at=30)
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory):
-    path = tmp_path_factory.mktemp("straight") / "run"
-    train(tiny_run(), path)
-    return path
+def straight(tmp_path_factory, trained):
+    return trained(tiny_run(), tmp_path_factory.mktemp("straight") / "run")
 
 
 @pytest.fixture

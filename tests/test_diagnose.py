@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runs import stop_at, tiny_run, train
+from tests.runs import tiny_run, train
 from unforced.evaluation.glossary import DEFINITIONS, SECTIONS, definition, metrics_page
 from unforced.reporting.collecting import collect_runs
 from unforced.reporting.diagnosis import _rows
@@ -21,13 +21,13 @@ TASKS = {
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(tmp_path_factory, trained):
     """Finished runs of each task, objective and order, and two more seeds of one."""
     folder = tmp_path_factory.mktemp("runs")
     for task, overrides in TASKS.items():
         for objective in ("next_token", "teacherless"):
-            train(tiny_run(f"objective={objective}", *overrides, ENOUGH), folder / f"{task}-{objective}")
-    train(tiny_run("order=reversed", ENOUGH), folder / "path_star-reversed")
+            trained(tiny_run(f"objective={objective}", *overrides, ENOUGH), folder / f"{task}-{objective}")
+    trained(tiny_run("order=reversed", ENOUGH), folder / "path_star-reversed")
     return folder
 
 
@@ -80,8 +80,8 @@ def one_line(call, *arguments):
     return errors
 
 
-def test_a_run_that_never_finished_is_one_line(tmp_path, call):
-    train(tiny_run(), tmp_path / "run", observer=stop_at(20))
+def test_a_run_that_never_finished_is_one_line(tmp_path, call, trained):
+    trained(tiny_run(), tmp_path / "run", stopped_at=20)
     line = one_line(call, "diagnose", tmp_path / "run")
     assert "has not finished: it has no result.json" in line
     assert f"unforced evaluate {tmp_path / 'run'}" in line
@@ -110,17 +110,17 @@ def test_a_run_whose_last_checkpoint_is_damaged_is_not_diagnosed_from_another(tm
     assert "measuring step 30" in errors
 
 
-def test_a_run_without_its_history_is_diagnosed_all_the_same(tmp_path, call):
-    train(tiny_run(ENOUGH), tmp_path / "run")
+def test_a_run_without_its_history_is_diagnosed_all_the_same(tmp_path, call, trained):
+    trained(tiny_run(ENOUGH), tmp_path / "run")
     (tmp_path / "run" / "metrics.jsonl").unlink()
     code, output, _ = call("diagnose", tmp_path / "run")
     assert code == 0
     assert "no evaluations" in " ".join(output.split())
 
 
-def test_a_damaged_run_among_others_is_left_out(tmp_path, call):
-    train(tiny_run(), tmp_path / "good")
-    train(tiny_run("seed=1"), tmp_path / "bad")
+def test_a_damaged_run_among_others_is_left_out(tmp_path, call, trained):
+    trained(tiny_run(), tmp_path / "good")
+    trained(tiny_run("seed=1"), tmp_path / "bad")
     (tmp_path / "bad" / "config.json").write_text("{")
     code, output, _ = call("seeds", tmp_path, "--json")
     found = json.loads(output)
@@ -136,12 +136,12 @@ def test_no_run_folder_is_one_line(tmp_path, call):
 
 
 @pytest.fixture(scope="module")
-def seeds(tmp_path_factory):
+def seeds(tmp_path_factory, trained):
     folder = tmp_path_factory.mktemp("seeds")
     for seed in range(3):
         for objective in ("next_token", "teacherless"):
-            train(tiny_run(f"seed={seed}", f"objective={objective}"), folder / f"{objective}-{seed}")
-    train(tiny_run("seed=3"), folder / "stopped", observer=stop_at(20))
+            trained(tiny_run(f"seed={seed}", f"objective={objective}"), folder / f"{objective}-{seed}")
+    trained(tiny_run("seed=3"), folder / "stopped", stopped_at=20)
     return folder
 
 
@@ -213,8 +213,8 @@ def test_seeds_and_report_find_the_same_runs(seeds, tmp_path, call):
     assert {str(twin): str(first) for twin, first in reported.twins.items()} == found["twins"]
 
 
-def test_a_run_that_two_folders_hold_counts_once_and_it_is_said(tmp_path, call):
-    train(tiny_run(), tmp_path / "a")
+def test_a_run_that_two_folders_hold_counts_once_and_it_is_said(tmp_path, call, trained):
+    trained(tiny_run(), tmp_path / "a")
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     code, output, _ = call("seeds", tmp_path)
     assert code == 0

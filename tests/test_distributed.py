@@ -15,10 +15,8 @@ from unforced.runs.folder import RunFolder
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    path = tmp_path_factory.mktemp("alone") / "run"
-    train(tiny_run(), path)
-    return path
+def alone(tmp_path_factory, trained):
+    return trained(tiny_run(), tmp_path_factory.mktemp("alone") / "run")
 
 
 TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
@@ -80,11 +78,11 @@ def test_two_processes_train_as_one_and_speak_once(alone, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def uneven(tmp_path_factory):
+def uneven(tmp_path_factory, trained):
     """A run of batches that do not halve, trained by one process, and its config."""
     folder = tmp_path_factory.mktemp("uneven")
     write_json(folder / "config.json", tiny_run("batch_size=7").tree())
-    train(tiny_run("batch_size=7"), folder / "run")
+    trained(tiny_run("batch_size=7"), folder / "run")
     return folder
 
 

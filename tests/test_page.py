@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from tests.runs import tiny_run, train
+from tests.runs import tiny_run
 from unforced.errors import UserError
 from unforced.reporting.collecting import collect_runs
 from unforced.reporting.grouping import group_runs
@@ -46,22 +46,22 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
+def folders(tmp_path_factory, trained):
     """Finished runs; the last has no traces."""
     root = tmp_path_factory.mktemp("runs")
     for name, overrides in RUNS.items():
-        train(tiny_run(*overrides), root / name)
+        trained(tiny_run(*overrides), root / name)
     (root / "untraced" / "traces.json").unlink()
     return [root / name for name in RUNS]
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
+def study(tmp_path_factory, trained):
     """The folder of a study: kinds of runs, which differ in data, order or task, with seeds."""
     folder = tmp_path_factory.mktemp("study") / "study"
     for kind, overrides in STUDY_KINDS.items():
         for seed in range(NUM_SEEDS):
-            train(tiny_run(*overrides, f"seed={seed}"), folder / f"{kind}-{seed}")
+            trained(tiny_run(*overrides, f"seed={seed}"), folder / f"{kind}-{seed}")
     expectations = [{**each, "source": "A paper: Table 1"} for each in EXPECTATIONS]
     content = {"name": "mine", "source": "A paper", "runs": {}, "expectations": expectations}
     (folder / "study.json").write_text(json.dumps(content))
@@ -400,9 +400,9 @@ def test_kinds_that_differ_in_data_alone_can_be_told_apart(study_page):
     assert rows(study_page) == [f"stream-{seed}" for seed in range(NUM_SEEDS)]
 
 
-def test_kinds_that_no_filter_tells_apart_get_one_of_all_settings(open_file, tmp_path):
+def test_kinds_that_no_filter_tells_apart_get_one_of_all_settings(open_file, tmp_path, trained):
     for rate in ("1e-2", "1e-3"):
-        train(tiny_run(f"learning_rate={rate}"), tmp_path / "runs" / rate)
+        trained(tiny_run(f"learning_rate={rate}"), tmp_path / "runs" / rate)
     write([tmp_path / "runs"], tmp_path / "rates.html")
     page = open_file(tmp_path / "rates.html")
     page.get_by_label("settings").select_option(index=1)

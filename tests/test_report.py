@@ -12,7 +12,7 @@ import pytest
 from matplotlib.collections import PathCollection
 from PIL import Image
 
-from tests.runs import command, stop_at, tiny_run, train
+from tests.runs import command, tiny_run
 from unforced.experiment import diagnose_run
 from unforced.reporting.collecting import ReportedRun, collect_runs
 from unforced.reporting.grouping import group_runs, natural
@@ -43,13 +43,13 @@ EXPECTATIONS = [
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
+def study(tmp_path_factory, trained):
     """Two groups of two seeds in the folder of a study, one run diagnosed."""
     folder = tmp_path_factory.mktemp("runs") / "study"
     for kind, override in KINDS.items():
         for seed in SEEDS:
             overrides = [override, f"seed={seed}", f"max_steps={40 + 10 * seed}", "num_test=1600"]
-            train(tiny_run(*overrides, "schedule_steps=40"), folder / f"{kind}-{seed}")
+            trained(tiny_run(*overrides, "schedule_steps=40"), folder / f"{kind}-{seed}")
     diagnose_run(folder / "next_token-0", None, 0.95)
     content = {"name": "mine", "runs": {}, "expectations": EXPECTATIONS}
     (folder / "study.json").write_text(json.dumps(content))
@@ -317,8 +317,8 @@ def test_a_run_without_config_or_result_is_named_and_one_without_history_is_not(
     assert str(copy / "reversed-0") not in skipped
 
 
-def test_a_run_that_was_stopped_is_not_finished(copy):
-    train(tiny_run("seed=7"), copy / "stopped", observer=stop_at(20))
+def test_a_run_that_was_stopped_is_not_finished(copy, trained):
+    trained(tiny_run("seed=7"), copy / "stopped", stopped_at=20)
     assert collect_runs([copy]).skipped == {str(copy / "stopped"): "not finished"}
 
 

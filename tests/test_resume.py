@@ -24,10 +24,8 @@ def assert_same(one, other):
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory):
-    path = tmp_path_factory.mktemp("straight") / "run"
-    assert train(tiny_run(), path).reason == "steps"
-    return path
+def straight(tmp_path_factory, trained):
+    return trained(tiny_run(), tmp_path_factory.mktemp("straight") / "run")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -69,8 +67,8 @@ def test_a_checkpoint_that_takes_long_is_not_written_all_the_time(tmp_path, monk
     assert written == {"step-00000001", "step-00000040"}
 
 
-def test_what_a_killed_process_left_of_a_checkpoint_is_cleared_away(tmp_path):
-    train(tiny_run(), tmp_path / "run", observer=stop_at(10))
+def test_what_a_killed_process_left_of_a_checkpoint_is_cleared_away(tmp_path, trained):
+    trained(tiny_run(), tmp_path / "run", stopped_at=10)
     left = tmp_path / "run" / "checkpoints" / ".step-00000015.99999"
     left.mkdir()
     (left / "learner.safetensors").write_bytes(b"half")
@@ -130,9 +128,11 @@ def test_resuming_a_finished_run_changes_nothing(straight):
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "foreign", "no state", "not json"])
-def test_a_damaged_checkpoint_is_refused_by_name_and_the_one_before_it_used(straight, tmp_path, damage):
+def test_a_damaged_checkpoint_is_refused_by_name_and_the_one_before_it_used(
+    straight, tmp_path, damage, trained
+):
     path = tmp_path / "run"
-    train(tiny_run(), path, observer=stop_at(30))
+    trained(tiny_run(), path, stopped_at=30)
     newest = sorted((path / "checkpoints").iterdir())[-1]
     reason = spoil(newest, damage)
     observer = Silent()
@@ -163,18 +163,18 @@ def spoil(checkpoint, damage):
     return "not JSON"
 
 
-def test_no_usable_checkpoint_is_an_error_not_a_fresh_start(tmp_path):
+def test_no_usable_checkpoint_is_an_error_not_a_fresh_start(tmp_path, trained):
     path = tmp_path / "run"
-    train(tiny_run(), path, observer=stop_at(10))
+    trained(tiny_run(), path, stopped_at=10)
     for checkpoint in (path / "checkpoints").iterdir():
         spoil(checkpoint, "truncate")
     with pytest.raises(UserError, match="no other checkpoint is usable"):
         train(tiny_run(), path, resume=True)
 
 
-def test_killed_before_the_first_checkpoint_starts_over(straight, tmp_path):
+def test_killed_before_the_first_checkpoint_starts_over(straight, tmp_path, trained):
     path = tmp_path / "run"
-    train(tiny_run(), path, observer=stop_at(10))
+    trained(tiny_run(), path, stopped_at=10)
     for checkpoint in (path / "checkpoints").iterdir():
         for file in checkpoint.iterdir():
             file.unlink()
@@ -183,9 +183,9 @@ def test_killed_before_the_first_checkpoint_starts_over(straight, tmp_path):
     assert_same(path, straight)
 
 
-def test_a_full_disk_is_one_line_and_loses_nothing_written(straight, tmp_path):
+def test_a_full_disk_is_one_line_and_loses_nothing_written(straight, tmp_path, trained):
     path = tmp_path / "run"
-    train(tiny_run(), path, observer=stop_at(20))
+    trained(tiny_run(), path, stopped_at=20)
     before = newest_weights(path), metrics(path)
     script = "import sys; from tests.runs import *; train(tiny_run(), sys.argv[1], resume=True)"
     largest = len(newest_weights(path)[1]) // 2
@@ -204,9 +204,9 @@ def test_a_full_disk_is_one_line_and_loses_nothing_written(straight, tmp_path):
     assert_same(path, straight)
 
 
-def test_two_processes_cannot_train_one_folder(tmp_path):
+def test_two_processes_cannot_train_one_folder(tmp_path, trained):
     path = tmp_path / "run"
-    train(tiny_run(), path, observer=stop_at(10))
+    trained(tiny_run(), path, stopped_at=10)
     with RunFolder(path).locked(), pytest.raises(UserError, match="another process is training this run"):
         train(tiny_run(), path, resume=True)
 
@@ -226,9 +226,9 @@ def test_of_two_that_start_at_once_the_first_keeps_the_folder(tmp_path, monkeypa
     assert train(tiny_run("seed=1"), path, resume=True).reason == "done"
 
 
-def test_a_torn_last_line_of_metrics_is_dropped(straight, tmp_path):
+def test_a_torn_last_line_of_metrics_is_dropped(straight, tmp_path, trained):
     path = tmp_path / "run"
-    train(tiny_run(), path, observer=stop_at(20))
+    trained(tiny_run(), path, stopped_at=20)
     with (path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 30, "lo')
     train(tiny_run(), path, resume=True)

@@ -79,13 +79,14 @@ def results(out):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    out = tmp_path_factory.mktemp("uninterrupted") / "out"
-    process = small_process(out)
-    output, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    assert output == f"{dict.fromkeys(small_study().runs, ('done', 1))}\n"
-    return out
+def uninterrupted(tmp_path_factory, once):
+    def carry_out(out):
+        process = small_process(out)
+        output, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+        assert output == f"{dict.fromkeys(small_study().runs, ('done', 1))}\n"
+
+    return once("small study", carry_out, tmp_path_factory.mktemp("uninterrupted") / "out")
 
 
 def metrics_so_far(path):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.runs import tiny_run, train
+from tests.runs import tiny_run
 from tests.small_study import small_study
 from unforced.errors import UserError
 from unforced.recipes import resolve, resolve_study
@@ -108,9 +108,9 @@ def test_expected_values_are_those_of_the_sources():
         assert {row: round(100 * value, 1) for row, value in found.items()} == rows
 
 
-def test_the_work_of_a_run_is_what_its_result_says_it_took(tmp_path):
+def test_the_work_of_a_run_is_what_its_result_says_it_took(tmp_path, trained):
     run = tiny_run()
-    train(run, tmp_path / "run")
+    trained(run, tmp_path / "run")
     assert Costs(threads=1).work(run) == RunFolder(tmp_path / "run").read_result()["flops"]
 
 

@@ -22,10 +22,8 @@ STEPS = [0, 10, 20, 30, 40]
 
 
 @pytest.fixture(scope="module")
-def untracked(tmp_path_factory):
-    path = tmp_path_factory.mktemp("untracked") / "run"
-    train(tiny_run(), path)
-    return path
+def untracked(tmp_path_factory, trained):
+    return trained(tiny_run(), tmp_path_factory.mktemp("untracked") / "run")
 
 
 @pytest.fixture
