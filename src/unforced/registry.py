@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
-from unforced.errors import unknown
+from unforced.errors import UserError, unknown
 
 
 class Registry:
@@ -19,13 +19,22 @@ class Registry:
     def __init__(self, kind: str, entries: dict[str, str], plural: str = "") -> None:
         self.kind, self.plural = kind, plural or f"{kind}s"
         self._entries = dict(entries)
+        self._origins: dict[str, str] = {}  # of names that are not the package's own
+        self._clashes: dict[str, UserError] = {}
         self._plugins_read = False
 
-    def register(self, name: str, target: str) -> None:
-        """Add an entry; `target` is `module:attribute`. Raises ValueError if the name is taken."""
+    def register(self, name: str, target: str, origin: str = "your code") -> None:
+        """Add an entry; `target` is `module:attribute`. Raises UserError if the name is taken.
+
+        origin: whose entry it is, for messages.
+        """
         if self._entries.get(name, target) != target:
-            raise ValueError(f"{self.kind} {name!r} is already registered as {self._entries[name]}")
-        self._entries[name] = target
+            raise UserError(
+                f"{self.kind} {name!r} is there twice: {self._entries[name]} of "
+                f"{self._origins.get(name, 'unforced')} and {target} of {origin}; rename or uninstall one"
+            )
+        if name not in self._entries:
+            self._entries[name], self._origins[name] = target, origin
 
     def names(self) -> list[str]:
         """All names, in alphabetical order."""
@@ -33,19 +42,36 @@ class Registry:
         return sorted(self._entries)
 
     def get(self, name: str) -> Any:
-        """Import and return what `name` stands for. Raises UserError with the nearest name."""
+        """Import and return what `name` stands for.
+
+        Raises UserError: there is no such name (the error gives the nearest), an installed package adds a
+        name that is taken, or it cannot be imported. Each concerns one name; the others can be had.
+        """
         self._read_plugins()
+        if name in self._clashes:
+            raise self._clashes[name]
         if name not in self._entries:
             raise unknown(self.kind, name, self._entries)
         module, _, attribute = self._entries[name].partition(":")
-        return getattr(import_module(module), attribute)
+        if name not in self._origins:
+            return getattr(import_module(module), attribute)
+        try:
+            return getattr(import_module(module), attribute)
+        except Exception as error:  # whatever it does when it is imported
+            raise UserError(
+                f"{self.kind} {name!r}: {self._entries[name]} of {self._origins[name]} cannot be imported "
+                f"({type(error).__name__}: {error}); mend or uninstall it"
+            ) from error
 
     def _read_plugins(self) -> None:
         if self._plugins_read:
             return
         self._plugins_read = True
         for point in entry_points(group=f"unforced.{self.plural}"):
-            self.register(point.name, point.value)
+            try:
+                self.register(point.name, point.value, point.dist.name if point.dist else "a package")
+            except UserError as clash:
+                self._clashes[point.name] = clash
 
 
 def summary(thing: Any) -> str:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unforced.cli.experiments import AsJson, Overrides
+from unforced.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from unforced.config import Run
+    from unforced.registry import Registry
 
 
 def list_names(
@@ -24,15 +26,14 @@ def list_names(
     from rich.console import Console
     from rich.table import Table
 
-    from unforced.errors import unknown
-    from unforced.registry import MODELS, OBJECTIVES, RECIPES, STUDIES, TASKS, summary
+    from unforced.registry import MODELS, OBJECTIVES, RECIPES, STUDIES, TASKS
 
     registries = {each.plural: each for each in (TASKS, OBJECTIVES, MODELS, RECIPES, STUDIES)}
     if kind is not None and kind not in registries:
         raise unknown("kind", kind, registries)
     chosen = registries if kind is None else {kind: registries[kind]}
     summaries = {
-        plural: {name: summary(registry.get(name)) for name in registry.names()}
+        plural: {name: _summary(registry, name) for name in registry.names()}
         for plural, registry in chosen.items()
     }
     if as_json:
@@ -45,6 +46,16 @@ def list_names(
         for name, words in names.items():
             table.add_row(name, words)
         Console().print(table, "")
+
+
+def _summary(registry: "Registry", name: str) -> str:
+    """Return what a name stands for, in a line; or why it cannot be had."""
+    from unforced.registry import summary
+
+    try:
+        return summary(registry.get(name))
+    except UserError as error:
+        return str(error)
 
 
 def show_recipe(
