@@ -15,13 +15,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from transformers import MambaConfig, MambaForCausalLM, logging
 
 from benchmarks.training import paper_trainer, timed
 from unforced.models.mamba import Mamba
+from unforced.objectives.moment import Moment
 from unforced.training.loop import Trainer
 from unforced.training.precision import autocast, matrix_dtype
 from unforced.training.processor import flushed_denormals, keep_freed_memory
@@ -94,7 +94,7 @@ def reference_step(trainer: Trainer) -> Callable[[], object]:
 
     def step() -> None:
         batch = trainer.source.batch(next(steps), slice(None))
-        view = run.objective.view(batch, np.random.default_rng(0))
+        view = run.objective.view(batch, Moment(len(batch)))
         with autocast(run, trainer.device):
             logits = model(view.inputs).logits[:, view.at]
             loss = F.cross_entropy(logits.flatten(0, 1).float(), view.targets.flatten())

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from safetensors.torch import load
 
 from tests.runs import Silent, metrics, newest_weights, tiny_run, train
 from unforced.cli.main import main
@@ -174,16 +175,20 @@ def test_a_run_without_checkpoints_says_that_it_starts_over(straight, path):
     assert (newest_weights(path), metrics(path)) == (newest_weights(straight), metrics(straight))
 
 
-def test_a_loss_that_is_no_number_is_null_and_said_once(tmp_path):
-    observer = Silent()
+def test_a_run_that_diverges_ends_there_with_its_last_finite_weights(tmp_path):
+    path, observer = tmp_path / "run", Silent()
     run = tiny_run("learning_rate=1e30")
-    train(run, tmp_path / "run", observer=observer)
-    text = (tmp_path / "run" / "metrics.jsonl").read_text()
-    losses = [line["loss"] for line in map(strict_json, text.splitlines())]
-    assert losses == [None] * len(losses)
+    assert train(run, path, observer=observer).reason == "diverged"
+    result, lines = RunFolder(path).read_result(), (path / "metrics.jsonl").read_text().splitlines()
+    assert (result["ended_by"], result["steps"]) == ("diverged", 1)
+    assert [strict_json(line)["step"] for line in lines] == [0, 1]
     (line,) = observer.news
-    assert line.startswith("step 10: the loss is nan: training has diverged; ")
+    assert line.startswith("step 1: the loss or its gradient is not finite: training has diverged, and ends")
     assert line.endswith("below 1e+30")
+    name, weights = newest_weights(path)
+    assert name == "step-00000001"
+    assert all(tensor.isfinite().all() for tensor in load(weights).values())
+    assert train(run, path, resume=True).reason == "done"
 
 
 def strict_json(text):

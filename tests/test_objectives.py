@@ -12,6 +12,7 @@ from unforced.config import Run
 from unforced.data.batch import Batch
 from unforced.models.gpt import GPT
 from unforced.objectives.decoding import autoregressive
+from unforced.objectives.moment import Moment
 from unforced.objectives.view import View
 from unforced.registry import OBJECTIVES
 from unforced.tasks.path_star import PathStar
@@ -28,8 +29,11 @@ def objective(request):
     return OBJECTIVES.get(request.param)()
 
 
-def rng():
-    return np.random.default_rng(0)
+def tensors(view):
+    """All tensors of a view, in order."""
+    found = []
+    view.map(lambda tensor: found.append(tensor) or tensor)
+    return found
 
 
 def star_batch(order="forward", count=1):
@@ -39,7 +43,7 @@ def star_batch(order="forward", count=1):
     run = Run(
         task=task, model=GPT(), objective=OBJECTIVES.get("next_token")(), order=order, num_train=1, epochs=1
     )
-    return encode(run, type(example).concatenate([example, task.sample(rng(), count - 1)]))
+    return encode(run, type(example).concatenate([example, task.sample(np.random.default_rng(0), count - 1)]))
 
 
 def padded_batch(padding=0):
@@ -84,7 +88,17 @@ def forced_tokens(objective):
 
 
 def loss_of(objective, model, batch):
-    return objective.loss(model, heads_of(objective), objective.view(batch, rng()))
+    """The summed loss of each term, and its count."""
+    view = objective.view(batch, Moment(len(batch)))
+    rows = objective.loss(model, heads_of(objective), view)
+    assert rows.keys() == view.terms.keys()
+    assert all(each.shape == (len(batch),) for each in rows.values())
+    return {name: (each.sum(), view.terms[name].count.sum()) for name, each in rows.items()}
+
+
+def total_of(objective, model, batch):
+    """The summed loss of all terms."""
+    return sum(total for total, _ in loss_of(objective, model, batch).values())
 
 
 @pytest.mark.parametrize(
@@ -97,7 +111,7 @@ def loss_of(objective, model, batch):
     ],
 )
 def test_view_of_the_docstrings_example(name, order, fed, targets):
-    view = OBJECTIVES.get(name)().view(star_batch(order), rng())
+    view = OBJECTIVES.get(name)().view(star_batch(order), Moment(1))
     assert isinstance(view, View)
     assert view.inputs.tolist() == [PROMPT + fed]
     assert view.targets.tolist() == [targets]
@@ -111,7 +125,7 @@ def test_view_of_the_docstrings_example(name, order, fed, targets):
 )
 def test_view_of_ragged_prompts_keeps_padding_out(name, fed):
     batch = ragged([[5, 6, EQUALS], [EQUALS]], [[2, 3, 1], [4]], DUMMY)
-    view = OBJECTIVES.get(name)().view(batch, rng())
+    view = OBJECTIVES.get(name)().view(batch, Moment(2))
     assert view.inputs.tolist() == [[5, 6, EQUALS, *fed[0]], [0, 0, EQUALS, *fed[1]]]
     assert view.targets.tolist() == [[2, 3, 1], [4, 0, 0]]
     assert view.weights.tolist() == [[True, True, True], [True, False, False]]
@@ -123,25 +137,24 @@ def test_view_of_ragged_prompts_keeps_padding_out(name, fed):
 class TestEveryObjective:
     def test_view_is_a_pure_function(self, objective, batch):
         before = batch.map(torch.clone)
-        one, other = objective.view(batch, rng()), objective.view(batch, rng())
-        for field, value in vars(one).items():
-            same = torch.equal if isinstance(value, torch.Tensor) else lambda a, b: a == b
-            assert same(value, getattr(other, field)), field
+        one, other = (tensors(objective.view(batch, Moment(len(batch)))) for _ in range(2))
+        assert len(one) == len(other) > 2
+        assert all(torch.equal(*pair) for pair in zip(one, other, strict=True))
         assert torch.equal(before.prompt, batch.prompt)
         assert torch.equal(before.answer, batch.answer)
 
     def test_a_perfect_model_has_zero_loss(self, objective, batch):
-        loss = loss_of(objective, knowing(batch), batch)
-        assert loss.total.item() == 0
-        assert loss.count.item() == masks(batch)[1].sum()
+        for total, count in loss_of(objective, knowing(batch), batch).values():
+            assert total.item() == 0
+            assert count.item() == masks(batch)[1].sum()
 
     def test_a_model_that_knows_nothing_pays_the_log_of_the_vocabulary_per_target(self, objective, batch):
-        loss = loss_of(objective, uniform(VOCAB), batch)
-        assert loss.total.item() == pytest.approx(math.log(VOCAB) * masks(batch)[1].sum().item(), rel=1e-6)
+        for total, count in loss_of(objective, uniform(VOCAB), batch).values():
+            assert total.item() == pytest.approx(math.log(VOCAB) * count.item(), rel=1e-6)
 
     def test_gradients_reach_only_what_weighs(self, objective, batch):
         model = uniform(VOCAB)
-        loss_of(objective, model, batch).total.backward()
+        total_of(objective, model, batch).backward()
         assert torch.equal(model.asked.grad.abs().sum(-1) > 0, masks(batch)[1])
 
     def test_an_oracle_decodes_to_the_answers_freely_and_forced(self, objective, batch):
@@ -186,15 +199,15 @@ def test_ragged_problems_are_decoded_and_weighed_as_one_at_a_time(objective, pos
         alone = Batch(torch.tensor([prompt]), torch.tensor([answer]), DUMMY)
         assert decoded[i, : len(answer)].tolist() == objective.decode(model, heads, alone)[0].tolist()
         assert forced[i, : len(answer)].tolist() == forced_tokens(objective)(model, heads, alone)[0].tolist()
-        total += loss_of(objective, model, alone).total.item()
-    assert loss_of(objective, model, together).total.item() == pytest.approx(total, rel=1e-5)
+        total += total_of(objective, model, alone).item()
+    assert total_of(objective, model, together).item() == pytest.approx(total, rel=1e-5)
 
 
 def test_padding_that_a_model_holds_impossible_weighs_nothing(objective):
     batch = padded_batch(padding=0)
     model = uniform(VOCAB)
     model.rule = lambda tokens: certain(VOCAB, 1).index_fill_(0, torch.tensor(0), -torch.inf)
-    assert loss_of(objective, model, batch).total.isfinite()
+    assert total_of(objective, model, batch).isfinite()
 
 
 def read_ahead(model, batch, count):
@@ -219,7 +232,7 @@ def test_a_prompt_read_ahead_and_shared_by_forks_changes_nothing(objective, posi
 
 def test_predictions_are_made_on_the_inputs_of_training(objective, batch):
     model = chaotic(VOCAB)
-    objective.loss(model, heads_of(objective), objective.view(batch, rng()))
+    objective.loss(model, heads_of(objective), objective.view(batch, Moment(len(batch))))
     trained = model.asked.argmax(-1)
     real = masks(batch)[1]
     found = objective.predict(model, heads_of(objective), batch).argmax(-1)
@@ -238,9 +251,9 @@ def test_predictions_are_made_on_the_inputs_of_training(objective, batch):
 def test_the_loss_counts_only_the_positions_to_train(objective, order, chosen, counted):
     objective = type(objective)(train_positions=chosen)
     batch, model = star_batch(order, count=4), uniform(VOCAB)
-    loss = loss_of(objective, model, batch)
-    loss.total.backward()
-    assert loss.count.item() == 4 * sum(counted)
+    for total, count in loss_of(objective, model, batch).values():
+        total.backward()
+        assert count.item() == 4 * sum(counted)
     assert ((model.asked.grad.abs().sum(-1) > 0) == torch.tensor(counted)).all()
 
 

@@ -18,8 +18,9 @@ from unforced.evaluation.probe import Answered, _ask, _choose, probe
 from unforced.evaluation.subject import Subject, answers
 from unforced.experiment import load_run
 from unforced.models.pretrained import Pretrained
+from unforced.objectives.moment import Moment
 from unforced.tasks.path_star import PathStar
-from unforced.training.learner import build_learner
+from unforced.training.learner import build_learner, loss_of
 from unforced.training.source import split_problems
 
 TASK = PathStar(degree=3, path_length=4, num_nodes=120)
@@ -167,18 +168,18 @@ def test_the_loss_of_a_ragged_batch_is_the_sum_of_its_problems_losses(family, ob
     run = tiny_run(*own(family, f"objective={objective}"))
     learner, problems = build_learner(run), TASK.sample(np.random.default_rng(1), 8)
 
-    def loss_of(some):
+    def losses_of(some):
         batch = run.codec.encode(some, run.order)
-        return learner(run.objective.view(batch, np.random.default_rng(0)))
+        (rows,) = learner(run.objective.view(batch, Moment(len(batch)))).values()
+        return rows
 
-    total, count = loss_of(problems)
-    parts = [loss_of(problems.take(slice(i, i + 1))) for i in range(8)]
-    assert count == sum(part[1] for part in parts)
-    assert total.item() == pytest.approx(sum(part[0].item() for part in parts), rel=1e-5)
-    total.backward()
+    whole = losses_of(problems)
+    parts = [losses_of(problems.take(slice(i, i + 1))).sum() for i in range(8)]
+    assert whole.tolist() == pytest.approx([part.item() for part in parts], rel=1e-5)
+    whole.sum().backward()
     gradients = [p.grad.clone() for p in learner.parameters()]
     learner.zero_grad()
-    sum(part[0] for part in parts).backward()
+    sum(parts).backward()
     for whole, parameter in zip(gradients, learner.parameters(), strict=True):
         torch.testing.assert_close(whole, parameter.grad, rtol=1e-3, atol=1e-5)
 
@@ -186,7 +187,7 @@ def test_the_loss_of_a_ragged_batch_is_the_sum_of_its_problems_losses(family, ob
 def test_only_tokens_of_chosen_nodes_weigh():
     run = tiny_run(*own("gpt2", "objective.train_positions=[1]", "order=reversed"))
     batch = run.codec.encode(TASK.sample(np.random.default_rng(1), 8), run.order)
-    weights = run.objective.view(batch, np.random.default_rng(0)).weights
+    weights = run.objective.view(batch, Moment(len(batch))).weights
     assert torch.equal(weights, batch.answer_places == 1)
     assert (weights.sum(1) >= 2).all()  # its digits, and the comma
 
@@ -203,8 +204,8 @@ def trained(family, *overrides):
     for _ in range(3):
         batch = run.codec.encode(problems, run.order)
         with torch.autocast("cpu", torch.bfloat16, enabled=run.model.keeps_bf16):
-            total, count = learner(run.objective.view(batch, np.random.default_rng(0)))
-        (total / count).backward()
+            loss = loss_of(learner, run.objective.view(batch, Moment(len(batch))))
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
     return run, learner, before
@@ -336,7 +337,7 @@ def test_checkpointed_activations_are_computed_again_and_change_no_gradient(fami
         learner = build_learner(run)
         passes = counted_passes(learner)
         batch = run.codec.encode(TASK.sample(np.random.default_rng(2), 4), run.order)
-        learner(run.objective.view(batch, np.random.default_rng(0)))[0].backward()
+        loss_of(learner, run.objective.view(batch, Moment(len(batch)))).backward()
         gradients.append([p.grad for p in learner.parameters() if p.requires_grad])
         counts.append(len(passes))
     assert counts == [1, 2]
@@ -351,9 +352,9 @@ def test_a_learner_to_be_trained_drops_nothing_out(family, more):
     assert all(module.training for module in learner.modules())
     assert {each.p for each in learner.modules() if isinstance(each, torch.nn.Dropout)} <= {0.0}
     batch = run.codec.encode(TASK.sample(np.random.default_rng(2), 4), run.order)
-    view = run.objective.view(batch, np.random.default_rng(0))
+    view = run.objective.view(batch, Moment(len(batch)))
     with torch.no_grad():
-        assert learner(view)[0] == learner(view)[0] == learner.eval()(view)[0]
+        assert loss_of(learner, view) == loss_of(learner, view) == loss_of(learner.eval(), view)
 
 
 def test_a_dummy_of_its_own_adds_no_token():

@@ -15,7 +15,7 @@ from unforced import experiment
 from unforced.errors import UserError
 from unforced.runs.folder import RunFolder
 from unforced.training import loop
-from unforced.training.checkpoint import sum_dtype
+from unforced.training.precision import sum_dtype
 
 
 def assert_same(one, other):

@@ -154,7 +154,7 @@ def _result(
         "samples": samples,
         **({} if flops is None else {"flops": flops * samples}),
         "parameters": sum(parameter.numel() for parameter in trainer.learner.parameters()),
-        "trained_parameters": sum(parameter.numel() for parameter in trainer.parameters),
+        "trained_parameters": sum(parameter.numel() for parameter in trainer.learner.trained().values()),
         "seconds": trainer.progress.seconds,
         "hardware": {key: environment[key] for key in ("device", "processor", "threads", "processes")},
         "chance": run.task.chance,

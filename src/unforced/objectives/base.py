@@ -1,19 +1,18 @@
 """The objective contract: what is trained and how it is decoded, as pure functions of a batch."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import numpy as np
-import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
 from unforced.data.batch import Batch
 from unforced.models.base import Cache, ModelConfig, SequenceModel
-from unforced.objectives.view import View, answer_logits
+from unforced.objectives.moment import Moment
+from unforced.objectives.view import View
 from unforced.parts import Part
 from unforced.registry import OBJECTIVES, Registry
 
@@ -21,11 +20,15 @@ Logits = Float[Tensor, "batch answer vocab"]
 
 
 @dataclass(frozen=True)
-class Loss:
-    """A summed loss in nats, and the number of targets summed over: never a mean."""
+class Needs:
+    """What an objective needs of the model and of the vocabulary.
 
-    total: Float[Tensor, ""]
-    count: Int[Tensor, ""]
+    attention: what its views ask for; "mask" is any mask. specials: names of further special tokens, whose
+    ids batches hold.
+    """
+
+    attention: Literal["causal", "full", "mask"] = "causal"
+    specials: tuple[str, ...] = ()
 
 
 class Objective(Part, ABC):
@@ -51,21 +54,33 @@ class Objective(Part, ABC):
         None, min_length=1, description="answer positions that the loss counts, forward order (null: all)"
     )
 
+    @property
+    def needs(self) -> Needs:
+        """What it needs of the model and of the vocabulary."""
+        return Needs()
+
+    @property
     @abstractmethod
+    def shows(self) -> Literal["prefix", "parts", "nothing"]:
+        """What training shows of the true answer when a token is predicted: all before it, parts, nothing."""
+
     def sequence_length(self, prompt: int, answer: int) -> int:
         """Return the longest sequence that training or decoding feeds the model."""
+        return prompt + answer - 1
 
-    @abstractmethod
     def build_heads(self, model: ModelConfig, vocab_size: int, max_length: int) -> nn.Module:
         """Build the trained parts beside the model: heads, a second encoder, or nothing."""
+        return nn.Identity()
 
     @abstractmethod
-    def view(self, batch: Batch, rng: np.random.Generator) -> View:
-        """Lay a batch out for training. Pure: all chance comes from `rng`, seeded by run and step."""
+    def view(self, batch: Batch, moment: Moment) -> View:
+        """Lay a batch out for training. A pure function: all randomness comes from `moment`."""
 
     @abstractmethod
-    def loss(self, model: SequenceModel, heads: nn.Module, view: View) -> Loss:
-        """Return the summed training loss of a view."""
+    def loss(
+        self, model: SequenceModel, heads: nn.Module, view: View
+    ) -> Mapping[str, Float[Tensor, " batch"]]:
+        """Return the loss of each row, summed over its targets, in nats; for each of the view's terms."""
 
     @abstractmethod
     def decode(
@@ -103,14 +118,3 @@ class Objective(Part, ABC):
             return batch.answer_mask
         wanted = batch.covers(self.train_positions).expand(batch.answer.shape)
         return wanted if batch.answer_mask is None else wanted & batch.answer_mask
-
-
-def answer_cross_entropy(model: SequenceModel, view: View) -> Loss:
-    """Sum the negative log-likelihood of the targets, in nats, over those that weigh."""
-    logits = answer_logits(model, view).float()
-    nats = F.cross_entropy(logits.flatten(0, 1), view.targets.flatten(), reduction="none").view_as(
-        view.targets
-    )
-    if view.weights is None:
-        return Loss(nats.sum(), torch.full((), nats.numel(), dtype=torch.int64, device=nats.device))
-    return Loss(nats.masked_fill(~view.weights, 0.0).sum(), view.weights.sum())

@@ -4,16 +4,18 @@ prompt  1,7|1,4|7,9|4,2/1,9=     answer  1 7 9
 inputs  ... =  1  7              targets 1 7 9
 """
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from unforced.data.batch import Batch
-from unforced.models.base import Cache, ModelConfig, SequenceModel
-from unforced.objectives.base import Logits, Loss, Objective, answer_cross_entropy
+from unforced.models.base import Cache, SequenceModel
+from unforced.objectives.base import Logits, Objective
 from unforced.objectives.decoding import autoregressive
+from unforced.objectives.losses import answer_loss
+from unforced.objectives.moment import Moment
 from unforced.objectives.view import View, answer_logits, lay_out
 
 
@@ -34,21 +36,20 @@ for prompt in prompts:
 
     name: Literal["next_token"] = "next_token"
 
-    def sequence_length(self, prompt: int, answer: int) -> int:
-        """Prompt and answer; the last token is never read."""
-        return prompt + answer - 1
+    @property
+    def shows(self) -> Literal["prefix"]:
+        """All of the answer before a token."""
+        return "prefix"
 
-    def build_heads(self, model: ModelConfig, vocab_size: int, max_length: int) -> nn.Module:
-        """Nothing."""
-        return nn.Identity()
-
-    def view(self, batch: Batch, rng: np.random.Generator) -> View:
+    def view(self, batch: Batch, moment: Moment) -> View:
         """Feed the true answer up to its last token."""
         return lay_out(batch, batch.answer[:, :-1], self.weights(batch))
 
-    def loss(self, model: SequenceModel, heads: nn.Module, view: View) -> Loss:
+    def loss(
+        self, model: SequenceModel, heads: nn.Module, view: View
+    ) -> Mapping[str, Float[Tensor, " batch"]]:
         """Cross-entropy of the answer."""
-        return answer_cross_entropy(model, view)
+        return answer_loss(model, view)
 
     def decode(
         self, model: SequenceModel, heads: nn.Module, batch: Batch, cache: Cache | None = None

@@ -4,16 +4,18 @@ prompt  1,7|1,4|7,9|4,2/1,9=     answer  1 7 9
 inputs  ... =  $  $              targets 1 7 9
 """
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from unforced.data.batch import Batch
-from unforced.models.base import Cache, ModelConfig, SequenceModel
-from unforced.objectives.base import Logits, Loss, Objective, answer_cross_entropy
+from unforced.models.base import Cache, SequenceModel
+from unforced.objectives.base import Logits, Objective
+from unforced.objectives.losses import answer_loss
+from unforced.objectives.moment import Moment
 from unforced.objectives.view import View, answer_logits, lay_out
 
 
@@ -40,21 +42,20 @@ for prompt in prompts:
 
     name: Literal["teacherless"] = "teacherless"
 
-    def sequence_length(self, prompt: int, answer: int) -> int:
-        """Prompt and a dummy for each answer token but the last."""
-        return prompt + answer - 1
+    @property
+    def shows(self) -> Literal["nothing"]:
+        """The prompt alone."""
+        return "nothing"
 
-    def build_heads(self, model: ModelConfig, vocab_size: int, max_length: int) -> nn.Module:
-        """Nothing."""
-        return nn.Identity()
-
-    def view(self, batch: Batch, rng: np.random.Generator) -> View:
+    def view(self, batch: Batch, moment: Moment) -> View:
         """Feed a dummy for every answer token but the last."""
         return lay_out(batch, _dummies(batch), self.weights(batch))
 
-    def loss(self, model: SequenceModel, heads: nn.Module, view: View) -> Loss:
+    def loss(
+        self, model: SequenceModel, heads: nn.Module, view: View
+    ) -> Mapping[str, Float[Tensor, " batch"]]:
         """Cross-entropy of the answer."""
-        return answer_cross_entropy(model, view)
+        return answer_loss(model, view)
 
     def decode(
         self, model: SequenceModel, heads: nn.Module, batch: Batch, cache: Cache | None = None

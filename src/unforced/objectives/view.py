@@ -1,6 +1,8 @@
 """Views: a batch laid out for a model, and how padding is kept out of it."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -8,43 +10,86 @@ from torch import Tensor
 
 from unforced.data.batch import Batch
 from unforced.models.base import Cache, SequenceModel
-from unforced.models.masks import Attention
+from unforced.models.masks import At, Attention
+
+ANSWER = "answer"
+"""The name of the term that is the cross-entropy of the answer."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """How one addend of a loss is averaged; known from the view, before the forward pass.
+
+    count: the targets of each row, or the sum of their weights. The term's mean is the sum of its losses over
+    the sum of its counts, over all rows of the optimiser step. weight: of that mean in the loss.
+    """
+
+    count: Float[Tensor, " batch"]
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
 class View:
-    """What the model reads, where it is asked, and what it should say there.
+    """What the model reads, where it is asked, what it should say there, and how the loss is averaged.
 
-    An objective with more to carry (targets per head, pairs, a noise level) extends it: the training loop
-    only hands it from `view` to `loss`.
+    An objective with more to carry (targets of several heads, pairs, a noise level) extends it. weights: of
+    the targets; None: all weigh 1. terms: those of the objective's loss, by name.
     """
 
     inputs: Int[Tensor, "batch time"]
     targets: Int[Tensor, "batch answer"]
-    at: slice
-    weights: Bool[Tensor, "batch answer"] | None = None
+    at: At
+    weights: Float[Tensor, "batch answer"] | Bool[Tensor, "batch answer"] | None = None
     positions: Int[Tensor, "batch time"] | None = None
     padding: Bool[Tensor, "batch time"] | None = None
     attention: Attention = "causal"
+    terms: Mapping[str, Term] = field(default_factory=dict)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "View":
+        """Apply `function` to every tensor, also to those of a subclass and of the terms."""
+        return replace(self, **{each.name: _map(getattr(self, each.name), function) for each in fields(self)})
+
+
+def _map(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, Term):
+        return replace(value, count=function(value.count))
+    if isinstance(value, View):
+        return value.map(function)
+    if isinstance(value, Mapping):
+        return {key: _map(each, function) for key, each in value.items()}
+    return type(value)(_map(each, function) for each in value) if type(value) in (list, tuple) else value
 
 
 def lay_out(
     batch: Batch,
     answer_inputs: Int[Tensor, "batch inputs"],
-    weights: Bool[Tensor, "batch answer"] | None = None,
+    weights: Float[Tensor, "batch answer"] | Bool[Tensor, "batch answer"] | None = None,
 ) -> View:
     """Put `answer_inputs` behind the prompts and ask for the answer from the last prompt token on.
 
     Padding on the left of prompts is attended by nobody; padding on the right of answers weighs nothing.
-    `weights` says which answer tokens weigh (all real ones, if None).
+    `weights` says how much each answer token weighs (real ones 1, if None). The one term is ANSWER.
     """
     inputs = torch.cat([batch.prompt, answer_inputs], dim=1)
     at = slice(batch.prompt.shape[1] - 1, inputs.shape[1])
     weights = batch.answer_mask if weights is None else weights
+    terms = {ANSWER: Term(count_of(batch.answer, weights))}
     if batch.prompt_mask is None:
-        return View(inputs, batch.answer, at, weights)
+        return View(inputs, batch.answer, at, weights, terms=terms)
     real = torch.cat([batch.prompt_mask, torch.ones_like(answer_inputs, dtype=torch.bool)], dim=1)
-    return View(inputs, batch.answer, at, weights, padding=real)
+    return View(inputs, batch.answer, at, weights, padding=real, terms=terms)
+
+
+def count_of(
+    targets: Int[Tensor, "batch answer"],
+    weights: Float[Tensor, "batch answer"] | Bool[Tensor, "batch answer"] | None,
+) -> Float[Tensor, " batch"]:
+    """Sum the weights of each row's targets; None: all weigh 1."""
+    if weights is None:
+        return torch.full((len(targets),), float(targets.shape[1]), device=targets.device)
+    return weights.sum(1, dtype=torch.float32)
 
 
 def answer_logits(
@@ -61,6 +106,11 @@ def answer_logits(
         padding=view.padding,
         attention=view.attention if isinstance(view.attention, str) else view.attention[:, past:],
         cache=cache,
-        at=slice(view.at.start - past, view.at.stop - past),
+        at=_behind(view.at, past),
     )
     return model.logits(hidden)
+
+
+def _behind(at: At, past: int) -> At:
+    """Count time steps from behind those that are read already."""
+    return slice(at.start - past, at.stop - past) if isinstance(at, slice) else at - past

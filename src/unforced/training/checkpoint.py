@@ -9,12 +9,13 @@ function of the step.
 """
 
 import hashlib
+import math
 import os
 import re
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -26,12 +27,15 @@ from torch import Tensor
 from unforced.config import Run
 from unforced.errors import UserError
 from unforced.files import read_json, write_atomically, write_json
+from unforced.objectives.view import ANSWER
 from unforced.runs.schemas import CheckpointState, check
 from unforced.training.learner import Learner
 from unforced.training.optimizer import Optimizers
+from unforced.training.precision import sum_dtype
 
 FORMAT = "unforced checkpoint 1"
 _FILES = ("learner.safetensors", "optimizer.safetensors", "state.json")
+_LOSS = "loss/"
 _NAME = re.compile(r"step-(\d{8,})")
 
 
@@ -39,41 +43,46 @@ _NAME = re.compile(r"step-(\d{8,})")
 class Progress:
     """How far a run is: the part of its state that is no weight.
 
-    The running loss is this process's own; in a checkpoint it holds every process's, in order.
+    losses: by term, the sums of StepReport since the last evaluation. They are this process's own; in a
+    checkpoint, row i is those of process i.
     """
 
-    step: int
-    seconds: float
-    loss_total: Tensor
-    loss_count: Tensor
+    step: int = 0
+    seconds: float = 0.0
+    losses: dict[str, Tensor] = field(default_factory=dict)
 
-    @classmethod
-    def start(cls, device: torch.device) -> "Progress":
-        """Before the first step."""
-        zero = torch.zeros((), dtype=sum_dtype(device), device=device)
-        return cls(0, 0.0, zero, zero.clone())
+    def add(self, losses: Mapping[str, Tensor]) -> None:
+        """Add the sums of a step."""
+        for name, sums in losses.items():
+            self.losses[name] = self.losses[name] + sums if name in self.losses else sums
 
     def gathered(self, accelerator: Accelerator) -> "Progress":
         """Return the progress of all processes."""
-        total, count = (accelerator.gather(value) for value in (self.loss_total, self.loss_count))
-        return replace(self, loss_total=total, loss_count=count)
+        return replace(self, losses={k: accelerator.gather(v[None]) for k, v in self.losses.items()})
 
     def share(self, accelerator: Accelerator) -> "Progress":
         """Return this process's part of what was gathered; the first takes all if their number changed."""
-        total, count = (_share(value, accelerator) for value in (self.loss_total, self.loss_count))
-        return replace(self, loss_total=total, loss_count=count)
+        return replace(self, losses={k: _share(v, accelerator) for k, v in self.losses.items()})
 
 
-def sum_dtype(device: torch.device) -> torch.dtype:
-    """Return the widest dtype that the device can add up in."""
-    return torch.float32 if device.type == "mps" else torch.float64
+def mean_losses(sums: Mapping[str, Tensor]) -> dict[str, float | None]:
+    """Return `loss`, the weighted sum of the terms' means, and `loss.TERM` if there are several.
+
+    None: there was no target.
+    """
+    known = {name: each.tolist() for name, each in sums.items()}
+    parts = [weighted / count for _, weighted, count in known.values() if count]
+    losses: dict[str, float | None] = {"loss": math.fsum(parts) if parts else None}
+    if len(known) > 1:
+        losses |= {f"loss.{name}": total / n if n else None for name, (total, _, n) in known.items()}
+    return losses
 
 
 def _share(values: Tensor, accelerator: Accelerator) -> Tensor:
     rank = accelerator.process_index
-    if values.numel() == accelerator.num_processes:
-        return values.reshape(-1)[rank]
-    return values.sum() if rank == 0 else values.new_zeros(())
+    if len(values) == accelerator.num_processes:
+        return values[rank]
+    return values.sum(0) if rank == 0 else torch.zeros_like(values[0])
 
 
 class UnusableError(Exception):
@@ -171,15 +180,22 @@ def _load(path: Path, run: Run, learner: Learner, optimizer: Optimizers | None) 
     weights = _verified(path, "learner.safetensors", state["sha256"])
     _copy_into(learner.weights(), weights)
     device = next(learner.parameters()).device
-    progress = Progress.start(device)
-    progress.step, progress.seconds = state["step"], state["seconds"]
+    progress = Progress(state["step"], state["seconds"])
     if optimizer is not None:
         tensors = _verified(path, "optimizer.safetensors", state["sha256"])
-        dtype = sum_dtype(device)
-        progress.loss_total = tensors.pop("loss_total").to(device, dtype)
-        progress.loss_count = tensors.pop("loss_count").to(device, dtype)
+        losses = _losses(tensors)
+        progress.losses = {name: sums.to(device, sum_dtype(device)) for name, sums in losses.items()}
         _restore_optimizer(learner, optimizer, tensors)
     return progress
+
+
+def _losses(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Take the running losses out of what was saved."""
+    if "loss_total" in tensors:  # by a version that knew one term alone
+        total, count = (tensors.pop(name).reshape(-1) for name in ("loss_total", "loss_count"))
+        return {ANSWER: torch.stack([total, total, count.to(total.dtype)], dim=1)}
+    names = [name for name in tensors if name.startswith(_LOSS)]
+    return {name.removeprefix(_LOSS): tensors.pop(name) for name in names}
 
 
 def _verified(path: Path, name: str, sha256: Mapping[str, str]) -> dict[str, Tensor]:
@@ -205,7 +221,7 @@ def _copy_into(targets: Mapping[str, Tensor], sources: Mapping[str, Tensor]) -> 
 
 
 def _optimizer_tensors(learner: Learner, optimizer: Optimizers, progress: Progress) -> dict[str, Tensor]:
-    tensors = {"loss_total": progress.loss_total, "loss_count": progress.loss_count}
+    tensors = {_LOSS + name: sums for name, sums in progress.losses.items()}
     for name, parameter in learner.trained().items():
         for moment, value in optimizer.state_of(parameter).items():
             tensors[f"{moment}/{name}"] = value

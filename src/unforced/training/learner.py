@@ -1,15 +1,17 @@
 """What is trained: the model and the objective's heads, behind one forward pass that returns the loss."""
 
 import hashlib
+from collections.abc import Mapping
 from functools import cached_property
 
-import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from unforced.config import Run
 from unforced.data.batch import Batch
+from unforced.objectives.moment import Moment
 from unforced.objectives.view import View
 
 
@@ -24,10 +26,9 @@ class Learner(nn.Module):
         self.model = run.model.build(codec.vocab_size, self.length)
         self.heads = run.objective.build_heads(run.model, codec.vocab_size, self.length)
 
-    def forward(self, view: View) -> tuple[Tensor, Tensor]:
-        """Return the summed loss of a view and its number of targets."""
-        loss = self.objective.loss(self.model, self.heads, view)
-        return loss.total, loss.count
+    def forward(self, view: View) -> Mapping[str, Float[Tensor, " batch"]]:
+        """Return the summed losses of each row of a view, by term."""
+        return self.objective.loss(self.model, self.heads, view)
 
     def trained(self) -> dict[str, nn.Parameter]:
         """Every parameter that is trained, by name; shared ones once."""
@@ -48,6 +49,13 @@ class Learner(nn.Module):
         return self.trained() | dict(self.named_buffers())
 
 
+def loss_of(learner: Learner, view: View) -> Float[Tensor, ""]:
+    """Return the loss of a view alone: the weighted means of its terms."""
+    rows = learner(view)
+    means = [term.weight * rows[name].sum() / term.count.sum() for name, term in view.terms.items()]
+    return torch.stack(means).sum()
+
+
 def build_learner(run: Run) -> Learner:
     """Build the learner with the initial weights that the run's seed decides."""
     with torch.random.fork_rng(devices=[]):
@@ -62,7 +70,7 @@ def flops_per_sample(run: Run, batch: Batch) -> float:
     """
     with torch.device("meta"):
         learner = Learner(run)
-    view = run.objective.view(batch.map(lambda tensor: tensor.to("meta")), np.random.default_rng(0))
+    view = run.objective.view(batch, Moment(len(batch))).map(lambda tensor: tensor.to("meta"))
     with FlopCounterMode(display=False) as counter:
-        learner(view)[0].backward()
+        loss_of(learner, view).backward()
     return counter.get_total_flops() / len(batch)

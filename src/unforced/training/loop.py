@@ -4,33 +4,34 @@ import math
 import os
 import signal
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from unforced.config import Run
 from unforced.errors import UserError
+from unforced.objectives.moment import Moment
+from unforced.objectives.view import View
 from unforced.runs.folder import RunFolder
 from unforced.tasks.sampling import Split
-from unforced.training.checkpoint import Progress, load_newest, save_checkpoint, set_aside
+from unforced.training.checkpoint import Progress, load_newest, mean_losses, save_checkpoint, set_aside
 from unforced.training.finish import Finish
 from unforced.training.learner import Learner, build_learner
 from unforced.training.optimizer import build_optimizer, learning_rate
 from unforced.training.pace import Pace
-from unforced.training.precision import autocast, matrix_dtype
+from unforced.training.precision import matrix_dtype
 from unforced.training.processor import flushed_denormals, keep_freed_memory
 from unforced.training.signals import StopRequest, stop_requests
 from unforced.training.source import build_source
+from unforced.training.step import EagerStep
 
 Counts = Mapping[str, Mapping[str, int]]
 Evaluate = Callable[[Run, Learner, Split, int], Counts]
 
-_OBJECTIVE_STREAM = 4  # spawn keys 0-3 are the splits and the epochs' orders
+DIVERGED = "diverged"
 _SECONDS_BETWEEN_UPDATES = 0.5
 _STEPS_BETWEEN_AGREEMENTS = 20
 _SECONDS_BETWEEN_CHECKPOINTS = 60.0  # beside those of checkpoint_every
@@ -53,7 +54,7 @@ class Observer(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """Why training ended: `steps`, `solved`, `fitted`, or the signal that stopped it."""
+    """Why training ended: `steps`, `solved`, `fitted`, `diverged`, or the signal that stopped it."""
 
     reason: str
     stopped_by: signal.Signals | None = None
@@ -86,10 +87,9 @@ class Trainer:
         self.device = accelerator.device
         self.learner = build_learner(run).to(self.device)
         self.optimizer = build_optimizer(run, self.learner)
-        self.wrapped = accelerator.prepare(self.learner)
-        self.parameters = list(self.learner.trained().values())
+        self.take_step = EagerStep(run, self.learner, self.optimizer, accelerator)
         self.source = build_source(run, self.device)
-        self.progress = Progress.start(self.device)
+        self.progress = Progress()
         self.finish = Finish(run)
         self.evaluated_at: int | None = None
         self.saved_at: int | None = None
@@ -130,52 +130,44 @@ class Trainer:
             while (outcome := self._outcome(request)) is None:
                 self.step()
                 self._tell(pace)
-                if progress.step % run.evaluate_every == 0 or progress.step == self.finish.step:
+                evaluates = progress.step % run.evaluate_every == 0 or progress.step == self.finish.step
+                saves = progress.step % run.checkpoint_every == 0 or self._any_wants(self._is_due(pace))
+                if (evaluates or saves) and self._has_diverged():
+                    continue
+                if evaluates:
                     self._evaluate(pace)
-                if progress.step % run.checkpoint_every == 0 or self._any_wants(self._is_due(pace)):
+                if saves:
                     self._save(pace)
+            if self._has_diverged():
+                outcome = Outcome(DIVERGED)
+                if self.evaluated_at != progress.step:
+                    self._evaluate(pace)
             if self.saved_at != progress.step:
                 self._save(pace)
         return outcome
 
     def step(self) -> None:
         """Take one optimiser step."""
-        run, step = self.run, self.progress.step
         world, parts = self.accelerator.num_processes, self.run.gradient_accumulation
-        rate = learning_rate(run, step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["rate_factor"]
-        count = torch.zeros((), dtype=torch.int64, device=self.device)
-        for part in range(parts):
-            mine = slice(part * world + self.accelerator.process_index, None, parts * world)
-            key = (_OBJECTIVE_STREAM, step, mine.start)
-            rng = np.random.default_rng(np.random.SeedSequence(run.seed, spawn_key=key))
-            view = run.objective.view(self.source.batch(step, mine), rng)
-            last = part == parts - 1
-            with nullcontext() if last else self.accelerator.no_sync(self.wrapped):
-                with autocast(run, self.device):
-                    total, targets = self.wrapped(view)
-                self.accelerator.backward(total)
-            count += targets
-            self.progress.loss_total += total.detach()
-        self.progress.loss_count += count
-        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        # Each process holds the mean over processes of gradients of sums; make it the gradient of the mean.
-        scale = world / self.accelerator.reduce(count, "sum")
-        if run.clip_norm is not None:
-            norm = torch.nn.utils.get_total_norm(gradients) * scale
-            scale = scale * (run.clip_norm / (norm + 1e-6)).clamp(max=1.0)
-        torch._foreach_mul_(gradients, scale)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        first = range(self.accelerator.process_index, parts * world, world)
+        views = [self._view(slice(each, None, parts * world)) for each in first]
+        report = self.take_step(views, learning_rate(self.run, self.progress.step))
+        self.progress.add(report.losses)
         self.progress.step += 1
+
+    def _view(self, rows: slice) -> View:
+        """Lay out these rows of the present step's batch."""
+        run, step = self.run, self.progress.step
+        moment = Moment(run.batch_size, rows, step, run.num_steps, run.seed, self.device)
+        return run.objective.view(self.source.batch(step, rows), moment)
 
     def _evaluate(self, pace: Pace) -> None:
         run, progress = self.run, self.progress
+        self._say_idle()
         line: dict[str, Any] = {
             "step": progress.step,
             "samples": progress.step * run.batch_size,
-            "loss": self._loss(),
+            **self._losses(),
             "learning_rate": learning_rate(run, max(0, progress.step - 1)),
             "samples_per_second": pace.rate(run.batch_size),
         }
@@ -183,8 +175,7 @@ class Trainer:
             counts = self.evaluate(run, self.learner, split, run.num_evaluate)
             line |= {f"{split}.{measure}": count for measure, count in counts.items()}
         line["seconds"] = pace.seconds()
-        progress.loss_total.zero_()
-        progress.loss_count.zero_()
+        progress.losses.clear()
         if self.accelerator.is_main_process:
             self.folder.append_metrics(line)
         line = broadcast_object_list([line])[0]
@@ -196,29 +187,17 @@ class Trainer:
         self.evaluated_at = line["step"]
         self.finish.hear(line)
 
-    def _loss(self) -> float | None:
-        """Return the mean loss since the last evaluation; None if there is none that is a number."""
-        total, targets = (
-            self.accelerator.reduce(value.clone(), "sum")
-            for value in (self.progress.loss_total, self.progress.loss_count)
-        )
-        if targets == 0:
-            return None
-        loss = (total / targets).item()
-        if math.isfinite(loss):
-            return loss
-        if not self.diverged:
-            self.diverged = True
-            self._say(
-                f"step {self.progress.step}: the loss is {loss}: training has diverged; "
-                f"start a new run with a learning_rate below {self.run.learning_rate:g}"
-            )
-        return None
+    def _losses(self) -> dict[str, float | None]:
+        """Return the mean loss since the last evaluation, and of each term if there are several."""
+        losses = self.progress.losses
+        sums = {name: self.accelerator.reduce(each.clone(), "sum") for name, each in losses.items()}
+        return mean_losses(sums)
 
     def _tell(self, pace: Pace) -> None:
         if pace.since_update() > _SECONDS_BETWEEN_UPDATES:
-            loss = (self.progress.loss_total / self.progress.loss_count).item()
-            self.observer.update(self.progress.step, loss, pace.rate(self.run.batch_size) or 0.0)
+            loss = mean_losses(self.progress.losses)["loss"]
+            rate = pace.rate(self.run.batch_size) or 0.0
+            self.observer.update(self.progress.step, math.nan if loss is None else loss, rate)
             pace.updated()
 
     def _say(self, text: str) -> None:
@@ -247,7 +226,28 @@ class Trainer:
         wait = max(_SECONDS_BETWEEN_CHECKPOINTS, pace.to_save * _TRAINING_PER_SAVING)
         return self.accelerator.is_main_process and pace.since_save() > wait
 
+    def _has_diverged(self) -> bool:
+        """Whether a step was not finite; if so, go back to the step before it, whose weights stand."""
+        lost = int(self.take_step.lost)
+        if lost and not self.diverged:
+            self.diverged = True
+            self.progress.step -= lost
+            self._say(
+                f"step {self.progress.step}: the loss or its gradient is not finite: training has diverged, "
+                f"and ends here; start a new run with a learning_rate below {self.run.learning_rate:g}"
+            )
+        return self.diverged
+
+    def _say_idle(self) -> None:
+        """Say how many steps since the last evaluation had no target."""
+        if idle := int(self.take_step.idle):
+            self._say(f"step {self.progress.step}: {idle} steps without a target changed nothing")
+            self.take_step.idle.zero_()
+
     def _outcome(self, request: StopRequest) -> Outcome | None:
+        looks = self.take_step.waits or self.progress.step % _STEPS_BETWEEN_AGREEMENTS == 0
+        if self.diverged or (looks and self._has_diverged()):
+            return Outcome(DIVERGED)
         if self.progress.step >= self.finish.step:
             return Outcome(self.finish.reason)
         if self._any_wants(request.signal is not None):

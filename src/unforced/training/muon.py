@@ -37,25 +37,33 @@ class BatchedMuon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Take one step."""
+        """Take one step; none where `found_inf`, if it is set, is 1: a number on the device, not 0."""
+        skip = getattr(self, "found_inf", None)
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[nn.Parameter]] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     by_shape.setdefault(parameter.shape, []).append(parameter)
             for shape, matrices in by_shape.items():
-                updates = orthogonalised(self._nesterov(matrices, group["momentum"]), self.dtype)
+                updates = orthogonalised(self._nesterov(matrices, group["momentum"], skip), self.dtype)
                 targets: list[Tensor] = list(matrices)
-                torch._foreach_mul_(targets, 1 - group["lr"] * group["weight_decay"])
+                decay: float | Tensor = 1 - group["lr"] * group["weight_decay"]
+                if skip is not None:
+                    decay, updates = torch.where(skip > 0, 1.0, decay), updates.masked_fill(skip > 0, 0.0)
+                torch._foreach_mul_(targets, decay)
                 rate = group["lr"] * _ADAMW_RMS * math.sqrt(max(shape))
                 torch._foreach_add_(targets, list(updates.to(targets[0].dtype)), alpha=-rate)
 
-    def _nesterov(self, matrices: list[nn.Parameter], momentum: float) -> Float[Tensor, "count out in"]:
+    def _nesterov(
+        self, matrices: list[nn.Parameter], momentum: float, skip: Float[Tensor, ""] | None
+    ) -> Float[Tensor, "count out in"]:
         gradients = [parameter.grad for parameter in matrices if parameter.grad is not None]
         for parameter in matrices:
             if not self.state[parameter]:
                 self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         averages = [self.state[parameter]["momentum_buffer"] for parameter in matrices]
+        if skip is not None:  # an average that moves towards itself stands still
+            gradients = [torch.where(skip > 0, a, g) for a, g in zip(averages, gradients, strict=True)]
         torch._foreach_lerp_(averages, gradients, 1 - momentum)
         return torch.stack(torch._foreach_lerp(gradients, averages, momentum))
 

@@ -4,7 +4,8 @@ import math
 from typing import Any
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from unforced.config import Run
 from unforced.training.muon import BatchedMuon
@@ -30,9 +31,15 @@ class Optimizers:
         """Remember `state` of a parameter."""
         self._part_of(parameter).state[parameter] = state
 
-    def step(self) -> None:
-        """Take one step of every part."""
+    def step(self, skip: Float[Tensor, ""] | None = None) -> None:
+        """Take one step of every part.
+
+        skip: a number on the device; where it is 1, not 0, weights and moments stay as they are. It is the
+        `found_inf` of PyTorch's fused optimisers.
+        """
         for part in self.parts:
+            if skip is not None:
+                vars(part)["found_inf"] = skip
             part.step()
 
     def zero_grad(self) -> None:

@@ -19,3 +19,8 @@ def autocast(run: Run, device: torch.device) -> contextlib.AbstractContextManage
     """Return the context in which the run's model computes."""
     dtype = matrix_dtype(run, device)
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+def sum_dtype(device: torch.device) -> torch.dtype:
+    """Return the widest dtype that the device can add up in."""
+    return torch.float32 if device.type == "mps" else torch.float64

@@ -9,10 +9,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from unforced.config import Run
 from unforced.data.batch import Batch
+from unforced.objectives.moment import sent
 from unforced.tasks.base import Problems
 from unforced.tasks.sampling import BLOCK, Split, block, problems
 
@@ -63,7 +63,7 @@ class FiniteSource:
         index = np.empty_like(sample)
         for each in np.unique(epoch):
             index[epoch == each] = self._order(int(each))[place[epoch == each]]
-        return self.examples.rows(_sent(torch.from_numpy(index), self.examples.prompt.device))
+        return self.examples.rows(sent(torch.from_numpy(index), self.examples.prompt.device))
 
     def _shuffle(self, epoch: int) -> NDArray[np.int64]:
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(_SHUFFLE, epoch)))
@@ -84,9 +84,4 @@ class StreamSource:
         first, last = step * self.batch_size, (step + 1) * self.batch_size - 1
         blocks = [self._block(index) for index in range(first // BLOCK, last // BLOCK + 1)]
         rows = torch.arange(first, last + 1)[part] - first // BLOCK * BLOCK
-        return Batch.join(blocks).rows(rows).map(lambda tensor: _sent(tensor, self.device))
-
-
-def _sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy to the device without waiting until it has done what it was given before."""
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+        return Batch.join(blocks).rows(rows).map(lambda tensor: sent(tensor, self.device))

@@ -1,0 +1,124 @@
+"""One optimiser step: views in, changed weights and a report out. It knows neither folder nor observer."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from unforced.config import Run
+from unforced.objectives.moment import sent
+from unforced.objectives.view import View
+from unforced.training.learner import Learner
+from unforced.training.optimizer import Optimizers
+from unforced.training.precision import autocast, sum_dtype
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What a step came to, on the device.
+
+    losses: by term, three sums over the rows of this process: of losses in nats, of losses times the term's
+    weight, and of counts; zero where the step was not finite. grad_norm: of the gradient of the whole batch,
+    before clipping. ok: whether the weights were changed.
+    """
+
+    losses: Mapping[str, Float[Tensor, "3"]]
+    grad_norm: Float[Tensor, ""]
+    ok: Bool[Tensor, ""]
+
+
+class EagerStep:
+    """Takes optimiser steps on a learner, operation by operation.
+
+    The loss of a step is the sum over terms of weight x total / count, where total and count are summed over
+    all rows of the step, on all processes. The counts are added up before the first backward pass, so that
+    gradients come out as those of the mean.
+
+    A step without targets changes nothing; `idle` counts them. A step whose loss or gradient is not finite
+    changes nothing either, and nor does any step after it; `lost` counts these steps, the first included.
+
+    waits: whether each step asks the device whether to change the weights, which is free on a processor.
+    Otherwise, the optimiser skips the step on the device.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        learner: Learner,
+        optimizer: Optimizers,
+        accelerator: Accelerator,
+        waits: bool | None = None,
+    ) -> None:
+        self.run, self.optimizer, self.accelerator = run, optimizer, accelerator
+        self.device = accelerator.device
+        self.waits = self.device.type == "cpu" if waits is None else waits
+        if any(True for _ in learner.heads.parameters()):  # some of which a step may leave without gradient
+            accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
+        self.wrapped = accelerator.prepare(learner)
+        self.parameters = list(learner.trained().values())
+        self.lost, self.idle = (torch.zeros((), dtype=torch.int64, device=self.device) for _ in range(2))
+
+    def __call__(self, views: Sequence[View], rate: float) -> StepReport:
+        """Take a step at a learning rate. views: this process's rows, in parts to be taken in turn."""
+        names = tuple(views[0].terms)
+        weights = self._numbers([term.weight for term in views[0].terms.values()])
+        counts = _counts(views, names).to(weights.dtype)
+        everywhere = self.accelerator.reduce(counts.clone(), "sum")
+        scales = self.accelerator.num_processes * weights / everywhere
+        scales = scales.masked_fill(everywhere == 0, 0.0)
+        totals = torch.zeros_like(counts)
+        for view in views:
+            whole = view is views[-1]
+            with nullcontext() if whole else self.accelerator.no_sync(self.wrapped):
+                totals += self._backward(view, names, scales)
+        norm = self._clip()
+        ok = self._update(norm, torch.dot(weights.abs(), everywhere) > 0, rate)
+        sums = torch.stack([totals, weights * totals, counts], dim=1).masked_fill(self.lost > 0, 0.0)
+        return StepReport(dict(zip(names, sums, strict=True)), norm, ok)
+
+    def _numbers(self, values: Sequence[float]) -> Float[Tensor, " values"]:
+        return sent(torch.tensor(values, dtype=sum_dtype(self.device)), self.device)
+
+    def _backward(
+        self, view: View, names: Sequence[str], scales: Float[Tensor, " terms"]
+    ) -> Float[Tensor, " terms"]:
+        """Add a view's share to the gradient; return its summed losses."""
+        with autocast(self.run, self.device):
+            rows = self.wrapped(view)
+        totals = torch.stack([rows[name].sum() for name in names]).to(scales.dtype)
+        loss = torch.dot(totals, scales)
+        now = loss.detach()
+        # A loss that is not finite makes the gradient so, and with it that of every process.
+        self.accelerator.backward(loss, gradient=1 + (now - now))
+        return totals.detach()
+
+    def _clip(self) -> Float[Tensor, ""]:
+        """Clip the gradient, if the run wants that; return its norm before."""
+        if self.run.clip_norm is not None:
+            return torch.nn.utils.clip_grad_norm_(self.parameters, self.run.clip_norm)
+        return torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+
+    def _update(self, norm: Float[Tensor, ""], any_target: Bool[Tensor, ""], rate: float) -> Bool[Tensor, ""]:
+        """Change the weights, unless the step has no target or training is lost; return whether it did."""
+        self.lost += ~norm.isfinite() | (self.lost > 0)
+        self.idle += ~any_target
+        ok = any_target & (self.lost == 0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["rate_factor"]
+        if not self.waits:
+            self.optimizer.step(skip=(~ok).float())
+        elif ok:
+            self.optimizer.step()
+        self.optimizer.zero_grad()
+        return ok
+
+
+def _counts(views: Sequence[View], names: Sequence[str]) -> Float[Tensor, " terms"]:
+    """Add up what each term counts, over all rows of the views."""
+    of_views = [torch.stack([view.terms[name].count for name in names]).sum(1) for view in views]
+    return of_views[0] if len(views) == 1 else torch.stack(of_views).sum(0)
