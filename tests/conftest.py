@@ -42,12 +42,6 @@ def pytest_runtest_setup(item):
     jaxtyping.config.update("jaxtyping_disable", item.path.stem in UNCHECKED)
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
-    """Keep measurements of attention back-ends out of the user's cache folder."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 @pytest.fixture
 def run():
     return tiny_run()

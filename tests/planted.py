@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 from unforced.data.batch import Batch
 from unforced.errors import UserError
-from unforced.models.base import SequenceModel
+from unforced.models.base import SequenceModel, Trunk
+from unforced.models.blocks import build_layer
 from unforced.models.masks import allowed_keys, select
 
 CERTAIN = 1000.0
@@ -37,14 +39,21 @@ class Planted(SequenceModel):
         self.vocab_size = self.width = vocab_size
         self.rule, self.asked, self.longest = rule, None, 0
 
-    def tune(self, device, dtype, length, known):
+    def select_kernels(self, device, dtype, length, known):
         return {}
+
+    def embed(self, tokens, **options):
+        return F.one_hot(tokens, self.width).float()
+
+    def trunk(self):
+        return Trunk(self.width, self.vocab_size, 100, lambda: build_layer(self.width), lambda: self)
 
     def new_cache(self, batch, capacity):
         return ReadTokens(torch.zeros(batch, capacity, dtype=torch.long))
 
     def hidden(self, inputs, *, positions=None, padding=None, attention="causal", cache=None, at=None):
-        tokens, past, steps = inputs, 0 if cache is None else cache.length, inputs.shape[1]
+        tokens = inputs.argmax(-1) if inputs.is_floating_point() else inputs
+        past, steps = 0 if cache is None else cache.length, inputs.shape[1]
         if cache is not None:
             cache.length += steps
             cache.tokens[:, past : cache.length] = tokens

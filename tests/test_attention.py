@@ -1,6 +1,5 @@
-"""Attention back-ends against a slow loop and each other, and how the fastest is chosen and remembered."""
+"""Attention kernels against a slow loop and each other, and the rule that selects one."""
 
-import json
 from itertools import product
 
 import pytest
@@ -8,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unforced.models import attention
-from unforced.models.attention import BACKENDS, Backend, Pattern, causal_pattern, fastest
 from unforced.models.gpt import GPT
+from unforced.models.kernels import attention
+from unforced.models.kernels.attention import BACKENDS, Backend, Pattern, causal_pattern, select_attention
 
 CPU = torch.device("cpu")
 CASE = (CPU, torch.float32, 2, 4, 16)
@@ -124,126 +123,27 @@ def test_a_model_under_autocast_hands_a_backend_the_dtype_it_works_in(monkeypatc
     assert seen == [(*[dtype or torch.bfloat16] * 3, False)]
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return tmp_path / "unforced"
-
-
-@pytest.fixture
-def measured(monkeypatch):
-    """Replace the clock: `measured["seconds"]` by back-end; `measured["calls"]` lists what was measured."""
-    record = {"seconds": dict.fromkeys(BACKENDS, 2.0), "calls": []}
-
-    def measure(backend, device, dtype, heads, depth, length):
-        (name,) = (name for name, each in BACKENDS.items() if each is backend)
-        record["calls"].append((name, length))
-        return record["seconds"][name]
-
-    monkeypatch.setattr(attention, "_measure", measure)
-    return record
-
-
-@pytest.mark.parametrize("winner", BACKENDS)
-def test_fastest_measures_once_and_remembers_the_least_time(cache, measured, winner):
-    measured["seconds"][winner] = 1.0
-    assert fastest(*CASE) == winner
-    assert sorted(name for name, _ in measured["calls"]) == sorted(BACKENDS)
-    measured["calls"].clear()
-    measured["seconds"][winner] = 3.0
-    assert fastest(*CASE) == winner
-    assert measured["calls"] == []
-    (file,) = cache.iterdir()
-    assert json.loads(file.read_text())["fastest"] == winner
-
-
-def test_fastest_measures_each_shape_dtype_and_length_up_to_a_power_of_two(cache, measured):
-    cases = [(torch.float32, 2, 4, 16), (torch.bfloat16, 2, 4, 16), (torch.float32, 4, 4, 16)]
-    cases += [(torch.float32, 2, 8, 16), (torch.float32, 2, 4, 17)]
-    for case in cases:
-        fastest(CPU, *case)
-    assert len(list(cache.iterdir())) == len(cases)
-    measured["calls"].clear()
-    fastest(CPU, torch.float32, 2, 4, 9)
-    fastest(CPU, torch.float32, 2, 4, 32)
-    assert measured["calls"] == []
-
-
-CORRUPT = [
-    b"",
-    b"{",
-    b"[]",
-    b"null",
-    b"7",
-    b'"fused"',
-    b"{}",
-    b'{"fastest": "gone"}',
-    b'{"fastest": []}',
-    b"\xff\xfe",
-]
-
-
-@pytest.mark.parametrize("content", CORRUPT, ids=repr)
-def test_fastest_replaces_a_corrupt_cache_file(cache, measured, content):
-    measured["seconds"]["fused"] = 1.0
-    fastest(*CASE)
-    (file,) = cache.iterdir()
-    file.write_bytes(content)
-    measured["seconds"]["explicit"] = 0.5
-    assert fastest(*CASE) == "explicit"
-    assert [json.loads(each.read_text())["fastest"] for each in cache.iterdir()] == ["explicit"]
-
-
-def test_fastest_works_where_nothing_can_be_written(tmp_path, monkeypatch, measured):
-    blocked = tmp_path / "file"
-    blocked.write_text("no folder")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
-    measured["seconds"]["explicit_fp32"] = 1.0
-    assert fastest(*CASE) == "explicit_fp32"
-    assert blocked.read_text() == "no folder"
-
-
-def test_the_first_of_several_processes_decides_for_all(cache, measured, monkeypatch):
-    """Another process finishes its measurement while ours is running."""
-    measured["seconds"]["fused"] = 1.0
-    fastest(*CASE)
-    (file,) = cache.iterdir()
-    first = file.read_text()
-    file.unlink()
-    measure = attention._measure
-
-    def slower(*arguments):
-        file.write_text(first)
-        return measure(*arguments)
-
-    monkeypatch.setattr(attention, "_measure", slower)
-    measured["seconds"]["explicit"] = 0.5
-    assert fastest(*CASE) == "fused"
-    assert json.loads(file.read_text())["fastest"] == "fused"
-
-
-@pytest.mark.parametrize("setting", [None, ""])
-def test_without_a_cache_setting_the_measurement_goes_to_the_home_folder(
-    tmp_path, monkeypatch, measured, setting
-):
-    """The XDG specification treats an empty setting as none."""
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    if setting is not None:
-        monkeypatch.setenv("XDG_CACHE_HOME", setting)
-    fastest(*CASE)
-    assert len(list((tmp_path / ".cache/unforced").iterdir())) == 1
-    assert list((tmp_path / "here").iterdir()) == []
-
-
-def test_a_real_measurement_names_a_backend_and_leaves_the_random_numbers_alone(cache):
-    torch.manual_seed(0)
-    expected = torch.rand(3)
-    torch.manual_seed(0)
-    assert fastest(CPU, torch.float32, 1, 2, 8) in BACKENDS
-    assert torch.equal(torch.rand(3), expected)
-    seconds = json.loads(next(cache.iterdir()).read_text())["seconds"]
-    assert set(seconds) == set(BACKENDS)
-    assert all(0 < value < 60 for value in seconds.values())
+@pytest.mark.parametrize(
+    ("device", "dtype", "length", "expected"),
+    [
+        ("cpu", torch.float32, 16, "explicit"),
+        ("cpu", torch.float32, 128, "explicit"),
+        ("cpu", torch.float32, 129, "fused"),
+        ("cpu", torch.bfloat16, 512, "explicit"),
+        ("cpu", torch.bfloat16, 513, "fused"),
+        ("cpu", torch.float16, 16, "fused"),
+        ("cuda", torch.bfloat16, 16, "fused"),
+        ("mps", torch.float32, 16, "fused"),
+    ],
+)
+def test_the_kernel_follows_a_rule(device, dtype, length, expected):
+    assert select_attention(torch.device(device), dtype, length) == expected
+    model = GPT(layers=1, width=8, heads=1).build(5, length)
+    for known, selected in (
+        ({}, expected),
+        ({"attention": "explicit_fp32"}, "explicit_fp32"),
+        ({"attention": "gone"}, expected),
+    ):
+        choices = model.select_kernels(torch.device(device), dtype, length, known)
+        assert choices == {"attention": selected}
+        assert model.kernel.name == selected

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from tests.planted import ragged
-from unforced.errors import UserError
-from unforced.models.attention import BACKENDS
 from unforced.models.gpt import GPT
-from unforced.models.rotary import split_heads, turns
+from unforced.models.kernels.attention import BACKENDS
+from unforced.models.kernels.rotary import split_heads, turns
 from unforced.objectives.decoding import autoregressive
 
 VOCAB, LENGTH, LAYERS, WIDTH, HEADS = 19, 12, 2, 16, 2
@@ -139,15 +138,20 @@ def test_bf16_gradients_are_close_to_fp32(ours):
     assert 1e-4 < (gradient(True) - expected).norm() / expected.norm() < 0.03
 
 
-@pytest.mark.parametrize("positions", ["learned", "rotary"])
-def test_a_sequence_beyond_the_last_position_is_refused(positions):
-    model = GPT(layers=1, width=8, heads=1, positions=positions).build(VOCAB, 4)
-    with pytest.raises(UserError, match="5 tokens exceeds the model's 4 positions"):
-        model.hidden(torch.zeros(1, 5, dtype=torch.long))
-    cache = model.new_cache(1, 8)
-    model.hidden(torch.zeros(1, 4, dtype=torch.long), cache=cache)
-    with pytest.raises(UserError, match="5 tokens"):
-        model.hidden(torch.zeros(1, 1, dtype=torch.long), cache=cache)
+def test_a_sequence_beyond_the_last_learned_position_or_the_room_of_a_cache_is_refused():
+    learned, rotary = (
+        GPT(layers=1, width=8, heads=1, positions=positions).build(VOCAB, 4)
+        for positions in ("learned", "rotary")
+    )
+    tokens = torch.zeros(1, 5, dtype=torch.long)
+    with pytest.raises(ValueError, match="5 tokens exceeds 4 learned positions"):
+        learned.hidden(tokens)
+    assert rotary.hidden(tokens).shape == (1, 5, 8)
+    for model, capacity, message in ((learned, 8, "4 learned"), (rotary, 4, "a cache for 4 tokens")):
+        cache = model.new_cache(1, capacity)
+        model.hidden(tokens[:, :4], cache=cache)
+        with pytest.raises(ValueError, match=message):
+            model.hidden(tokens[:, :1], cache=cache)
 
 
 @pytest.mark.parametrize("init_std", [0.02, 0.1, None])

@@ -14,9 +14,9 @@ from transformers import MambaConfig, MambaForCausalLM
 from tests.planted import ragged
 from tests.runs import tiny_run
 from unforced.errors import UserError
-from unforced.models import convolution
+from unforced.models.kernels import convolution
+from unforced.models.kernels.scan import BACKENDS, select_scan
 from unforced.models.mamba import Mamba
-from unforced.models.scan import BACKENDS
 from unforced.objectives.decoding import autoregressive
 from unforced.training.learner import flops_per_sample
 from unforced.training.source import encode, split_problems
@@ -207,7 +207,7 @@ def test_the_official_convolution_equals_ours_with_all_its_gradients(kernel, wid
 
 
 def test_a_model_says_the_same_with_the_official_convolution(kernel, ours, theirs):
-    ours.convolution = "kernels"
+    ours.kernels.convolution = "kernels"
     with torch.no_grad():
         expected = theirs(TOKENS).logits
         torch.testing.assert_close(ours.logits(ours.hidden(TOKENS)), expected)
@@ -216,19 +216,32 @@ def test_a_model_says_the_same_with_the_official_convolution(kernel, ours, their
         torch.testing.assert_close(torch.cat(pieces, dim=1), expected)
 
 
-def test_the_fastest_convolution_is_chosen_and_recorded(kernel, monkeypatch):
-    def tuned(known, width=4):
+def test_the_official_convolution_is_taken_where_it_can_run(kernel):
+    def selected(known, width=4):
         model = Mamba(layers=1, width=8, scan="steps", convolution=width).build(VOCAB, LENGTH)
-        choices = model.tune(torch.device("cpu"), torch.float32, LENGTH, known)
-        assert choices == {"scan": "steps", "convolution": model.convolution}
-        return model.convolution
+        choices = model.select_kernels(torch.device("cpu"), torch.float32, LENGTH, known)
+        assert choices == vars(model.kernels)
+        return choices["convolution"]
 
-    seconds = {convolution.BACKENDS["shifts"].convolve: 2.0, convolution.BACKENDS["kernels"].convolve: 1.0}
-    monkeypatch.setattr(convolution, "_measure", lambda convolve, *case: seconds[convolve])
-    assert tuned({}) == "kernels"
-    assert tuned({}, width=5) == "shifts"
-    assert tuned({"scan": "steps", "convolution": "shifts"}) == "shifts"
-    assert tuned({"scan": "steps"}) == "shifts"  # a session from before there was a choice
+    assert selected({}) == "kernels"
+    assert selected({}, width=5) == "shifts"
+    assert selected({"scan": "steps", "convolution": "shifts"}) == "shifts"
+    assert selected({"scan": "steps"}) == "shifts"  # a session from before there was a choice
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"), [("cpu", "steps"), ("cuda", "doubling"), ("mps", "doubling")]
+)
+def test_the_scan_is_selected_by_device(device, expected, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mamba_ssm.ops.selective_scan_interface", None)
+    assert select_scan(torch.device(device)) == expected
+
+
+def test_the_official_scan_is_taken_on_a_gpu_where_it_is_installed(monkeypatch):
+    name = "mamba_ssm.ops.selective_scan_interface"
+    monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    assert select_scan(torch.device("cuda")) == "kernels"
+    assert select_scan(torch.device("cpu")) == "steps"
 
 
 def test_the_official_convolution_needs_its_package_a_gpu_and_few_weights(monkeypatch):
@@ -248,7 +261,7 @@ def test_a_decoding_step_costs_the_same_at_any_length():
     for _ in range(3):
         with torch.no_grad():
             model.hidden(TOKENS[:1], cache=cache)
-        sizes.add(sum(each.numel() for each in (*cache.recent, *cache.states)))
+        sizes.add(sum(layer.recent.numel() + layer.state.numel() for layer in cache.layers))
     assert cache.length == 3 * LENGTH
     assert len(sizes) == 1
 
@@ -270,7 +283,7 @@ def test_initial_weights_are_those_of_the_authors():
 def test_the_official_kernel_is_refused_where_it_cannot_run():
     model = Mamba(layers=1, width=8, scan="kernels").build(VOCAB, LENGTH)
     with pytest.raises(UserError, match=r"model.scan: kernels needs a CUDA device .*; take auto, steps or"):
-        model.tune(torch.device("cpu"), torch.float32, LENGTH, {})
+        model.select_kernels(torch.device("cpu"), torch.float32, LENGTH, {})
 
 
 def test_operations_are_counted_alike_however_they_are_computed():

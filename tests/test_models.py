@@ -53,11 +53,15 @@ def build_config(name, options):
 def random_model(config):
     """Build a model whose every parameter matters: none stands at zero or one."""
     torch.manual_seed(1)
-    model = config.build(VOCAB, LENGTH)
+    return disturbed(config.build(VOCAB, LENGTH))
+
+
+def disturbed(module):
+    """Add noise to every parameter."""
     with torch.no_grad():
-        for parameter in model.parameters():
+        for parameter in module.parameters():
             parameter += 0.3 * torch.randn_like(parameter)
-    return model
+    return module
 
 
 @pytest.fixture(scope="module", params=CONFIGS.values(), ids=CONFIGS)
@@ -274,13 +278,13 @@ def test_equal_seeds_build_equal_weights_and_others_do_not(config):
     assert not torch.equal(weights(5), weights(6))
 
 
-def test_tuning_names_its_choices_keeps_known_ones_and_leaves_the_logits(config, tokens):
+def test_selecting_kernels_names_them_keeps_known_ones_and_leaves_the_logits(config, tokens):
     model, again = random_model(config), random_model(config)
     before = logits(model, tokens)
-    choices = model.tune(CPU, torch.float32, LENGTH, {})
+    choices = model.select_kernels(CPU, torch.float32, LENGTH, {})
     assert isinstance(choices, dict)
     assert all(isinstance(text, str) for pair in choices.items() for text in pair)
-    assert again.tune(CPU, torch.float32, LENGTH, choices) == choices
+    assert again.select_kernels(CPU, torch.float32, LENGTH, choices) == choices
     assert close(logits(model, tokens), before)
     assert close(logits(again, tokens), before)
 
@@ -288,6 +292,63 @@ def test_tuning_names_its_choices_keeps_known_ones_and_leaves_the_logits(config,
 @pytest.mark.parametrize(
     ("name", "known"), [(name, known) for name in MODELS.names() for known in CHOICES[name]], ids=str
 )
-def test_tuning_keeps_every_choice_of_an_earlier_session(name, known):
+def test_the_kernels_of_an_earlier_session_are_kept(name, known):
     model = build_config(name, SMALL[name][-1]).build(VOCAB, LENGTH)
-    assert model.tune(CPU, torch.float32, LENGTH, known) == known
+    assert model.select_kernels(CPU, torch.float32, LENGTH, known) == known
+
+
+@pytest.mark.parametrize("side", [None, "left", "right"])
+def test_embeddings_stand_for_their_tokens(model, tokens, side):
+    padding = None
+    if side:
+        tokens, padding = padded(tokens, [8, 5, 3], 0, side)
+    embedded = model.embed(tokens, padding=padding)
+    assert embedded.shape == (*tokens.shape, model.width)
+    found, expected = (logits(model, inputs, padding=padding) for inputs in (embedded, tokens))
+    assert close(found, expected)
+
+
+def test_embeddings_stand_for_tokens_read_in_pieces(model, tokens):
+    cache = model.new_cache(BATCH, LENGTH)
+    first = logits(model, tokens[:, :5], cache=cache)
+    rest = logits(model, model.embed(tokens[:, 5:], cache=cache), cache=cache)
+    assert close(torch.cat([first, rest], dim=1), logits(model, tokens))
+
+
+def test_embeddings_need_not_be_those_of_tokens(model, tokens):
+    soft = model.embed(tokens).detach().requires_grad_()
+    model.logits(model.hidden(soft, at=slice(-1, None))).logsumexp(-1).sum().backward()
+    assert (soft.grad.abs().amax(-1) > 0).all()
+
+
+def test_heads_may_have_a_block_and_a_twin_of_the_model(model, tokens):
+    trunk = model.trunk()
+    assert (trunk.width, trunk.vocab_size, trunk.max_length) == (model.width, VOCAB, LENGTH)
+    block, twin = trunk.block(), trunk.twin()
+    assert not {*map(id, model.parameters())} & {*map(id, block.parameters()), *map(id, twin.parameters())}
+    assert [p.shape for p in twin.parameters()] == [p.shape for p in model.parameters()]
+    assert logits(twin, tokens).shape == logits(model, tokens).shape
+
+
+def test_a_block_is_a_causal_layer_that_keeps_padding_out(model, tokens):
+    torch.manual_seed(1)
+    block = disturbed(model.trunk().block())
+    states = torch.randn(BATCH, LENGTH, model.width, generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        before = block(states)
+        assert before.shape == states.shape
+        other = torch.cat([states[:, :4], -states[:, 4:]], dim=1)
+        assert close(block(other)[:, :4], before[:, :4])
+        assert not close(
+            block(other, attention="full")[:, :4], block(states, attention="full")[:, :4], atol=1e-2
+        )
+        real = torch.arange(LENGTH) >= 3
+        shifted = torch.cat([torch.zeros_like(states[:, :3]), states[:, :5]], dim=1)
+        assert close(block(shifted, padding=real[None])[:, 3:], before[:, :5])
+
+
+def test_a_model_without_weights_has_the_shapes_of_one_with_them(config, model):
+    empty = config.build_empty(VOCAB, LENGTH)
+    assert all(parameter.is_meta for parameter in empty.parameters())
+    shapes = [{name: p.shape for name, p in each.named_parameters()} for each in (empty, model)]
+    assert shapes[0] == shapes[1]

@@ -70,7 +70,7 @@ def knowing(batch):
 
 def heads_of(objective):
     torch.manual_seed(5)
-    return objective.build_heads(small_gpt("rotary"), VOCAB, 18)
+    return objective.build_heads(small_gpt("rotary").build(VOCAB, 18).trunk())
 
 
 def small_gpt(positions):

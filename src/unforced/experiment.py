@@ -178,7 +178,7 @@ def load_run(path: Path) -> LoadedRun:
     run = folder.run()
     device = PartialState().device
     learner = build_learner(run).to(device)
-    learner.model.tune(device, matrix_dtype(run, device), learner.length, folder.implementation())
+    learner.model.select_kernels(device, matrix_dtype(run, device), learner.length, folder.implementation())
     progress, refused = load_newest(folder.checkpoints, run, learner)
     if progress is None:
         raise UserError(f"{path} has no checkpoint yet; train it further with --resume")

@@ -5,7 +5,8 @@ positions it needs, and for logits from them.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -44,12 +45,28 @@ class SequenceModel(torch.nn.Module, ABC):
     width: int
 
     @abstractmethod
-    def tune(
+    def select_kernels(
         self, device: torch.device, dtype: torch.dtype, length: int, known: Mapping[str, str]
     ) -> dict[str, str]:
-        """Choose implementations by measurement for sequences of `length` tokens, and return the choices.
+        """Select kernels for sequences of `length` tokens by rule, and return them by kind.
 
-        `known` holds the choices of an earlier session of the same run; they are kept where present.
+        dtype: that of matrix products. known: the kernels of an earlier session of the same run, which are
+        kept where they can run.
+        """
+
+    @abstractmethod
+    def embed(
+        self,
+        tokens: Int[Tensor, "batch time"],
+        *,
+        padding: Padding | None = None,
+        attention: Attention = "causal",
+        cache: Cache | None = None,
+    ) -> Float[Tensor, "batch time width"]:
+        """Return what `hidden` takes in place of the tokens, with equal results.
+
+        The options are those of `hidden`. They matter only where the embedding of a token depends on those
+        before it.
         """
 
     @abstractmethod
@@ -65,6 +82,7 @@ class SequenceModel(torch.nn.Module, ABC):
     ) -> Float[Tensor, "batch chosen width"]:
         """Return the final hidden states at the time steps `at` (all, if None; or indices for each row).
 
+        inputs: token ids, or embeddings as `embed` returns them; positions are added here.
         positions: of each token; counted in real tokens from 0, cached ones included, if None.
         padding: True where a key is real, cached keys first; None if all are. It may stand on either side; a
         padded token attends to itself alone.
@@ -89,11 +107,32 @@ class SequenceModel(torch.nn.Module, ABC):
             raise ValueError(f"{type(self).__name__} has no {kind} attention, only {known}")
 
     @abstractmethod
+    def trunk(self) -> "Trunk":
+        """Return what an objective's heads may rely on."""
+
+    @abstractmethod
     def to_transformers(self) -> Any:
         """Return a network of transformers that computes the same; it may share these weights.
 
         Raises UserError where transformers has none.
         """
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """What an objective's heads may rely on: the sizes of a model, and more parts like its own.
+
+    max_length  the longest sequence that the run feeds
+    block       builds one more layer with fresh weights: a module from hidden states to hidden states, with
+                the options `positions`, `padding` and `attention` of `SequenceModel.hidden`
+    twin        builds a second model of the same config, with fresh weights
+    """
+
+    width: int
+    vocab_size: int
+    max_length: int
+    block: Callable[[], torch.nn.Module]
+    twin: Callable[[], SequenceModel]
 
 
 class ModelConfig(Part, ABC):
@@ -127,4 +166,11 @@ class ModelConfig(Part, ABC):
 
     @abstractmethod
     def build(self, vocab_size: int, max_length: int) -> SequenceModel:
-        """Build the model with fresh weights, drawn from torch's global generator."""
+        """Build the model with fresh weights, drawn from torch's global generator.
+
+        max_length: the longest sequence that it must be able to read, in tokens.
+        """
+
+    @abstractmethod
+    def build_empty(self, vocab_size: int, max_length: int) -> SequenceModel:
+        """Build the model without weights (on the meta device), so that operations can be counted."""

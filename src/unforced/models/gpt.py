@@ -8,20 +8,20 @@ pays for 5.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from unforced.errors import UserError
-from unforced.models.attention import BACKENDS, Pattern, build_pattern, fastest
-from unforced.models.base import Cache, ModelConfig, SequenceModel
-from unforced.models.masks import At, Attention, Inputs, Padding, allowed_keys, select, token_positions
-from unforced.models.precision import full_precision, matrix_dtype
-from unforced.models.rotary import Turns, split_heads, turns
+from unforced.models.base import Cache, ModelConfig, SequenceModel, Trunk
+from unforced.models.blocks import AttentionKernel, Layer, TransformerBlock, draw_matrices
+from unforced.models.kernels.attention import BACKENDS, build_pattern, select_attention
+from unforced.models.kernels.precision import matrix_dtype
+from unforced.models.kernels.rotary import turns
+from unforced.models.masks import At, Attention, Inputs, Padding, allowed_keys, token_positions
 
 Hidden = Float[Tensor, "batch time width"]
 
@@ -51,7 +51,7 @@ class GPT(ModelConfig):
         "scaled", description="divide the init of residual outputs by sqrt(2 layers), or not"
     )
     attention: Literal["auto", "explicit", "explicit_fp32", "fused"] = Field(
-        "auto", description="attention back-end (auto: the fastest, measured)"
+        "auto", description="attention kernel (auto: by device and length, see docs/performance.md)"
     )
 
     @property
@@ -78,10 +78,18 @@ class GPT(ModelConfig):
         """Build the model with fresh weights, drawn from torch's global generator."""
         return Transformer(self, vocab_size, max_length)
 
+    def build_empty(self, vocab_size: int, max_length: int) -> "Transformer":
+        """Build the model on the meta device."""
+        with torch.device("meta"):
+            return Transformer(self, vocab_size, max_length)
+
 
 @dataclass
 class KeyValueCache:
-    """Keys and values of the tokens read so far, per layer, and the newest of the tokens."""
+    """Keys and values of the tokens read so far, per layer.
+
+    newest: the last token read, which `smear` embeds along with the next; None at first and after embeddings.
+    """
 
     keys: Float[Tensor, "layers batch heads capacity depth"]
     values: Float[Tensor, "layers batch heads capacity depth"]
@@ -121,40 +129,49 @@ class Transformer(SequenceModel):
         self.tokens = nn.Embedding(vocab_size, config.width)
         self.before = nn.Embedding(vocab_size + 1, config.width) if config.smear else None
         self.places = nn.Embedding(max_length, config.width) if config.positions == "learned" else None
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.kernel = AttentionKernel("explicit" if config.attention == "auto" else config.attention)
+        self.blocks = nn.ModuleList(self._new_block() for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
         self.unembedding = nn.Linear(config.width, vocab_size, bias=False)
-        self.backend: str = "explicit" if config.attention == "auto" else config.attention
         self._initialise()
 
     def _initialise(self) -> None:
-        config = self.config
-        for name, parameter in self.named_parameters():
-            if parameter.dim() == 1:
-                continue  # layer norms stand at one and zero; biases follow below
-            std = config.init_std or parameter.shape[1] ** -0.5
-            if name == "places.weight":
-                std = config.position_std
-            elif name.endswith(("output.weight", "down.weight")) and config.residual_init == "scaled":
-                std /= math.sqrt(2 * config.layers)
-            nn.init.normal_(parameter, std=std)
-        for module in self.modules():
-            if isinstance(module, nn.Linear) and module.bias is not None:
-                nn.init.zeros_(module.bias)
-        if config.tied:
+        own = {"places.weight": self.config.position_std}
+        draw_matrices(self, self.config.init_std, self._residual_divisor, own)
+        if self.config.tied:
             self.unembedding.weight = self.tokens.weight
 
-    def tune(
+    @property
+    def _residual_divisor(self) -> float:
+        return math.sqrt(2 * self.config.layers) if self.config.residual_init == "scaled" else 1.0
+
+    def _new_block(self) -> TransformerBlock:
+        config = self.config
+        return TransformerBlock(config.width, config.num_heads, config.gelu, self.kernel)
+
+    def select_kernels(
         self, device: torch.device, dtype: torch.dtype, length: int, known: Mapping[str, str]
     ) -> dict[str, str]:
-        """Choose the attention back-end."""
+        """Select the attention kernel."""
         if self.config.attention == "auto":
-            heads = self.config.num_heads
             chosen = known.get("attention", "")
-            self.backend = (
-                chosen if chosen in BACKENDS else fastest(device, dtype, heads, self.width // heads, length)
-            )
-        return {"attention": self.backend}
+            self.kernel.name = chosen if chosen in BACKENDS else select_attention(device, dtype, length)
+        return {"attention": self.kernel.name}
+
+    def embed(
+        self,
+        tokens: Int[Tensor, "batch time"],
+        *,
+        padding: Padding | None = None,
+        attention: Attention = "causal",
+        cache: Cache | None = None,
+    ) -> Hidden:
+        """Look tokens up, and with `smear` the token before each; see SequenceModel."""
+        assert cache is None or isinstance(cache, KeyValueCache)
+        x = self.tokens(tokens)
+        if self.before is None:
+            return x
+        return x + self.before(self._predecessors(tokens, padding, attention, cache))
 
     def hidden(
         self,
@@ -169,33 +186,34 @@ class Transformer(SequenceModel):
         """Return the final hidden states; see SequenceModel."""
         assert cache is None or isinstance(cache, KeyValueCache)
         self.check_attention(attention)
-        tokens = inputs
-        steps, past = tokens.shape[1], 0 if cache is None else cache.length
-        if past + steps > self.max_length:
-            raise UserError(
-                f"a sequence of {past + steps} tokens exceeds the model's {self.max_length} positions"
-            )
-        if cache is not None and past + steps > cache.capacity:
-            raise UserError(f"a cache for {cache.capacity} tokens cannot hold {past + steps}")
+        steps, past = inputs.shape[1], 0 if cache is None else cache.length
+        self._check_room(past + steps, cache)
+        embedded = inputs.is_floating_point()
+        x = inputs if embedded else self.embed(inputs, padding=padding, attention=attention, cache=cache)
         if positions is None:
-            positions = token_positions(padding, steps, past, tokens.device)
-        pattern = build_pattern(attention, padding, steps, past, tokens.device)
-        x = self.tokens(tokens)
-        if self.before is not None:
-            x = x + self.before(self._predecessors(tokens, padding, attention, cache))
+            positions = token_positions(padding, steps, past, inputs.device)
         turn = None
         if self.places is None:
             depth = self.width // self.config.num_heads
             turn = turns(positions, depth, self.config.rotary_base)
         else:
             x = x + self.places(positions)
+        pattern = build_pattern(attention, padding, steps, past, inputs.device)
         for layer, block in enumerate(self.blocks):
             last = layer == len(self.blocks) - 1
-            x = block(x, Surroundings(pattern, turn, self.backend, layer, cache), at if last else None)
+            extend = None if cache is None else partial(cache.extend, layer)
+            x = block(x, pattern, turn, at if last else None, extend)
         if cache is not None:
             cache.length += steps
-            cache.newest = tokens[:, -1:]
+            cache.newest = None if embedded else inputs[:, -1:]
         return self.norm(x)
+
+    def _check_room(self, length: int, cache: KeyValueCache | None) -> None:
+        """Raise ValueError for a sequence with more tokens than learned positions, or than a cache holds."""
+        if self.places is not None and length > self.max_length:
+            raise ValueError(f"a sequence of {length} tokens exceeds {self.max_length} learned positions")
+        if cache is not None and length > cache.capacity:
+            raise ValueError(f"a cache for {cache.capacity} tokens cannot hold {length}")
 
     def _predecessors(
         self,
@@ -225,79 +243,24 @@ class Transformer(SequenceModel):
         """Return an empty cache."""
         config, weight = self.config, self.tokens.weight
         shape = (config.layers, batch, config.num_heads, capacity, config.width // config.num_heads)
-        dtype = BACKENDS[self.backend].dtype or matrix_dtype(weight)
+        dtype = BACKENDS[self.kernel.name].dtype or matrix_dtype(weight)
         empty = torch.empty(shape, dtype=dtype, device=weight.device)
         return KeyValueCache(empty, torch.empty_like(empty))
+
+    def trunk(self) -> Trunk:
+        """Return what heads may rely on; its blocks are like those of the model."""
+        return Trunk(self.width, self.vocab_size, self.max_length, self._new_layer, self._twin)
+
+    def _new_layer(self) -> Layer:
+        layer = Layer(self._new_block(), self.config.rotary_base if self.places is None else None)
+        draw_matrices(layer, self.config.init_std, self._residual_divisor)
+        return layer
+
+    def _twin(self) -> "Transformer":
+        return Transformer(self.config, self.vocab_size, self.max_length)
 
     def to_transformers(self) -> Any:
         """Return a GPT-2 (learned positions) or GPT-NeoX (rotary ones) with a copy of these weights."""
         from unforced.models.gpt_export import to_transformers  # which knows this module
 
         return to_transformers(self)
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What the blocks of one forward pass share."""
-
-    pattern: Pattern
-    turns: Turns | None
-    backend: str
-    layer: int
-    cache: KeyValueCache | None
-
-
-class Block(nn.Module):
-    """Attention, then a two-layer perceptron, each behind a layer norm and around a residual."""
-
-    def __init__(self, config: GPT) -> None:
-        super().__init__()
-        self.norm1, self.norm2 = nn.LayerNorm(config.width), nn.LayerNorm(config.width)
-        self.attention = SelfAttention(config.width, config.num_heads)
-        self.up = nn.Linear(config.width, 4 * config.width)
-        self.down = nn.Linear(4 * config.width, config.width)
-        self.gelu = "none" if config.gelu == "exact" else "tanh"
-
-    def forward(self, x: Hidden, around: Surroundings, at: At | None) -> Float[Tensor, "batch chosen width"]:
-        """Return the block's output at the time steps `at` (all, if None)."""
-        attended = self.attention(self.norm1(x), around, at)
-        x = select(x, at) + attended
-        return x + self.down(F.gelu(self.up(self.norm2(x)), approximate=self.gelu))
-
-
-class SelfAttention(nn.Module):
-    """Multi-head self-attention; queries only where an output is asked for."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.projection = nn.Linear(width, 3 * width)
-        self.output = nn.Linear(width, width)
-
-    def forward(self, x: Hidden, around: Surroundings, at: At | None) -> Float[Tensor, "batch chosen width"]:
-        """Attend from the time steps `at` to those that the pattern allows."""
-        backend = BACKENDS[around.backend]
-        query, key, value = self._project(x, around.turns, at, backend.dtype)
-        if around.cache is not None:
-            key, value = around.cache.extend(around.layer, key, value)
-        pattern = around.pattern if at is None else around.pattern.rows(at)
-        with full_precision(x.device):
-            attended = backend.attend(query, key, value, pattern)
-        joined = attended.transpose(1, 2).to(matrix_dtype(x), memory_format=torch.contiguous_format)
-        return self.output(joined.flatten(2))
-
-    def _project(
-        self, x: Hidden, turns: Turns | None, at: At | None, dtype: torch.dtype | None
-    ) -> tuple[Tensor, ...]:
-        """Return queries (at `at`), keys and values as [batch heads time depth], rotated to their places."""
-        dtype = dtype or matrix_dtype(x)
-        if at is None:
-            return split_heads(self.projection(x), 3, self.heads, turns, turned=2, dtype=dtype)
-        width = x.shape[-1]
-        weight, bias = self.projection.weight, self.projection.bias
-        asked = F.linear(select(x, at), weight[:width], bias[:width])
-        turns_asked = None if turns is None else select(turns[:, 0], at)[:, None]
-        (query,) = split_heads(asked, 1, self.heads, turns_asked, turned=1, dtype=dtype)
-        others = F.linear(x, weight[width:], bias[width:])
-        key, value = split_heads(others, 2, self.heads, turns, turned=1, dtype=dtype)
-        return query, key, value

@@ -7,7 +7,7 @@ carries a state of fixed size: a step costs the same however long the sequence i
 import copy
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -19,14 +19,17 @@ from torch.utils.checkpoint import checkpoint
 
 from unforced.errors import UserError
 from unforced.huggingface import import_transformers
-from unforced.models import convolution
 from unforced.models.adapters import merge_adapters
-from unforced.models.base import Cache, ModelConfig, SequenceModel
+from unforced.models.base import Cache, ModelConfig, SequenceModel, Trunk
+from unforced.models.blocks import build_layer
+from unforced.models.kernels import convolution
+from unforced.models.kernels.convolution import select_convolution
+from unforced.models.kernels.scan import BACKENDS, select_scan
 from unforced.models.masks import At, Attention, Inputs, Padding, select
-from unforced.models.scan import BACKENDS, fastest
 
 Hidden = Float[Tensor, "batch time width"]
 Inner = Float[Tensor, "batch time channels"]
+Real = Bool[Tensor, "#batch time 1"]
 
 _STEP_RANGE = (1e-3, 1e-1)  # initial step sizes delta, log-uniform
 
@@ -48,11 +51,11 @@ class Mamba(ModelConfig):
     tied: bool = Field(True, description="the output shares the token embedding's matrix")
     embedding_std: float = Field(0.02, gt=0, description="std of initial embeddings")
     scan: Literal["auto", "steps", "doubling", "kernels"] = Field(
-        "auto", description="how the scan is computed (auto: the fastest, measured)"
+        "auto", description="how the scan is computed (auto: by device, see docs/performance.md)"
     )
 
     @classmethod
-    def of_transformers(cls, network: Any) -> "MambaModel":
+    def of_transformers(cls, network: Any, max_length: int) -> "MambaModel":
         """Take over a `MambaForCausalLM`, weights and all. Raises ValueError if its blocks are not ours."""
         theirs = network.config
         expected = {
@@ -74,7 +77,7 @@ class Mamba(ModelConfig):
             rank=theirs.time_step_rank,
             tied=theirs.tie_word_embeddings,
         )
-        model = MambaModel(config, theirs.vocab_size)
+        model = MambaModel(config, theirs.vocab_size, max_length)
         model.load_state_dict(network.state_dict())
         model.base = theirs
         return model
@@ -96,20 +99,42 @@ class Mamba(ModelConfig):
 
     def build(self, vocab_size: int, max_length: int) -> "MambaModel":
         """Build the model with fresh weights, drawn from torch's global generator; no length is too long."""
-        return MambaModel(self, vocab_size)
+        return MambaModel(self, vocab_size, max_length)
+
+    def build_empty(self, vocab_size: int, max_length: int) -> "MambaModel":
+        """Build the model on the meta device; it counts the operations of a scan step by step."""
+        with torch.device("meta"):
+            model = MambaModel(self, vocab_size, max_length)
+        model.count_step_by_step()
+        return model
+
+
+@dataclass
+class LayerState:
+    """What a block remembers: the newest inputs of its convolution, and its scan's state (None at first)."""
+
+    recent: Inner
+    state: Float[Tensor, "batch state channels"] | None = None
 
 
 @dataclass
 class RecurrentState:
-    """What the blocks remember: the newest inputs of each convolution, and the state of each scan."""
+    """What the blocks remember."""
 
-    recent: list[Inner]
-    states: list[Float[Tensor, "batch state channels"]]
+    layers: list[LayerState]
     length: int = 0
 
     def fork(self) -> "RecurrentState":
         """Go on from here; what was read is not written to again."""
-        return RecurrentState(list(self.recent), list(self.states), self.length)
+        return RecurrentState([replace(layer) for layer in self.layers], self.length)
+
+
+@dataclass
+class MambaKernels:
+    """The kernels of a model, by name, which its blocks share."""
+
+    scan: str
+    convolution: str
 
 
 class MambaModel(SequenceModel):
@@ -121,42 +146,49 @@ class MambaModel(SequenceModel):
     attends = frozenset({"causal"})
     base: Any = None
 
-    def __init__(self, config: Mamba, vocab_size: int) -> None:
+    def __init__(self, config: Mamba, vocab_size: int, max_length: int) -> None:
         super().__init__()
         self.config, self.vocab_size, self.width = config, vocab_size, config.width
-        self.backbone = Backbone(config, vocab_size)
+        self.max_length = max_length
+        self.kernels = MambaKernels("steps" if config.scan == "auto" else config.scan, "shifts")
+        self.backbone = Backbone(config, vocab_size, self.kernels)
         self.lm_head = nn.Linear(config.width, vocab_size, bias=False)
-        self.scan: str = "steps" if config.scan == "auto" else config.scan
-        self.convolution = "shifts"
         self.checkpointing = False
         nn.init.normal_(self.lm_head.weight, std=config.embedding_std)
         if config.tied:
             self.lm_head.weight = self.backbone.embeddings.weight
 
-    def tune(
+    def select_kernels(
         self, device: torch.device, dtype: torch.dtype, length: int, known: Mapping[str, str]
     ) -> dict[str, str]:
-        """Choose how the scan and the short convolution are computed."""
-        if not BACKENDS[self.scan].available(device):
+        """Select the kernels of scan and convolution. Raises UserError if `scan` cannot run on the device."""
+        config, kernels = self.config, self.kernels
+        if config.scan == "auto":
+            scan = known.get("scan", "")
+            usable = scan in BACKENDS and BACKENDS[scan].available(device)
+            kernels.scan = scan if usable else select_scan(device)
+        elif not BACKENDS[config.scan].available(device):
             raise UserError(
-                f"model.scan: {self.scan} needs a CUDA device and the package mamba_ssm; "
+                f"model.scan: {config.scan} needs a CUDA device and the package mamba_ssm; "
                 "take auto, steps or doubling"
             )
-        if self.config.scan == "auto":
-            chosen = known.get("scan", "")
-            config = self.config
-            usable = chosen in BACKENDS and BACKENDS[chosen].available(device)
-            self.scan = chosen if usable else fastest(device, config.channels, config.state, length)
-        self.convolution = self._choose_convolution(device, length, known)
-        return {"scan": self.scan, "convolution": self.convolution}
+        chosen = known.get("convolution", "shifts" if known else "")  # what old sessions do not say
+        usable = chosen in convolution.BACKENDS and convolution.BACKENDS[chosen].available(
+            device, config.convolution
+        )
+        kernels.convolution = chosen if usable else select_convolution(device, config.convolution)
+        return {"scan": kernels.scan, "convolution": kernels.convolution}
 
-    def _choose_convolution(self, device: torch.device, length: int, known: Mapping[str, str]) -> str:
-        config, first = self.config, "shifts" if known else ""  # what sessions had that do not say
-        chosen = known.get("convolution", first)
-        backends = convolution.BACKENDS
-        if chosen in backends and backends[chosen].available(device, config.convolution):
-            return chosen
-        return convolution.fastest(device, config.channels, config.convolution, length)
+    def embed(
+        self,
+        tokens: Int[Tensor, "batch time"],
+        *,
+        padding: Padding | None = None,
+        attention: Attention = "causal",
+        cache: Cache | None = None,
+    ) -> Hidden:
+        """Look tokens up."""
+        return self.backbone.embeddings(tokens)
 
     def hidden(
         self,
@@ -171,20 +203,17 @@ class MambaModel(SequenceModel):
         """Return the final hidden states; see SequenceModel. Positions are ignored."""
         assert cache is None or isinstance(cache, RecurrentState)
         self.check_attention(attention)
-        tokens = inputs
-        real = None if padding is None else padding[:, -tokens.shape[1] :, None]
-        x = self.backbone.embeddings(tokens)
-        counted = x.is_meta  # where only operations are counted, count those of one way
-        ways = ("steps", "shifts") if counted else (self.scan, self.convolution)
+        real = None if padding is None else padding[:, -inputs.shape[1] :, None]
+        x = inputs if inputs.is_floating_point() else self.embed(inputs)
         for index, block in enumerate(self.backbone.layers):
-            last = index == len(self.backbone.layers) - 1
-            around = Surroundings(*ways, real, cache, index)
+            state = None if cache is None else cache.layers[index]
+            asked = at if index == len(self.backbone.layers) - 1 else None
             if self.checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, around, at if last else None, use_reentrant=False)
+                x = checkpoint(block, x, real, state, asked, use_reentrant=False)
             else:
-                x = block(x, around, at if last else None)
+                x = block(x, real, state, asked)
         if cache is not None:
-            cache.length += tokens.shape[1]
+            cache.length += inputs.shape[1]
         return self.backbone.norm_f(x)
 
     def logits(self, hidden: Float[Tensor, "batch chosen width"]) -> Float[Tensor, "batch chosen vocab"]:
@@ -209,8 +238,21 @@ class MambaModel(SequenceModel):
         """Return an empty cache; it never fills up."""
         config, weight = self.config, self.lm_head.weight
         recent = weight.new_zeros(batch, config.convolution - 1, config.channels)
-        state = weight.new_zeros(batch, config.state, config.channels)
-        return RecurrentState([recent] * config.layers, [state] * config.layers)
+        return RecurrentState([LayerState(recent) for _ in range(config.layers)])
+
+    def count_step_by_step(self) -> None:
+        """Take the kernels whose operations are counted, whichever kernels will run."""
+        self.kernels.scan, self.kernels.convolution = "steps", "shifts"
+
+    def trunk(self) -> Trunk:
+        """Return what heads may rely on; its blocks are Transformer blocks with rotary positions."""
+        return Trunk(
+            self.width,
+            self.vocab_size,
+            self.max_length,
+            lambda: build_layer(self.width),
+            lambda: MambaModel(self.config, self.vocab_size, self.max_length),
+        )
 
     def to_transformers(self) -> Any:
         """Return a `MambaForCausalLM` with a copy of these weights, which have its names."""
@@ -242,44 +284,36 @@ class MambaModel(SequenceModel):
 class Backbone(nn.Module):
     """Embeddings, blocks and the last norm."""
 
-    def __init__(self, config: Mamba, vocab_size: int) -> None:
+    def __init__(self, config: Mamba, vocab_size: int, kernels: MambaKernels) -> None:
         super().__init__()
         self.embeddings = nn.Embedding(vocab_size, config.width)
-        self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.layers = nn.ModuleList(Block(config, kernels) for _ in range(config.layers))
         self.norm_f = nn.RMSNorm(config.width, eps=1e-5)
         nn.init.normal_(self.embeddings.weight, std=config.embedding_std)
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What a block needs to know of the forward pass that it is part of."""
-
-    scan: str
-    convolution: str
-    real: Bool[Tensor, "#batch time 1"] | None
-    cache: RecurrentState | None
-    layer: int
 
 
 class Block(nn.Module):
     """A mixer behind a norm and around a residual."""
 
-    def __init__(self, config: Mamba) -> None:
+    def __init__(self, config: Mamba, kernels: MambaKernels) -> None:
         super().__init__()
         self.norm = nn.RMSNorm(config.width, eps=1e-5)
-        self.mixer = Mixer(config)
+        self.mixer = Mixer(config, kernels)
 
-    def forward(self, x: Hidden, around: Surroundings, at: At | None) -> Float[Tensor, "batch chosen width"]:
+    def forward(
+        self, x: Hidden, real: Real | None, state: LayerState | None, at: At | None
+    ) -> Float[Tensor, "batch chosen width"]:
         """Return the block's output at the time steps `at` (all, if None)."""
-        mixed = self.mixer(self.norm(x), around, at)
+        mixed = self.mixer(self.norm(x), real, state, at)
         return select(x, at) + mixed
 
 
 class Mixer(nn.Module):
     """Short convolution and selective scan, gated."""
 
-    def __init__(self, config: Mamba) -> None:
+    def __init__(self, config: Mamba, kernels: MambaKernels) -> None:
         super().__init__()
+        self.kernels = kernels
         channels, rank, state = config.channels, config.step_rank, config.state
         self.sizes = [rank, state, state]
         self.in_proj = nn.Linear(config.width, 2 * channels, bias=False)
@@ -300,39 +334,39 @@ class Mixer(nn.Module):
             self.dt_proj.bias.copy_(step + (-torch.expm1(-step)).log())  # the inverse of softplus
             self.out_proj.weight /= math.sqrt(config.layers)
 
-    def forward(self, x: Hidden, around: Surroundings, at: At | None) -> Float[Tensor, "batch chosen width"]:
+    def forward(
+        self, x: Hidden, real: Real | None, state: LayerState | None, at: At | None
+    ) -> Float[Tensor, "batch chosen width"]:
         """Mix along time, and return the time steps `at`."""
         inner, gate = self.in_proj(x).chunk(2, dim=-1)
-        inner = self._convolve(_keep(inner.float(), around.real), around)
-        inner = _keep(inner, around.real)
-        y = self._scan(inner, around)
+        inner = _keep(self._convolve(_keep(inner.float(), real), state), real)
+        y = self._scan(inner, state)
         return self.out_proj(select(y, at) * F.silu(select(gate, at)))
 
-    def _convolve(self, inner: Inner, around: Surroundings) -> Inner:
+    def _convolve(self, inner: Inner, state: LayerState | None) -> Inner:
         """Convolve each channel over the newest tokens, and activate it."""
-        weight, bias, cache = self.conv1d.weight[:, 0], self.conv1d.bias, around.cache
+        weight, bias = self.conv1d.weight[:, 0], self.conv1d.bias
         reach = weight.shape[1] - 1
         assert bias is not None
-        if cache is None:
+        if state is None:
             inner = F.pad(inner, (0, 0, reach, 0))
         else:
-            inner = torch.cat([cache.recent[around.layer], inner], dim=1)
-            cache.recent[around.layer] = inner[:, inner.shape[1] - reach :].clone()
-        return convolution.BACKENDS[around.convolution].convolve(inner, weight, bias)
+            inner = torch.cat([state.recent, inner], dim=1)
+            state.recent = inner[:, inner.shape[1] - reach :].clone()
+        return convolution.BACKENDS[self.kernels.convolution].convolve(inner, weight, bias)
 
-    def _scan(self, inner: Inner, around: Surroundings) -> Inner:
+    def _scan(self, inner: Inner, state: LayerState | None) -> Inner:
         """Scan over time in fp32."""
         rank, b, c = self.x_proj(inner).split(self.sizes, dim=-1)
         delta = F.softplus(F.linear(rank, self.dt_proj.weight).float() + self.dt_proj.bias)
         log_decay = -self.A_log.float().exp().T.contiguous()
-        cache = around.cache
-        start = None if cache is None or not cache.length else cache.states[around.layer]
-        y, last = BACKENDS[around.scan].scan(inner, delta, log_decay, b.float(), c.float(), start)
-        if cache is not None:
-            cache.states[around.layer] = last
+        start = None if state is None else state.state
+        y, last = BACKENDS[self.kernels.scan].scan(inner, delta, log_decay, b.float(), c.float(), start)
+        if state is not None:
+            state.state = last
         return torch.addcmul(y, inner, self.D)
 
 
-def _keep(inner: Inner, real: Bool[Tensor, "#batch time 1"] | None) -> Inner:
+def _keep(inner: Inner, real: Real | None) -> Inner:
     """Set padding to zero, so that it leaves no trace in any state."""
     return inner if real is None else inner * real

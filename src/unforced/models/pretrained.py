@@ -127,21 +127,28 @@ class Pretrained(ModelConfig):
         self._check_length(config, max_length)
         chances = _still(config)
         with loading(self.name_or_path):
-            if torch.get_default_device().type == "meta":
-                config.vocab_size = vocab_size
-                causal = transformers().AutoModelForCausalLM
-                network = causal.from_config(config, dtype=torch.float32)
-                return self._adapted(_behind_the_contract(network, chances))
             network = load_network(self.name_or_path, self.revision, config, torch.float32)
             first = self._first_new_token()
             if first is not None:
                 _append_tokens(network, vocab_size, first)
-            model = _behind_the_contract(network, chances)
+            model = _behind_the_contract(network, chances, max_length)
             if isinstance(model, TransformersModel):
                 model.check(self.name_or_path, max_length)
             if self.gradient_checkpointing:
                 model.checkpoint_activations()
             return self._adapted(model).train()  # transformers computes again in training mode alone
+
+    def build_empty(self, vocab_size: int, max_length: int) -> SequenceModel:
+        """Build the model on the meta device, from its config alone."""
+        config = copy.deepcopy(read_config(self.name_or_path, self.revision))
+        chances = _still(config)
+        config.vocab_size = vocab_size
+        with loading(self.name_or_path), torch.device("meta"):
+            network = transformers().AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+            model = _behind_the_contract(network, chances, max_length)
+            if isinstance(model, MambaModel):
+                model.count_step_by_step()
+            return self._adapted(model)
 
     def _adapted(self, model: TransformersModel | MambaModel) -> SequenceModel:
         """Freeze a model, and put adapters into it, if there are to be any."""
@@ -200,9 +207,12 @@ def _kind(config: Any) -> type[TransformersModel | MambaModel]:
     return MambaModel if config.model_type == "mamba" else TransformersModel
 
 
-def _behind_the_contract(network: Any, chances: Mapping[str, float]) -> TransformersModel | MambaModel:
-    is_mamba = _kind(network.config) is MambaModel
-    return Mamba.of_transformers(network) if is_mamba else TransformersModel(network, chances)
+def _behind_the_contract(
+    network: Any, chances: Mapping[str, float], max_length: int
+) -> TransformersModel | MambaModel:
+    if _kind(network.config) is MambaModel:
+        return Mamba.of_transformers(network, max_length)
+    return TransformersModel(network, chances, max_length)
 
 
 @lru_cache(maxsize=8)

@@ -13,10 +13,20 @@ from torch import Tensor, nn
 
 from unforced.errors import UserError
 from unforced.models.adapters import merge_adapters
-from unforced.models.base import Cache, SequenceModel
+from unforced.models.base import Cache, SequenceModel, Trunk
+from unforced.models.blocks import build_layer
 from unforced.models.failures import in_short
 from unforced.models.huggingface import FAMILIES, FIELD, NO_NUMBERS, SEES_LATER, transformers
-from unforced.models.masks import At, Attention, Inputs, Padding, allowed_keys, select, token_positions
+from unforced.models.masks import (
+    At,
+    Attention,
+    Inputs,
+    Padding,
+    allowed_keys,
+    kind_of,
+    select,
+    token_positions,
+)
 
 _PADDING = 3  # tokens that stand before others where it is tried whether a model follows its mask
 
@@ -43,9 +53,9 @@ class TransformersModel(SequenceModel):
 
     attends = frozenset({"causal", "full", "mask"})
 
-    def __init__(self, network: Any, chances: Mapping[str, float]) -> None:
+    def __init__(self, network: Any, chances: Mapping[str, float], max_length: int) -> None:
         super().__init__()
-        self.network, self.chances = network, dict(chances)
+        self.network, self.chances, self.max_length = network, dict(chances), max_length
         self.vocab_size = network.config.get_text_config().vocab_size
         self.width = network.get_output_embeddings().in_features
 
@@ -94,6 +104,17 @@ class TransformersModel(SequenceModel):
             )
         return self.logits(torch.cat(states, dim=1)[:, padding:])
 
+    def trunk(self) -> Trunk:
+        """Return what heads may rely on; its blocks are Transformer blocks with rotary positions."""
+        return Trunk(
+            self.width, self.vocab_size, self.max_length, lambda: build_layer(self.width), self._twin
+        )
+
+    def _twin(self) -> "TransformersModel":
+        causal, config = transformers().AutoModelForCausalLM, copy.deepcopy(self.network.config)
+        network = causal.from_config(config, dtype=torch.float32)
+        return TransformersModel(network, self.chances, self.max_length)
+
     def to_transformers(self) -> Any:
         """Return the network with the vocabulary and the weights that it has now; adapters are added in."""
         network = copy.deepcopy(self.network)
@@ -118,11 +139,22 @@ class TransformersModel(SequenceModel):
         embedding, output = self.network.get_input_embeddings(), self.network.get_output_embeddings()
         return [embedding.weight] if output.weight is embedding.weight else [embedding.weight, output.weight]
 
-    def tune(
+    def select_kernels(
         self, device: torch.device, dtype: torch.dtype, length: int, known: Mapping[str, str]
     ) -> dict[str, str]:
-        """Leave the implementation to transformers."""
+        """Leave the kernel to transformers."""
         return {"attention": self.network.config._attn_implementation}
+
+    def embed(
+        self,
+        tokens: Int[Tensor, "batch time"],
+        *,
+        padding: Padding | None = None,
+        attention: Attention = "causal",
+        cache: Cache | None = None,
+    ) -> Float[Tensor, "batch time width"]:
+        """Look tokens up."""
+        return self.network.get_input_embeddings()(tokens)
 
     def hidden(
         self,
@@ -137,17 +169,18 @@ class TransformersModel(SequenceModel):
         """Return the final hidden states; see SequenceModel."""
         assert cache is None or isinstance(cache, TransformersCache)
         self.check_attention(attention)
-        tokens = inputs
-        batch, steps = tokens.shape
+        batch, steps = inputs.shape[:2]
         past = 0 if cache is None else cache.length
+        mask = None  # PyTorch's causal attention; but of positions alone, transformers would read packed rows
+        if padding is not None or positions is not None or kind_of(attention) != "causal":
+            mask = allowed_keys(attention, padding, steps, past, inputs.device)
+            mask = mask[:, None].expand(batch, -1, -1, -1)
         if positions is None and padding is not None:
-            positions = token_positions(padding, steps, past, tokens.device)
-        # Given a mask, transformers asks the device nothing (are there packed sequences?).
-        mask = allowed_keys(attention, padding, steps, past, tokens.device)
+            positions = token_positions(padding, steps, past, inputs.device)
         states = self.network.base_model(
-            input_ids=tokens,
+            **{"inputs_embeds" if inputs.is_floating_point() else "input_ids": inputs},
             position_ids=None if positions is None else positions.expand(batch, -1),
-            attention_mask=mask[:, None].expand(batch, -1, -1, -1),
+            attention_mask=mask,
             past_key_values=None if cache is None else cache.entries,
             use_cache=cache is not None,
         ).last_hidden_state

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from unforced.data.batch import Batch
-from unforced.models.base import Cache, ModelConfig, SequenceModel
+from unforced.models.base import Cache, SequenceModel, Trunk
 from unforced.objectives.moment import Moment
 from unforced.objectives.view import View
 from unforced.parts import Part
@@ -68,7 +68,7 @@ class Objective(Part, ABC):
         """Return the longest sequence that training or decoding feeds the model."""
         return prompt + answer - 1
 
-    def build_heads(self, model: ModelConfig, vocab_size: int, max_length: int) -> nn.Module:
+    def build_heads(self, trunk: Trunk) -> nn.Module:
         """Build the trained parts beside the model: heads, a second encoder, or nothing."""
         return nn.Identity()
 

@@ -14,13 +14,15 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from unforced.data.codec import SymbolCodec
 from unforced.errors import UserError
 from unforced.evaluation.subject import Subject
-from unforced.models.base import Cache, SequenceModel
+from unforced.models.base import Cache, SequenceModel, Trunk
+from unforced.models.blocks import build_layer
 from unforced.models.masks import At, Attention, Inputs, Padding, select
 from unforced.objectives.base import Objective
 from unforced.objectives.next_token import NextToken
@@ -162,11 +164,28 @@ class PlantedModel(SequenceModel):
         self._sorting = np.argsort(keys, kind="stable")  # of equal prompts, the one trained on comes first
         self._keys = keys[self._sorting]
 
-    def tune(
+    def select_kernels(
         self, device: torch.device, dtype: torch.dtype, length: int, known: Mapping[str, str]
     ) -> dict[str, str]:
-        """Choose nothing."""
+        """Select nothing."""
         return {}
+
+    def embed(
+        self,
+        tokens: Int[Tensor, "batch time"],
+        *,
+        padding: Padding | None = None,
+        attention: Attention = "causal",
+        cache: Cache | None = None,
+    ) -> Float[Tensor, "batch time width"]:
+        """Return a one at each token's id, and zeros elsewhere."""
+        return F.one_hot(tokens, self.width).float()
+
+    def trunk(self) -> Trunk:
+        """Return what heads may rely on; its blocks have random weights."""
+        task = self.known.task
+        longest = self.prompt_length + task.answer_length
+        return Trunk(self.width, self.vocab_size, longest, lambda: build_layer(self.width), lambda: self)
 
     def new_cache(self, batch: int, capacity: int) -> TokensRead:
         """Return an empty cache."""
@@ -184,7 +203,7 @@ class PlantedModel(SequenceModel):
     ) -> Float[Tensor, "batch chosen width"]:
         """Return the logits at the time steps `at`; uniform within the prompt."""
         self.check_attention(attention)
-        past, tokens = 0, inputs
+        past, tokens = 0, inputs.argmax(-1) if inputs.is_floating_point() else inputs
         if cache is not None:
             assert isinstance(cache, TokensRead)
             past = cache.length

@@ -1,5 +1,6 @@
 """What is trained: the model and the objective's heads, behind one forward pass that returns the loss."""
 
+import contextlib
 import hashlib
 from collections.abc import Mapping
 from functools import cached_property
@@ -16,15 +17,20 @@ from unforced.objectives.view import View
 
 
 class Learner(nn.Module):
-    """A model and an objective's heads: all that a run trains, and what stands beside it frozen."""
+    """A model and an objective's heads: all that a run trains, and what stands beside it frozen.
 
-    def __init__(self, run: Run) -> None:
+    empty: build it without weights, to count operations.
+    """
+
+    def __init__(self, run: Run, empty: bool = False) -> None:
         super().__init__()
         codec = run.codec
         self.objective = run.objective
         self.length = run.objective.sequence_length(codec.prompt_length, codec.answer_length)
-        self.model = run.model.build(codec.vocab_size, self.length)
-        self.heads = run.objective.build_heads(run.model, codec.vocab_size, self.length)
+        build = run.model.build_empty if empty else run.model.build
+        self.model = build(codec.vocab_size, self.length)
+        with torch.device("meta") if empty else contextlib.nullcontext():
+            self.heads = run.objective.build_heads(self.model.trunk())
 
     def forward(self, view: View) -> Mapping[str, Float[Tensor, " batch"]]:
         """Return the summed losses of each row of a view, by term."""
@@ -68,8 +74,7 @@ def flops_per_sample(run: Run, batch: Batch) -> float:
 
     Counted by PyTorch over matrix products, on shapes alone (the meta device).
     """
-    with torch.device("meta"):
-        learner = Learner(run)
+    learner = Learner(run, empty=True)
     view = run.objective.view(batch, Moment(len(batch))).map(lambda tensor: tensor.to("meta"))
     with FlopCounterMode(display=False) as counter:
         loss_of(learner, view).backward()

@@ -97,7 +97,7 @@ class Trainer:
 
     def tune(self, known: Mapping[str, str]) -> dict[str, str]:
         """Let the model choose its implementations, or keep those `known`; all processes agree."""
-        tune, dtype = self.learner.model.tune, matrix_dtype(self.run, self.device)
+        tune, dtype = self.learner.model.select_kernels, matrix_dtype(self.run, self.device)
         chosen = broadcast_object_list([tune(self.device, dtype, self.learner.length, known)])[0]
         return tune(self.device, dtype, self.learner.length, chosen)
 

@@ -1,21 +1,18 @@
-"""Attention back-ends, and the measurement that chooses one.
+"""Attention kernels, and the rule that selects one.
 
-No back-end is best everywhere: on a processor, at the few dozen tokens of a path-star problem, a plain
-softmax(Q K^T) V in fp32 beats PyTorch's fused attention several times over; on a GPU, or at length, the
-fused one wins. So the choice is measured, once per machine, device, dtype and shape (`fastest`).
+No kernel is best everywhere: on a CPU, at the few dozen tokens of a path-star problem, a plain
+softmax(Q K^T) V beats PyTorch's fused attention; on a GPU, or at length, the fused one wins. They round
+differently, so `auto` follows a rule of device, dtype and length, not a clock.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from unforced.models import measured
 from unforced.models.masks import At, Attention, Padding, allowed_keys, select
 
 Queries = Float[Tensor, "batch heads query depth"]
@@ -89,8 +86,6 @@ class Backend:
     dtype: torch.dtype | None = None
 
 
-_LONGEST_EXPLICIT = 4096  # beyond this the matrix of scores takes gigabytes
-
 BACKENDS = {
     "explicit": Backend(explicit),
     "explicit_fp32": Backend(explicit, torch.float32),
@@ -98,32 +93,12 @@ BACKENDS = {
 }
 
 
-def fastest(device: torch.device, dtype: torch.dtype, heads: int, depth: int, length: int) -> str:
-    """Return the back-end with the fastest forward and backward pass, measured once and remembered."""
-    length = 1 << max(3, (length - 1).bit_length())
-    candidates = {
-        name: partial(_measure, backend, device, dtype, heads, depth, length)
-        for name, backend in BACKENDS.items()
-    }
-    return measured.fastest("attention", device, [str(dtype), heads, depth, length], candidates)
+_LONGEST_EXPLICIT = {torch.float32: 128, torch.bfloat16: 512}
+"""Lengths up to which the explicit product is the fastest on a CPU: measured, see docs/performance.md."""
 
 
-def _measure(
-    backend: Backend, device: torch.device, dtype: torch.dtype, heads: int, depth: int, length: int
-) -> float:
-    """Return the median seconds of a forward and backward pass over 4096 tokens."""
-    if backend.attend is explicit and length > _LONGEST_EXPLICIT:
-        return math.inf
-    shape = (3, max(1, 4096 // length), heads, length, depth)
-    pattern = causal_pattern(length, 0, device)
-    noise = torch.Generator(device).manual_seed(0)
-    source = torch.randn(shape, generator=noise, device=device, dtype=backend.dtype or dtype)
-    source.requires_grad_()
-
-    def work() -> None:
-        with torch.enable_grad():
-            query, key, value = source.unbind(0)
-            output = backend.attend(query, key, value, pattern)
-            torch.autograd.grad(output, source, torch.ones_like(output))
-
-    return measured.median_seconds(device, work)
+def select_attention(device: torch.device, dtype: torch.dtype, length: int) -> str:
+    """Return the kernel of `auto`: a rule, so that equal machines compute alike."""
+    if device.type == "cpu" and length <= _LONGEST_EXPLICIT.get(dtype, 0):
+        return "explicit"
+    return "fused"

@@ -1,4 +1,4 @@
-"""The selective scan, and the measurement that chooses how it is computed.
+"""The selective scan, and the rule that selects how it is computed.
 
 For every channel d and state n, with decay a_t = exp(delta_t[d] A[n, d]):
 
@@ -20,8 +20,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from unforced.models import kernels, measured
-from unforced.models.precision import full_precision
+from unforced.models.kernels.installed import can_run
+from unforced.models.kernels.precision import full_precision
 
 Channels = Float[Tensor, "batch time channels"]
 Selected = Float[Tensor, "batch time state"]
@@ -189,36 +189,12 @@ class Backend:
 BACKENDS = {
     "steps": Backend(_differentiable(_Steps)),
     "doubling": Backend(_differentiable(_Doubling)),
-    "kernels": Backend(_kernels, partial(kernels.can_run, _KERNELS)),
+    "kernels": Backend(_kernels, partial(can_run, _KERNELS)),
 }
 
 
-def fastest(device: torch.device, channels: int, state: int, length: int) -> str:
-    """Return the back-end with the fastest forward and backward pass here, measured once and remembered."""
-    length = 1 << max(3, (length - 1).bit_length())
-    candidates = {
-        name: partial(_measure, backend.scan, device, channels, state, length)
-        for name, backend in BACKENDS.items()
-        if backend.available(device)
-    }
-    return measured.fastest("scan", device, [*candidates, channels, state, length], candidates)
-
-
-def _measure(scan: Scan, device: torch.device, channels: int, state: int, length: int) -> float:
-    """Return the median seconds of a forward and backward pass over 512 tokens."""
-    noise = torch.Generator(device).manual_seed(0)
-
-    def draw(*shape: int) -> Tensor:
-        return torch.rand(shape, generator=noise, device=device).requires_grad_()
-
-    batch = max(1, 512 // length)
-    inputs = [draw(batch, length, channels), draw(batch, length, channels), draw(state, channels)]
-    inputs += [draw(batch, length, state), draw(batch, length, state)]
-
-    def work() -> None:
-        with torch.enable_grad():
-            x, delta, decay, b, c = inputs
-            y, _ = scan(x, delta, -decay, b, c, None)
-            torch.autograd.grad(y, inputs, torch.ones_like(y))
-
-    return measured.median_seconds(device, work, rounds=5)
+def select_scan(device: torch.device) -> str:
+    """Return the kernel of `auto`: a rule, so that equal machines compute alike."""
+    if BACKENDS["kernels"].available(device):
+        return "kernels"
+    return "steps" if device.type == "cpu" else "doubling"

@@ -1,4 +1,4 @@
-"""The short causal convolution before a scan, and the measurement that chooses how it is computed.
+"""The short causal convolution before a scan, and the rule that selects how it is computed.
 
 For every channel d, with w weights that see the w newest inputs:
 
@@ -10,14 +10,13 @@ Source: arXiv 2312.00752, Sec. 3.4. Inputs come with the w - 1 before the first 
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from unforced.models import kernels, measured
+from unforced.models.kernels.installed import can_run
 
 Read = Float[Tensor, "batch read channels"]
 Channels = Float[Tensor, "batch time channels"]
@@ -47,7 +46,7 @@ def _kernels(x: Read, weight: Weight, bias: Bias) -> Channels:
 
 
 def _kernels_available(device: torch.device, width: int) -> bool:
-    return width in _WIDTHS_OF_KERNELS and kernels.can_run(_KERNELS, device)
+    return width in _WIDTHS_OF_KERNELS and can_run(_KERNELS, device)
 
 
 @dataclass(frozen=True)
@@ -61,28 +60,6 @@ class Backend:
 BACKENDS = {"shifts": Backend(_shifts), "kernels": Backend(_kernels, _kernels_available)}
 
 
-def fastest(device: torch.device, channels: int, width: int, length: int) -> str:
-    """Return the back-end with the fastest forward and backward pass here, measured once and remembered."""
-    length = 1 << max(3, (length - 1).bit_length())
-    candidates = {
-        name: partial(_measure, backend.convolve, device, channels, width, length)
-        for name, backend in BACKENDS.items()
-        if backend.available(device, width)
-    }
-    if len(candidates) == 1:
-        return next(iter(candidates))
-    return measured.fastest("convolution", device, [*candidates, channels, width, length], candidates)
-
-
-def _measure(convolve: Convolve, device: torch.device, channels: int, width: int, length: int) -> float:
-    """Return the median seconds of a forward and backward pass over 512 tokens."""
-    noise = torch.Generator(device).manual_seed(0)
-    shapes = [(max(1, 512 // length), length, channels), (channels, width), (channels,)]
-    inputs = [torch.rand(shape, generator=noise, device=device).requires_grad_() for shape in shapes]
-
-    def work() -> None:
-        with torch.enable_grad():
-            y = convolve(*inputs)
-            torch.autograd.grad(y, inputs, torch.ones_like(y))
-
-    return measured.median_seconds(device, work, rounds=5)
+def select_convolution(device: torch.device, width: int) -> str:
+    """Return the kernel by a rule, so that equal machines compute alike."""
+    return "kernels" if BACKENDS["kernels"].available(device, width) else "shifts"

@@ -1,0 +1,163 @@
+"""Transformer blocks: those of `gpt`, and those that objectives put beside a model of any kind."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from unforced.models.kernels.attention import BACKENDS, Pattern, build_pattern
+from unforced.models.kernels.precision import full_precision, matrix_dtype
+from unforced.models.kernels.rotary import Turns, split_heads, turns
+from unforced.models.masks import At, Attention, Padding, select, token_positions
+
+Hidden = Float[Tensor, "batch time width"]
+Gelu = Literal["exact", "tanh"]
+Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Takes new keys and values of a layer; returns them behind those of the tokens read before."""
+
+_WIDTH_PER_HEAD = 64
+
+
+@dataclass
+class AttentionKernel:
+    """The name of a model's attention kernel; its blocks share it, so that a later choice holds for all."""
+
+    name: str
+
+
+class TransformerBlock(nn.Module):
+    """Attention, then a two-layer perceptron, each behind a layer norm and around a residual."""
+
+    def __init__(self, width: int, heads: int, gelu: Gelu, kernel: AttentionKernel) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = SelfAttention(width, heads, kernel)
+        self.up = nn.Linear(width, 4 * width)
+        self.down = nn.Linear(4 * width, width)
+        self.gelu = "none" if gelu == "exact" else "tanh"
+
+    def forward(
+        self,
+        x: Hidden,
+        pattern: Pattern,
+        turns: Turns | None,
+        at: At | None = None,
+        extend: Extend | None = None,
+    ) -> Float[Tensor, "batch chosen width"]:
+        """Return the block's output at the time steps `at` (all, if None)."""
+        x = select(x, at) + self.attention(self.norm1(x), pattern, turns, at, extend)
+        return x + self.down(F.gelu(self.up(self.norm2(x)), approximate=self.gelu))
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention; queries only where an output is asked for."""
+
+    def __init__(self, width: int, heads: int, kernel: AttentionKernel) -> None:
+        super().__init__()
+        self.heads, self.kernel = heads, kernel
+        self.projection = nn.Linear(width, 3 * width)
+        self.output = nn.Linear(width, width)
+
+    def forward(
+        self,
+        x: Hidden,
+        pattern: Pattern,
+        turns: Turns | None,
+        at: At | None = None,
+        extend: Extend | None = None,
+    ) -> Float[Tensor, "batch chosen width"]:
+        """Attend from the time steps `at` to those that the pattern allows."""
+        backend = BACKENDS[self.kernel.name]
+        query, key, value = self._project(x, turns, at, backend.dtype)
+        if extend is not None:
+            key, value = extend(key, value)
+        pattern = pattern if at is None else pattern.rows(at)
+        with full_precision(x.device):
+            attended = backend.attend(query, key, value, pattern)
+        joined = attended.transpose(1, 2).to(matrix_dtype(x), memory_format=torch.contiguous_format)
+        return self.output(joined.flatten(2))
+
+    def _project(
+        self, x: Hidden, turns: Turns | None, at: At | None, dtype: torch.dtype | None
+    ) -> tuple[Tensor, ...]:
+        """Return queries (at `at`), keys and values as [batch heads time depth], rotated to their places."""
+        dtype = dtype or matrix_dtype(x)
+        if at is None:
+            return split_heads(self.projection(x), 3, self.heads, turns, turned=2, dtype=dtype)
+        width = x.shape[-1]
+        weight, bias = self.projection.weight, self.projection.bias
+        asked = F.linear(select(x, at), weight[:width], bias[:width])
+        turns_asked = None if turns is None else select(turns[:, 0], at)[:, None]
+        (query,) = split_heads(asked, 1, self.heads, turns_asked, turned=1, dtype=dtype)
+        others = F.linear(x, weight[width:], bias[width:])
+        key, value = split_heads(others, 2, self.heads, turns, turned=1, dtype=dtype)
+        return query, key, value
+
+
+class Layer(nn.Module):
+    """A Transformer block that stands alone: what `Trunk.block` builds.
+
+    rotary_base: base of its rotary frequencies; None for a layer without positions of its own.
+    """
+
+    def __init__(self, block: TransformerBlock, rotary_base: float | None) -> None:
+        super().__init__()
+        self.block, self.rotary_base = block, rotary_base
+
+    def forward(
+        self,
+        hidden: Hidden,
+        *,
+        positions: Int[Tensor, "#batch time"] | None = None,
+        padding: Padding | None = None,
+        attention: Attention = "causal",
+    ) -> Hidden:
+        """Return the layer's output; the arguments are those of `SequenceModel.hidden`."""
+        steps, device = hidden.shape[1], hidden.device
+        turn = None
+        if self.rotary_base is not None:
+            positions = token_positions(padding, steps, 0, device) if positions is None else positions
+            depth = hidden.shape[2] // self.block.attention.heads
+            turn = turns(positions, depth, self.rotary_base)
+        return self.block(hidden, build_pattern(attention, padding, steps, 0, device), turn)
+
+
+def build_layer(width: int) -> Layer:
+    """Build a layer for a model that is not made of these blocks: rotary positions, PyTorch's attention."""
+    heads = max(1, width // _WIDTH_PER_HEAD)
+    while width % heads:
+        heads -= 1
+    even = width // heads % 2 == 0
+    layer = Layer(
+        TransformerBlock(width, heads, "exact", AttentionKernel("fused")), 10_000.0 if even else None
+    )
+    draw_matrices(layer, std=0.02, residual_divisor=1.0)
+    return layer
+
+
+def draw_matrices(
+    module: nn.Module,
+    std: float | None,
+    residual_divisor: float,
+    stds: Mapping[str, float] = MappingProxyType({}),
+) -> None:
+    """Draw all matrices and tables of a module made of blocks; set biases of linear maps to zero.
+
+    std: None stands for 1/sqrt(fan-in). residual_divisor: of the std of a block's two outputs. stds: by name,
+    those of parameters with their own.
+    """
+    for name, parameter in module.named_parameters():
+        if parameter.dim() == 1:
+            continue  # layer norms stand at one and zero; biases follow below
+        fitting = stds.get(name) or std or parameter.shape[1] ** -0.5
+        if name.endswith(("output.weight", "down.weight")):
+            fitting /= residual_divisor
+        nn.init.normal_(parameter, std=fitting)
+    for part in module.modules():
+        if isinstance(part, nn.Linear) and part.bias is not None:
+            nn.init.zeros_(part.bias)
