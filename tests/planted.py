@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from unforced.data.batch import Batch
+from unforced.decoding.autoregressive import Autoregressive
 from unforced.errors import UserError
 from unforced.models.base import SequenceModel, Trunk
 from unforced.models.blocks import build_layer
@@ -109,6 +111,11 @@ def chaotic_next(vocab_size, tokens):
 def chaotic(vocab_size):
     """A model whose every answer token depends on all that it has read."""
     return Planted(vocab_size, lambda tokens: certain(vocab_size, chaotic_next(vocab_size, tokens)))
+
+
+def autoregressive(model, batch, cache=None):
+    """Greedy answers, token by token."""
+    return Autoregressive().decode(model, nn.Identity(), batch.prompts, cache)
 
 
 def ragged(prompts, answers, dummy, padding=0):

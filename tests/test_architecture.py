@@ -21,6 +21,7 @@ LAYERS = [
     ["tasks"],
     ["data"],
     ["models"],
+    ["decoding"],
     ["objectives"],
     ["config"],
     ["expectations"],
@@ -33,6 +34,7 @@ LAYERS = [
     ["experiment"],
     ["studies"],
     ["reporting"],
+    ["exported"],
     ["exporting"],
     ["cli"],
 ]

@@ -299,7 +299,7 @@ def test_an_error_that_is_not_of_the_command_line_is_a_traceback(monkeypatch):
 def test_list_and_show_print_json(call):
     _, output, _ = call("list", "--json")
     names = json.loads(output)
-    assert set(names) == {"tasks", "objectives", "models", "recipes", "studies"}
+    assert set(names) == {"tasks", "objectives", "decoders", "models", "recipes", "studies"}
     assert all(summary for kind in names.values() for summary in kind.values())
     _, output, _ = call("show", "paper_gpt_mini", "task.degree=5", "--json")
     assert json.loads(output)["task"] == {

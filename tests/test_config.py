@@ -224,7 +224,8 @@ def test_a_run_ends_at_its_first_limit(max_steps, epochs, num_train, batch_size,
 OPERATIONAL = {"checkpoint_every": 7, "keep_checkpoints": 5}
 CHANGES = {
     "task.degree": 3, "task.path_length": 4, "task.num_nodes": 13, "model.width": 32, "model.tied": True,
-    "objective.name": "teacherless", "order": "reversed", "seed": 1, "stream": True, "num_train": 301,
+    "objective.name": "teacherless", "decoder.temperature": 1.0, "order": "reversed", "seed": 1,
+    "stream": True, "num_train": 301,
     "batch_size": 64, "gradient_accumulation": 2, "max_steps": 41, "epochs": 6, "stop_when": "solved",
     "overtrain": 1.5,
     "learning_rate": 0.02, "schedule": "cosine", "schedule_steps": 9, "min_learning_rate": 0.001,

@@ -124,8 +124,11 @@ def test_the_code_in_the_card_decodes_as_the_run_does(name, monkeypatch, capsys)
     assert found["prompts"] == run.task.prompt_lines(problems)
     with subject.at_rest():
         batch = subject.encode(problems)
-        expected = subject.objective.decode(subject.model, subject.heads, batch)
-    assert [answer.tolist() for answer in found["answers"]] == expected.tolist()
+        expected = subject.decoder.decode(subject.model, subject.heads, batch.prompts)
+    if run.decoding.writes == "left_to_right":
+        assert [answer.tolist() for answer in found["answers"]] == expected.tolist()
+    else:
+        assert found["model"].tokens(found["prompts"]).tolist() == expected.tolist()
     assert len(expected.unique()) > 1
     said = json.loads(capsys.readouterr().out.splitlines()[-1].replace("'", '"'))
     symbols = in_order(run.task.read_answers(said), run.order)
@@ -273,9 +276,9 @@ def test_the_folder_and_its_card():
 def test_a_card_tells_of_parameters_that_it_lacks():
     run = tiny_run()
     card = Card(run, "GPT2LMHeadModel", 1000, 0, 7, [("1,2/1,2=", "1,2")], "", None)
-    assert "beside it" not in card.text()
+    assert "heads.safetensors" not in card.text()
     text = replace(card, head_parameters=1234).text()
-    assert "The objective trained 1,234 more beside it, which are not in this folder." in text
+    assert "The objective trained 1,234 more, in `heads.safetensors`: decoding does not need them." in text
 
 
 def test_a_card_names_a_base_on_the_hub_alone(tmp_path):

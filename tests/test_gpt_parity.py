@@ -14,11 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from tests.planted import ragged
+from tests.planted import autoregressive, ragged
 from unforced.models.gpt import GPT
 from unforced.models.kernels.attention import BACKENDS
 from unforced.models.kernels.rotary import split_heads, turns
-from unforced.objectives.decoding import autoregressive
 
 VOCAB, LENGTH, LAYERS, WIDTH, HEADS = 19, 12, 2, 16, 2
 TOKENS = torch.randint(VOCAB, (4, LENGTH), generator=torch.Generator().manual_seed(1))

@@ -4,7 +4,6 @@ import pytest
 
 from tests.runs import tiny_run
 from unforced.evaluation.learning import grokking, learned, steps_to
-from unforced.objectives.next_token import NextToken
 from unforced.training.finish import Finish
 
 
@@ -59,7 +58,7 @@ def test_a_run_ends_at_the_evaluation_that_makes_it_count_as_solved(monkeypatch,
 
 
 def test_positions_stand_in_the_order_in_which_they_were_solved():
-    found = learned(run_lines(solved=(1, 7, 3), fitted=(1, 5, 3)), 3, NextToken())
+    found = learned(run_lines(solved=(1, 7, 3), fitted=(1, 5, 3)), 3, "forced")
     assert found["order"] == [["token_0"], ["token_2"], ["token_1"]]
     assert found["solved"]["token_1"] == {"steps": 700, "censored_at": None}
     assert found["fitted"]["exact"] == {"steps": 500, "censored_at": None}
@@ -67,13 +66,13 @@ def test_positions_stand_in_the_order_in_which_they_were_solved():
 
 
 def test_positions_solved_together_stand_together_and_those_never_solved_are_left_out():
-    found = learned(run_lines(solved=(1, 10, 1), fitted=(1, 10, 1)), 3, NextToken())
+    found = learned(run_lines(solved=(1, 10, 1), fitted=(1, 10, 1)), 3, "forced")
     assert found["order"] == [["token_0", "token_2"]]
     assert found["solved"]["token_1"] == {"steps": None, "censored_at": 900}
 
 
 def test_grokking_is_looked_for_after_the_fit_alone():
-    never = grokking(run_lines(solved=(1, 10, 1), fitted=(1, 3, 1)), {1: 0.5}, NextToken())
+    never = grokking(run_lines(solved=(1, 10, 1), fitted=(1, 3, 1)), {1: 0.5}, "forced")
     assert (never["fitted_at"], never["trained_to"], never["multiple"], never["evaluations"]) == (
         300,
         900,
@@ -81,7 +80,7 @@ def test_grokking_is_looked_for_after_the_fit_alone():
         7,
     )
     assert never["decisions"]["token_1"]["above_chance_from"] is None
-    late = grokking(run_lines(solved=(1, 8, 1), fitted=(1, 3, 1)), {1: 0.5}, NextToken())
+    late = grokking(run_lines(solved=(1, 8, 1), fitted=(1, 3, 1)), {1: 0.5}, "forced")
     assert late["decisions"]["token_1"] == {
         "chance": 0.5,
         "at_the_fit": 0.5,
@@ -93,9 +92,9 @@ def test_grokking_is_looked_for_after_the_fit_alone():
 
 def test_a_lucky_evaluation_is_no_grokking():
     curves = {"train.free.exact": curve(1, 40), "validation.forced.token_1": [0.57] * 40}
-    assert grokking(lines(curves), {1: 0.5}, NextToken())["decisions"]["token_1"]["above_chance_from"] is None
+    assert grokking(lines(curves), {1: 0.5}, "forced")["decisions"]["token_1"]["above_chance_from"] is None
     curves["validation.forced.token_1"] = [0.5] * 20 + [0.65] + [0.5] * 19
-    found = grokking(lines(curves), {1: 0.5}, NextToken())["decisions"]["token_1"]
+    found = grokking(lines(curves), {1: 0.5}, "forced")["decisions"]["token_1"]
     assert found["above_chance_from"] == 2000
 
 
@@ -109,7 +108,7 @@ def test_a_lucky_evaluation_is_no_grokking():
     ],
 )
 def test_grokking_says_why_it_does_not_apply(fitted, reason):
-    found = grokking(run_lines(solved=(10, 10, 10), fitted=fitted), {1: 0.5}, NextToken())
+    found = grokking(run_lines(solved=(10, 10, 10), fitted=fitted), {1: 0.5}, "forced")
     assert found["evaluations"] == 2 if reason is None else reason in found["does_not_apply"]
 
 
@@ -119,10 +118,10 @@ def test_a_run_that_trains_some_positions_is_fitted_by_those():
         "train.forced.token_1": curve(3),
         "validation.forced.token_1": curve(6),
     }
-    found = grokking(lines(curves), {1: 0.5}, NextToken(train_positions=(1,)))
+    found = grokking(lines(curves), {1: 0.5}, "forced", (1,))
     assert (found["fitted_at"], found["decisions"]["token_1"]["above_chance_from"]) == (300, 600)
 
 
 def test_without_a_history_nothing_is_said():
-    assert "no evaluations" in learned([], 3, NextToken())["does_not_apply"]
-    assert "never fitted" in grokking([], {1: 0.5}, NextToken())["does_not_apply"]
+    assert "no evaluations" in learned([], 3, "forced")["does_not_apply"]
+    assert "never fitted" in grokking([], {1: 0.5}, "forced")["does_not_apply"]

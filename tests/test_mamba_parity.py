@@ -11,13 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import MambaConfig, MambaForCausalLM
 
-from tests.planted import ragged
+from tests.planted import autoregressive, ragged
 from tests.runs import tiny_run
 from unforced.errors import UserError
 from unforced.models.kernels import convolution
 from unforced.models.kernels.scan import BACKENDS, select_scan
 from unforced.models.mamba import Mamba
-from unforced.objectives.decoding import autoregressive
 from unforced.training.learner import flops_per_sample
 from unforced.training.source import encode, split_problems
 

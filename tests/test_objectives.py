@@ -7,17 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from tests.planted import certain, chaotic, chaotic_next, oracle, ragged, uniform
+from tests.planted import autoregressive, certain, chaotic, chaotic_next, oracle, ragged, uniform
 from unforced.config import Run
 from unforced.data.batch import Batch
+from unforced.data.codec import SymbolCodec
+from unforced.evaluation.subject import Subject
 from unforced.models.gpt import GPT
-from unforced.objectives.decoding import autoregressive
 from unforced.objectives.moment import Moment
 from unforced.objectives.view import View
 from unforced.registry import OBJECTIVES
 from unforced.tasks.path_star import PathStar
 from unforced.training.source import encode
 
+STAR = PathStar(degree=2, path_length=3, num_nodes=10)
 BAR, EQUALS, SLASH, DUMMY, VOCAB = 10, 11, 12, 13, 14
 PROMPT = [1, 7, BAR, 1, 4, BAR, 7, 9, BAR, 4, 2, SLASH, 1, 9, EQUALS]
 PROMPTS = [PROMPT, [3, 8, SLASH, 3, 8, EQUALS], [5, EQUALS]]
@@ -82,9 +84,31 @@ def random_model(positions):
     return small_gpt(positions).build(VOCAB, 18)
 
 
+def decode(objective):
+    """The answers of the objective's decoder."""
+    decoder = objective.default_decoder
+    return lambda model, heads, batch, cache=None: decoder.decode(model, heads, batch.prompts, cache)
+
+
+def forced(objective):
+    """The logits given the true answer."""
+    return objective.default_decoder.teacher_forced
+
+
+def trained(objective):
+    """The logits on the inputs of training."""
+    decoder, cpu = objective.default_decoder, torch.device("cpu")
+
+    def logits(model, heads, batch, cache=None):
+        subject = Subject(STAR, batch.order, objective, decoder, model, heads, cpu, SymbolCodec.of(STAR))
+        return subject.trained_logits(batch, cache)
+
+    return logits
+
+
 def forced_tokens(objective):
-    """The objective's forced predictions, as tokens."""
-    return lambda *arguments: objective.forced(*arguments).argmax(-1)
+    """The forced predictions, as tokens."""
+    return lambda *arguments: forced(objective)(*arguments).argmax(-1)
 
 
 def loss_of(objective, model, batch):
@@ -159,7 +183,7 @@ class TestEveryObjective:
 
     def test_an_oracle_decodes_to_the_answers_freely_and_forced(self, objective, batch):
         model, real = knowing(batch), masks(batch)[1]
-        for answer in (objective.decode, forced_tokens(objective)):
+        for answer in (decode(objective), forced_tokens(objective)):
             found = answer(model, heads_of(objective), batch)
             assert found.shape == batch.answer.shape
             assert torch.equal(found[real], batch.answer[real])
@@ -167,8 +191,8 @@ class TestEveryObjective:
     def test_decoding_never_reads_the_answers(self, objective, batch):
         model = chaotic(VOCAB)
         other = replace(batch, answer=(batch.answer + 1) % BAR)
-        found = objective.decode(model, heads_of(objective), batch)
-        assert torch.equal(found, objective.decode(model, heads_of(objective), other))
+        found = decode(objective)(model, heads_of(objective), batch)
+        assert torch.equal(found, decode(objective)(model, heads_of(objective), other))
 
     def test_forced_reads_the_true_answer_up_to_each_token(self, objective, batch):
         prompt_mask, answer_mask = masks(batch)
@@ -181,8 +205,8 @@ class TestEveryObjective:
     def test_no_sequence_is_longer_than_the_objective_says(self, objective, batch):
         model, heads = uniform(VOCAB), heads_of(objective)
         loss_of(objective, model, batch)
-        objective.decode(model, heads, batch)
-        objective.forced(model, heads, batch)
+        decode(objective)(model, heads, batch)
+        forced(objective)(model, heads, batch)
         limit = objective.sequence_length(batch.prompt.shape[1], batch.answer.shape[1])
         assert batch.prompt.shape[1] < model.longest <= limit
 
@@ -191,14 +215,14 @@ class TestEveryObjective:
 @pytest.mark.parametrize("padding", [0, DUMMY])
 def test_ragged_problems_are_decoded_and_weighed_as_one_at_a_time(objective, positions, padding):
     model, heads, together = random_model(positions), heads_of(objective), padded_batch(padding)
-    decoded, forced = (
-        answer(model, heads, together) for answer in (objective.decode, forced_tokens(objective))
+    decoded, told = (
+        answer(model, heads, together) for answer in (decode(objective), forced_tokens(objective))
     )
     total = 0.0
     for i, (prompt, answer) in enumerate(zip(PROMPTS, ANSWERS, strict=True)):
         alone = Batch(torch.tensor([prompt]), torch.tensor([answer]), DUMMY)
-        assert decoded[i, : len(answer)].tolist() == objective.decode(model, heads, alone)[0].tolist()
-        assert forced[i, : len(answer)].tolist() == forced_tokens(objective)(model, heads, alone)[0].tolist()
+        assert decoded[i, : len(answer)].tolist() == decode(objective)(model, heads, alone)[0].tolist()
+        assert told[i, : len(answer)].tolist() == forced_tokens(objective)(model, heads, alone)[0].tolist()
         total += total_of(objective, model, alone).item()
     assert total_of(objective, model, together).item() == pytest.approx(total, rel=1e-5)
 
@@ -223,7 +247,7 @@ def read_ahead(model, batch, count):
 def test_a_prompt_read_ahead_and_shared_by_forks_changes_nothing(objective, positions, batch, count):
     model, heads = random_model(positions), heads_of(objective)
     cache = read_ahead(model, batch, count)
-    for answer in (objective.predict, objective.forced, objective.decode, objective.predict):
+    for answer in (trained(objective), forced(objective), decode(objective), trained(objective)):
         torch.testing.assert_close(
             answer(model, heads, batch, cache.fork()), answer(model, heads, batch), atol=1e-4, rtol=1e-4
         )
@@ -233,10 +257,10 @@ def test_a_prompt_read_ahead_and_shared_by_forks_changes_nothing(objective, posi
 def test_predictions_are_made_on_the_inputs_of_training(objective, batch):
     model = chaotic(VOCAB)
     objective.loss(model, heads_of(objective), objective.view(batch, Moment(len(batch))))
-    trained = model.asked.argmax(-1)
+    in_training = model.asked.argmax(-1)
     real = masks(batch)[1]
-    found = objective.predict(model, heads_of(objective), batch).argmax(-1)
-    assert torch.equal(found[real], trained[real])
+    found = trained(objective)(model, heads_of(objective), batch).argmax(-1)
+    assert torch.equal(found[real], in_training[real])
 
 
 @pytest.mark.parametrize(

@@ -544,7 +544,7 @@ def test_forced_is_not_drawn_where_it_says_nothing(groups):
     assert len(free.lines) == 3 + 1 + 1  # tokens, training, chance
     assert not forced.lines
     words = " ".join(forced.texts[0].get_text().split())
-    assert words == f"not drawn: {run.objective.forced_note}"
+    assert words == f"not drawn: {run.forced_note}"
 
 
 def test_the_heat_map_is_the_median_and_a_run_that_ended_stays_as_it_was(groups):

@@ -2,8 +2,9 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from unforced.training.source import encode, split_problems
 
 _NUM_ANSWERS = 100
 _NUM_TRACES = 12
+_OF_A_DECODER = re.compile(r"decoder[.=]")
 
 
 def run_experiment(run: Run, path: Path, observer: Observer, resume: bool = False) -> Outcome:
@@ -158,7 +160,18 @@ def _result(
         "seconds": trainer.progress.seconds,
         "hardware": {key: environment[key] for key in ("device", "processor", "threads", "processes")},
         "chance": run.task.chance,
+        **_decoded(run),
         **with_intervals(metrics),
+    }
+
+
+def _decoded(run: Run) -> dict[str, Any]:
+    """Say how answers are written, and what training shows of them: what a reader of accuracies must know."""
+    decoder = run.decoding
+    return {
+        "decoder": decoder.model_dump(mode="json"),
+        "writes": decoder.writes,
+        "shows": run.objective.shows,
     }
 
 
@@ -170,6 +183,17 @@ class LoadedRun:
     learner: Learner
     step: int
     refused: list[str]
+
+    def decoded_by(self, assignments: Iterable[str]) -> "LoadedRun":
+        """Take another decoder: `decoder=NAME`, `decoder.KEY=VALUE`. Raises UserError for other keys."""
+        given = list(assignments)
+        for assignment in given:
+            if not _OF_A_DECODER.match(assignment):
+                raise UserError(
+                    f"{assignment!r}: a run is measured as it was trained, by its decoder or another one: "
+                    "decoder=NAME, decoder.KEY=VALUE"
+                )
+        return replace(self, run=self.run.override(given))
 
 
 def load_run(path: Path) -> LoadedRun:
@@ -191,7 +215,7 @@ def evaluate_run(loaded: LoadedRun, splits: Iterable[Split], count: int | None) 
     for split in splits:
         counts = measure(loaded.run, loaded.learner, split, count or loaded.run.num_test)
         metrics |= prefixed(split, counts)
-    return with_intervals(metrics)
+    return _decoded(loaded.run) | with_intervals(metrics)
 
 
 def diagnose_run(path: Path, count: int | None, confidence: float) -> dict[str, Any]:
@@ -236,4 +260,5 @@ def evaluate_file(loaded: LoadedRun, file: Path) -> dict[str, Any]:
     run = loaded.run
     known = run.task.model_dump()
     _, problems, _ = read_problems(file, type(run.task), known=known, default_order=run.order)
-    return with_intervals(prefixed("file", measure_problems(Subject.of(run, loaded.learner), problems)))
+    counts = measure_problems(Subject.of(run, loaded.learner), problems)
+    return _decoded(run) | with_intervals(prefixed("file", counts))

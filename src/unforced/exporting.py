@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from unforced.config import Run
 from unforced.errors import UserError
 from unforced.experiment import LoadedRun, load_run
-from unforced.files import read_json
+from unforced.exported import CONFIG, DECODING, HEADS
+from unforced.files import read_json, write_json
 from unforced.huggingface import import_transformers
-from unforced.reporting.card import Card
+from unforced.reporting.card import Card, is_generate
 from unforced.runs.folder import RunFolder
 from unforced.tasks.base import in_order
 from unforced.training.source import split_problems
@@ -41,6 +43,8 @@ def export_run(path: Path, folder: Path) -> Exported:
     tokenizer.json, tokenizer_config.json                     what reads and writes the task's lines
     README.md                                                 the card
     unforced.json                                             the run's config
+    decoding.json                                             the decoder, and what it must know
+    heads.safetensors                                         what the objective trained beside the network
 
     Raises UserError, and leaves nothing: the folder holds something, `path` is no run folder with a
     checkpoint, no network of transformers computes the same, the disk is full.
@@ -51,22 +55,41 @@ def export_run(path: Path, folder: Path) -> Exported:
     network.generation_config = _generation_config(loaded.run)
     tokenizer = loaded.run.codec.build_tokenizer(loaded.learner.length)
     card = _card(RunFolder.open(path), loaded, network)
+    heads = {key: each.contiguous() for key, each in loaded.learner.heads.state_dict().items()}
     with _written_whole(folder) as draft:
         network.save_pretrained(draft)
         tokenizer.save_pretrained(draft)
         (draft / "README.md").write_text(card.text())
-        shutil.copyfile(RunFolder(path).config, draft / "unforced.json")
+        shutil.copyfile(RunFolder(path).config, draft / CONFIG)
+        write_json(draft / DECODING, _decoding(loaded.run, card.matrix_dtype))
+        if heads:
+            save_file(heads, draft / HEADS)
         _let_all_be_read_alike(draft)
     files = sorted(file.name for file in folder.iterdir())
     return Exported(folder, card.architecture, files, loaded.step, loaded.refused)
 
 
 def _generation_config(run: Run) -> Any:
-    """Let `generate` write an answer's tokens greedily, up to its end if there is a token for it."""
+    """Let `generate` write an answer's tokens, up to its end if there is a token for it.
+
+    It says nothing of how where the run was not decoded token by token, greedily.
+    """
     end = run.codec.end
+    greedily = {"do_sample": False} if is_generate(run.decoding) else {}
     return import_transformers("unforced export").GenerationConfig(
-        do_sample=False, max_new_tokens=run.codec.answer_length, eos_token_id=end, pad_token_id=end
+        **greedily, max_new_tokens=run.codec.answer_length, eos_token_id=end, pad_token_id=end
     )
+
+
+def _decoding(run: Run, matrix_dtype: str) -> dict[str, Any]:
+    codec = run.codec
+    return {
+        "decoder": run.decoding.model_dump(mode="json"),
+        "room": codec.answer_length,
+        "mask_token": codec.dummy,
+        "end": codec.end,
+        "matrix_dtype": matrix_dtype,
+    }
 
 
 def _card(folder: RunFolder, loaded: LoadedRun, network: Any) -> Card:

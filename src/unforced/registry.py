@@ -1,8 +1,9 @@
-"""Names of the tasks, models, objectives, recipes and studies, and where each one lives.
+"""Names of the tasks, models, objectives, decoders, recipes and studies, and where each one lives.
 
 An entry is `name -> "module:attribute"` and is imported when it is first asked for, so that looking
 at names costs nothing. Other packages add theirs through entry points (`unforced.tasks`,
-`unforced.models`, `unforced.objectives`, `unforced.recipes`, `unforced.studies`) or with `Registry.register`.
+`unforced.models`, `unforced.objectives`, `unforced.decoders`, `unforced.recipes`, `unforced.studies`) or with
+`Registry.register`.
 """
 
 import inspect
@@ -102,6 +103,14 @@ OBJECTIVES = Registry(
     {
         "next_token": "unforced.objectives.next_token:NextToken",
         "teacherless": "unforced.objectives.teacherless:Teacherless",
+    },
+)
+
+DECODERS = Registry(
+    "decoder",
+    {
+        "autoregressive": "unforced.decoding.autoregressive:Autoregressive",
+        "one_pass": "unforced.decoding.one_pass:OnePass",
     },
 )
 

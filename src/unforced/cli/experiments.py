@@ -90,7 +90,10 @@ def _say_stopped(number: "Signals", going_on: str, as_json: bool) -> None:
 def evaluate(
     subject: Annotated[
         list[str] | None,
-        typer.Argument(help="A run folder; with --model, fields of the task: degree=3.", show_default=False),
+        typer.Argument(
+            help="A run folder, and decoder=NAME for another decoder; with --model, the task's fields.",
+            show_default=False,
+        ),
     ] = None,
     split: Annotated[
         list[str] | None, typer.Option(help="train, validation or test. [default: train, test]")
@@ -117,15 +120,19 @@ def evaluate(
 
     Example: unforced evaluate runs/mine --split test --count 5000
 
+    Example: unforced evaluate runs/mine decoder=autoregressive decoder.temperature=1
+
     Example: unforced evaluate --model FOLDER_OR_NAME --task path_star degree=3 path_length=4 --shots 5
     """
     wanted = Wanted(task, shots, seed, order, chat, show)
     given = subject or []
     if model is None:
         wanted.check_unused()
-        if len(given) != 1:
-            raise UserError(f"give one run folder, not {len(given)}; or a model to ask: --model and --task")
-        evaluate_folder(Path(given[0]), split, count, data, as_json)
+        folders = [each for each in given if "=" not in each or Path(each).exists()]
+        if len(folders) != 1:
+            raise UserError(f"give one run folder, not {len(folders)}; or a model to ask: --model and --task")
+        decoder = [each for each in given if each not in folders]
+        evaluate_folder(Path(folders[0]), decoder, split, count, data, as_json)
         return
     for option, value in {"--split": split, "--data": data}.items():
         if value:
@@ -134,9 +141,17 @@ def evaluate(
 
 
 def evaluate_folder(
-    run_dir: Path, split: list[str] | None, count: int | None, data: Path | None, as_json: bool
+    run_dir: Path,
+    decoder: list[str],
+    split: list[str] | None,
+    count: int | None,
+    data: Path | None,
+    as_json: bool,
 ) -> None:
-    """Measure a run's newest weights, forced and free side by side. Raises UserError."""
+    """Measure a run's newest weights, forced and free side by side; `decoder` may name another.
+
+    Raises UserError.
+    """
     from unforced.experiment import evaluate_file, evaluate_run, load_run
     from unforced.reporting.tables import show_accuracy
     from unforced.tasks.sampling import SPLITS
@@ -146,7 +161,7 @@ def evaluate_folder(
             raise unknown("split", name, SPLITS)
     if data is not None and (split or count):
         raise UserError("--data measures on a file; drop --split and --count")
-    loaded = load_run(run_dir)
+    loaded = load_run(run_dir).decoded_by(decoder)
     for line in loaded.refused:
         print(f"{line}; measuring step {loaded.step}", file=sys.stderr)
     if data is not None:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 def list_names(
     kind: Annotated[
-        str | None, typer.Argument(help="tasks, objectives, models, recipes or studies. [default: all]")
+        str | None,
+        typer.Argument(help="tasks, objectives, decoders, models, recipes or studies. [default: all]"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -26,9 +27,9 @@ def list_names(
     from rich.console import Console
     from rich.table import Table
 
-    from unforced.registry import MODELS, OBJECTIVES, RECIPES, STUDIES, TASKS
+    from unforced.registry import DECODERS, MODELS, OBJECTIVES, RECIPES, STUDIES, TASKS
 
-    registries = {each.plural: each for each in (TASKS, OBJECTIVES, MODELS, RECIPES, STUDIES)}
+    registries = {each.plural: each for each in (TASKS, OBJECTIVES, DECODERS, MODELS, RECIPES, STUDIES)}
     if kind is not None and kind not in registries:
         raise unknown("kind", kind, registries)
     chosen = registries if kind is None else {kind: registries[kind]}

@@ -12,13 +12,13 @@ from unforced.config.overrides import assignments, flatten
 from unforced.config.settings import SOLVED, settings_of
 
 if TYPE_CHECKING:
-    from unforced.config.run import Run, build_task
+    from unforced.config.run import Run, build_decoder, build_task
 
-__all__ = ["SOLVED", "Run", "assignments", "build_task", "flatten", "settings_of"]
+__all__ = ["SOLVED", "Run", "assignments", "build_decoder", "build_task", "flatten", "settings_of"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ("Run", "build_task"):
+    if name not in ("Run", "build_decoder", "build_task"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from unforced.config import run
 

@@ -1,7 +1,7 @@
 """The run: one frozen tree that says everything an experiment depends on.
 
 A `Run` round-trips exactly through JSON, can be changed field by field, and has a fingerprint. Parts with
-several kinds (task, model, objective) are chosen by name through the registry.
+several kinds (task, model, objective, decoder) are chosen by name through the registry.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,6 +13,8 @@ from unforced.config.fingerprint import changes, fingerprint
 from unforced.config.overrides import assign, flatten
 from unforced.config.settings import Settings
 from unforced.data.codec import Codec
+from unforced.decoding.base import Decoder
+from unforced.decoding.modes import Mode, exact_measures, forced_note, trained_mode
 from unforced.models.base import ModelConfig
 from unforced.objectives.base import Objective
 from unforced.parts import Named, Role, Tree, keys_of, read, read_part, tree
@@ -22,11 +24,14 @@ from unforced.tasks.base import Task
 class Run(Settings):
     """One training run. Equal runs name the same folder and, on one machine, give the same numbers."""
 
-    part_keys: ClassVar[tuple[str, ...]] = ("task", "model", "objective")
+    part_keys: ClassVar[tuple[str, ...]] = ("task", "model", "objective", "decoder")
 
     task: Named[Task] = Field(description="the generator of problems and its verifier")
     model: Named[ModelConfig] = Field(description="the architecture")
-    objective: Named[Objective] = Field(description="what is trained, and how it is decoded")
+    objective: Named[Objective] = Field(description="what is trained")
+    decoder: Named[Decoder] | None = Field(
+        None, description="how answers are written (null: as fits the objective)"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "Run":
@@ -43,6 +48,11 @@ class Run(Settings):
             raise ValueError(
                 f"gradient_accumulation: {self.gradient_accumulation} does not divide "
                 f"batch_size {self.batch_size}"
+            )
+        if self.decoding.name not in self.objective.decoders:
+            raise ValueError(
+                f"decoder: {self.decoding.name} does not fit the objective {self.objective.name}; "
+                f"choose {' or '.join(self.objective.decoders)}, or null"
             )
         last = self.task.answer_length - 1
         for position in self.objective.train_positions or ():
@@ -63,6 +73,26 @@ class Run(Settings):
     def codec(self) -> Codec:
         """How the run's model reads and writes the task's problems."""
         return self.model.codec(self.task)
+
+    @property
+    def decoding(self) -> Decoder:
+        """The decoder that writes the answers."""
+        return self.objective.default_decoder if self.decoder is None else self.decoder
+
+    @property
+    def trained_mode(self) -> Mode:
+        """The mode of measuring that gives a position the inputs of training."""
+        return trained_mode(self.objective.shows, self.decoding.writes)
+
+    @property
+    def exact_measures(self) -> tuple[str, ...]:
+        """The accuracies that are all near one where all that is trained is right."""
+        return exact_measures(self.trained_mode, self.objective.train_positions)
+
+    @property
+    def forced_note(self) -> str:
+        """What a reader of forced accuracies must know; empty where nothing."""
+        return forced_note(self.objective.name, self.objective.shows)
 
     @property
     def num_steps(self) -> int:
@@ -118,6 +148,8 @@ class Run(Settings):
         """
         fields, given = self.tree(), list(assignments)
         for assignment in given:
+            if assignment.startswith("decoder.") and fields["decoder"] is None:
+                fields["decoder"] = tree(_objective(fields).default_decoder)
             assign(fields, assignment, self.part_keys)
         named = [assignment.partition("=")[0] for assignment in given]
         return read(Run, fields | self._dropped(fields["stream"], named))
@@ -126,6 +158,15 @@ class Run(Settings):
         if stream is not True or self.stream:
             return {}
         return {key: None for key in keys_of(Run, Role.TRAINING_SET) if key not in given}
+
+
+def build_decoder(fields: Tree) -> Decoder:
+    """Build a decoder from its name and its other fields. Raises UserError."""
+    return read_part(Decoder, "decoder", fields)  # type: ignore[type-abstract]
+
+
+def _objective(fields: Tree) -> Objective:
+    return read_part(Objective, "objective", fields["objective"])  # type: ignore[type-abstract]
 
 
 def build_task(name: str, fields: Tree) -> Task:

@@ -13,13 +13,38 @@ from unforced.tasks.base import Order
 
 
 @dataclass(frozen=True)
+class Prompts:
+    """All that a decoder may see of problems: no answer, and no length of one.
+
+    tokens      prompts, right-aligned
+    mask        which tokens are real; None means that all are
+    room        most tokens of an answer: alike for all problems of a task
+    mask_token  id that stands where an answer token is hidden
+    end         id of the token that ends an answer; None where all answers are alike long
+    numbers     which problem of a set each one is: sampling depends on it
+    """
+
+    tokens: Int[Tensor, "batch prompt"]
+    mask: Bool[Tensor, "batch prompt"] | None
+    room: int
+    mask_token: int
+    end: int | None
+    numbers: Int[Tensor, " batch"]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+@dataclass(frozen=True)
 class Batch:
     """Prompts (right-aligned) and answers (left-aligned, in `order`) as token ids.
 
     The masks say which tokens are real; None means that all are. `dummy` is the id that stands where an
     objective hides an answer token. `answer_places` says of which symbol of the answer each token is a part,
     counted in forward order, -1 for none; of several, the one that is written first, and `answer_reach` says
-    which is written last. None means that each token is a symbol.
+    which is written last. None means that each token is a symbol. `end` is the id of the token that ends an
+    answer, None where all are alike long. `numbers` say which problem of a set each row is (0, 1, ... if
+    None).
     """
 
     prompt: Int[Tensor, "batch prompt"]
@@ -30,6 +55,8 @@ class Batch:
     order: Order = "forward"
     answer_places: Int[Tensor, "batch answer"] | None = None
     answer_reach: Int[Tensor, "batch answer"] | None = None
+    end: int | None = None
+    numbers: Int[Tensor, " batch"] | None = None
 
     def __len__(self) -> int:
         return len(self.prompt)
@@ -39,6 +66,15 @@ class Batch:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         mapped: dict[str, Any] = {k: function(v) for k, v in values.items() if isinstance(v, Tensor)}
         return replace(self, **mapped)
+
+    @property
+    def prompts(self) -> Prompts:
+        """What a decoder may see of it."""
+        numbers = self.numbers
+        if numbers is None:
+            numbers = torch.arange(len(self), device=self.prompt.device)
+        room = self.answer.shape[1]
+        return Prompts(self.prompt, self.prompt_mask, room, self.dummy, self.end, numbers)
 
     @property
     def places(self) -> Int[Tensor, "#batch answer"]:

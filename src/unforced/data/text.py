@@ -94,7 +94,7 @@ class TextCodec(Codec):
         places, reach = (_padded(rows, -1, room)[0] for rows in (written, reached))
         if order == "reversed":
             places, reach = (torch.where(each < 0, each, last - each) for each in (places, reach))
-        return Batch(prompt, answer, self.dummy, prompt_mask, answer_mask, order, places, reach)
+        return Batch(prompt, answer, self.dummy, prompt_mask, answer_mask, order, places, reach, self.end)
 
     def read(self, tokens: Int[Tensor, "count answer"], order: Order, given: int = 0) -> Symbols:
         """Read the text up to its end; of an answer that does not end, the last symbol is none."""

@@ -25,13 +25,16 @@ def measure_problems(subject: Subject, problems: Problems) -> Counts:
     """Count what a subject gets right, answering freely and given the true answer so far.
 
     Returns `free.exact`, `free.token_i`, `forced.exact`, `forced.token_i` as {correct, total} and
-    `free.errors` as {kind: count}. token_i is answer position i in forward order, whatever the order of
-    generation.
+    `free.errors` as {kind: count}; and `one_pass.exact`, `one_pass.token_i` where neither mode gives the
+    inputs of training. token_i is answer position i in forward order, whatever the order of generation.
     """
     task = subject.task
     free = answers(subject, problems, subject.free)
     forced = answers(subject, problems, subject.forced)
     right = count_right("forced", forced == task.answers(problems))
+    if subject.trained_mode == "one_pass":
+        trained = answers(subject, problems, lambda batch: subject.trained(batch)[0])
+        right |= count_right("one_pass", trained == task.answers(problems))
     return count_free(task, problems, free, task.score(problems, free)) | right
 
 

@@ -77,16 +77,16 @@ def history(
     subject: Subject, held_out: Problems, lines: Sequence[Mapping[str, Any]], stream: bool
 ) -> dict[str, Any]:
     """Say what a run learned when, from the lines of its metrics.jsonl; a `stream` has no set to fit."""
-    task, objective = subject.task, subject.objective
+    task, mode, positions = subject.task, subject.trained_mode, subject.objective.train_positions
     reason = "a stream of fresh problems has no training set to fit" if stream else nothing_decided(subject)
-    late = does_not_apply(reason) if reason else grokking(lines, _chances(subject, held_out), objective)
-    return {"learned": learned(lines, task.answer_length, objective), "grokking": late}
+    late = does_not_apply(reason) if reason else grokking(lines, _chances(subject, held_out), mode, positions)
+    return {"learned": learned(lines, task.answer_length, mode, positions), "grokking": late}
 
 
 def _chances(subject: Subject, problems: Problems) -> dict[int, float]:
     """Return the accuracy without lookahead of decisive positions, over problems where they are none too."""
     task, share = subject.task, subject.task.decisive(problems).mean(axis=0)
-    chances = task.position_chances(subject.reads_answers)
+    chances = task.position_chances(subject.shows != "nothing")
     return {i: float(share[i] * chances[i] + 1 - share[i]) for i in task.decisive_positions}
 
 

@@ -24,6 +24,12 @@ from unforced.tasks.base import Marks, Order, in_order
 
 Measures = dict[str, Any]
 
+_NO_ORDER = {
+    "one_pass": "does not read its own answer",
+    "any_order": "does not write from left to right: no error is the first",
+}
+_OF_PARTS = "training shows random parts of the true answer; measured with all of it before each token"
+
 
 def does_not_apply(reason: str) -> Measures:
     """Say that there is nothing to measure, and why."""
@@ -32,7 +38,7 @@ def does_not_apply(reason: str) -> Measures:
 
 def nothing_decided(subject: Subject) -> str:
     """Say why no token of a subject's answers needs lookahead; empty where one does."""
-    if subject.order == "reversed" and subject.reads_answers:
+    if subject.order == "reversed" and subject.shows != "nothing":
         return "with the answer reversed, each token follows from the one before it: nothing is decided ahead"
     return "" if subject.task.decisive_positions else f"nothing needs lookahead in {subject.task}"
 
@@ -44,7 +50,8 @@ def clever_hans(asked: Probe, confidence: float) -> Measures:
     """
     subject = asked.subject
     blindness = goal_blindness(asked, confidence)
-    if not subject.reads_answers:
+    note = {"note": _OF_PARTS} if subject.shows == "parts" else {}
+    if subject.shows == "nothing":
         reason = (
             f"{subject.objective.name} is not trained on the true answer so far: it has no cheat to learn"
         )
@@ -54,6 +61,7 @@ def clever_hans(asked: Probe, confidence: float) -> Measures:
         reason = subject.tokens_trained
     else:
         return {
+            **note,
             "cheat_accuracy": _cheat_accuracy(asked, confidence),
             "wrong_arm_following": _following(asked, confidence),
             "goal_blindness": blindness,
@@ -83,7 +91,7 @@ def goal_blindness(asked: Probe, confidence: float) -> Measures:
     after = np.cumsum(differs, axis=2) - differs > 0
     unmoved = asked.answered.moved == asked.answered.trained[:, None]
     measures = {"decisions": share(unmoved, differs & ~after, confidence)}
-    if asked.subject.reads_answers and not asked.subject.tokens_trained:
+    if asked.subject.shows != "nothing" and not asked.subject.tokens_trained:
         measures["followers"] = share(unmoved, after & asked.followers[:, None], confidence)
     nothing = does_not_apply("no such position in these problems")
     return {name: found or nothing for name, found in measures.items()}
@@ -97,7 +105,7 @@ def indecipherable_token(train: Probe, held_out: Probe, confidence: float) -> Me
     subject, measures = held_out.subject, {}
     if reason := nothing_decided(subject):
         return does_not_apply(reason)
-    task, chances = subject.task, subject.task.position_chances(subject.reads_answers)
+    task, chances = subject.task, subject.task.position_chances(subject.shows != "nothing")
     for position in task.decisive_positions:
         found = [_at(asked, position, confidence) for asked in (train, held_out)]
         if found[0] is None or found[1] is None:
@@ -124,8 +132,8 @@ def snowball(asked: Probe, confidence: float) -> Measures:
     tests of whether first errors gather, `errors_at_decisions` and `errors_at_one_position`.
     """
     subject = asked.subject
-    if not subject.reads_answers:
-        return does_not_apply(f"{subject.objective.name} does not read its own answer")
+    if subject.writes != "left_to_right":
+        return does_not_apply(f"{subject.decoder.name} {_NO_ORDER[subject.writes]}")
     if subject.tokens_trained:
         return does_not_apply(subject.tokens_trained)
     right = asked.answered.forced == asked.truth

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from unforced.decoding.modes import Mode, exact_measures
 from unforced.evaluation.statistics import proportion
 from unforced.evaluation.verdict import margin
-from unforced.objectives.base import Objective
 from unforced.training.finish import Line, first_of_a_row
 
 
@@ -20,16 +20,20 @@ def steps_to(lines: Sequence[Line], *measures: str) -> dict[str, Any]:
     return {"steps": lines[first]["step"], "censored_at": None}
 
 
-def learned(lines: Sequence[Line], length: int, objective: Objective) -> dict[str, Any]:
+def learned(
+    lines: Sequence[Line], length: int, mode: Mode, positions: Sequence[int] | None = None
+) -> dict[str, Any]:
     """Say when each answer position was fitted (train) and solved (validation), and in which order.
 
     Positions are measured on the inputs of training. `order` lists them by the step at which they were
     solved; those solved at one evaluation stand together, those never solved are left out.
+
+    mode: gives the inputs of training. positions: those that the loss counts (None: all).
     """
     if not lines:
         return {"does_not_apply": "metrics.jsonl has no evaluations"}
     tokens = [f"token_{i}" for i in range(length)]
-    steps = {split: _steps(lines, split, tokens, objective) for split in ("train", "validation")}
+    steps = {split: _steps(lines, split, tokens, mode, positions) for split in ("train", "validation")}
     solved = {token: steps["validation"][token]["steps"] for token in tokens}
     order = [
         [token for token in tokens if solved[token] == step] for step in sorted({*solved.values()} - {None})
@@ -43,17 +47,22 @@ def learned(lines: Sequence[Line], length: int, objective: Objective) -> dict[st
 
 
 def _steps(
-    lines: Sequence[Line], split: str, tokens: Sequence[str], objective: Objective
+    lines: Sequence[Line], split: str, tokens: Sequence[str], mode: Mode, positions: Sequence[int] | None
 ) -> dict[str, dict[str, Any]]:
-    steps = {token: steps_to(lines, f"{split}.{objective.trained_mode}.{token}") for token in tokens}
-    return steps | {"exact": steps_to(lines, *_exact(split, objective))}
+    steps = {token: steps_to(lines, f"{split}.{mode}.{token}") for token in tokens}
+    return steps | {"exact": steps_to(lines, *_exact(split, mode, positions))}
 
 
-def _exact(split: str, objective: Objective) -> list[str]:
-    return [f"{split}.{measure}" for measure in objective.exact_measures]
+def _exact(split: str, mode: Mode, positions: Sequence[int] | None) -> list[str]:
+    return [f"{split}.{measure}" for measure in exact_measures(mode, positions)]
 
 
-def grokking(lines: Sequence[Line], chances: Mapping[int, float], objective: Objective) -> dict[str, Any]:
+def grokking(
+    lines: Sequence[Line],
+    chances: Mapping[int, float],
+    mode: Mode,
+    positions: Sequence[int] | None = None,
+) -> dict[str, Any]:
     """Say whether a decisive token left chance on held-out problems after the training set was fitted.
 
     chances: for each decisive position, the accuracy without lookahead over all problems. Looks at each
@@ -61,13 +70,13 @@ def grokking(lines: Sequence[Line], chances: Mapping[int, float], objective: Obj
     above it, at 95% shared out over the evaluations (Bonferroni). `multiple` is how far the run went on, in
     steps that the fit took.
     """
-    fit = steps_to(lines, *_exact("train", objective))["steps"]
+    fit = steps_to(lines, *_exact("train", mode, positions))["steps"]
     if not fit:
         return {"does_not_apply": "the training set was never fitted"}
     since = [line for line in lines if line["step"] >= fit]
     tokens = {
         f"token_{position}": _above_chance(
-            since, f"validation.{objective.trained_mode}.token_{position}", chance, 1 - 0.05 / len(since)
+            since, f"validation.{mode}.token_{position}", chance, 1 - 0.05 / len(since)
         )
         for position, chance in chances.items()
     }

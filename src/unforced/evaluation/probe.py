@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from unforced.data.batch import Batch
+from unforced.decoding.base import Logits
 from unforced.evaluation.subject import Subject
 from unforced.models.base import Cache
-from unforced.objectives.base import Logits
 from unforced.tasks.base import Marks, Problems, Symbols, in_order
 
 _DECOY_SEED = 0
@@ -27,7 +27,7 @@ class Answered:
 
     free          its own answers
     forced        its predictions under the true answer so far
-    trained       its predictions on the inputs of training (forced, where training reads the answer)
+    trained       its predictions on the inputs of training (forced, where these show any of the answer)
     moved         `trained` again, for each other question, with the true answer to the first one as input
     other_truths  the true answers to the other questions
     fed           how many symbols of a decoy were fed, in order of generation; 0 where none was
@@ -80,7 +80,8 @@ def probe(subject: Subject, problems: Problems, counterfactuals: bool = True) ->
         for rows in _batches(fed, subject.rows):
             others = task.other_questions(problems.take(rows)) if counterfactuals else []
             others = spread(others, _MOST_QUESTIONS)
-            parts.append((rows, _ask(subject, problems.take(rows), others, chosen[rows], int(fed[rows[0]]))))
+            some = _Some(problems.take(rows), rows, others, chosen[rows], int(fed[rows[0]]))
+            parts.append((rows, _ask(subject, some)))
     back = np.argsort(np.concatenate([rows for rows, _ in parts]))
     columns = {
         field.name: np.concatenate([getattr(part, field.name) for _, part in parts])[back]
@@ -113,11 +114,11 @@ def _choose(
 ) -> tuple[Symbols, Int[np.ndarray, " count"]]:
     """Choose a decoy for each problem; return them, and how much of each is fed.
 
-    It is fed up to the first symbol, in order of generation, that differs from the truth. Nothing is fed to
-    a subject that never reads an answer, nor where nothing would be left to say.
+    It is fed up to the first symbol, in order of generation, that differs from the truth. Nothing is fed
+    where training shows nothing of the answer, nor where nothing would be left to say.
     """
     count, length = truth.shape
-    if not decoys.shape[1] or not subject.reads_answers:
+    if not decoys.shape[1] or subject.shows == "nothing":
         return truth, np.zeros(count, dtype=np.int64)
     picked = np.random.default_rng(_DECOY_SEED).integers(decoys.shape[1], size=count)
     chosen = decoys[np.arange(count), picked]
@@ -125,20 +126,33 @@ def _choose(
     return chosen, np.where(fed == length, 0, fed)
 
 
-def _ask(subject: Subject, problems: Problems, others: list[Problems], decoys: Symbols, fed: int) -> Answered:
-    task, batch, truth = subject.task, subject.encode(problems), subject.task.answers(problems)
+@dataclass(frozen=True)
+class _Some:
+    """Problems to ask at once, which ones these are, other questions in them, and decoys fed up to `fed`."""
+
+    problems: Problems
+    numbers: Int[np.ndarray, " count"]
+    others: list[Problems]
+    decoys: Symbols
+    fed: int
+
+
+def _ask(subject: Subject, some: _Some) -> Answered:
+    task, problems, others = subject.task, some.problems, some.others
+    truth = task.answers(problems)
+    batch = subject.encode(problems, numbers=some.numbers)
     altered = [subject.encode(other, truth) for other in others]
     cache = _read_ahead(subject, batch, altered)
     trained, logits = subject.trained(batch, _fork(cache))
     moved = [subject.trained(other, _fork(cache))[0] for other in altered]
     return Answered(
         subject.free(batch, _fork(cache)),
-        trained if subject.reads_answers else subject.forced(batch, _fork(cache)),
+        trained if subject.shows != "nothing" else subject.forced(batch, _fork(cache)),
         trained,
         _stack(moved, truth),
         _stack([task.answers(other) for other in others], truth),
-        np.full(len(truth), fed),
-        _follows(subject, problems, decoys, fed, cache),
+        np.full(len(truth), some.fed),
+        _follows(subject, some, cache),
         *_masses(subject, logits, batch, problems),
     )
 
@@ -167,21 +181,20 @@ def _fork(cache: Cache | None) -> Cache | None:
     return None if cache is None else cache.fork()
 
 
-def _follows(
-    subject: Subject, problems: Problems, decoys: Symbols, fed: int, cache: Cache | None
-) -> Bool[np.ndarray, " rows"]:
+def _follows(subject: Subject, some: _Some, cache: Cache | None) -> Bool[np.ndarray, " rows"]:
     """Feed the first `fed` symbols of each decoy; say whether the free continuation follows the rest of it.
 
     A wrong arm that ends with a jump to the goal was followed: what the prompt states is not compared, unless
     nothing else is left to say.
     """
+    problems, fed = some.problems, some.fed
     if not fed:
         return np.zeros(len(problems), dtype=np.bool_)
-    begun = subject.encode(problems, decoys, given=fed)
+    begun = subject.encode(problems, some.decoys, fed, some.numbers)
     said = subject.free(begun, None if begun.prompt_mask is not None else _fork(cache), given=fed)
     stated = subject.task.stated(problems)
     rest, free_to_differ = (
-        in_order(in_order(each, subject.order)[:, fed:], subject.order) for each in (decoys, stated)
+        in_order(in_order(each, subject.order)[:, fed:], subject.order) for each in (some.decoys, stated)
     )
     free_to_differ &= ~free_to_differ.all(axis=1, keepdims=True)
     return ((said == rest) | free_to_differ).all(axis=1)

@@ -1,18 +1,22 @@
-"""Who is measured: a model, the objective that decodes it, and the task that it answers."""
+"""What is measured: a model, how it was trained, how it is decoded, and the task that it answers."""
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch import nn
 
 from unforced.config import Run
 from unforced.data.batch import Batch
 from unforced.data.codec import Codec
+from unforced.decoding.base import Decoder, Logits, ParallelDecoder
+from unforced.decoding.modes import Mode, Shows, Writes, trained_mode
+from unforced.decoding.one_pass import OnePass
 from unforced.models.base import Cache, SequenceModel
-from unforced.objectives.base import Logits, Objective
+from unforced.objectives.base import Objective
 from unforced.tasks.base import Order, Problems, Symbols, Task
 from unforced.training.learner import Learner
 from unforced.training.precision import matrix_dtype
@@ -28,6 +32,7 @@ class Subject:
     task: Task
     order: Order
     objective: Objective
+    decoder: Decoder
     model: SequenceModel
     heads: nn.Module
     device: torch.device
@@ -39,12 +44,29 @@ class Subject:
         """Take a run's learner, as far as it has come."""
         device = next(learner.parameters()).device
         dtype = matrix_dtype(run, device)
-        return cls(run.task, run.order, run.objective, learner.model, learner.heads, device, run.codec, dtype)
+        parts = (run.task, run.order, run.objective, run.decoding, learner.model, learner.heads)
+        return cls(*parts, device, run.codec, dtype)
 
     @property
-    def reads_answers(self) -> bool:
-        """Whether training shows it the true answer so far, so that forced measures speak of it."""
-        return self.objective.reads_answer
+    def shows(self) -> Shows:
+        """What training showed it of the true answer."""
+        return self.objective.shows
+
+    @property
+    def writes(self) -> Writes:
+        """How it writes an answer."""
+        return self.decoder.writes
+
+    @property
+    def trained_mode(self) -> Mode:
+        """The mode of measuring that gives it the inputs of training."""
+        return trained_mode(self.shows, self.writes)
+
+    @property
+    def one_pass(self) -> ParallelDecoder:
+        """What predicts an answer from the prompt alone: a decoder of its own, or the usual one."""
+        own = (self.decoder, self.objective.default_decoder)
+        return next((each for each in own if isinstance(each, ParallelDecoder)), OnePass())
 
     @property
     def tokens_trained(self) -> str:
@@ -60,25 +82,48 @@ class Subject:
         logits_of_one = self.codec.answer_length * self.codec.vocab_size
         return max(1, min(_MOST_ROWS, _MOST_LOGITS // logits_of_one))
 
-    def encode(self, problems: Problems, answers: Symbols | None = None, given: int = 0) -> Batch:
-        """Encode problems, on the subject's device; see `Codec.encode`."""
+    def encode(
+        self,
+        problems: Problems,
+        answers: Symbols | None = None,
+        given: int = 0,
+        numbers: Int[np.ndarray, " count"] | None = None,
+    ) -> Batch:
+        """Encode problems, on the subject's device; see `Codec.encode`.
+
+        numbers: which problem of its set each one is (0, 1, ... if None); sampling depends on it.
+        """
         batch = self.codec.encode(problems, self.order, answers, given)
+        numbers = np.arange(len(batch)) if numbers is None else numbers
+        batch = replace(batch, numbers=torch.from_numpy(numbers))
         return batch.map(lambda tensor: tensor.to(self.device))
 
     def free(self, batch: Batch, cache: Cache | None = None, given: int = 0) -> Symbols:
         """Answer freely; the first `given` symbols stand in the prompts already."""
-        tokens = self.objective.decode(self.model, self.heads, batch, cache)
+        tokens = self.decoder.decode(self.model, self.heads, batch.prompts, cache)
         return self.codec.read(tokens, self.order, given)
 
     def forced(self, batch: Batch, cache: Cache | None = None) -> Symbols:
         """Predict each symbol of the answer given the true tokens before each of its own."""
-        logits = self.objective.forced(self.model, self.heads, batch, cache)
-        return self.codec.read_beside(logits.argmax(-1), batch)
+        return self.codec.read_beside(self.forced_logits(batch, cache).argmax(-1), batch)
+
+    def forced_logits(self, batch: Batch, cache: Cache | None = None) -> Logits:
+        """Return the logits of each answer token given the true ones before it."""
+        return self.decoder.teacher_forced(self.model, self.heads, batch, cache)
 
     def trained(self, batch: Batch, cache: Cache | None = None) -> tuple[Symbols, Logits]:
         """Predict each symbol of the answer on the inputs of training; return the logits, too."""
-        logits = self.objective.predict(self.model, self.heads, batch, cache)
+        logits = self.trained_logits(batch, cache)
         return self.codec.read_beside(logits.argmax(-1), batch), logits
+
+    def trained_logits(self, batch: Batch, cache: Cache | None = None) -> Logits:
+        """Return the logits of each answer token on the inputs of training.
+
+        They are the prompt alone where training shows nothing of the answer; else the true answer so far.
+        """
+        if self.shows == "nothing":
+            return self.one_pass.logits(self.model, self.heads, batch.prompts, cache)
+        return self.forced_logits(batch, cache)
 
     @contextlib.contextmanager
     def at_rest(self) -> Iterator[None]:

@@ -14,9 +14,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from unforced.data.batch import Batch
+from unforced.decoding.base import Logits, ParallelDecoder
 from unforced.evaluation.probe import spread
 from unforced.evaluation.subject import Subject
-from unforced.objectives.base import Logits
 from unforced.tasks.base import Problems, Symbols, Task, in_order
 
 MOST_OTHERS = 3
@@ -29,21 +29,29 @@ _DIGITS = 4
 def trace(subject: Subject, problems: Problems) -> dict[str, Any]:
     """Trace a subject on problems, and on other questions about each.
 
-    Returns `order`, `reads_answers`, and `problems`: for each, a list of questions, the problem's own first.
-    A question holds its `line`, `drawing` (see `Task.drawing`) and `decisive` positions; the `true` answer
-    and the `free` one with its `verdict`; and, where the subject reads answers, its `forced` predictions. The
-    top symbols with their probabilities are under `chances`: `free` (the subject's own answer so far as
-    input, or its one pass over the prompt), and `forced`, a list per answer position, all in forward order.
-    A list is empty where its probabilities cannot be told.
+    Returns `order`, `shows`, `writes`, `reads_answers`, and `problems`: for each, a list of questions, the
+    problem's own first. A question holds its `line`, `drawing` (see `Task.drawing`) and `decisive` positions;
+    the `true` answer and the `free` one with its `verdict`; and, where `reads_answers`, the `forced`
+    predictions: in training or in decoding, the subject reads some of an answer. The top symbols with their
+    probabilities are under `chances`: `free` (the subject's own answer so far as input, or its one pass over
+    the prompt), and `forced`, a list per answer position, all in forward order. A list is empty where its
+    probabilities cannot be told, as of an answer that is written in any order.
     """
     asked = [problems, *spread(subject.task.other_questions(problems), MOST_OTHERS)]
     with subject.at_rest():
         columns = [list(_questions(subject, each)) for each in asked]
     return {
         "order": subject.order,
-        "reads_answers": subject.reads_answers,
+        "shows": subject.shows,
+        "writes": subject.writes,
+        "reads_answers": _reads_answers(subject),
         "problems": [_different(questions) for questions in zip(*columns, strict=True)],
     }
+
+
+def _reads_answers(subject: Subject) -> bool:
+    """Whether the subject reads any of an answer, a true one in training or its own in decoding."""
+    return subject.shows != "nothing" or subject.writes != "one_pass"
 
 
 def symbol_texts(task: Task, symbols: Int[np.ndarray, " length"]) -> list[str]:
@@ -64,10 +72,12 @@ def _questions(subject: Subject, problems: Problems) -> Iterator[dict[str, Any]]
 
 def _ask(subject: Subject, problems: Problems) -> Iterator[dict[str, Any]]:
     task, batch = subject.task, subject.encode(problems)
-    free, (forced, logits) = subject.free(batch), subject.trained(batch)
-    chances = {"free": _probabilities(subject, logits, batch)}
-    if subject.reads_answers:
-        chances = {"forced": chances["free"], "free": _on_its_own(subject, problems, free)}
+    free, chances, forced = subject.free(batch), {}, {}
+    if _reads_answers(subject):
+        logits = subject.forced_logits(batch)
+        forced = {"forced": subject.codec.read_beside(logits.argmax(-1), batch)}
+        chances["forced"] = _probabilities(subject, logits, batch)
+    chances["free"] = _freely(subject, problems, batch, free)
     verdicts, truth = task.score(problems, free), task.answers(problems)
     decisive, lines = task.decisive(problems), task.lines(problems, subject.order)
     for row, line in enumerate(lines):
@@ -78,16 +88,28 @@ def _ask(subject: Subject, problems: Problems) -> Iterator[dict[str, Any]]:
             "true": symbol_texts(task, truth[row]),
             "free": symbol_texts(task, free[row]),
             "verdict": verdicts.kinds[verdicts.kind[row]],
-            **({"forced": symbol_texts(task, forced[row])} if subject.reads_answers else {}),
+            **{mode: symbol_texts(task, each[row]) for mode, each in forced.items()},
             "chances": {mode: _top(task, each[row]) for mode, each in chances.items()},
         }
+
+
+def _freely(
+    subject: Subject, problems: Problems, batch: Batch, free: Symbols
+) -> Float[np.ndarray, "count length n"]:
+    """Return the probabilities that free answers were chosen by; NaN where they cannot be told."""
+    if subject.writes == "left_to_right":
+        return _on_its_own(subject, problems, free)
+    if isinstance(subject.decoder, ParallelDecoder):
+        logits = subject.decoder.logits(subject.model, subject.heads, batch.prompts)
+        return _probabilities(subject, logits, batch)
+    return np.full((*free.shape, subject.task.answer_symbols), np.nan)
 
 
 def _on_its_own(subject: Subject, problems: Problems, free: Symbols) -> Float[np.ndarray, "count length n"]:
     """Return probabilities with the subject's own answers as input; NaN behind what is no symbol."""
     none = (free < 0) | (free >= subject.task.answer_symbols)
     batch = subject.encode(problems, np.where(none, 0, free))
-    probabilities = _probabilities(subject, subject.trained(batch)[1], batch)
+    probabilities = _probabilities(subject, subject.forced_logits(batch), batch)
     after = in_order(none, subject.order).cumsum(axis=1) - in_order(none, subject.order) > 0
     probabilities[in_order(after, subject.order)] = np.nan
     return probabilities

@@ -131,7 +131,7 @@ class Pretrained(ModelConfig):
             first = self._first_new_token()
             if first is not None:
                 _append_tokens(network, vocab_size, first)
-            model = _behind_the_contract(network, chances, max_length)
+            model = behind_the_contract(network, chances, max_length)
             if isinstance(model, TransformersModel):
                 model.check(self.name_or_path, max_length)
             if self.gradient_checkpointing:
@@ -145,7 +145,7 @@ class Pretrained(ModelConfig):
         config.vocab_size = vocab_size
         with loading(self.name_or_path), torch.device("meta"):
             network = transformers().AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-            model = _behind_the_contract(network, chances, max_length)
+            model = behind_the_contract(network, chances, max_length)
             if isinstance(model, MambaModel):
                 model.count_step_by_step()
             return self._adapted(model)
@@ -207,9 +207,13 @@ def _kind(config: Any) -> type[TransformersModel | MambaModel]:
     return MambaModel if config.model_type == "mamba" else TransformersModel
 
 
-def _behind_the_contract(
+def behind_the_contract(
     network: Any, chances: Mapping[str, float], max_length: int
 ) -> TransformersModel | MambaModel:
+    """Put a network of transformers behind the model contract.
+
+    chances: what its config said of dropout and the like. max_length: of the sequences that it will read.
+    """
     if _kind(network.config) is MambaModel:
         return Mamba.of_transformers(network, max_length)
     return TransformersModel(network, chances, max_length)

@@ -1,1 +1,1 @@
-"""What is trained, and how it is decoded."""
+"""What is trained."""

@@ -1,22 +1,22 @@
-"""The objective contract: what is trained and how it is decoded, as pure functions of a batch."""
+"""The objective contract: what is trained, as pure functions of a batch."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
 from unforced.data.batch import Batch
-from unforced.models.base import Cache, SequenceModel, Trunk
+from unforced.decoding.base import Decoder
+from unforced.decoding.modes import Shows
+from unforced.models.base import SequenceModel, Trunk
 from unforced.objectives.moment import Moment
 from unforced.objectives.view import View
 from unforced.parts import Part
 from unforced.registry import OBJECTIVES, Registry
-
-Logits = Float[Tensor, "batch answer vocab"]
 
 
 @dataclass(frozen=True)
@@ -34,22 +34,11 @@ class Needs:
 class Objective(Part, ABC):
     """A frozen config with the functions that make it an objective. It holds no weights.
 
-    `cache`, where a function takes one, holds the first tokens of the batch's prompts already (not the
-    last), so that several questions about the same prompts read them once; it is extended. An objective
-    that cannot use it may ignore it.
+    decoders  names of the decoders that fit
     """
 
     registry: ClassVar[Registry] = OBJECTIVES
-    reads_answer: ClassVar[bool] = True
-    """Whether training shows the true answer so far, so that forced measures speak of what was trained."""
-    forced_note: ClassVar[str] = ""
-    """What a reader of this objective's forced accuracy must know; empty where nothing."""
-    decoding_recipe: ClassVar[str]
-    """Python that decodes as `decode` does, on transformers alone.
-
-    It finds `torch`, `model`, `tokenizer`, `prompts` (lines of text, equally many tokens in each) and
-    `answer_length`, and leaves token ids in `answers`.
-    """
+    decoders: ClassVar[tuple[str, ...]]
     train_positions: tuple[int, ...] | None = Field(
         None, min_length=1, description="answer positions that the loss counts, forward order (null: all)"
     )
@@ -61,8 +50,13 @@ class Objective(Part, ABC):
 
     @property
     @abstractmethod
-    def shows(self) -> Literal["prefix", "parts", "nothing"]:
+    def shows(self) -> Shows:
         """What training shows of the true answer when a token is predicted: all before it, parts, nothing."""
+
+    @property
+    @abstractmethod
+    def default_decoder(self) -> Decoder:
+        """The decoder that fits the training, where a run names no other."""
 
     def sequence_length(self, prompt: int, answer: int) -> int:
         """Return the longest sequence that training or decoding feeds the model."""
@@ -81,36 +75,6 @@ class Objective(Part, ABC):
         self, model: SequenceModel, heads: nn.Module, view: View
     ) -> Mapping[str, Float[Tensor, " batch"]]:
         """Return the loss of each row, summed over its targets, in nats; for each of the view's terms."""
-
-    @abstractmethod
-    def decode(
-        self, model: SequenceModel, heads: nn.Module, batch: Batch, cache: Cache | None = None
-    ) -> Int[Tensor, "batch answer"]:
-        """Answer the prompts freely; the batch's answers tell the length alone."""
-
-    @abstractmethod
-    def predict(
-        self, model: SequenceModel, heads: nn.Module, batch: Batch, cache: Cache | None = None
-    ) -> Logits:
-        """Return the logits of each answer token on the inputs that training gives for it."""
-
-    @abstractmethod
-    def forced(
-        self, model: SequenceModel, heads: nn.Module, batch: Batch, cache: Cache | None = None
-    ) -> Logits:
-        """Return the logits of each answer token with the true answer before it as input."""
-
-    @property
-    def trained_mode(self) -> Literal["forced", "free"]:
-        """Name the mode of measuring that gives a position the inputs of training."""
-        return "forced" if self.reads_answer else "free"
-
-    @property
-    def exact_measures(self) -> tuple[str, ...]:
-        """Name the accuracies that are all near one where all that is trained is right."""
-        if self.train_positions is None:
-            return ("free.exact",)
-        return tuple(f"{self.trained_mode}.token_{position}" for position in self.train_positions)
 
     def weights(self, batch: Batch) -> Bool[Tensor, "batch answer"] | None:
         """Say which answer tokens the loss counts: real ones at the positions to train; None for all."""

@@ -7,33 +7,26 @@ inputs  ... =  1  7              targets 1 7 9
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from unforced.data.batch import Batch
-from unforced.models.base import Cache, SequenceModel
-from unforced.objectives.base import Logits, Objective
-from unforced.objectives.decoding import autoregressive
+from unforced.decoding.autoregressive import Autoregressive
+from unforced.decoding.base import Decoder
+from unforced.models.base import SequenceModel
+from unforced.objectives.base import Objective
 from unforced.objectives.losses import answer_loss
 from unforced.objectives.moment import Moment
-from unforced.objectives.view import View, answer_logits, lay_out
+from unforced.objectives.view import View, lay_out
 
 
 class NextToken(Objective):
-    """Train on sum_i log p(r_i | p, r_<i), the answer alone; decode greedily, token by token.
+    """Train on sum_i log p(r_i | p, r_<i), the answer alone.
 
     Source: arXiv 2403.06963, Sec. 2, Eq. 2.
     """
 
-    decoding_recipe: ClassVar[str] = """\
-# Token by token: the model reads what it has written itself.
-answers = []
-for prompt in prompts:
-    inputs = tokenizer(prompt, return_tensors="pt")
-    written = model.generate(**inputs, do_sample=False, max_new_tokens=answer_length)
-    answers.append(written[0, inputs.input_ids.shape[1] :])
-"""
-
+    decoders: ClassVar[tuple[str, ...]] = ("autoregressive",)
     name: Literal["next_token"] = "next_token"
 
     @property
@@ -51,20 +44,7 @@ for prompt in prompts:
         """Cross-entropy of the answer."""
         return answer_loss(model, view)
 
-    def decode(
-        self, model: SequenceModel, heads: nn.Module, batch: Batch, cache: Cache | None = None
-    ) -> Int[Tensor, "batch answer"]:
-        """Feed the model its own output."""
-        return autoregressive(model, batch, cache)
-
-    def predict(
-        self, model: SequenceModel, heads: nn.Module, batch: Batch, cache: Cache | None = None
-    ) -> Logits:
-        """Training is forced."""
-        return self.forced(model, heads, batch, cache)
-
-    def forced(
-        self, model: SequenceModel, heads: nn.Module, batch: Batch, cache: Cache | None = None
-    ) -> Logits:
-        """Feed the true answer."""
-        return answer_logits(model, lay_out(batch, batch.answer[:, :-1]), cache)
+    @property
+    def default_decoder(self) -> Decoder:
+        """Token by token, greedily."""
+        return Autoregressive()

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from unforced.data.batch import Batch
-from unforced.models.base import Cache, SequenceModel
+from unforced.models.base import SequenceModel
 from unforced.models.masks import At, Attention
 
 ANSWER = "answer"
@@ -92,25 +92,13 @@ def count_of(
     return weights.sum(1, dtype=torch.float32)
 
 
-def answer_logits(
-    model: SequenceModel, view: View, cache: Cache | None = None
-) -> Float[Tensor, "batch answer vocab"]:
-    """Return the logits at the positions that a view asks about.
-
-    cache: holds the first tokens of the inputs already, but none that is asked about; it is extended.
-    """
-    past = 0 if cache is None else cache.length
+def answer_logits(model: SequenceModel, view: View) -> Float[Tensor, "batch answer vocab"]:
+    """Return the logits at the positions that a view asks about."""
     hidden = model.hidden(
-        view.inputs[:, past:],
-        positions=None if view.positions is None else view.positions[:, past:],
+        view.inputs,
+        positions=view.positions,
         padding=view.padding,
-        attention=view.attention if isinstance(view.attention, str) else view.attention[:, past:],
-        cache=cache,
-        at=_behind(view.at, past),
+        attention=view.attention,
+        at=view.at,
     )
     return model.logits(hidden)
-
-
-def _behind(at: At, past: int) -> At:
-    """Count time steps from behind those that are read already."""
-    return slice(at.start - past, at.stop - past) if isinstance(at, slice) else at - past

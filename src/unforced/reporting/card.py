@@ -3,29 +3,54 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from textwrap import indent
 from typing import Any
 
 import pandas as pd
 
 from unforced.config import Run, flatten
+from unforced.decoding.autoregressive import Autoregressive
+from unforced.decoding.base import Decoder
 from unforced.registry import summary
 from unforced.reporting.tables import SPLIT_NAMES, error_table, markdown, percent
 
-_LOADING = """\
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
+_PROMPTS = """\
 folder = "."  # where this card lies
-model = AutoModelForCausalLM.from_pretrained(folder).eval()
-tokenizer = AutoTokenizer.from_pretrained(folder)
-answer_length = {answer_length}
 prompts = [
 {prompts}
 ]
 """
+_GENERATE_IMPORTS = """\
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+"""
+_GENERATE = """\
+model = AutoModelForCausalLM.from_pretrained(folder).eval()
+tokenizer = AutoTokenizer.from_pretrained(folder)
+answers = []
+for prompt in prompts:
+    inputs = tokenizer(prompt, return_tensors="pt")
+    written = {generate}
+    answers.append(written[0, inputs.input_ids.shape[1] :])
+print(tokenizer.batch_decode(answers))"""
+_GENERATED = "model.generate(**inputs, do_sample=False, max_new_tokens={room})"
 _IN_HALF = "with torch.autocast(model.device.type, torch.bfloat16):  # as the run did"
-_SHOWING = "print(tokenizer.batch_decode(answers))"
+_UNFORCED_IMPORTS = """\
+from unforced.exported import load_exported  # pip install 'unforced[pretrained]'
+"""
+_UNFORCED = """\
+model = load_exported(folder)
+answers = model.answer(prompts)
+print(answers)"""
+_ELSEWISE = {
+    "left_to_right": "`generate` of transformers writes otherwise: its answers are not those measured below.",
+    "one_pass": (
+        "`generate` of transformers writes token by token: its answers are not those measured below. The "
+        "model reads a mask token in the place of each answer token but the last."
+    ),
+    "any_order": (
+        "`generate` of transformers writes from left to right: its answers are not those measured below."
+    ),
+}
 _ORDERS = {
     "forward": "the answer is written from its beginning to its end",
     "reversed": "the answer is written from its end to its beginning (a path: the goal first)",
@@ -75,15 +100,15 @@ class Card:
     def _metadata(self) -> str:
         tags = ["unforced", self.run.task.name, self.run.objective.name]
         base = self.run.model.hub_name
-        lines = ["library_name: transformers", "pipeline_tag: text-generation"]
+        lines = ["library_name: transformers"]
+        lines += ["pipeline_tag: text-generation"] if is_generate(self.run.decoding) else []
         lines += [f"base_model: {base}"] if base else []
         return "\n".join(["---", *lines, "tags:", *(f"- {tag}" for tag in tags), "---"])
 
     def _summary(self) -> str:
         run = self.run
-        beside = (
-            f" The objective trained {self.head_parameters:,} more beside it, which are not in this folder."
-        )
+        needed = "decoding needs them" if run.decoding.needs_heads else "decoding does not need them"
+        beside = f" The objective trained {self.head_parameters:,} more, in `heads.safetensors`: {needed}."
         return "\n".join(
             [
                 f"A `{self.architecture}` of {self.parameters:,} parameters, trained with `unforced` for "
@@ -91,6 +116,7 @@ class Card:
                 "",
                 f"- task `{run.task.name}`: {summary(type(run.task))} This one is {run.task}.",
                 f"- objective `{run.objective.name}`: {summary(type(run.objective))}",
+                f"- decoder `{run.decoding}`: {summary(type(run.decoding))}",
                 f"- order `{run.order}`: {_ORDERS[run.order]}.",
                 f"- chance: {100 * run.task.chance:.1f}% of whole answers, at best, without lookahead.",
             ]
@@ -99,15 +125,34 @@ class Card:
     def _decoding(self) -> str:
         """Show how the model answers, as code that runs where the card lies."""
         prompts, answers = zip(*self.examples, strict=True)
-        lines = "\n".join(f"    {json.dumps(prompt)}," for prompt in prompts)
-        loading = _LOADING.format(answer_length=self.run.codec.answer_length, prompts=lines)
-        recipe = self.run.objective.decoding_recipe
-        if self.matrix_dtype == "bfloat16":
-            recipe = f"{_IN_HALF}\n{indent(recipe, '    ')}"
-        code = "\n".join([loading, recipe, _SHOWING])
+        given = _PROMPTS.format(prompts="\n".join(f"    {json.dumps(prompt)}," for prompt in prompts))
+        if is_generate(self.run.decoding):
+            code, note = "\n".join([_GENERATE_IMPORTS, given, self._generating()]), ""
+        else:
+            code, note = "\n".join([_UNFORCED_IMPORTS, given, _UNFORCED]), f"{self._beyond_generate()}\n\n"
         truth = ", ".join(f"`{answer}`" for answer in answers)
         said = f"The true answers are {truth}; {_ORDERS[self.run.order]}. {self.tokens}"
-        return f"```python\n{code}\n```\n\n{said}"
+        return f"{note}```python\n{code}\n```\n\n{said}"
+
+    def _generating(self) -> str:
+        """Write the code that generates, in the dtype of the run."""
+        before, after = "    written = ", _GENERATED.format(room=self.run.codec.answer_length)
+        if self.matrix_dtype != "bfloat16":
+            return _GENERATE.format(generate=after)
+        return _GENERATE.replace(f"{before}{{generate}}", f"    {_IN_HALF}\n        written = {after}")
+
+    def _beyond_generate(self) -> str:
+        """Say why transformers alone does not answer as the run was measured."""
+        decoder = self.run.decoding
+        if decoder.needs_heads:
+            return f"The decoder `{decoder}` needs the trained heads: transformers alone cannot decode."
+        if isinstance(decoder, Autoregressive):
+            settings = f"temperature={decoder.temperature}, top_k={decoder.top_k or 0}"
+            return (
+                f"Answers are sampled. `model.generate(do_sample=True, {settings})` draws from the same "
+                "distribution, but its noise is another: single answers differ from those measured below."
+            )
+        return _ELSEWISE[decoder.writes]
 
     def _results(self) -> str:
         if self.result is None:
@@ -115,7 +160,7 @@ class Card:
                 f"There are none: these are the weights after {self.step:,} of {self.run.num_steps:,} steps, "
                 "and final results are measured when a run ends."
             )
-        note = self.run.objective.forced_note
+        note = self.run.forced_note
         tables = [_accuracies(self.result), error_table(self.result)]
         notes = [f"Note: {note}."] if note else []
         measures = _MEASURES.format(dtype=self.matrix_dtype)
@@ -128,11 +173,16 @@ class Card:
         return f"`unforced train unforced.json` trains it again.\n\n{markdown(table).rstrip()}"
 
 
+def is_generate(decoder: Decoder) -> bool:
+    """Whether a decoder does what greedy `generate` of transformers does."""
+    return isinstance(decoder, Autoregressive) and decoder.temperature == 0
+
+
 def _accuracies(result: Mapping[str, Any]) -> pd.DataFrame:
     """Put accuracies with their intervals side by side: a row per measure, a column per split and mode."""
     columns = {}
     for split, name in SPLIT_NAMES.items():
-        for mode in ("forced", "free"):
+        for mode in ("forced", "free", "one_pass"):
             prefix = f"{split}.{mode}."
             measured = {key: value for key, value in result.items() if key.startswith(prefix)}
             shown = {
@@ -141,5 +191,5 @@ def _accuracies(result: Mapping[str, Any]) -> pd.DataFrame:
                 if "total" in value
             }
             if shown:
-                columns[f"{name}, {mode}"] = shown
+                columns[f"{name}, {mode.replace('_', ' ')}"] = shown
     return pd.DataFrame(columns)

@@ -58,8 +58,8 @@ def notes(runs: Runs, results: Results) -> list[str]:
     training = {name: _training(run, results[name]) for name, run in runs.items()}
     lines = [*_column_notes(runs), *_once_if_alike(training)]
     for name, run in runs.items():
-        if run.objective.forced_note:
-            lines.append(f"{name}: {run.objective.forced_note}.")
+        if run.forced_note:
+            lines.append(f"{name}: {run.forced_note}.")
         if results[name]["ended_by"] == "solved":
             seen = f"{results[name]['samples']:,} problems"
             lines.append(f"{name}: stopped when solved ({100 * SOLVED:.0f}% of validation), after {seen}.")
@@ -67,7 +67,7 @@ def notes(runs: Runs, results: Results) -> list[str]:
 
 
 def _proportions(run: Run, result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    mode = run.objective.trained_mode
+    mode = run.trained_mode
     decisive = [f"token_{position}" for position in run.task.decisive_positions]
     return {column: result[key] for column, key in WHOLE_ANSWERS.items()} | {
         f"train, {token}": result[f"train.{mode}.{token}"] for token in decisive
@@ -76,9 +76,7 @@ def _proportions(run: Run, result: Mapping[str, Any]) -> dict[str, Mapping[str, 
 
 def _rest(run: Run, result: Mapping[str, Any]) -> dict[str, str]:
     """Pool the positions after the first decisive one; one problem's are not independent: no interval."""
-    counts = [
-        result[f"train.{run.objective.trained_mode}.token_{position}"] for position in _rest_positions(run)
-    ]
+    counts = [result[f"train.{run.trained_mode}.token_{position}"] for position in _rest_positions(run)]
     if not counts:
         return {}
     correct, total = (sum(count[key] for count in counts) for key in ("correct", "total"))
@@ -92,17 +90,17 @@ def _rest_positions(run: Run) -> list[int]:
 
 def _column_notes(runs: Runs) -> Iterator[str]:
     yield "forced, free: whole answers right, with and without the true answer so far as input."
-    first, free = (
-        next(iter(runs.values())),
-        [n for n, run in runs.items() if run.objective.trained_mode == "free"],
-    )
+    first = next(iter(runs.values()))
+    unforced = [(run.trained_mode, name) for name, run in runs.items() if run.trained_mode != "forced"]
     names = [f"token_{position}" for position in first.task.decisive_positions]
     if not names:
         return
     meaning = "what only lookahead gets right"
     if _rest_positions(first):
         names, meaning = [*names, "rest"], f"{meaning}, and what comes after it"
-    exceptions = f" (free for {', '.join(free)})" if free else ""
+    modes = {mode: ", ".join(name for each, name in unforced if each == mode) for mode, _ in unforced}
+    exceptions = "; ".join(f"{mode.replace('_', ' ')} for {which}" for mode, which in modes.items())
+    exceptions = f" ({exceptions})" if exceptions else ""
     yield f"{', '.join(names)}: {meaning}, on training problems, forced{exceptions}."
 
 

@@ -177,8 +177,8 @@ def _over_seeds(values: Sequence[float]) -> str:
 
 
 def _forced_notes(groups: Sequence[Group]) -> dict[str, str]:
-    objectives = {group.runs[0].run.objective.name: group.runs[0].run.objective for group in groups}
-    return {name: each.forced_note for name, each in objectives.items() if each.forced_note}
+    runs = {group.runs[0].run.objective.name: group.runs[0].run for group in groups}
+    return {name: each.forced_note for name, each in runs.items() if each.forced_note}
 
 
 def _diagnosed(group: Group) -> Iterator[dict[str, str]]:

@@ -36,12 +36,12 @@ def accuracy_table(result: Mapping[str, Any], chance: float) -> pd.DataFrame:
     """Put forced and free accuracies side by side: a row per split and mode, a column per measure."""
     rows: dict[str, dict[str, str]] = {}
     for split, name in SPLIT_NAMES.items():
-        for mode in ("forced", "free"):
+        for mode in ("forced", "free", "one_pass"):
             for key, value in result.items():
                 measure = key.removeprefix(f"{split}.{mode}.")
                 if measure != key and "total" in value:
                     shown = percent(value) if measure == "exact" else percent_alone(value)
-                    rows.setdefault(f"{name}, {mode}", {})[measure] = shown
+                    rows.setdefault(f"{name}, {mode.replace('_', ' ')}", {})[measure] = shown
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index.name = f"chance {100 * chance:.1f}%"
     return table
@@ -74,8 +74,9 @@ def show(table: pd.DataFrame, note: str = "", console: Console | None = None) ->
 
 
 def show_accuracy(result: Mapping[str, Any], run: Run) -> None:
-    """Print what a run gets right, forced and free, and the kinds of its free answers."""
-    show(accuracy_table(result, run.task.chance), run.objective.forced_note)
+    """Print what a run gets right, forced and free, by which decoder, and the kinds of its free answers."""
+    show(accuracy_table(result, run.task.chance), run.forced_note)
+    print(f"decoder: {run.decoding}")
     print()
     show(error_table(result))
 

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from unforced.data.codec import SymbolCodec
+from unforced.decoding.base import Decoder
 from unforced.errors import UserError
 from unforced.evaluation.subject import Subject
 from unforced.models.base import Cache, SequenceModel, Trunk
@@ -251,6 +252,7 @@ def planted_subject(
     held_out: Problems,
     seed: int = 0,
     objective: Objective | None = None,
+    decoder: Decoder | None = None,
 ) -> Subject:
     """Build a subject with a planted model that knows these problems, and the other questions in them."""
     parts = [trained, held_out, *task.other_questions(trained), *task.other_questions(held_out)]
@@ -258,10 +260,12 @@ def planted_subject(
     was_trained = np.arange(len(problems)) < len(trained)
     known = Known(task, problems, task.answers(problems), was_trained)
     model = PlantedModel(behaviour, known, seed)
+    objective = objective or NextToken()
     return Subject(
         task,
         "forward",
-        objective or NextToken(),
+        objective,
+        decoder or objective.default_decoder,
         model,
         nn.Identity(),
         torch.device("cpu"),

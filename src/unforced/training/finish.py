@@ -37,7 +37,7 @@ class Finish:
         if self.run.stop_when == "never" or self._reached_at is not None:
             return
         split = _SPLITS[self.run.stop_when]
-        measures = [f"{split}.{measure}" for measure in self.run.objective.exact_measures]
+        measures = [f"{split}.{measure}" for measure in self.run.exact_measures]
         self._latest = [*self._latest, line][-_IN_A_ROW:]
         if first_of_a_row(self._latest, measures) is not None:
             self._reached_at = line["step"]

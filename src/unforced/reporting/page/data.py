@@ -49,7 +49,7 @@ def _kind(group: Group) -> dict[str, Any]:
         "data": "a stream" if run.stream else f"{run.num_train:,} problems",
         "chance": run.task.chance,
         "decisive": list(run.task.decisive_positions),
-        "forced_note": run.objective.forced_note,
+        "forced_note": run.forced_note,
         "free": {**_spread(values), "values": [round(value, _DIGITS) for value in values]},
         "solved": sum(value >= SOLVED for value in values),
         "forced_tokens": [_middle(position) for position in forced],

@@ -89,7 +89,7 @@ def _whole_handle() -> Line2D:
 
 def _panel(axes: Axes, group: Group, mode: str) -> None:
     """Draw the lines of every seed; a note instead where forced is not what the objective trains."""
-    note = group.runs[0].run.objective.forced_note if mode == "forced" else ""
+    note = group.runs[0].run.forced_note if mode == "forced" else ""
     if note:
         middle: dict[str, Any] = {"ha": "center", "va": "center", "transform": axes.transAxes}
         axes.text(0.5, 0.5, wrapped(f"not drawn: {note}"), fontsize=7, **middle)
