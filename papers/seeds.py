@@ -20,11 +20,11 @@ import pandas as pd
 from unforced.cli.study_progress import StudyLines
 from unforced.config import SOLVED
 from unforced.errors import UserError
-from unforced.evaluation.groups import collect
 from unforced.evaluation.statistics import proportion
 from unforced.recipes import resolve
 from unforced.reporting.tables import markdown, percent
 from unforced.runs.folder import RunFolder
+from unforced.runs.groups import collect
 from unforced.studies.local import LocalEngine
 from unforced.studies.runner import run_study
 from unforced.study import Study, over_seeds

@@ -125,7 +125,7 @@ def test_a_damaged_run_among_others_is_left_out(tmp_path, call, trained):
     code, output, _ = call("seeds", tmp_path, "--json")
     found = json.loads(output)
     assert code == 0
-    assert found["groups"]["all runs"]["seeds"] == [0]
+    assert found["groups"]["G(2,3), gpt, next_token"]["seeds"] == [0]
     assert "not JSON" in found["left_out"][str(tmp_path / "bad")]
 
 
@@ -148,9 +148,9 @@ def seeds(tmp_path_factory, trained):
 def test_runs_that_differ_in_their_seed_are_summarised_and_compared(seeds, call):
     _, output, _ = call("seeds", seeds, "--json")
     found = json.loads(output)
-    assert set(found["groups"]) == {"objective=next_token", "objective=teacherless"}
+    assert set(found["groups"]) == {"G(2,3), gpt, next_token", "G(2,3), gpt, teacherless"}
     for name, group in found["groups"].items():
-        kind = name.removeprefix("objective=")
+        kind = name.removeprefix("G(2,3), gpt, ")
         values = [
             json.loads((seeds / f"{kind}-{seed}" / "result.json").read_text())["test.free.exact"]["value"]
             for seed in range(3)
@@ -159,7 +159,7 @@ def test_runs_that_differ_in_their_seed_are_summarised_and_compared(seeds, call)
         assert group["success"]["total"] == 3
         assert group["steps_to_solve"]["horizon"] == 40
     (pair,) = found["pairs"]
-    assert (pair["first"], pair["second"]) == ("objective=next_token", "objective=teacherless")
+    assert (pair["first"], pair["second"]) == ("G(2,3), gpt, next_token", "G(2,3), gpt, teacherless")
     assert pair["seeds"] == [0, 1, 2]
     assert found["left_out"] == {str(seeds / "stopped"): "not finished"}
 
@@ -169,7 +169,7 @@ def test_the_table_of_seeds_says_what_was_left_out(seeds, call, monkeypatch):
     _, output, _ = call("seeds", seeds)
     assert "0 of 3" in output
     assert "stopped: not finished" in output
-    assert "A  objective=next_token" in output
+    assert "A  G(2,3), gpt, next_token" in output
     assert "A - B" in output
     assert "…" not in output
     assert max(map(len, output.splitlines()[:12])) <= 80
@@ -178,7 +178,7 @@ def test_the_table_of_seeds_says_what_was_left_out(seeds, call, monkeypatch):
 def test_another_measure_may_be_the_outcome(seeds, call):
     _, output, _ = call("seeds", seeds, "--measure", "forced.token_1", "--json")
     (low, high) = (
-        json.loads(output)["groups"]["objective=next_token"]["accuracy"][key] for key in ("low", "high")
+        json.loads(output)["groups"]["G(2,3), gpt, next_token"]["accuracy"][key] for key in ("low", "high")
     )
     results = [json.loads((seeds / f"next_token-{seed}" / "result.json").read_text()) for seed in range(3)]
     values = [result["test.forced.token_1"]["value"] for result in results]
@@ -198,8 +198,8 @@ def test_seeds_and_report_find_the_same_runs(seeds, tmp_path, call):
     found = json.loads(output)
     assert code == 0
     assert {name: group["seeds"] for name, group in found["groups"].items()} == {
-        "objective=next_token": [0, 2],
-        "objective=teacherless": [0, 2],
+        "G(2,3), gpt, next_token": [0, 2],
+        "G(2,3), gpt, teacherless": [0, 2],
     }
     assert set(found["left_out"]) == {
         str(tree / name) for name in ("next_token-1", "stopped", "teacherless-1")

@@ -10,10 +10,10 @@ import pytest
 from tests.runs import tiny_run
 from unforced.errors import UserError
 from unforced.reporting.collecting import collect_runs
-from unforced.reporting.grouping import group_runs
 from unforced.reporting.judging import judge_studies
 from unforced.reporting.page import write_page
 from unforced.runs.folder import RunFolder
+from unforced.runs.groups import group_runs
 
 RUNS = {
     "star": ["task.degree=3", "task.num_nodes=9"],

@@ -14,8 +14,7 @@ from PIL import Image
 
 from tests.runs import command, tiny_run
 from unforced.experiment import diagnose_run
-from unforced.reporting.collecting import ReportedRun, collect_runs
-from unforced.reporting.grouping import group_runs, natural
+from unforced.reporting.collecting import collect_runs
 from unforced.reporting.judging import judge_studies
 from unforced.reporting.report import write_report
 from unforced.reporting.report_figures import FIGURES as DRAWN
@@ -29,7 +28,8 @@ from unforced.reporting.report_figures.style import marks, pages
 from unforced.reporting.report_figures.success import prepare_success
 from unforced.reporting.report_tables import expectations
 from unforced.reporting.tables import MET, MISSED, latex
-from unforced.runs.index import Finished
+from unforced.runs.finished import FinishedRun
+from unforced.runs.groups import group_runs, natural
 
 SEEDS, KINDS = (0, 1), {"next_token": "order=forward", "reversed": "order=reversed"}
 NAMES = [f"{kind}-{seed}" for kind in KINDS for seed in SEEDS]
@@ -296,7 +296,7 @@ def test_what_was_skipped_stands_in_a_file_and_on_standard_error(copy, call):
         (lambda result: result.pop("test.free.exact"), "test.free.exact: field required"),
         (lambda result: result["test.free.token_1"].pop("low"), "test.free.token_1: low: field required"),
         (lambda result: result.update({"train.free.errors": 3}), "train.free.errors holds no counts"),
-        (lambda result: result.update({"flops": "many"}), "flops is no number"),
+        (lambda result: result.update({"flops": "many"}), "flops is not a number"),
     ],
 )
 def test_a_result_with_a_damaged_measure_is_skipped(copy, change, reason):
@@ -436,8 +436,8 @@ def named():
 
     def name(*kinds):
         runs = [tiny_run(*overrides.split()) for overrides in kinds]
-        reported = [ReportedRun(str(i), Finished(run, Path(), {}, [], None)) for i, run in enumerate(runs)]
-        return [(group.topology, group.kind) for group in group_runs(reported)]
+        finished = [FinishedRun(str(i), Path(), run.tree(), {}, [], None, {}) for i, run in enumerate(runs)]
+        return [(group.topology, group.kind) for group in group_runs(finished)]
 
     return name
 
@@ -536,9 +536,8 @@ def test_curves_are_those_of_the_metrics(groups, study):
 
 def test_forced_is_not_drawn_where_it_says_nothing(groups):
     group = groups["next_token, 40 steps"]
-    run = group.runs[0].run.override(["objective=teacherless"])
-    finished = replace(group.runs[0].finished, run=run)
-    teacherless = replace(group, runs=[replace(group.runs[0], finished=finished)])
+    run = replace(group.runs[0], result=dict(group.runs[0].result) | {"shows": "nothing"})
+    teacherless = replace(group, runs=[run])
     figure = learning_curves([teacherless])[""]
     free, forced = figure.axes
     assert len(free.lines) == 3 + 1 + 1  # tokens, training, chance

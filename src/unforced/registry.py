@@ -114,6 +114,9 @@ DECODERS = Registry(
     },
 )
 
+SHOWN_NOTHING = frozenset({"teacherless"})
+"""Objectives whose training gives nothing of the answer, for results that do not record `shows`."""
+
 RECIPES = Registry(
     "recipe",
     {

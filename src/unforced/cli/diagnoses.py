@@ -46,10 +46,13 @@ def seeds(
 
     Example: unforced seeds runs/quickstart-seeds
     """
-    from unforced.evaluation.groups import collect
+    from unforced.evaluation.seeds import compare_groups
     from unforced.reporting.seeds import show_groups
+    from unforced.runs.groups import group_runs
+    from unforced.runs.index import find_finished
 
-    summary = collect(folders, measure).as_dict()
+    found = find_finished(folders)
+    summary = compare_groups(group_runs(found.runs), measure) | found.omitted
     if as_json:
         print(json.dumps(summary))
         return

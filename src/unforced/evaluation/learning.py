@@ -6,18 +6,7 @@ from typing import Any
 from unforced.decoding.modes import Mode, exact_measures
 from unforced.evaluation.statistics import proportion
 from unforced.evaluation.verdict import margin
-from unforced.training.finish import Line, first_of_a_row
-
-
-def steps_to(lines: Sequence[Line], *measures: str) -> dict[str, Any]:
-    """Return the step of the first of two evaluations in a row at which all `measures` are at least 0.99.
-
-    Returns `steps` (None where that never happens) and `censored_at`, the last step looked at in that case.
-    """
-    first = first_of_a_row(lines, measures)
-    if first is None:
-        return {"steps": None, "censored_at": lines[-1]["step"] if lines else 0}
-    return {"steps": lines[first]["step"], "censored_at": None}
+from unforced.runs.history import Line, steps_to
 
 
 def learned(

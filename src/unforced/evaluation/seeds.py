@@ -1,9 +1,11 @@
 """Outcomes over seeds: how often, how soon, and one kind of run against another on the same seeds.
 
 Learning outcomes are bimodal, so no mean and standard deviation stands here: a success rate with its
-interval, median and range, and steps to solve with censoring. `scipy.stats` does the mathematics.
+interval, median and range, and steps to solve with censoring. `scipy.stats` does the mathematics; it takes a
+second to import, so it waits until it is needed.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,55 +13,89 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from unforced.config import SOLVED
 from unforced.errors import UserError, unknown
-from unforced.evaluation.learning import steps_to
 from unforced.evaluation.statistics import CONFIDENCE, Estimate, proportion
-from unforced.runs.index import Finished
+from unforced.runs.finished import FinishedRun
+from unforced.runs.groups import Group
+from unforced.runs.history import steps_to
 
 
 @dataclass(frozen=True)
 class Outcome:
     """How one seed ended: held-out accuracy by some measure, and the steps after which it was solved.
 
-    `steps` is the last step trained where it never was (censored).
+    `steps` is the last step trained where it never was (censored). `failure` says why the seed counts as
+    failed whatever its accuracy: then it is not solved, nor would it have been later.
     """
 
     accuracy: float
     solved: bool
     steps: int
     solved_on_the_way: bool
+    failure: str = ""
 
     @classmethod
-    def of(cls, finished: Finished, measure: str) -> "Outcome":
-        """Take it from a finished run's files. Raises UserError if the run has no such measure."""
-        known = [
-            key.removeprefix("test.") for key, value in finished.result.items() if _is_held_out(key, value)
-        ]
+    def of(cls, run: FinishedRun, measure: str) -> "Outcome":
+        """Take it from a run's files. Raises UserError if the run has no such measure."""
+        known = [key.removeprefix("test.") for key, value in run.result.items() if _is_held_out(key, value)]
         if measure not in known:
-            raise UserError(f"{finished.path}: {unknown('measure', measure, known)}")
-        accuracy = finished.result[f"test.{measure}"]["value"]
-        steps = steps_to(finished.lines, f"validation.{measure}")["steps"]
-        last = finished.result["steps"] if steps is None else steps
-        return cls(accuracy, accuracy >= SOLVED, last, steps is not None)
+            raise UserError(f"{run.path}: {unknown('measure', measure, known)}")
+        accuracy, failure = run.result[f"test.{measure}"]["value"], run.failure
+        steps = None if failure else steps_to(run.lines, f"validation.{measure}")["steps"]
+        last = run.result["steps"] if steps is None else steps
+        return cls(accuracy, accuracy >= SOLVED and not failure, last, steps is not None, failure)
+
+    def until(self, horizon: int) -> int:
+        """Return the steps up to which the seed is known not to be solved, or those after which it was."""
+        return horizon if self.failure else self.steps
 
 
 def _is_held_out(key: str, value: Any) -> bool:
     return key.startswith("test.") and isinstance(value, dict) and "total" in value
 
 
+def compare_groups(groups: Sequence[Group], measure: str) -> dict[str, Any]:
+    """Summarise groups of runs by an outcome, as in `free.exact`, and compare those that share seeds.
+
+    Raises UserError if a run has no such measure.
+    """
+    outcomes = {group.label: outcomes_of(group, measure) for group in groups}
+    horizon = max(outcome.steps for seeds in outcomes.values() for outcome in seeds.values())
+    return {
+        "groups": {
+            group.label: {
+                "chance": group.chance,
+                **summarise(outcomes[group.label], horizon),
+                "failures": group.failures,
+                "kernels": group.mixed_kernels,
+            }
+            for group in groups
+        },
+        "pairs": [
+            {"first": first, "second": second, **found}
+            for first, second in itertools.combinations(outcomes, 2)
+            if (found := compare(outcomes[first], outcomes[second])) is not None
+        ],
+    }
+
+
+def outcomes_of(group: Group, measure: str) -> dict[int, Outcome]:
+    """Return the outcome of each seed of a group."""
+    return {run.seed: Outcome.of(run, measure) for run in group.runs}
+
+
 def summarise(outcomes: Mapping[int, Outcome], horizon: int) -> dict[str, Any]:
     """Summarise runs that differ in nothing but their seed, given by seed; see `steps_to_solve`."""
-    values = [each.accuracy for each in outcomes.values()]
+    values = [outcome.accuracy for outcome in outcomes.values()]
     return {
         "seeds": sorted(outcomes),
-        "success": success([each.solved for each in outcomes.values()]),
+        "success": success([outcome.solved for outcome in outcomes.values()]),
         "accuracy": {"median": median(values), "low": min(values), "high": max(values)},
         "steps_to_solve": steps_to_solve(
-            [each.steps for each in outcomes.values()],
-            [each.solved_on_the_way for each in outcomes.values()],
+            [outcome.until(horizon) for outcome in outcomes.values()],
+            [outcome.solved_on_the_way for outcome in outcomes.values()],
             horizon,
         ),
     }
@@ -77,6 +113,8 @@ def steps_to_solve(steps: Sequence[int], solved: Sequence[bool], horizon: int) -
     mean of steps to solve, where those beyond `horizon` count as the horizon. To compare groups, give the
     same horizon to all: the longest run.
     """
+    from scipy import stats
+
     censored = [not each for each in solved]
     data = stats.CensoredData.right_censored(steps, censored)
     survival = stats.ecdf(data).sf
@@ -115,6 +153,8 @@ def solved_by(steps: Sequence[int], solved: Sequence[bool]) -> dict[str, list[fl
 
 def _wilson(value: float, trials: float) -> tuple[float, float]:
     """Return Wilson's interval where the trials, an effective number of them, need not be whole."""
+    from scipy import stats
+
     z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
     centre = value + z * z / (2 * trials)
     half = z * math.sqrt(value * (1 - value) / trials + z * z / (4 * trials * trials))
@@ -128,6 +168,8 @@ def compare(first: Mapping[int, Outcome], second: Mapping[int, Outcome]) -> dict
     Returns how many seeds only one of them solved with McNemar's exact test (two-sided p-value; 1 where the
     two agree on every seed), and the median and range of the differences in held-out accuracy.
     """
+    from scipy import stats
+
     seeds = sorted(first.keys() & second.keys())
     if not seeds:
         return None

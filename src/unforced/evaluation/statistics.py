@@ -1,11 +1,11 @@
-"""Intervals for counted outcomes. `scipy.stats` does the mathematics."""
+"""Intervals for counted outcomes. `scipy.stats` does the mathematics, imported where it is needed."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
-from scipy import stats
 
 CONFIDENCE = 0.95
 
@@ -20,6 +20,8 @@ def proportion(
     trials: how many of the `total` are independent (all, if None). Several outcomes of one problem count as
     one trial, which makes the interval wide enough however they depend on one another.
     """
+    from scipy import stats
+
     trials = total if trials is None else min(trials, total)
     interval = stats.binomtest(round(correct / total * trials), trials).proportion_ci(
         confidence, method="wilson"
@@ -32,6 +34,17 @@ def proportion(
         "low": min(float(interval.low), value),
         "high": max(float(interval.high), value),
     }
+
+
+def percent(estimate: Mapping[str, Any], unit: str = "%") -> str:
+    """Write an estimate with its interval: `49.8% [48.4, 51.2]`."""
+    value, low, high = (100 * estimate[key] for key in ("value", "low", "high"))
+    return f"{value:.1f}{unit} [{low:.1f}, {high:.1f}]"
+
+
+def percent_alone(estimate: Mapping[str, Any]) -> str:
+    """Write an estimate without its interval: `49.8%`."""
+    return f"{100 * estimate['value']:.1f}%"
 
 
 def share(
@@ -64,6 +77,8 @@ def product_of_accuracies(right: Bool[np.ndarray, "count length"], confidence: f
 
     The interval takes into account that positions of one problem are right or wrong together.
     """
+    from scipy import stats
+
     accuracy = right.mean(axis=0)
     value = float(accuracy.prod())
     if value == 0:
@@ -76,6 +91,8 @@ def product_of_accuracies(right: Bool[np.ndarray, "count length"], confidence: f
 
 def problems_needed(confidence: float, half_width: float) -> int:
     """Return how many problems bound the half width of any proportion's interval."""
+    from scipy import stats
+
     return math.ceil((float(stats.norm.ppf((1 + confidence) / 2)) / (2 * half_width)) ** 2)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from unforced.config import SOLVED
-from unforced.evaluation.statistics import Estimate, difference
+from unforced.evaluation.statistics import Estimate, difference, percent
 
 Name = Literal["solved", "clever_hans", "memorised", "not_yet_fitted", "compounding", "inconclusive"]
 
@@ -103,16 +103,16 @@ def judge(evidence: Evidence) -> Verdict:
     """Name the failure. Each rule and threshold is in docs/metrics.md; the first that holds decides."""
     test, train = evidence.test_exact, evidence.train_exact
     if _reached(test):
-        return Verdict("solved", (f"{evidence.what} on held-out problems: {_percent(test)}",), "")
+        return Verdict("solved", (f"{evidence.what} on held-out problems: {percent(test)}",), "")
     if test["high"] >= SOLVED:
-        return _undecided(evidence, f"{evidence.what} on held-out problems: perhaps solved, {_percent(test)}")
+        return _undecided(evidence, f"{evidence.what} on held-out problems: perhaps solved, {percent(test)}")
     for rule in (_clever_hans, _memorised, _compounding, _not_yet_fitted):
         verdict = rule(evidence)
         if verdict is not None:
             return verdict
     if _reached(train):
         return _undecided(evidence, f"neither solved nor memorised: {_both_splits(evidence)}")
-    return _undecided(evidence, f"{evidence.what} on training problems: perhaps fitted, {_percent(train)}")
+    return _undecided(evidence, f"{evidence.what} on training problems: perhaps fitted, {percent(train)}")
 
 
 def _clever_hans(evidence: Evidence) -> Verdict | None:
@@ -120,12 +120,12 @@ def _clever_hans(evidence: Evidence) -> Verdict | None:
     if cheat is None or cheat["high"] < CHEAT or not (evidence.guessed or evidence.perhaps_guessed):
         return None
     if cheat["low"] < CHEAT:
-        return _undecided(evidence, f"cheat accuracy: perhaps {CHEAT:.0%}, {_percent(cheat)}")
+        return _undecided(evidence, f"cheat accuracy: perhaps {CHEAT:.0%}, {percent(cheat)}")
     if not evidence.guessed:
         token = evidence.perhaps_guessed[0]
         found = evidence.decisions[token]
         return _undecided(
-            evidence, f"{token}: perhaps at chance, {_percent(found['test'])}", *_decisions(evidence)
+            evidence, f"{token}: perhaps at chance, {percent(found['test'])}", *_decisions(evidence)
         )
     if evidence.sees_the_goal:
         return _undecided(
@@ -135,7 +135,7 @@ def _clever_hans(evidence: Evidence) -> Verdict | None:
             *_decisions(evidence),
         )
     because = (
-        f"given the true answer so far, the tokens it gives away are right: cheat accuracy {_percent(cheat)}",
+        f"given the true answer so far, the tokens it gives away are right: cheat accuracy {percent(cheat)}",
         *_decisions(evidence),
     )
     without = "objective=teacherless, order=reversed or objective.train_positions"
@@ -163,10 +163,10 @@ def _compounding(evidence: Evidence) -> Verdict | None:
         return None
     because = (
         f"each token is predicted accurately given the true ones before it; the worst, {worst}: "
-        f"{_percent(forced[worst])}",
+        f"{percent(forced[worst])}",
         f"{_both_splits(evidence)}; the product of the accuracies of tokens is "
-        f"{_percent(evidence.snowball['forced_product'])}",
-        f"first errors do not gather: most of all at {errors['position']}, {_percent(errors['observed'])}, "
+        f"{percent(evidence.snowball['forced_product'])}",
+        f"first errors do not gather: most of all at {errors['position']}, {percent(errors['observed'])}, "
         f"where a steady rate of error expects {errors['expected']:.1%}",
     )
     return Verdict("compounding", because, "more training, or shorter answers: the predictor itself is sound")
@@ -179,7 +179,7 @@ def _not_yet_fitted(evidence: Evidence) -> Verdict | None:
     forced = evidence.snowball.get("forced")
     if forced:
         worst = _worst(forced)
-        because.append(f"the worst token given the true ones before it is {worst}: {_percent(forced[worst])}")
+        because.append(f"the worst token given the true ones before it is {worst}: {percent(forced[worst])}")
     return Verdict("not_yet_fitted", tuple(because), "more steps, another learning rate, or a larger model")
 
 
@@ -196,8 +196,8 @@ def _decisions(evidence: Evidence) -> tuple[str, ...]:
     lines = []
     for name, each in evidence.measured_decisions.items():
         line = (
-            f"{name}, a decision: {_percent(each['test'])} on held-out problems, "
-            f"chance {each['chance']:.1%}; {_percent(each['train'])} on training problems"
+            f"{name}, a decision: {percent(each['test'])} on held-out problems, "
+            f"chance {each['chance']:.1%}; {percent(each['train'])} on training problems"
         )
         lines.append(line + (": known by heart" if each["gap"]["low"] > MARGIN else ""))
     return tuple(lines)
@@ -205,8 +205,8 @@ def _decisions(evidence: Evidence) -> tuple[str, ...]:
 
 def _both_splits(evidence: Evidence) -> str:
     return (
-        f"{evidence.what}: {_percent(evidence.train_exact)} on training problems, "
-        f"{_percent(evidence.test_exact)} on held-out ones"
+        f"{evidence.what}: {percent(evidence.train_exact)} on training problems, "
+        f"{percent(evidence.test_exact)} on held-out ones"
     )
 
 
@@ -227,8 +227,3 @@ def _undecided(evidence: Evidence, *because: str) -> Verdict:
 
 def _reached(estimate: Estimate) -> bool:
     return bool(estimate["value"] >= SOLVED and estimate["low"] >= SOLVED_AT_LEAST)
-
-
-def _percent(estimate: Mapping[str, Any]) -> str:
-    value, low, high = (100 * estimate[key] for key in ("value", "low", "high"))
-    return f"{value:.1f}% [{low:.1f}, {high:.1f}]"

@@ -10,8 +10,9 @@ import pandas as pd
 from unforced.config import Run, flatten
 from unforced.decoding.autoregressive import Autoregressive
 from unforced.decoding.base import Decoder
+from unforced.evaluation.statistics import percent
 from unforced.registry import summary
-from unforced.reporting.tables import SPLIT_NAMES, error_table, markdown, percent
+from unforced.reporting.tables import SPLIT_NAMES, error_table, markdown
 
 _PROMPTS = """\
 folder = "."  # where this card lies

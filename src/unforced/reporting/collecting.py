@@ -1,48 +1,18 @@
 """Run folders in a tree of them, read for a report: what is whole is read, what is not is named."""
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
-from unforced.config import Run
 from unforced.errors import UserError
 from unforced.expectations import Expectation
 from unforced.files import read_json
-from unforced.runs.index import Finished, find_finished, find_folders
+from unforced.runs.finished import FinishedRun
+from unforced.runs.folder import STUDY
+from unforced.runs.index import find_finished, find_folders
 from unforced.runs.schemas import Record, check
-from unforced.studies.folder import MARKER
-
-
-@dataclass(frozen=True)
-class ReportedRun:
-    """A finished run: its path below the folder that all have in common, and what its files hold."""
-
-    name: str
-    finished: Finished
-
-    @property
-    def run(self) -> Run:
-        """The config."""
-        return self.finished.run
-
-    @property
-    def result(self) -> Mapping[str, Any]:
-        """What result.json holds."""
-        return self.finished.result
-
-    @property
-    def lines(self) -> Sequence[Mapping[str, Any]]:
-        """The lines of metrics.jsonl."""
-        return self.finished.lines
-
-    @property
-    def diagnosis(self) -> Mapping[str, Any] | None:
-        """What diagnosis.json holds, if there is one."""
-        return self.finished.diagnosis
 
 
 class StudyRecord(Record):
@@ -71,16 +41,16 @@ class Collection:
     twins: as in `Found`.
     """
 
-    runs: Sequence[ReportedRun]
+    runs: Sequence[FinishedRun]
     studies: Sequence[ReportedStudy]
     skipped: Mapping[str, str]
     twins: Mapping[Path, Path]
 
-    def below(self, place: Path) -> list[ReportedRun]:
+    def below(self, place: Path) -> list[FinishedRun]:
         """Return the runs in a folder, also those that are reported for their twins there."""
-        inside = [each.finished.path for each in self.runs] + list(self.twins)
+        inside = [each.path for each in self.runs] + list(self.twins)
         chosen = {self.twins.get(path, path) for path in inside if place.resolve() in path.resolve().parents}
-        return [each for each in self.runs if each.finished.path in chosen]
+        return [each for each in self.runs if each.path in chosen]
 
 
 def collect_runs(paths: Iterable[Path]) -> Collection:
@@ -90,20 +60,15 @@ def collect_runs(paths: Iterable[Path]) -> Collection:
     skipped = {str(folder): reason for folder, reason in found.left_out.items()}
     studies: list[ReportedStudy] = []
     for folder in find_folders(paths):
-        if (folder / MARKER).exists():
+        if (folder / STUDY).exists():
             try:
                 studies.append(_read_study(folder))
             except (UserError, OSError) as error:
                 skipped[str(folder)] = str(error)
-    return Collection(_named(found.runs), studies, dict(sorted(skipped.items())), found.twins)
+    return Collection(found.runs, studies, dict(sorted(skipped.items())), found.twins)
 
 
 def _read_study(folder: Path) -> ReportedStudy:
-    tree = check(StudyRecord, read_json(folder / MARKER), str(folder / MARKER))
+    tree = check(StudyRecord, read_json(folder / STUDY), str(folder / STUDY))
     record = StudyRecord.model_validate(tree)
     return ReportedStudy(record.name or folder.resolve().name, record.source, folder, record.expectations)
-
-
-def _named(runs: Sequence[Finished]) -> list[ReportedRun]:
-    base = os.path.commonpath([each.path.resolve().parent for each in runs])
-    return [ReportedRun(each.path.resolve().relative_to(base).as_posix(), each) for each in runs]

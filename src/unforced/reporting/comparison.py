@@ -6,17 +6,11 @@ from typing import Any
 import pandas as pd
 
 from unforced.config import SOLVED, Run
-from unforced.reporting.tables import percent, percent_alone
+from unforced.evaluation.statistics import percent, percent_alone
+from unforced.reporting.tables import WHOLE_ANSWERS, in_percent
 
 Runs = Mapping[str, Run]
 Results = Mapping[str, Mapping[str, Any]]
-
-WHOLE_ANSWERS = {
-    "train, forced": "train.forced.exact",
-    "train, free": "train.free.exact",
-    "held-out, forced": "test.forced.exact",
-    "held-out, free": "test.free.exact",
-}
 
 
 def comparison_table(
@@ -29,7 +23,7 @@ def comparison_table(
     rows = {
         name: {column: write(value) for column, value in _proportions(runs[name], result).items()}
         | _rest(runs[name], result)
-        | {"chance": f"{100 * result['chance']:.0f}%", "steps": f"{result['steps']:,}"}
+        | {"chance": in_percent(result["chance"], 0, "%"), "steps": f"{result['steps']:,}"}
         for name, result in results.items()
     }
     table = pd.DataFrame.from_dict(rows, orient="index")

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from unforced.evaluation.glossary import SECTIONS, definition
+from unforced.evaluation.statistics import percent
 
 
 def show_diagnosis(name: str, diagnosis: Mapping[str, Any], explain: bool) -> None:
@@ -70,10 +71,9 @@ def _rows(path: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _interval(path: str, estimate: Mapping[str, Any]) -> str:
-    value, low, high = (100 * estimate[key] for key in ("value", "low", "high"))
     unit = " points" if path.endswith("gap") else "%"
     counts = f"  {estimate['correct']:,} of {estimate['total']:,}" if "total" in estimate else ""
-    return f"{value:.1f}{unit} [{low:.1f}, {high:.1f}]{counts}"
+    return percent(estimate, unit) + counts
 
 
 def _number(path: str, value: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib
 
 from unforced.config import Run
+from unforced.reporting.report_figures.style import position_color
 from unforced.runs.folder import RunFolder
 
 matplotlib.use("Agg")
@@ -31,11 +32,6 @@ def learning_curves(folders: Mapping[str, RunFolder], path: Path) -> None:
     plt.close(figure)
 
 
-def position_color(position: int, length: int) -> tuple[float, float, float, float]:
-    """Return the colour of an answer position: dark to light along the answer."""
-    return plt.get_cmap("viridis")(0.9 * position / max(1, length - 1))
-
-
 def _panel(axes: Axes, run: Run, lines: list[dict[str, Any]]) -> None:
     samples = [line["samples"] / 1000 for line in lines]
     length = run.task.answer_length
@@ -48,6 +44,7 @@ def _panel(axes: Axes, run: Run, lines: list[dict[str, Any]]) -> None:
     axes.plot(
         samples, train, color="0.45", linestyle="--", linewidth=1.2, label="whole answer, training problems"
     )
-    axes.axhline(run.task.chance, color="crimson", linestyle=":", linewidth=1.2, label="chance")
+    if run.task.chance is not None:
+        axes.axhline(run.task.chance, color="crimson", linestyle=":", linewidth=1.2, label="chance")
     axes.set_ylim(-0.02, 1.03)
     axes.spines[["top", "right"]].set_visible(False)

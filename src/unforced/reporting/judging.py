@@ -6,7 +6,8 @@ from typing import Any
 
 from unforced.errors import UserError
 from unforced.expectations import Expectation, Judgement, judge
-from unforced.reporting.collecting import Collection, ReportedRun
+from unforced.reporting.collecting import Collection
+from unforced.runs.finished import FinishedRun
 
 _RELATIONS = {"at_most": ("at most", "+"), "at_least": ("at least", "–"), "about": ("about", "±")}
 
@@ -52,14 +53,14 @@ def judge_studies(collection: Collection) -> tuple[list[Judged], dict[str, str]]
     return judged, refused
 
 
-def _values(expectation: Expectation, runs: Sequence[ReportedRun]) -> list[float]:
-    chosen: dict[int, ReportedRun] = {}
+def _values(expectation: Expectation, runs: Sequence[FinishedRun]) -> list[float]:
+    chosen: dict[int, FinishedRun] = {}
     for each in runs:
-        if expectation.selects(each.run.tree()):
-            if each.run.seed in chosen:
-                twice = f"{chosen[each.run.seed].name} and {each.name}"
-                raise UserError(f"it selects seed {each.run.seed} twice, in {twice}; select by more keys")
-            chosen[each.run.seed] = each
+        if expectation.selects(each.tree):
+            if each.seed in chosen:
+                twice = f"{chosen[each.seed].name} and {each.name}"
+                raise UserError(f"it selects seed {each.seed} twice, in {twice}; select by more keys")
+            chosen[each.seed] = each
     return [_value(expectation.measure, each.name, each.result) for each in chosen.values()]
 
 

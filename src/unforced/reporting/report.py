@@ -11,15 +11,14 @@ from matplotlib.figure import Figure
 from unforced.errors import UserError
 from unforced.files import write_atomically, write_json
 from unforced.reporting.collecting import Collection, collect_runs
-from unforced.reporting.comparison import WHOLE_ANSWERS
-from unforced.reporting.grouping import Group, group_runs
 from unforced.reporting.judging import judge_studies
 from unforced.reporting.page import write_page
 from unforced.reporting.report_figures import FIGURES
 from unforced.reporting.report_figures.style import STYLE
 from unforced.reporting.report_tables import TABLES
-from unforced.reporting.tables import latex, markdown
+from unforced.reporting.tables import WHOLE_ANSWERS, latex, markdown
 from unforced.reporting.tidy import tidy_frame
+from unforced.runs.groups import Group, group_runs
 
 _UNDATED: Mapping[str, Mapping[str, Any]] = {
     "svg": {"Date": None, "Creator": None},

@@ -13,12 +13,12 @@ from typing import Any
 import pandas as pd
 
 from unforced.config import SOLVED
-from unforced.evaluation.seeds import Outcome, summarise
+from unforced.evaluation.seeds import outcomes_of, summarise
+from unforced.evaluation.statistics import percent
 from unforced.expectations import Expectation
-from unforced.reporting.comparison import WHOLE_ANSWERS
-from unforced.reporting.grouping import Group
 from unforced.reporting.judging import Judged
-from unforced.reporting.tables import MET, MISSED, NONE, SPLIT_NAMES, percent
+from unforced.reporting.tables import MET, MISSED, NONE, SPLIT_NAMES, WHOLE_ANSWERS, in_percent
+from unforced.runs.groups import Group
 
 _ONCE = ("study", "model", "token", "seeds")
 _MARKS = {"met": MET, "missed": MISSED, "mixed": "mixed", "not enough seeds": "not enough seeds"}
@@ -37,7 +37,7 @@ def accuracy(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable:
     rows = [
         {
             **_who(group),
-            "chance": f"{100 * group.chance:.1f}",
+            "chance": in_percent(group.chance),
             **{column: _over_seeds(group.values(measure)) for column, measure in WHOLE_ANSWERS.items()},
             "seeds": str(len(group.runs)),
         }
@@ -53,13 +53,7 @@ def success(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable:
     horizon = max(each.result["steps"] for group in groups for each in group.runs)
     rows = []
     for group in groups:
-        found = summarise(
-            {
-                seed: Outcome.of(each.finished, "free.exact")
-                for seed, each in zip(group.seeds, group.runs, strict=True)
-            },
-            horizon,
-        )
+        found = summarise(outcomes_of(group, "free.exact"), horizon)
         solved, steps = found["success"], found["steps_to_solve"]["median"]
         rows.append(
             {
@@ -143,7 +137,7 @@ def _table(rows: Sequence[Mapping[str, str]], *notes: str) -> ReportTable:
 
 def _spoken_of(expectation: Expectation, groups: Sequence[Group]) -> dict[str, str]:
     """Name the one group that an expectation selects as other tables do, else as the expectation does."""
-    found = [group for group in groups if any(expectation.selects(each.run.tree()) for each in group.runs)]
+    found = [group for group in groups if any(expectation.selects(each.tree) for each in group.runs)]
     if len(found) == 1:
         return _who(found[0])
     return {"topology": "", "model": "", "objective": expectation.group}
@@ -177,8 +171,8 @@ def _over_seeds(values: Sequence[float]) -> str:
 
 
 def _forced_notes(groups: Sequence[Group]) -> dict[str, str]:
-    runs = {group.runs[0].run.objective.name: group.runs[0].run for group in groups}
-    return {name: each.forced_note for name, each in runs.items() if each.forced_note}
+    notes = {group.runs[0].objective: group.runs[0].forced_note for group in groups}
+    return {name: note for name, note in notes.items() if note}
 
 
 def _diagnosed(group: Group) -> Iterator[dict[str, str]]:
@@ -196,7 +190,7 @@ def _diagnosed(group: Group) -> Iterator[dict[str, str]]:
     tokens = list(dict.fromkeys(token for each in found for token in _decisions(each)))
     for token in tokens or [None]:
         at = [_decisions(each)[token] for each in found if token in _decisions(each)]
-        chance = f"{100 * at[0]['chance']:.1f}" if at else NONE
+        chance = in_percent(at[0]["chance"]) if at else NONE
         measured = {split: _over_seeds([each[split]["value"] for each in at]) for split in ("train", "test")}
         yield {
             **first,

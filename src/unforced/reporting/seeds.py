@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from unforced.reporting.tables import percent, show, spread
+from unforced.evaluation.statistics import percent
+from unforced.reporting.tables import show, spread
 
 _LETTERS = [*string.ascii_uppercase, *(a + b for a in string.ascii_uppercase for b in string.ascii_uppercase)]
 

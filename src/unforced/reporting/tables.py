@@ -3,27 +3,32 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from unforced.config import Run
+from unforced.evaluation.statistics import percent, percent_alone
+
+if TYPE_CHECKING:  # a run brings torch, which a report does without
+    from unforced.config import Run
 
 MET, MISSED, NONE = "✓", "✗", "–"
 SPLIT_NAMES = {"train": "train", "validation": "validation", "test": "held-out", "file": "file"}
 
 
-def percent(proportion: Mapping[str, Any]) -> str:
-    """Write a proportion with its interval: `49.8% [48.4, 51.2]`."""
-    value, low, high = (100 * proportion[key] for key in ("value", "low", "high"))
-    return f"{value:.1f}% [{low:.1f}, {high:.1f}]"
+WHOLE_ANSWERS = {
+    "train, forced": "train.forced.exact",
+    "train, free": "train.free.exact",
+    "held-out, forced": "test.forced.exact",
+    "held-out, free": "test.free.exact",
+}
 
 
-def percent_alone(proportion: Mapping[str, Any]) -> str:
-    """Write a proportion without its interval: `49.8%`."""
-    return f"{100 * proportion['value']:.1f}%"
+def in_percent(share: float | None, digits: int = 1, sign: str = "") -> str:
+    """Write a share in percent; `unknown` for None."""
+    return "unknown" if share is None else f"{100 * share:.{digits}f}{sign}"
 
 
 def spread(values: Mapping[str, Any]) -> str:
@@ -32,7 +37,7 @@ def spread(values: Mapping[str, Any]) -> str:
     return f"{middle:.1f} ({low:.1f} to {high:.1f})"
 
 
-def accuracy_table(result: Mapping[str, Any], chance: float) -> pd.DataFrame:
+def accuracy_table(result: Mapping[str, Any], chance: float | None) -> pd.DataFrame:
     """Put forced and free accuracies side by side: a row per split and mode, a column per measure."""
     rows: dict[str, dict[str, str]] = {}
     for split, name in SPLIT_NAMES.items():
@@ -43,7 +48,7 @@ def accuracy_table(result: Mapping[str, Any], chance: float) -> pd.DataFrame:
                     shown = percent(value) if measure == "exact" else percent_alone(value)
                     rows.setdefault(f"{name}, {mode.replace('_', ' ')}", {})[measure] = shown
     table = pd.DataFrame.from_dict(rows, orient="index")
-    table.index.name = f"chance {100 * chance:.1f}%"
+    table.index.name = f"chance {in_percent(chance, sign='%')}"
     return table
 
 
@@ -73,7 +78,7 @@ def show(table: pd.DataFrame, note: str = "", console: Console | None = None) ->
         console.print(f"note: {note}", markup=False, highlight=False)
 
 
-def show_accuracy(result: Mapping[str, Any], run: Run) -> None:
+def show_accuracy(result: Mapping[str, Any], run: "Run") -> None:
     """Print what a run gets right, forced and free, by which decoder, and the kinds of its free answers."""
     show(accuracy_table(result, run.task.chance), run.forced_note)
     print(f"decoder: {run.decoding}")

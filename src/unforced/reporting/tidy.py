@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from unforced.config import flatten
-from unforced.evaluation.groups import differing
 from unforced.evaluation.statistics import proportion
-from unforced.reporting.collecting import Collection, ReportedRun
-from unforced.reporting.grouping import Group
+from unforced.reporting.collecting import Collection
+from unforced.runs.finished import FinishedRun
+from unforced.runs.groups import Group, differing
 
 _ALWAYS = ("task.name", "model.name", "objective.name", "order", "seed")
 _SPLITS = ("train", "test")
@@ -23,11 +23,11 @@ def tidy_frame(collection: Collection, groups: Sequence[Group]) -> pd.DataFrame:
 
     What a diagnosis measured has the mode `diagnosis`, and its path in diagnosis.json as measure.
     Columns: the run's path and fingerprint, its study, kind and verdict; every config key in which the runs
-    differ; what was measured; what the run cost, and on which hardware.
+    differ; what was measured; how the run ended, what it cost, on which hardware and with which kernels.
     """
     runs, studies = collection.runs, _studies(collection)
     kinds = {each.name: group.kind for group in groups for each in group.runs}
-    configs = [flatten(each.run.tree()) for each in runs]
+    configs = [flatten(each.tree) for each in runs]
     keys = [*_ALWAYS, *(key for key in differing(configs) if key not in _ALWAYS)]
     rows = [
         {
@@ -54,15 +54,19 @@ def _studies(collection: Collection) -> dict[str, str]:
     return {run: "; ".join(found) for run, found in names.items()}
 
 
-def _who(each: ReportedRun) -> dict[str, Any]:
-    shape = {"topology": each.run.task.topology, "chance": each.result["chance"]}
-    return {"run": each.name, "fingerprint": each.result.get("run", each.run.fingerprint), **shape}
+def _who(each: FinishedRun) -> dict[str, Any]:
+    shape = {"topology": each.topology, "chance": each.chance}
+    return {"run": each.name, "fingerprint": each.result.get("run"), **shape}
 
 
-def _cost(each: ReportedRun) -> dict[str, Any]:
+def _cost(each: FinishedRun) -> dict[str, Any]:
     hardware = each.result.get("hardware", {})
-    words = "; ".join(f"{key}={value}" for key, value in hardware.items())
-    return {key: each.result.get(key) for key in _COSTS} | {"hardware": words}
+    ended = {"ended_by": each.result.get("ended_by")} | {key: each.result.get(key) for key in _COSTS}
+    return ended | {"hardware": _in_words(hardware), "kernels": _in_words(each.kernels)}
+
+
+def _in_words(facts: Mapping[str, Any]) -> str:
+    return "; ".join(f"{key}={value}" for key, value in facts.items())
 
 
 def _measures(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -13,14 +13,20 @@ import json
 import os
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from unforced.config import Run, flatten
+from unforced.config import flatten
 from unforced.errors import UserError
 from unforced.files import is_blank, read_json, write_atomically, write_json
 from unforced.locks import is_locked, locked
-from unforced.runs.schemas import Diagnosis, Environment, Evaluation, Record, Result, Traces, check
+from unforced.runs.schemas import Config, Diagnosis, Environment, Evaluation, Record, Result, Traces, check
+from unforced.parts import Tree
 
+if TYPE_CHECKING:  # a run brings torch, which a report does without
+    from unforced.config import Run
+
+STUDY = "study.json"
+"""Marks the folder of a study, in which runs have their folders."""
 _RESTORE = "restore it, or start a new run with another --out"
 
 
@@ -36,7 +42,7 @@ class RunFolder:
         self.trackers = path / "trackers"
 
     @classmethod
-    def claim(cls, path: Path, run: Run) -> "RunFolder":
+    def claim(cls, path: Path, run: "Run") -> "RunFolder":
         """Choose a new run's folder; write nothing yet. Raises UserError if `path` holds anything."""
         folder = cls(path)
         if folder.config.exists():
@@ -47,7 +53,7 @@ class RunFolder:
             raise UserError(f"{path} exists and is not a run folder; choose another --out")
         return folder
 
-    def create(self, run: Run) -> None:
+    def create(self, run: "Run") -> None:
         """Make the folder of a new run."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         try:
@@ -57,7 +63,7 @@ class RunFolder:
             raise
 
     @classmethod
-    def reopen(cls, path: Path, run: Run) -> "RunFolder":
+    def reopen(cls, path: Path, run: "Run") -> "RunFolder":
         """Open a run's folder to go on. Raises UserError if it holds no run, or a different one."""
         folder = cls.open(path)
         if changed := folder.run().changes(run):
@@ -81,13 +87,19 @@ class RunFolder:
         folder.run()
         return folder
 
-    def run(self) -> Run:
-        """Read the run that the folder is of."""
+    def run(self) -> "Run":
+        """Build the run that the folder is of."""
+        from unforced.config import Run
+
         tree = self._read(self.config, Record, _RESTORE)
         try:
             return Run.from_tree(tree)
         except (UserError, TypeError, ValueError, RecursionError) as error:
             raise UserError(f"{self.config}: {error}; {_RESTORE}") from None
+
+    def read_config(self) -> Tree:
+        """Read the settings of the run, which may have parts that are unknown here."""
+        return self._read(self.config, Config, _RESTORE)
 
     def implementation(self) -> dict[str, str]:
         """Read which implementations the run's first session chose; empty if it never got there."""
@@ -100,7 +112,7 @@ class RunFolder:
         """Read the results of a run that is done."""
         return self._read(self.result, Result, "delete it, and train with --resume to measure again")
 
-    def check_result(self, run: Run) -> None:
+    def check_result(self, run: "Run") -> None:
         """Raise UserError if the files of a run that is done are damaged, or its results another run's."""
         self.run()
         if self.read_result().get("run", run.fingerprint) != run.fingerprint:

@@ -3,29 +3,21 @@
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unforced.config import Run, settings_of
+from unforced.config import settings_of
 from unforced.errors import UserError
+from unforced.files import read_json
+from unforced.runs.defaults import with_defaults
+from unforced.runs.finished import FinishedRun
 from unforced.runs.folder import RunFolder
 from unforced.runs.schemas import Count, Proportion, check
 
 _OF_A_RUN = {"config.json", "metrics.jsonl", "result.json"}
 _OF_AN_EXPORT = "unforced.json"  # beside a config.json that is transformers'
 _NUMBERS = ("steps", "samples", "flops", "seconds")
-
-
-@dataclass(frozen=True)
-class Finished:
-    """What a finished run left in its folder, its diagnosis if it has one."""
-
-    run: Run
-    path: Path
-    result: Mapping[str, Any]
-    lines: Sequence[Mapping[str, Any]]
-    diagnosis: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -36,45 +28,45 @@ class Found:
     twins: folders of runs that another folder holds, too, by that folder, which stands for both.
     """
 
-    runs: Sequence[Finished]
+    runs: Sequence[FinishedRun]
     left_out: Mapping[Path, str]
     twins: Mapping[Path, Path]
+
+    @property
+    def omitted(self) -> dict[str, dict[str, str]]:
+        """What does not count, as JSON values."""
+        return {
+            name: {str(path): str(reason) for path, reason in paths.items()}
+            for name, paths in (("left_out", self.left_out), ("twins", self.twins))
+        }
 
 
 def find_finished(paths: Iterable[Path]) -> Found:
     """Read every run folder at or below `paths`. Raises UserError if no run is whole."""
     paths = list(paths)
-    runs: list[Finished] = []
+    runs: list[FinishedRun] = []
     left_out: dict[Path, str] = {}
-    first: dict[str, Path] = {}
-    twins: dict[Path, Path] = {}
     for folder in find_folders(paths):
         try:
             names = set(os.listdir(folder))
-            if not names & _OF_A_RUN or _OF_AN_EXPORT in names:
-                continue
-            each = _read(folder)
+            if names & _OF_A_RUN and _OF_AN_EXPORT not in names:
+                runs.append(_read(folder))
         except (UserError, OSError) as error:
             left_out[folder] = str(error)
-            continue
-        same = first.setdefault(json.dumps(settings(each.run), sort_keys=True), folder)
-        if same == folder:
-            runs.append(each)
-        else:
-            twins[folder] = same  # the same run twice would count as two seeds
     if not runs:
         raise UserError(_nothing(paths, left_out))
-    return Found(runs, left_out, twins)
+    first: dict[str, FinishedRun] = {}
+    twins: dict[Path, Path] = {}
+    for run in _completed(runs):
+        same = first.setdefault(json.dumps(settings_of(run.tree), sort_keys=True), run)
+        if same is not run:
+            twins[run.path] = same.path  # the same run twice would count as two seeds
+    return Found(_named(list(first.values())), left_out, twins)
 
 
 def find_folders(paths: Iterable[Path]) -> list[Path]:
     """Return every folder at or below `paths` once, but none of checkpoints, in alphabetical order."""
     return sorted({folder.resolve(): folder for path in paths for folder in _below(path)}.values())
-
-
-def settings(run: Run) -> dict[str, Any]:
-    """Return, by dotted key, what decides how a run comes out: what is neither operational nor measuring."""
-    return settings_of(run.tree())
 
 
 def _below(path: Path) -> Iterator[Path]:
@@ -93,22 +85,45 @@ def _nothing(paths: Sequence[Path], left_out: Mapping[Path, str]) -> str:
     return f"no finished run in {where}; {len(left_out)} left out, the first: {folder}: {reason}"
 
 
-def _read(path: Path) -> Finished:
-    folder = RunFolder.open(path)
+def _completed(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
+    trees = with_defaults([run.tree for run in runs])
+    return [replace(run, tree=tree) for run, tree in zip(runs, trees, strict=True)]
+
+
+def _named(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
+    """Name runs by their paths below the folder that all have in common."""
+    base = os.path.commonpath([run.path.resolve().parent for run in runs])
+    return [replace(run, name=run.path.resolve().relative_to(base).as_posix()) for run in runs]
+
+
+def _read(path: Path) -> FinishedRun:
+    folder = RunFolder(path)
+    if not folder.config.is_file():
+        raise UserError(f"{path} is not a run folder: it has no config.json")
+    tree = folder.read_config()
     if not folder.done:
         raise UserError("not finished")
-    found = Finished(folder.run(), path, folder.read_result(), folder.read_metrics(), folder.read_diagnosis())
-    _check_result(folder.result, found.result)
-    for number, line in enumerate(found.lines, 1):
-        _check_line(f"{folder.metrics}: line {number}", line, found.run)
-    return found
+    result, lines = folder.read_result(), folder.read_metrics()
+    _check_result(folder.result, result)
+    for number, line in enumerate(lines, 1):
+        _check_line(f"{folder.metrics}: line {number}", line)
+    return FinishedRun(path.name, path, tree, result, lines, folder.read_diagnosis(), _environment(folder))
+
+
+def _environment(folder: RunFolder) -> Mapping[str, Any]:
+    """Read env.json; without it, what a run ran on is unknown."""
+    try:
+        found = read_json(folder.env)
+    except UserError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _check_result(file: Path, result: Mapping[str, Any]) -> None:
     """Check every measure, where the run itself has checked those that it depends on."""
     for key in _NUMBERS:
         if key in result and not isinstance(result[key], int | float):
-            raise UserError(f"{file}: {key} is no number")
+            raise UserError(f"{file}: {key} is not a number")
     for key, value in result.items():
         if key.endswith(".errors"):
             if not isinstance(value, dict) or not all(isinstance(count, int) for count in value.values()):
@@ -117,10 +132,9 @@ def _check_result(file: Path, result: Mapping[str, Any]) -> None:
             check(Proportion, value, f"{file}: {key}")
 
 
-def _check_line(where: str, line: Mapping[str, Any], run: Run) -> None:
+def _check_line(where: str, line: Mapping[str, Any]) -> None:
     if not isinstance(line.get("samples"), int):
-        raise UserError(f"{where}: samples is no number")
-    for mode in ("free", "forced"):
-        for position in range(run.task.answer_length):
-            key = f"validation.{mode}.token_{position}"
-            check(Count, line.get(key), f"{where}: {key}")
+        raise UserError(f"{where}: samples is not a number")
+    for key, value in line.items():
+        if key.startswith("validation.") and ".token_" in key:
+            check(Count, value, f"{where}: {key}")

@@ -14,6 +14,22 @@ class Record(BaseModel):
     model_config = ConfigDict(strict=True)
 
 
+class Part(Record):
+    """A part of a run that is chosen by its name."""
+
+    name: str
+
+
+class Config(Record):
+    """config.json, as far as a report depends on it."""
+
+    task: Part
+    model: Part
+    objective: Part
+    order: Order
+    seed: NonNegativeInt
+
+
 class Environment(Record):
     """env.json, as far as a resumed run depends on it."""
 
@@ -62,7 +78,8 @@ class Result(Record):
     """result.json."""
 
     steps: NonNegativeInt
-    chance: float
+    chance: float | None
+    ended_by: str = ""
     train_forced: Proportion = Field(alias="train.forced.exact")
     train_free: Proportion = Field(alias="train.free.exact")
     test_forced: Proportion = Field(alias="test.forced.exact")

@@ -14,11 +14,10 @@ from unforced.config import Run
 from unforced.errors import UserError
 from unforced.files import is_blank, read_json, write_json
 from unforced.locks import is_locked, locked
-from unforced.runs.folder import RunFolder
+from unforced.runs.folder import STUDY, RunFolder
 from unforced.studies.engines import Job
 from unforced.study import Study
 
-MARKER = "study.json"
 _TAKEN = "another process is at work on this study; let it end, or stop it"
 
 
@@ -26,7 +25,7 @@ class StudyFolder:
     """Paths and files of one study."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.marker = path, path / MARKER
+        self.path, self.marker = path, path / STUDY
         self.logs, self.states = path / "logs", path / "states.json"
 
     def claim(self, study: Study) -> None:

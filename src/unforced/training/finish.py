@@ -1,27 +1,13 @@
 """When a run counts as solved or fitted, and when it ends by itself."""
 
 import math
-from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Any
 
-from unforced.config import SOLVED, Run
+from unforced.config import Run
+from unforced.runs import history
+from unforced.runs.history import Line
 
 _SPLITS = {"solved": "validation", "fitted": "train"}
-_IN_A_ROW = 2  # once may be luck
-
-Line = Mapping[str, Any]
-
-
-def first_of_a_row(lines: Sequence[Line], measures: Sequence[str]) -> int | None:
-    """Return the index of the first of two lines in a row on which all `measures` are at least SOLVED."""
-    high = [all(_is_high(line[measure]) for measure in measures) for line in lines]
-    rows = range(len(lines) - _IN_A_ROW + 1)
-    return next((i for i in rows if all(high[i : i + _IN_A_ROW])), None)
-
-
-def _is_high(count: Mapping[str, int]) -> bool:
-    return count["correct"] >= SOLVED * count["total"]
 
 
 class Finish:
@@ -38,8 +24,8 @@ class Finish:
             return
         split = _SPLITS[self.run.stop_when]
         measures = [f"{split}.{measure}" for measure in self.run.exact_measures]
-        self._latest = [*self._latest, line][-_IN_A_ROW:]
-        if first_of_a_row(self._latest, measures) is not None:
+        self._latest = [*self._latest, line][-history.IN_A_ROW :]
+        if history.first_of_a_row(self._latest, measures) is not None:
             self._reached_at = line["step"]
 
     @property

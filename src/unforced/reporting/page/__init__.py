@@ -19,9 +19,9 @@ from markupsafe import Markup
 
 from unforced.files import write_atomically
 from unforced.reporting.collecting import ReportedStudy
-from unforced.reporting.grouping import Group
 from unforced.reporting.judging import Judged
 from unforced.reporting.page.data import describe
+from unforced.runs.groups import Group
 
 _SCRIPTS = (
     "dom",

@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from unforced.config import SOLVED, Run, flatten
+from unforced.config import flatten
 from unforced.errors import UserError
-from unforced.reporting.collecting import ReportedRun, ReportedStudy
-from unforced.reporting.grouping import Group
+from unforced.evaluation.seeds import Outcome, outcomes_of
+from unforced.reporting.collecting import ReportedStudy
 from unforced.reporting.judging import Judged
+from unforced.runs.finished import FinishedRun
 from unforced.runs.folder import RunFolder
+from unforced.runs.groups import Group
 
 _DIGITS = 4
 _FREE = "test.free.exact"
@@ -36,40 +38,44 @@ def describe(
 
 def _kind(group: Group) -> dict[str, Any]:
     """Describe what a group's runs have in common, and how they came out."""
-    run, values = group.runs[0].run, group.values(_FREE)
+    run, values = group.runs[0], group.values(_FREE)
+    tree = run.tree
     forced = zip(*(_tokens(each) for each in group.runs), strict=True)
     return {
         "name": group.kind,
         "place": f"{group.topology}, {group.model}",
         "settings": group.settings,
-        "task": str(run.task),
-        "model": run.model.name,
-        "objective": run.objective.name,
-        "order": run.order,
-        "data": "a stream" if run.stream else f"{run.num_train:,} problems",
-        "chance": run.task.chance,
-        "decisive": list(run.task.decisive_positions),
+        "task": str(run.task or run.topology),
+        "model": run.model,
+        "objective": run.objective,
+        "order": tree["order"],
+        "data": "a stream" if tree["stream"] else f"{tree['num_train']:,} problems",
+        "chance": run.chance,
+        "decisive": list(run.decisive),
         "forced_note": run.forced_note,
         "free": {**_spread(values), "values": [round(value, _DIGITS) for value in values]},
-        "solved": sum(value >= SOLVED for value in values),
+        "solved": sum(outcome.solved for outcome in outcomes_of(group, "free.exact").values()),
+        "failures": group.failures,
+        "kernels": group.mixed_kernels,
         "forced_tokens": [_middle(position) for position in forced],
         "verdicts": _verdicts(group),
     }
 
 
-def _run(each: ReportedRun, lacking: list[str]) -> dict[str, Any]:
+def _run(each: FinishedRun, lacking: list[str]) -> dict[str, Any]:
     result = each.result
     verdict = each.diagnosis and each.diagnosis["verdict"]
     return {
         "name": each.name,
-        "seed": each.run.seed,
+        "seed": each.seed,
         "free": _interval(result[_FREE]),
-        "solved": result[_FREE]["value"] >= SOLVED,
+        "solved": Outcome.of(each, "free.exact").solved,
+        "failure": each.failure,
         "forced_tokens": _tokens(each),
-        "curves": _curves(each.run, each.lines),
-        "settings": flatten(each.run.tree()),
+        "curves": _curves(each),
+        "settings": flatten(each.tree),
         "verdict": verdict and {key: verdict[key] for key in ("name", "title", "because")},
-        "traces": _traces(RunFolder(each.finished.path), lacking),
+        "traces": _traces(RunFolder(each.path), lacking),
     }
 
 
@@ -89,7 +95,7 @@ def _claim(judged: Judged, study_source: str, groups: Sequence[Group]) -> dict[s
         "kinds": [
             kind
             for kind, group in enumerate(groups)
-            if any(expected.selects(each.run.tree()) for each in group.runs)
+            if any(expected.selects(each.tree) for each in group.runs)
         ],
     }
 
@@ -115,22 +121,22 @@ def _interval(proportion: Mapping[str, Any]) -> dict[str, float]:
     return {key: round(proportion[key], _DIGITS) for key in ("value", "low", "high")}
 
 
-def _tokens(each: ReportedRun) -> list[float | None]:
-    keys = [f"test.forced.token_{position}" for position in range(each.run.task.answer_length)]
+def _tokens(each: FinishedRun) -> list[float | None]:
+    keys = [f"test.forced.token_{position}" for position in range(each.length)]
     return [_share(each.result.get(key)) for key in keys]
 
 
-def _curves(run: Run, lines: Sequence[Mapping[str, Any]]) -> dict[str, list[int] | list[float | None]]:
+def _curves(each: FinishedRun) -> dict[str, list[int] | list[float | None]]:
     """Return accuracies over training: whole answers and each position, held-out; whole ones, training."""
-    tokens = [f"token_{position}" for position in range(run.task.answer_length)]
+    tokens = [f"token_{position}" for position in range(each.length)]
     keys = {measure: f"validation.free.{measure}" for measure in ("exact", *tokens)}
     keys["train"] = "train.free.exact"
-    columns = {measure: [_share(line.get(key)) for line in lines] for measure, key in keys.items()}
-    return {"samples": [line["step"] * run.batch_size for line in lines], **columns}
+    columns = {measure: [_share(line.get(key)) for line in each.lines] for measure, key in keys.items()}
+    return {"samples": [line["samples"] for line in each.lines], **columns}
 
 
 def _share(count: Mapping[str, Any] | None) -> float | None:
-    return None if count is None else round(count["correct"] / count["total"], _DIGITS)
+    return None if not count or not count["total"] else round(count["correct"] / count["total"], _DIGITS)
 
 
 def _traces(folder: RunFolder, lacking: list[str]) -> dict[str, Any] | None:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from unforced.reporting.grouping import Group
 from unforced.reporting.report_figures.accuracy import accuracy
 from unforced.reporting.report_figures.cascade import cascade
 from unforced.reporting.report_figures.compute import compute
@@ -16,6 +15,7 @@ from unforced.reporting.report_figures.curves import learning_curves
 from unforced.reporting.report_figures.errors import error_kinds
 from unforced.reporting.report_figures.solved import solved_by_samples
 from unforced.reporting.report_figures.success import success
+from unforced.runs.groups import Group
 
 FIGURES: Sequence[Callable[[Sequence[Group]], Mapping[str, Figure]]] = (
     accuracy,

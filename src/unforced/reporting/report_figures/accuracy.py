@@ -9,13 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from unforced.reporting.grouping import Group
 from unforced.reporting.report_figures.style import (
     COLUMN,
     INK,
     PAGE,
     Mark,
-    chance_handle,
+    chance_handles,
     draw_chance,
     kind_handles,
     legend,
@@ -24,6 +23,7 @@ from unforced.reporting.report_figures.style import (
     percent_axis,
     wrapped,
 )
+from unforced.runs.groups import Group
 
 _NARROW = 8  # slots that a paper's column has room for
 _LABEL = 12  # letters of a topology beside others
@@ -39,7 +39,7 @@ def prepare_accuracy(groups: Sequence[Group]) -> pd.DataFrame:
             "topology": group.topology,
             "kind": group.kind,
             "split": split,
-            "seed": each.run.seed,
+            "seed": each.seed,
             **{key: each.result[f"{split}.free.exact"][key] for key in ("value", "low", "high")},
             "median": median(group.values(f"{split}.free.exact")),
             "chance": group.chance,
@@ -61,7 +61,7 @@ def accuracy(groups: Sequence[Group]) -> dict[str, Figure]:
     for panel, model in zip(axes, models, strict=True):
         _panel(panel, table[table["model"] == model], given)
         panel.set_title(model)
-    legend(figure, [*kind_handles(given), *_split_handles(), chance_handle()])
+    legend(figure, [*kind_handles(given), *_split_handles(), *chance_handles(groups)])
     return {"": figure}
 
 
@@ -77,7 +77,7 @@ def _panel(axes: Axes, table: pd.DataFrame, given: dict[str, Mark]) -> None:
     topologies = list(dict.fromkeys(table["topology"]))
     for place, topology in enumerate(topologies):
         here = table[table["topology"] == topology]
-        for chance in here["chance"].unique():
+        for chance in here["chance"].dropna().unique():
             draw_chance(axes, chance, place - _SLOTS / 2, place + _SLOTS / 2)
         kinds = [kind for kind in given if kind in set(here["kind"])]
         for number, kind in enumerate(kinds):

@@ -10,9 +10,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from unforced.reporting.grouping import Group
 from unforced.reporting.report_figures.curves import SAMPLES, THOUSAND, prepare_tokens, trained
 from unforced.reporting.report_figures.style import across, pages, panels, place, titled
+from unforced.runs.groups import Group
 
 
 def prepare_cascade(

@@ -9,17 +9,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter
 
-from unforced.reporting.grouping import Group
 from unforced.reporting.report_figures.style import (
     CHANCE,
     Mark,
-    chance_handle,
+    chance_handles,
     kind_handles,
     legend,
     marks,
     panels,
     percent_axis,
 )
+from unforced.runs.groups import Group
 
 _FEW_DECADES = 300  # as a ratio: numbers between powers of ten are needed, and have room
 
@@ -30,7 +30,7 @@ def prepare_compute(groups: Sequence[Group]) -> pd.DataFrame:
         {
             "place": f"{group.topology}, {group.model}",
             "kind": group.kind,
-            "seed": each.run.seed,
+            "seed": each.seed,
             "flops": each.result["flops"],
             "chance": group.chance,
             **{key: each.result["test.free.exact"][key] for key in ("value", "low", "high")},
@@ -51,13 +51,14 @@ def compute(groups: Sequence[Group]) -> dict[str, Figure]:
     figure, axes = panels(range(len(places)), 1.8, labels)
     for panel, name in zip(axes, places, strict=True):
         here = table[table["place"] == name]
-        panel.axhline(here["chance"].iloc[0], **CHANCE)
+        for chance in here["chance"].dropna().unique():
+            panel.axhline(chance, **CHANCE)
         _cost_axis(panel, table["flops"])
         for kind in (kind for kind in given if kind in set(here["kind"])):
             _seeds(panel, here[here["kind"] == kind], given[kind])
         panel.set_title(name)
         percent_axis(panel)
-    legend(figure, [*kind_handles(given), chance_handle()])
+    legend(figure, [*kind_handles(given), *chance_handles(groups)])
     return {"": figure}
 
 

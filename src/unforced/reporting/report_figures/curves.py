@@ -1,6 +1,7 @@
 """What is learned when, as curves: each answer position on validation problems, and the training set."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,22 +10,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from unforced.reporting.collecting import ReportedRun
-from unforced.reporting.figures import position_color
-from unforced.reporting.grouping import Group
 from unforced.reporting.report_figures.style import (
     CHANCE,
     INK,
     across,
-    chance_handle,
+    chance_handles,
     legend,
     pages,
     panels,
     percent_axis,
     place,
+    position_color,
     titled,
     wrapped,
 )
+from unforced.runs.finished import FinishedRun
+from unforced.runs.groups import Group
 
 SAMPLES, THOUSAND = "samples (thousands)", 1000
 _MODES = ("free", "forced")
@@ -32,16 +33,21 @@ _WHOLE: dict[str, Any] = {"color": INK, "linestyle": (0, (4, 1.5)), "linewidth":
 
 
 def prepare_tokens(
-    each: ReportedRun, mode: str
+    each: FinishedRun, mode: str
 ) -> tuple[Float[np.ndarray, " evaluations"], Float[np.ndarray, "evaluations length"]]:
     """Return the samples seen at each evaluation, and each position's accuracy on validation problems."""
-    keys = [f"validation.{mode}.token_{i}" for i in range(each.run.task.answer_length)]
+    keys = [f"validation.{mode}.token_{i}" for i in range(each.length)]
     samples = np.array([line["samples"] for line in each.lines], dtype=float)
-    right = [[line[key]["correct"] / line[key]["total"] for key in keys] for line in each.lines]
+    right = [[_share(line.get(key)) for key in keys] for line in each.lines]
     return samples, np.array(right, dtype=float).reshape(len(samples), len(keys))
 
 
-def prepare_whole(each: ReportedRun, mode: str) -> Float[np.ndarray, " evaluations"]:
+def _share(count: Mapping[str, int] | None) -> float:
+    """Return the share of a count; NaN, which is not drawn, where nothing was counted."""
+    return count["correct"] / count["total"] if count and count["total"] else math.nan
+
+
+def prepare_whole(each: FinishedRun, mode: str) -> Float[np.ndarray, " evaluations"]:
     """Return the accuracy of whole answers at each evaluation, on problems of the training set."""
     counts = [line[f"train.{mode}.exact"] for line in each.lines]
     return np.array([count["correct"] / count["total"] for count in counts], dtype=float)
@@ -58,7 +64,7 @@ def learning_curves(groups: Sequence[Group]) -> dict[str, Figure]:
 
 
 def _curves(groups: Sequence[Group]) -> Figure:
-    columns, length = across(len(groups)), max(group.runs[0].run.task.answer_length for group in groups)
+    columns, length = across(len(groups)), max(group.runs[0].length for group in groups)
     cells = [
         (len(_MODES) * (i // columns) + row) * columns + i % columns
         for row in range(len(_MODES))
@@ -73,7 +79,7 @@ def _curves(groups: Sequence[Group]) -> Figure:
         if cell % columns == 0:
             panel.set_ylabel(f"{mode} (%)")
     figure.suptitle(place(groups[0]), fontsize=8, fontweight="bold")
-    legend(figure, [*_token_handles(length), _whole_handle(), chance_handle()])
+    legend(figure, [*_token_handles(length), _whole_handle(), *chance_handles(groups)])
     return figure
 
 
@@ -89,18 +95,19 @@ def _whole_handle() -> Line2D:
 
 def _panel(axes: Axes, group: Group, mode: str) -> None:
     """Draw the lines of every seed; a note instead where forced is not what the objective trains."""
-    note = group.runs[0].run.forced_note if mode == "forced" else ""
+    note = group.runs[0].forced_note if mode == "forced" else ""
     if note:
         middle: dict[str, Any] = {"ha": "center", "va": "center", "transform": axes.transAxes}
         axes.text(0.5, 0.5, wrapped(f"not drawn: {note}"), fontsize=7, **middle)
     else:
         for each in group.runs:
             _seed_lines(axes, each, mode)
-        axes.axhline(group.chance, **CHANCE)
+        if group.chance is not None:
+            axes.axhline(group.chance, **CHANCE)
     percent_axis(axes)
 
 
-def _seed_lines(axes: Axes, each: ReportedRun, mode: str) -> None:
+def _seed_lines(axes: Axes, each: FinishedRun, mode: str) -> None:
     samples, right = prepare_tokens(each, mode)
     for position, curve in enumerate(right.T):
         color = position_color(position, right.shape[1])

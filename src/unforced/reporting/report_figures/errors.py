@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from unforced.reporting.grouping import Group
 from unforced.reporting.report_figures.style import OKABE_ITO, PAGE, wrapped
+from unforced.runs.groups import Group
 
 _COLORS = [OKABE_ITO[name] for name in ("vermillion", "orange", "purple", "sky", "yellow", "blue", "black")]
 _HATCHES = ("", "////", "....")
@@ -25,7 +25,7 @@ def prepare_errors(groups: Sequence[Group]) -> pd.DataFrame:
     "correct" stands first; the index has the group's label and the seed.
     """
     counts = {
-        (group.label, each.run.seed): each.result["test.free.errors"]
+        (group.label, each.seed): each.result["test.free.errors"]
         for group in groups
         for each in group.runs
         if sum(each.result.get("test.free.errors", {}).values())

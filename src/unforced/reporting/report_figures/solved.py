@@ -7,8 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from unforced.evaluation.seeds import Outcome, solved_by
-from unforced.reporting.grouping import Group
+from unforced.evaluation.seeds import outcomes_of, solved_by
 from unforced.reporting.report_figures.style import (
     Mark,
     kind_handles,
@@ -18,16 +17,16 @@ from unforced.reporting.report_figures.style import (
     percent_axis,
     place,
 )
+from unforced.runs.groups import Group
 
 _THOUSAND = 1000
 
 
 def prepare_solved_by(group: Group) -> pd.DataFrame:
     """Return the Kaplan-Meier share of seeds solved by so many samples, with its interval."""
-    outcomes = [Outcome.of(each.finished, "free.exact") for each in group.runs]
-    samples = [
-        outcome.steps * each.run.batch_size for outcome, each in zip(outcomes, group.runs, strict=True)
-    ]
+    outcomes = outcomes_of(group, "free.exact").values()
+    horizon, batch = max(outcome.steps for outcome in outcomes), group.runs[0].tree["batch_size"]
+    samples = [outcome.until(horizon) * batch for outcome in outcomes]
     table = pd.DataFrame(solved_by(samples, [outcome.solved_on_the_way for outcome in outcomes]))
     return table.rename(columns={"steps": "samples"})
 

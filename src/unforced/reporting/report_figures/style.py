@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from unforced.reporting.grouping import Group
+from unforced.runs.groups import Group
 
 COLUMN, PAGE = 3.4, 6.9  # inches: one column of a paper, and two
 MOST = 6  # kinds on a page
@@ -179,6 +180,12 @@ def draw_chance(axes: Axes, chance: float, start: float, end: float) -> None:
     )
 
 
-def chance_handle() -> Line2D:
-    """Make the legend's entry of the line of chance."""
-    return Line2D([], [], label="chance", **CHANCE)
+def chance_handles(groups: Sequence[Group]) -> list[Line2D]:
+    """Make the legend's entry of the line of chance, where there is such a line."""
+    known = any(group.chance is not None for group in groups)
+    return [Line2D([], [], label="chance", **CHANCE)] if known else []
+
+
+def position_color(position: int, length: int) -> tuple[float, float, float, float]:
+    """Return the colour of an answer position: dark to light along the answer."""
+    return colormaps["viridis"](0.9 * position / max(1, length - 1))

@@ -6,16 +6,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from unforced.config import SOLVED
+from unforced.evaluation.seeds import outcomes_of
 from unforced.evaluation.seeds import success as share_solved
-from unforced.reporting.grouping import Group
 from unforced.reporting.report_figures.style import PAGE, marks, wrapped
+from unforced.runs.groups import Group
 
 
 def prepare_success(groups: Sequence[Group]) -> pd.DataFrame:
     """Return the share of solved seeds with its Wilson interval, a row per group."""
     rows = {}
     for group in groups:
-        estimate = share_solved([value >= SOLVED for value in group.values("test.free.exact")])
+        estimate = share_solved([outcome.solved for outcome in outcomes_of(group, "free.exact").values()])
         rows[group.label] = {"kind": group.kind, **estimate}
     return pd.DataFrame.from_dict(rows, orient="index")
 
