@@ -116,6 +116,16 @@ _WRITERS: Writers = {
 def _numbers(group: Group) -> dict[str, Any]:
     """Return a group's names and the values behind its row of accuracies, in the order of its seeds."""
     names = {
-        key: getattr(group, key) for key in ("topology", "model", "objective", "settings", "chance", "seeds")
+        key: getattr(group, key)
+        for key in (
+            "topology",
+            "model",
+            "objective",
+            "settings",
+            "chance",
+            "seeds",
+            "failures",
+            "mixed_kernels",
+        )
     }
     return names | {measure: group.values(measure) for measure in WHOLE_ANSWERS.values()}

@@ -40,12 +40,13 @@ def accuracy(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable:
             "chance": in_percent(group.chance),
             **{column: _over_seeds(group.values(measure)) for column, measure in WHOLE_ANSWERS.items()},
             "seeds": str(len(group.runs)),
+            **_caveats(group),
         }
         for group in groups
     ]
     notes = [f"{name}: {each}." for name, each in _forced_notes(groups).items()]
     note = "Whole answers right, in percent: median over seeds (range). Chance: the best without lookahead."
-    return _table(rows, note, *notes)
+    return _table(rows, note, *notes, _about_failures(groups), _about_kernels(groups))
 
 
 def success(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable:
@@ -61,25 +62,27 @@ def success(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable:
                 "solved": f"{solved['correct']} of {solved['total']}",
                 "share": percent(solved),
                 "steps to solve": NONE if steps is None else f"{steps:,}",
+                **_caveats(group),
             }
         )
     note = (
         f"Solved: free whole answers right on at least {100 * SOLVED:.0f}% of held-out problems. Share of "
         "seeds with its 95% Wilson interval. Steps: Kaplan-Meier median, on validation problems."
     )
-    return _table(rows, note)
+    return _table(rows, note, _about_failures(groups), _about_kernels(groups))
 
 
 def diagnosis(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable | None:
     """What the diagnosed runs fail by: a row per group, and per decisive token where there are several."""
-    rows = [row for group in groups for row in _diagnosed(group)]
+    diagnosed = [group for group in groups if any(run.diagnosis is not None for run in group.runs)]
+    rows = [row for group in diagnosed for row in _diagnosed(group)]
     if not rows:
         return None
     note = (
         "Verdicts with how many seeds have them. Percent: median over seeds (range); decisive tokens on the "
         f"inputs of training. {NONE}: does not apply. docs/metrics.md defines each number."
     )
-    return _table(rows, note)
+    return _table(rows, note, _about_failures(diagnosed), _about_kernels(diagnosed))
 
 
 def expectations(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable | None:
@@ -98,15 +101,17 @@ def expectations(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTab
             "seeds": str(each.judgement.total),
             "holds in": f"{each.judgement.holds} of {each.judgement.total}",
             "verdict": _MARKS[each.judgement.verdict],
+            "kernels": "; ".join(group.mixed_kernels for group in _selected(each.expectation, groups)),
         }
         for each in judged
     ]
+    spoken_of = [group for each in judged for group in _selected(each.expectation, groups)]
     note = (
         "Percent of whole answers, where no token is named: median over seeds (range). "
         f"{MET}: the median is as expected. {MISSED}: it is not. "
         "Mixed: more than one seed in five is on the other side. Not enough seeds: fewer than five."
     )
-    return _table(rows, note, sources)
+    return _table(rows, note, sources, _about_kernels(spoken_of))
 
 
 TABLES: Sequence[Callable[[Sequence[Group], Sequence[Judged]], ReportTable | None]] = (
@@ -125,6 +130,29 @@ def _who(group: Group) -> dict[str, str]:
     }
 
 
+def _caveats(group: Group) -> dict[str, str]:
+    """Say what forbids to read the seeds as alike; a column that is empty in every row is left out."""
+    return {"failed": group.failures, "kernels": group.mixed_kernels}
+
+
+def _about_failures(groups: Sequence[Group]) -> str:
+    if not any(group.failures for group in groups):
+        return ""
+    return (
+        "Failed: seeds that ended before their time; they count as not solved, and their accuracies are those "
+        "of the last finite weights."
+    )
+
+
+def _about_kernels(groups: Sequence[Group]) -> str:
+    if not any(group.mixed_kernels for group in groups):
+        return ""
+    return (
+        "Kernels: where the seeds of a row ran on different implementations or matrix dtypes, how many on "
+        "which; these round differently, and outcomes near a plateau depend on rounding."
+    )
+
+
 def _table(rows: Sequence[Mapping[str, str]], *notes: str) -> ReportTable:
     """Make a table of rows; what is the same in all of them moves to the note."""
     frame = pd.DataFrame(rows)
@@ -137,10 +165,14 @@ def _table(rows: Sequence[Mapping[str, str]], *notes: str) -> ReportTable:
 
 def _spoken_of(expectation: Expectation, groups: Sequence[Group]) -> dict[str, str]:
     """Name the one group that an expectation selects as other tables do, else as the expectation does."""
-    found = [group for group in groups if any(expectation.selects(each.tree) for each in group.runs)]
+    found = _selected(expectation, groups)
     if len(found) == 1:
         return _who(found[0])
     return {"topology": "", "model": "", "objective": expectation.group}
+
+
+def _selected(expectation: Expectation, groups: Sequence[Group]) -> list[Group]:
+    return [group for group in groups if any(expectation.selects(each.tree) for each in group.runs)]
 
 
 def _measure(key: str) -> str:
@@ -177,8 +209,6 @@ def _forced_notes(groups: Sequence[Group]) -> dict[str, str]:
 
 def _diagnosed(group: Group) -> Iterator[dict[str, str]]:
     found = [each.diagnosis for each in group.runs if each.diagnosis is not None]
-    if not found:
-        return
     verdicts = Counter(each["verdict"]["title"] for each in found)
     cheats = [each["clever_hans"].get("cheat_accuracy", {}) for each in found]
     first = {
@@ -198,6 +228,7 @@ def _diagnosed(group: Group) -> Iterator[dict[str, str]]:
             "token, train": measured["train"],
             "token, held-out": measured["test"],
             "chance": chance,
+            **_caveats(group),
         }
 
 

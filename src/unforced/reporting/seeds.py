@@ -22,6 +22,9 @@ def show_groups(summary: Mapping[str, Any]) -> None:
     if summary["pairs"]:
         print()
         show(_pairs(summary, letters), "on the same seeds; p: McNemar's exact test, for each pair alone")
+    for name, letter in letters.items():
+        if kernels := summary["groups"][name]["kernels"]:
+            print(f"{letter}: its seeds ran on kernels that round differently: {kernels}")
     for folder, reason in summary["left_out"].items():
         print(f"left out: {folder}: {reason}")
     for twin, first in summary["twins"].items():
@@ -30,6 +33,7 @@ def show_groups(summary: Mapping[str, Any]) -> None:
 
 def _groups(summary: Mapping[str, Any], letters: Mapping[str, str]) -> pd.DataFrame:
     rows = {}
+    failing = any(group["failures"] for group in summary["groups"].values())
     for name, group in summary["groups"].items():
         steps, success = group["steps_to_solve"], group["success"]
         rows[letters[name]] = {
@@ -38,6 +42,7 @@ def _groups(summary: Mapping[str, Any], letters: Mapping[str, str]) -> pd.DataFr
             "held-out median (range)": spread(group["accuracy"]),
             "to solve": "-" if steps["median"] is None else f"{steps['median']:,}",
             "mean": f"{steps['restricted_mean']:,.0f}",
+            **({"failed": group["failures"]} if failing else {}),
         }
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index.name = ""

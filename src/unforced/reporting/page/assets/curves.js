@@ -13,7 +13,7 @@ function places(kinds) {
 }
 
 function chanceLevel({ chance }) {
-  return chance < 1 ? { y: chance, name: "chance" } : null;
+  return chance !== null && chance < 1 ? { y: chance, name: "chance" } : null;
 }
 
 /** Draw the kinds on one place; each keeps the style that it has among all kinds. */

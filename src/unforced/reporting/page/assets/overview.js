@@ -26,7 +26,7 @@ const RUN_COLUMNS = [
 function spreadCell({ free, chance, runs }) {
   const range = runs.length > 1 ? ` (${(100 * free.low).toFixed(1)} to ${(100 * free.high).toFixed(1)})` : "";
   return [html("b", {}, percent(free.median)), html("small", {}, range), seedStrip(free.values, chance),
-    html("small", { class: "block" }, `chance ${percent(chance)}`)];
+    html("small", { class: "block" }, `chance ${known(chance)}`)];
 }
 
 function seedStrip(values, chance) {
@@ -35,19 +35,27 @@ function seedStrip(values, chance) {
   const all = `seeds ${values.map((value) => percent(value)).join(", ")}`;
   return svg("svg", { class: "strip", width, height, role: "img", "aria-label": all }, svg("title", {}, all),
     svg("line", { class: "grid", x1: x(0), x2: x(1), y1: height / 2, y2: height / 2 }),
-    svg("line", { class: "at-chance", x1: x(chance), x2: x(chance), y1: 0, y2: height }),
+    chance === null ? null : svg("line", { class: "at-chance", x1: x(chance), x2: x(chance), y1: 0, y2: height }),
     ...values.map((value) => svg("circle", { cx: x(value), cy: height / 2, r: 4 })));
 }
 
-function solvedCell({ solved, runs }) {
-  return [whole(`${solved === runs.length ? "✓ " : ""}${solved} of ${runs.length}`)];
+/** How many seeds were solved; what failed, and where seeds ran on kernels that round differently, below. */
+function solvedCell({ solved, runs, failures, kernels }) {
+  return [whole(`${solved === runs.length ? "✓ " : ""}${solved} of ${runs.length}`),
+    failures ? html("small", { class: "block" }, failures) : null,
+    kernels ? html("small", { class: "block", title: "They round differently." }, `mixed kernels: ${kernels}`) : null];
+}
+
+/** A share in percent, or that it is not known. */
+function known(share) {
+  return share === null ? "unknown" : percent(share);
 }
 
 function freeCell({ free: { value, low, high }, kind }) {
   return [
     html("b", {}, percent(value)),
     html("small", {}, ` [${(100 * low).toFixed(1)}, ${(100 * high).toFixed(1)}]`),
-    html("small", { class: "block" }, `chance ${percent(kind.chance)}`),
+    html("small", { class: "block" }, `chance ${known(kind.chance)}`),
   ];
 }
 
@@ -78,6 +86,7 @@ function forcedCell(item) {
 }
 
 function verdictCell(run) {
+  if (run.failure) return [run.failure];
   if (!run.verdict) return [html("small", {}, run.solved ? "✓ solved; not diagnosed" : "not diagnosed")];
   const mark = run.verdict.name === "solved" ? "✓ " : "";
   return [html("span", { title: run.verdict.because.join("; ") }, mark + run.verdict.title)];
