@@ -27,6 +27,16 @@ _UNDATED: Mapping[str, Mapping[str, Any]] = {
 }
 """Formats of a figure, and metadata that would differ from one day or version to the next."""
 _MARKER = "skipped.json"
+_OF_A_GROUP = (
+    "topology",
+    "model",
+    "objective",
+    "settings",
+    "chance",
+    "seeds",
+    "failures",
+    "mixed_kernels",
+)
 
 
 def write_report(paths: Sequence[Path], folder: Path) -> dict[str, Any]:
@@ -115,17 +125,5 @@ _WRITERS: Writers = {
 
 def _numbers(group: Group) -> dict[str, Any]:
     """Return a group's names and the values behind its row of accuracies, in the order of its seeds."""
-    names = {
-        key: getattr(group, key)
-        for key in (
-            "topology",
-            "model",
-            "objective",
-            "settings",
-            "chance",
-            "seeds",
-            "failures",
-            "mixed_kernels",
-        )
-    }
+    names = {key: getattr(group, key) for key in _OF_A_GROUP}
     return names | {measure: group.values(measure) for measure in WHOLE_ANSWERS.values()}

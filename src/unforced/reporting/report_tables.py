@@ -139,8 +139,8 @@ def _about_failures(groups: Sequence[Group]) -> str:
     if not any(group.failures for group in groups):
         return ""
     return (
-        "Failed: seeds that ended before their time; they count as not solved, and their accuracies are those "
-        "of the last finite weights."
+        "Failed: seeds that did not come to the end of their training; they count as not solved, with the "
+        "accuracies of their last finite weights."
     )
 
 

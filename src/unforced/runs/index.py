@@ -13,7 +13,7 @@ from unforced.files import read_json
 from unforced.runs.defaults import with_defaults
 from unforced.runs.finished import FinishedRun
 from unforced.runs.folder import RunFolder
-from unforced.runs.schemas import Count, Proportion, check
+from unforced.runs.schemas import PositionCount, Proportion, check
 
 _OF_A_RUN = {"config.json", "metrics.jsonl", "result.json"}
 _OF_AN_EXPORT = "unforced.json"  # beside a config.json that is transformers'
@@ -137,4 +137,4 @@ def _check_line(where: str, line: Mapping[str, Any]) -> None:
         raise UserError(f"{where}: samples is not a number")
     for key, value in line.items():
         if key.startswith("validation.") and ".token_" in key:
-            check(Count, value, f"{where}: {key}")
+            check(PositionCount, value, f"{where}: {key}")

@@ -43,6 +43,13 @@ class Count(Record):
     total: PositiveInt
 
 
+class PositionCount(Record):
+    """The same of an answer position, which no answer may reach."""
+
+    correct: NonNegativeInt
+    total: NonNegativeInt
+
+
 class Evaluation(Record):
     """A line of metrics.jsonl."""
 
