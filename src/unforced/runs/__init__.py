@@ -1,0 +1,1 @@
+"""Run folders: their files read and written, found, and grouped over seeds."""

@@ -1,0 +1,110 @@
+"""A finished run as its folder describes it. No part of it is built but the task, if that is known here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from unforced.decoding.modes import Mode, Shows, Writes, forced_note, trained_mode
+from unforced.errors import UserError
+from unforced.parts import Tree, read
+from unforced.registry import SHOWN_NOTHING, TASKS
+from unforced.tasks.base import Task
+
+DIVERGED = "diverged"
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a finished run left in its folder.
+
+    name: its path below the folder that all runs of a report have in common.
+    tree, result, environment: what config.json, result.json and env.json hold.
+    lines: those of metrics.jsonl. diagnosis: None if the run was not diagnosed.
+    """
+
+    name: str
+    path: Path
+    tree: Tree
+    result: Mapping[str, Any]
+    lines: Sequence[Mapping[str, Any]]
+    diagnosis: Mapping[str, Any] | None
+    environment: Mapping[str, Any]
+
+    @property
+    def seed(self) -> int:
+        """The seed of data, weights and order."""
+        return int(self.tree["seed"])
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return str(self.tree["model"]["name"])
+
+    @property
+    def objective(self) -> str:
+        """The objective's name."""
+        return str(self.tree["objective"]["name"])
+
+    @cached_property
+    def task(self) -> Task | None:
+        """The task; None if it is not known here."""
+        try:
+            family: type[Task] = TASKS.get(self.tree["task"]["name"])
+            return read(family, self.tree["task"], recorded=True)
+        except UserError:
+            return None
+
+    @property
+    def topology(self) -> str:
+        """The task's topology, as in `G(2,4)`; the name of an unknown task."""
+        return self.task.topology if self.task else str(self.tree["task"]["name"])
+
+    @property
+    def chance(self) -> float | None:
+        """The best accuracy of whole answers without lookahead; None where it is unknown."""
+        return self.result.get("chance")
+
+    @property
+    def length(self) -> int:
+        """How many answer positions were measured."""
+        return sum(key.startswith("test.forced.token_") for key in self.result)
+
+    @property
+    def decisive(self) -> tuple[int, ...]:
+        """Answer positions that only lookahead gets right, where they are known."""
+        return tuple(self.task.decisive_positions) if self.task else ()
+
+    @property
+    def shows(self) -> Shows:
+        """What training showed of the answer."""
+        default: Shows = "nothing" if self.objective in SHOWN_NOTHING else "prefix"
+        return self.result.get("shows", default)
+
+    @property
+    def writes(self) -> Writes:
+        """How the decoder writes an answer."""
+        return self.result.get("writes", "one_pass" if self.shows == "nothing" else "left_to_right")
+
+    @property
+    def trained_mode(self) -> Mode:
+        """The mode of measuring that gives a position the inputs of training."""
+        return trained_mode(self.shows, self.writes)
+
+    @property
+    def forced_note(self) -> str:
+        """What a reader of forced accuracies must know; empty where nothing."""
+        return forced_note(self.objective, self.shows)
+
+    @property
+    def failure(self) -> str:
+        """Why the seed counts as failed, whatever its accuracy; empty where it does not."""
+        return DIVERGED if self.result.get("ended_by") == DIVERGED else ""
+
+    @property
+    def kernels(self) -> dict[str, str]:
+        """Which implementations and which matrix dtype the run used; empty where that was not recorded."""
+        chosen = self.result.get("implementation", self.environment.get("implementation", {}))
+        dtype = self.result.get("matrix_dtype", self.environment.get("matrix_dtype"))
+        return {**chosen, **({} if dtype is None else {"matrix dtype": str(dtype)})}

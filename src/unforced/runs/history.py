@@ -1,0 +1,32 @@
+"""What the lines of metrics.jsonl tell: when a measure was first solved."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from unforced.config.settings import SOLVED
+
+IN_A_ROW = 2  # once may be luck
+
+Line = Mapping[str, Any]
+
+
+def first_of_a_row(lines: Sequence[Line], measures: Sequence[str]) -> int | None:
+    """Return the index of the first of two lines in a row on which all `measures` are at least SOLVED."""
+    high = [all(_is_high(line[measure]) for measure in measures) for line in lines]
+    rows = range(len(lines) - IN_A_ROW + 1)
+    return next((i for i in rows if all(high[i : i + IN_A_ROW])), None)
+
+
+def steps_to(lines: Sequence[Line], *measures: str) -> dict[str, Any]:
+    """Return the step of the first of two evaluations in a row at which all `measures` are at least 0.99.
+
+    Returns `steps` (None where that never happens) and `censored_at`, the last step looked at in that case.
+    """
+    first = first_of_a_row(lines, measures)
+    if first is None:
+        return {"steps": None, "censored_at": lines[-1]["step"] if lines else 0}
+    return {"steps": lines[first]["step"], "censored_at": None}
+
+
+def _is_high(count: Mapping[str, int]) -> bool:
+    return count["correct"] >= SOLVED * count["total"]
