@@ -1,5 +1,6 @@
 """Stop anywhere, resume, and get the same bytes."""
 
+import json
 import random
 import resource
 import signal
@@ -154,8 +155,9 @@ def spoil(checkpoint, damage):
         weights.write_bytes(content)
         return "SHA-256"
     if damage == "foreign":
-        state.write_text(state.read_text().replace(tiny_run().fingerprint, "0" * 16))
-        return "belongs to run 0000"
+        other = {"run": "0" * 16, "config": tiny_run("seed=1").tree()}
+        state.write_text(json.dumps(json.loads(state.read_text()) | other))
+        return "belongs to run 0000000000000000, which has another seed"
     if damage == "no state":
         state.unlink()
         return "No such file"

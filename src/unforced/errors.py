@@ -18,12 +18,16 @@ class PassingError(UserError):
     """One that may pass by itself: a full disk, memory that others hold, a run that another trains."""
 
 
-class UnknownPartError(UserError):
-    """A config names a part that no installed package has; `part` says which, as in "objective 'mixture'"."""
+class ConfigError(UserError):
+    """A config that cannot be built.
 
-    def __init__(self, message: str, part: str) -> None:
+    part: the part that no installed package has, as in "objective 'mixture'", if that is why.
+    newer: whether a newer version of a package may be able to.
+    """
+
+    def __init__(self, message: str, part: str = "", newer: bool = False) -> None:
         super().__init__(message)
-        self.part = part
+        self.part, self.newer = part, newer
 
 
 def unknown(kind: str, value: str, choices: Iterable[str]) -> UserError:

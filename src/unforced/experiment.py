@@ -151,6 +151,7 @@ def _result(
     run, samples = trainer.run, trainer.progress.step * trainer.run.batch_size
     return {
         "run": run.fingerprint,
+        "config": trainer.folder.config_digest(),
         "ended_by": outcome.reason,
         "steps": trainer.progress.step,
         "samples": samples,

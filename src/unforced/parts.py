@@ -17,6 +17,7 @@ field, is read with the old default. A new field with a default needs neither.
 import json
 from abc import ABC
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from types import MappingProxyType
@@ -32,7 +33,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from unforced.errors import UnknownPartError, UserError, unknown
+from unforced.errors import ConfigError, unknown
 from unforced.registry import Registry
 
 Tree = dict[str, Any]
@@ -77,10 +78,8 @@ class Config(BaseModel):
         if type(version) is not int or version < 1:
             raise ValueError(f"{_VERSION}: {version!r} is not a version; they count from 1")
         if version > cls.schema_version:
-            raise ValueError(
-                f"{_VERSION}: {version} is newer than {cls.schema_version}, the newest known here; "
-                "upgrade the package that it comes from"
-            )
+            line = f".{_VERSION}: {version} is newer than {cls.schema_version}, the newest known here"
+            raise _Mistake(line, newer=True).for_pydantic()
         fields = {key: value for key, value in fields.items() if key != _VERSION}
         for earlier in range(version, cls.schema_version):
             fields = {**cls.earlier_defaults.get(earlier, {}), **fields}
@@ -110,23 +109,22 @@ Named = Annotated[SerializeAsAny[AnyPart], _ByName()]
 
 
 def read(kind: type[AnyConfig], fields: Mapping[str, Any], *, recorded: bool = False) -> AnyConfig:
-    """Build a config from JSON values. Raises UserError: one line that names the path.
+    """Build a config from JSON values. Raises ConfigError: one line that names the path.
 
     recorded: the values were written by `tree`, maybe by an earlier version of the package.
     """
     try:
         return kind.model_validate(_lists_to_tuples(dict(fields)), context=_RECORDED if recorded else None)
     except ValidationError as error:
-        raise _user_error(*_first_line(kind, error)) from None
+        raise _first_mistake(kind, error).error() from None
 
 
 def read_part(kind: type[AnyPart], path: str, value: Any) -> AnyPart:
-    """Build a part from its name, or its fields with the name. Raises UserError, beginning with `path`."""
+    """Build a part from its name, or its fields with the name. Raises ConfigError, beginning with `path`."""
     try:
         return kind.model_validate(_build(kind, _lists_to_tuples(value), None))
     except PydanticCustomError as error:
-        context = error.context or {}
-        raise _user_error(path + context["line"], context["unknown"]) from None
+        raise _mistake_of(error.context, path).error() from None
 
 
 def tree(config: Config, *, changed: bool = False) -> Tree:
@@ -158,46 +156,61 @@ def _build(kind: type[Part], value: Any, info: Any) -> Any:
         value = {"name": value}
     registry = kind.registry
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-        raise _named_error(f": give a name, one of {', '.join(registry.names())}")
+        raise _Mistake(f": give a name, one of {', '.join(registry.names())}").for_pydantic()
     name = value["name"]
     if name not in registry.names():
         nearest = unknown(registry.kind, name, registry.names())
-        raise _named_error(f": {nearest}", f"{registry.kind} {name!r}")
+        raise _Mistake(f": {nearest}", part=f"{registry.kind} {name!r}").for_pydantic()
     family = registry.get(name)
     try:
         return family.model_validate(value, context=info and info.context)
     except ValidationError as error:
-        line, missing = _first_line(family, error)
-        raise _named_error(f".{line}", missing) from None
+        raise _first_mistake(family, error).below().for_pydantic() from None
 
 
-def _named_error(line: str, missing: str = "") -> PydanticCustomError:
-    """Say what is wrong with a named part, in words that its path goes before."""
-    return PydanticCustomError("named", "{line}", {"line": line, "unknown": missing})
+@dataclass(frozen=True)
+class _Mistake:
+    """What is wrong with a config, in words that a path may go before; else as in ConfigError."""
+
+    line: str
+    part: str = ""
+    newer: bool = False
+
+    def below(self) -> "_Mistake":
+        """Let the path of the part go before."""
+        return replace(self, line=f".{self.line}")
+
+    def for_pydantic(self) -> PydanticCustomError:
+        """Return the error that carries this through pydantic, which adds the path."""
+        return PydanticCustomError("mistake", "{line}", {"line": self.line, "mistake": self})
+
+    def error(self) -> ConfigError:
+        """Return the error for the user."""
+        path, _, rest = self.line.partition(": ")
+        line = rest if rest.startswith(f"unknown {path} ") else self.line  # not "task: unknown task"
+        return ConfigError(line, self.part, self.newer)
 
 
-def _first_line(kind: type[Config], error: ValidationError) -> tuple[str, str]:
-    """Put the first mistake into one line; also return the part that is unknown, if that is the mistake."""
+def _first_mistake(kind: type[Config], error: ValidationError) -> _Mistake:
     first = error.errors()[0]
     places = [str(place) for place in first["loc"] if not str(place).startswith("function-")]
-    path, context = ".".join(places), first.get("ctx", {})
-    if first["type"] == "named":
-        return path + context["line"], context["unknown"]
+    path = ".".join(places)
+    if first["type"] == "mistake":
+        return _mistake_of(first["ctx"], path)
     if first["type"] == "value_error":  # a validator's, whose words begin with the key
-        return ".".join([*places, str(context["error"])]), ""
+        return _Mistake(".".join([*places, str(first["ctx"]["error"])]))
     if first["type"] == "extra_forbidden":
-        return f"{path}: {unknown('key', places[-1], kind.model_fields)}", ""
+        return _Mistake(f"{path}: {unknown('key', places[-1], kind.model_fields)}", newer=True)
     if first["type"] == "missing":
-        return f"{path}: missing", ""
+        return _Mistake(f"{path}: missing")
     message = (first["msg"][0].lower() + first["msg"][1:]).replace("tuple", "list")
     given = json.dumps(first["input"], default=str)
-    return f"{path}: {message}, not {given if len(given) < 80 else given[:80] + '...'}", ""
+    return _Mistake(f"{path}: {message}, not {given if len(given) < 80 else given[:80] + '...'}")
 
 
-def _user_error(line: str, missing: str) -> UserError:
-    path, _, rest = line.partition(": ")
-    line = rest if rest.startswith(f"unknown {path} ") else line  # not "task: unknown task"
-    return UnknownPartError(line, missing) if missing else UserError(line)
+def _mistake_of(context: Mapping[str, Any] | None, path: str) -> _Mistake:
+    mistake: _Mistake = (context or {})["mistake"]
+    return replace(mistake, line=f"{path}{mistake.line}".removeprefix("."))
 
 
 def _lists_to_tuples(value: Any) -> Any:

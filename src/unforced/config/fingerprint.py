@@ -5,20 +5,18 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-_OPERATIONAL_AT_FIRST = ("checkpoint_every", "keep_checkpoints")
+SCHEMA = 2  # of fingerprints; the first release's hashed every field
+_OPERATIONAL = ("checkpoint_every", "keep_checkpoints")
 
 
 def fingerprint(changed: Mapping[str, Any]) -> str:
     """Hash what is not at its default (16 hexadecimal digits): a new field with a default changes nothing."""
-    return _digest({"schema": 2, **changed})
+    return _digest({"schema": SCHEMA, **changed})
 
 
-def first_fingerprint(tree: Mapping[str, Any]) -> str:
-    """Return the fingerprint that the first release gave a run with this config, as its config.json has it.
-
-    It hashed every field, defaults as well, so that it can be had from the recorded tree alone.
-    """
-    return _digest({key: value for key, value in tree.items() if key not in _OPERATIONAL_AT_FIRST})
+def tree_digest(recorded: Mapping[str, Any]) -> str:
+    """Hash a config as it was recorded, defaults and all; the first release's fingerprint of a run."""
+    return _digest({key: value for key, value in recorded.items() if key not in _OPERATIONAL})
 
 
 def changes(was: Mapping[str, Any], now: Mapping[str, Any], ignored: Collection[str]) -> list[str]:

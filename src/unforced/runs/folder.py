@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unforced.config import flatten
-from unforced.errors import UserError
+from unforced.config.fingerprint import tree_digest
+from unforced.errors import ConfigError, UserError
 from unforced.files import is_blank, read_json, write_atomically, write_json
 from unforced.locks import is_locked, locked
-from unforced.runs.schemas import Config, Diagnosis, Environment, Evaluation, Record, Result, Traces, check
 from unforced.parts import Tree
+from unforced.runs.schemas import Config, Diagnosis, Environment, Evaluation, Record, Result, Traces, check
 
 if TYPE_CHECKING:  # a run brings torch, which a report does without
     from unforced.config import Run
@@ -46,7 +47,7 @@ class RunFolder:
         """Choose a new run's folder; write nothing yet. Raises UserError if `path` holds anything."""
         folder = cls(path)
         if folder.config.exists():
-            same = folder.run().fingerprint == run.fingerprint
+            same = not folder.run().changes(run)
             advice = "add --resume to continue it" if same else "choose another --out"
             raise UserError(f"{path} holds {'this' if same else 'another'} run already; {advice}")
         if path.exists() and not is_blank(path, folder.config, folder.checkpoints):
@@ -94,12 +95,18 @@ class RunFolder:
         tree = self._read(self.config, Record, _RESTORE)
         try:
             return Run.from_tree(tree)
+        except ConfigError as error:
+            raise UserError(f"{self.config}: {_in_a_record(error)}") from None
         except (UserError, TypeError, ValueError, RecursionError) as error:
             raise UserError(f"{self.config}: {error}; {_RESTORE}") from None
 
     def read_config(self) -> Tree:
         """Read the settings of the run, which may have parts that are unknown here."""
         return self._read(self.config, Config, _RESTORE)
+
+    def config_digest(self) -> str:
+        """Hash config.json, which stays as it was written when the run began."""
+        return tree_digest(self.read_config())
 
     def implementation(self) -> dict[str, str]:
         """Read which implementations the run's first session chose; empty if it never got there."""
@@ -114,8 +121,10 @@ class RunFolder:
 
     def check_result(self, run: "Run") -> None:
         """Raise UserError if the files of a run that is done are damaged, or its results another run's."""
-        self.run()
-        if self.read_result().get("run", run.fingerprint) != run.fingerprint:
+        if self.run().changes(run):
+            raise UserError(f"{self.config} is another run's; {_RESTORE}")
+        result, digest = self.read_result(), self.config_digest()
+        if result.get("config", result.get("run", digest)) != digest:  # the first release wrote `run` alone
             raise UserError(f"{self.result} is another run's; delete it, and train with --resume")
         self.read_metrics()
 
@@ -192,3 +201,12 @@ class RunFolder:
             return check(shape, read_json(file), str(file))
         except UserError as error:
             raise UserError(f"{error}; {advice}") from None
+
+
+def _in_a_record(error: ConfigError) -> str:
+    """Say what is wrong with a config that a run has recorded, and what to do."""
+    if error.part:
+        return f"{error.part} is not installed here; install the package that the run had it from"
+    if error.newer:
+        return f"{error}; if a newer version wrote it, upgrade the package, else {_RESTORE}"
+    return f"{error}; {_RESTORE}"

@@ -67,6 +67,7 @@ class CheckpointState(Record):
 
     format: str
     run: str
+    config: dict[str, Any] | None = None
     step: NonNegativeInt
     seconds: float
     sha256: dict[str, str]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unforced.config import Run
+from unforced.config.fingerprint import SCHEMA
 from unforced.errors import UserError
 from unforced.files import is_blank, read_json, write_json
 from unforced.locks import is_locked, locked
@@ -34,7 +35,7 @@ class StudyFolder:
         self.logs.mkdir(parents=True, exist_ok=True)
         record = _record(study)
         known = read_json(self.marker) if self.marker.exists() else None
-        if known is None or (known != record and known["runs"].items() <= record["runs"].items()):
+        if known is None or (known != record and known["runs"].keys() <= record["runs"].keys()):
             write_json(self.marker, record)
 
     def check(self, study: Study) -> None:
@@ -105,24 +106,37 @@ class StudyFolder:
             known = read_json(self.marker)
         except UserError as error:
             raise UserError(f"{error}; restore it, or choose another --out") from None
-        if isinstance(known, dict) and _one_has_the_other(known.get("runs"), _record(study)["runs"]):
+        if isinstance(known, dict) and self._is_of(study, known):
             return
         for name, run in study.runs.items():
             if self.run(name).config.exists():
                 RunFolder.reopen(self.path / name, run)
         raise UserError(f"{self.path} holds another study (see {self.marker}); choose another --out")
 
+    def _is_of(self, study: Study, known: Mapping[str, Any]) -> bool:
+        """Whether the marker is of the study, or of a part of it, or of a study that it is a part of.
 
-def _one_has_the_other(known: Any, runs: Mapping[str, str]) -> bool:
-    if not isinstance(known, dict):
-        return False
-    return known.items() <= runs.items() or runs.items() <= known.items()
+        The first release's fingerprints cannot be had any more: its runs are compared by what they recorded,
+        and those of which nothing is recorded are taken for the study's if another one is.
+        """
+        runs = known.get("runs")
+        if not isinstance(runs, dict) or not (
+            runs.keys() <= study.runs.keys() or study.runs.keys() <= runs.keys()
+        ):
+            return False
+        common = {name: study.runs[name] for name in study.runs if name in runs}
+        same = {name for name, run in common.items() if runs[name] == run.fingerprint}
+        if known.get("schema") == SCHEMA or len(same) == len(common):
+            return len(same) == len(common)
+        recorded = {name: run for name, run in common.items() if self.run(name).config.exists()}
+        return bool(recorded) and all(not self.run(name).run().changes(run) for name, run in recorded.items())
 
 
 def _record(study: Study) -> Mapping[str, Any]:
     return {
         "name": study.name,
         "source": study.source,
+        "schema": SCHEMA,
         "runs": {name: run.fingerprint for name, run in study.runs.items()},
         "expectations": [expectation.model_dump(mode="json") for expectation in study.expectations],
     }

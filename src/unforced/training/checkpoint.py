@@ -2,7 +2,8 @@
 
     checkpoints/step-00001000/learner.safetensors     weights
                               optimizer.safetensors   the optimiser's moments, the running loss
-                              state.json              step, run, SHA-256 of the two and of frozen weights
+                              state.json              step, the run and its config, SHA-256 of the two and
+                                                      of frozen weights
 
 Loading executes nothing. All other state (data order, learning rate, randomness of an objective) is a
 function of the step.
@@ -17,6 +18,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -25,6 +27,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from unforced.config import Run
+from unforced.config.fingerprint import tree_digest
 from unforced.errors import UserError
 from unforced.files import read_json, write_atomically, write_json
 from unforced.objectives.view import ANSWER
@@ -33,7 +36,8 @@ from unforced.training.learner import Learner
 from unforced.training.optimizer import Optimizers
 from unforced.training.precision import sum_dtype
 
-FORMAT = "unforced checkpoint 1"
+FORMAT = "unforced checkpoint 2"
+_FIRST_FORMAT = "unforced checkpoint 1"  # has no config
 _FILES = ("learner.safetensors", "optimizer.safetensors", "state.json")
 _LOSS = "loss/"
 _NAME = re.compile(r"step-(\d{8,})")
@@ -109,7 +113,8 @@ def save_checkpoint(
         for name, content in contents.items():
             write_atomically(draft / name, content)
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-        state = {"format": FORMAT, "run": run.fingerprint, "step": progress.step, "seconds": progress.seconds}
+        state: dict[str, Any] = {"format": FORMAT, "run": run.fingerprint, "config": run.tree()}
+        state |= {"step": progress.step, "seconds": progress.seconds}
         state |= {"sha256": digests, "frozen_sha256": learner.frozen_sha256}
         write_json(draft / "state.json", state)
         draft.replace(final)
@@ -165,12 +170,11 @@ def _load(path: Path, run: Run, learner: Learner, optimizer: Optimizers | None) 
         state = check(CheckpointState, read_json(path / "state.json"), "state.json")
     except UserError as error:
         raise UnusableError(str(error)) from None
-    if state["format"] != FORMAT:
+    if state["format"] not in (FORMAT, _FIRST_FORMAT):
         raise UnusableError(f"state.json: it is not of the format {FORMAT!r}")
     if state["step"] != _step(path):
         raise UnusableError(f"state.json: step {state['step']} is not the folder's")
-    if state["run"] != run.fingerprint:
-        raise UnusableError(f"it belongs to run {state['run']}, not to {run.fingerprint}")
+    _check_owner(path, state, run)
     known = state.get("frozen_sha256")  # an older checkpoint does not say
     if known is not None and known != learner.frozen_sha256:
         raise UserError(
@@ -196,6 +200,19 @@ def _losses(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         return {ANSWER: torch.stack([total, total, count.to(total.dtype)], dim=1)}
     names = [name for name in tensors if name.startswith(_LOSS)]
     return {name.removeprefix(_LOSS): tensors.pop(name) for name in names}
+
+
+def _check_owner(path: Path, state: Mapping[str, Any], run: Run) -> None:
+    """Refuse a checkpoint of another run, by the config in it; one of the first release has a hash of it."""
+    try:
+        if state["format"] == _FIRST_FORMAT:
+            digest = tree_digest(read_json(path.parent.parent / "config.json"))
+            if state["run"] != digest:
+                raise UnusableError(f"it belongs to run {state['run']}, not to {digest}")
+        elif changes := Run.from_tree(state.get("config") or {}).changes(run):
+            raise UnusableError(f"it belongs to run {state['run']}, which has another {changes[0]}")
+    except UserError as error:
+        raise UnusableError(f"state.json: {error}") from None
 
 
 def _verified(path: Path, name: str, sha256: Mapping[str, str]) -> dict[str, Tensor]:
