@@ -1,6 +1,8 @@
 """Stop anywhere, resume, and get the same bytes."""
 
+import hashlib
 import json
+import os
 import random
 import resource
 import signal
@@ -10,10 +12,12 @@ import time
 
 import pytest
 import torch
+from safetensors.torch import load, save
 
 from tests.runs import Silent, command, metrics, newest_weights, stop_at, tiny_run, train
 from unforced import experiment
 from unforced.errors import UserError
+from unforced.files import read_json
 from unforced.runs.folder import RunFolder
 from unforced.training import loop
 from unforced.training.precision import sum_dtype
@@ -49,6 +53,29 @@ def test_resuming_is_exact_for_streams_other_objectives_and_accumulation(tmp_pat
     train(run, tmp_path / "stopped", observer=stop_at(20))
     train(run, tmp_path / "stopped", resume=True)
     assert_same(tmp_path / "stopped", tmp_path / "straight")
+
+
+def alone(module, *arguments, threads=1):
+    """Run a module of the tests in a process of its own; return what it prints."""
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_two_threads_flush_denormals_and_resume_to_the_same_bytes(tmp_path):
+    alone("tests.two_threads", tmp_path, threads=2)
+
+
+def test_a_checkpoint_of_150_mib_is_written_from_where_it_lies(tmp_path):
+    assert float(alone("tests.saving", tmp_path)) < 20
+    [path] = tmp_path.iterdir()
+    state = read_json(path / "state.json")
+    for name in ("learner.safetensors", "optimizer.safetensors"):
+        content = (path / name).read_bytes()  # as one piece it is what earlier versions wrote
+        assert state["sha256"][name] == hashlib.sha256(content).hexdigest()
+        assert save(load(content)) == content
 
 
 def test_checkpoints_are_written_as_time_passes_and_change_nothing(straight, tmp_path, monkeypatch):

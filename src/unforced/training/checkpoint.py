@@ -23,13 +23,13 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from unforced.config import Run
 from unforced.config.fingerprint import tree_digest
 from unforced.errors import UserError
-from unforced.files import read_json, write_atomically, write_json
+from unforced.files import atomically, read_json, sync_folder, write_json
 from unforced.objectives.view import ANSWER
 from unforced.runs.schemas import CheckpointState, check
 from unforced.training.learner import Learner
@@ -104,23 +104,23 @@ def save_checkpoint(
     draft = folder / f".{final.name}.{os.getpid()}"
     for left in folder.glob(".step-*"):  # by a process that was killed while it wrote
         shutil.rmtree(left, ignore_errors=True)
-    contents = {
-        "learner.safetensors": save(_contiguous(learner.weights())),
-        "optimizer.safetensors": save(_contiguous(_optimizer_tensors(learner, optimizer, progress))),
-    }
     try:
         draft.mkdir(parents=True)
-        for name, content in contents.items():
-            write_atomically(draft / name, content)
-        digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        digests = {
+            "learner.safetensors": _write(draft / "learner.safetensors", learner.weights()),
+            "optimizer.safetensors": _write(
+                draft / "optimizer.safetensors", _optimizer_tensors(learner, optimizer, progress)
+            ),
+        }
         state: dict[str, Any] = {"format": FORMAT, "run": run.fingerprint, "config": run.tree()}
         state |= {"step": progress.step, "seconds": progress.seconds}
         state |= {"sha256": digests, "frozen_sha256": learner.frozen_sha256}
         write_json(draft / "state.json", state)
         draft.replace(final)
-    except OSError:
+    except BaseException:  # Ctrl-C, too
         shutil.rmtree(draft, ignore_errors=True)
         raise
+    sync_folder(folder)
     older = [path for path in checkpoints(folder) if _step(path) < progress.step and _is_complete(path)]
     for path in older[run.keep_checkpoints - 1 :]:
         shutil.rmtree(path, ignore_errors=True)
@@ -181,14 +181,15 @@ def _load(path: Path, run: Run, learner: Learner, optimizer: Optimizers | None) 
             f"{path}: what was trained stands beside other weights than {run.model.origin} has now; "
             "put back the model that the run started from, or start a new run with another --out"
         )
-    weights = _verified(path, "learner.safetensors", state["sha256"])
-    _copy_into(learner.weights(), weights)
+    _copy_into(learner.weights(), _verified(path, "learner.safetensors", state["sha256"]))
     device = next(learner.parameters()).device
     progress = Progress(state["step"], state["seconds"])
     if optimizer is not None:
         tensors = _verified(path, "optimizer.safetensors", state["sha256"])
         losses = _losses(tensors)
-        progress.losses = {name: sums.to(device, sum_dtype(device)) for name, sums in losses.items()}
+        progress.losses = {
+            name: sums.to(device, sum_dtype(device), copy=True) for name, sums in losses.items()
+        }
         _restore_optimizer(learner, optimizer, tensors)
     return progress
 
@@ -215,15 +216,26 @@ def _check_owner(path: Path, state: Mapping[str, Any], run: Run) -> None:
         raise UnusableError(f"state.json: {error}") from None
 
 
+def _write(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    """Write tensors from where they lie, without a second copy in memory; return the file's SHA-256."""
+    with atomically(path) as draft:
+        save_file(_contiguous(tensors), draft)
+    return _sha256(path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _verified(path: Path, name: str, sha256: Mapping[str, str]) -> dict[str, Tensor]:
+    """Return the tensors of a file, once its hash is right; they are read from the disk as they are used."""
     try:
-        content = (path / name).read_bytes()
+        if _sha256(path / name) != sha256.get(name):
+            raise UnusableError(f"{name} is cut short or changed (its SHA-256 differs)")
+        return load_file(path / name)
     except OSError as error:
-        raise UnusableError(f"{name}: {error.strerror}") from None
-    if hashlib.sha256(content).hexdigest() != sha256.get(name):
-        raise UnusableError(f"{name} is cut short or changed (its SHA-256 differs)")
-    try:
-        return load(content)
+        raise UnusableError(f"{name}: {error.strerror or error}") from None
     except SafetensorError as error:
         raise UnusableError(f"{name}: {error}") from None
 
@@ -248,7 +260,7 @@ def _optimizer_tensors(learner: Learner, optimizer: Optimizers, progress: Progre
 def _restore_optimizer(learner: Learner, optimizer: Optimizers, tensors: Mapping[str, Tensor]) -> None:
     for name, parameter in learner.trained().items():
         moments = {
-            key.partition("/")[0]: value.to(parameter.device)
+            key.partition("/")[0]: value.to(parameter.device, copy=True)
             for key, value in tensors.items()
             if key.partition("/")[2] == name
         }

@@ -1,0 +1,33 @@
+"""Run by test_resume.py: prints how many MiB the memory's peak grows by while a checkpoint is written."""
+
+import resource
+import sys
+from pathlib import Path
+
+import torch
+
+from tests.runs import tiny_run
+from unforced.training.checkpoint import Progress, save_checkpoint
+from unforced.training.learner import build_learner
+from unforced.training.optimizer import build_optimizer
+
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main(folder):
+    run = tiny_run("model.layers=4", "model.width=512")
+    learner = build_learner(run)
+    optimizer = build_optimizer(run, learner)
+    for parameter in learner.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    optimizer.zero_grad()
+    before = peak()
+    save_checkpoint(folder, run, learner, optimizer, Progress(1, 0.0))
+    print(peak() - before)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
