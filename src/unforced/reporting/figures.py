@@ -1,4 +1,4 @@
-"""Figures, from the files of run folders."""
+"""The figure of the quickstart: a run a panel, in thick lines. Reports have figures of many runs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,9 +6,11 @@ from typing import Any
 
 import matplotlib
 
-from unforced.config import Run
+from unforced.reporting.report_figures.curves import THOUSAND, prepare_tokens, prepare_whole
 from unforced.reporting.report_figures.style import position_color
+from unforced.runs.finished import FinishedRun
 from unforced.runs.folder import RunFolder
+from unforced.runs.index import read_finished
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -21,7 +23,7 @@ def learning_curves(folders: Mapping[str, RunFolder], path: Path) -> None:
         1, len(folders), figsize=(4 * len(folders), 3.4), sharey=True, sharex=True, squeeze=False
     )
     for axes, (name, folder) in zip(panels[0], folders.items(), strict=True):
-        _panel(axes, folder.run(), folder.read_metrics())
+        _panel(axes, read_finished(folder.path))
         axes.set_title(name)
         axes.set_xlabel("problems trained on (thousands)")
     panels[0][0].set_ylabel("accuracy on held-out problems")
@@ -32,19 +34,20 @@ def learning_curves(folders: Mapping[str, RunFolder], path: Path) -> None:
     plt.close(figure)
 
 
-def _panel(axes: Axes, run: Run, lines: list[dict[str, Any]]) -> None:
-    samples = [line["samples"] / 1000 for line in lines]
-    length = run.task.answer_length
-    for position in range(length):
-        counts = [line[f"validation.free.token_{position}"] for line in lines]
-        accuracy = [count["correct"] / count["total"] for count in counts]
-        label = f"token_{position}" + (" (decisive)" if position in run.task.decisive_positions else "")
-        axes.plot(samples, accuracy, color=position_color(position, length), label=label, linewidth=1.8)
-    train = [line["train.free.exact"]["correct"] / line["train.free.exact"]["total"] for line in lines]
-    axes.plot(
-        samples, train, color="0.45", linestyle="--", linewidth=1.2, label="whole answer, training problems"
-    )
-    if run.task.chance is not None:
-        axes.axhline(run.task.chance, color="crimson", linestyle=":", linewidth=1.2, label="chance")
+def _panel(axes: Axes, run: FinishedRun) -> None:
+    samples, right = prepare_tokens(run, "free")
+    for position, accuracy in enumerate(right.T):
+        label = f"token_{position}" + (" (decisive)" if position in run.decisive else "")
+        look: dict[str, Any] = {"color": position_color(position, run.length), "linewidth": 1.8}
+        axes.plot(samples / THOUSAND, accuracy, label=label, **look)
+    whole: dict[str, Any] = {
+        "color": "0.45",
+        "linestyle": "--",
+        "linewidth": 1.2,
+        "label": "whole answer, training problems",
+    }
+    axes.plot(samples / THOUSAND, prepare_whole(run, "free"), **whole)
+    if run.chance is not None:
+        axes.axhline(run.chance, color="crimson", linestyle=":", linewidth=1.2, label="chance")
     axes.set_ylim(-0.02, 1.03)
     axes.spines[["top", "right"]].set_visible(False)

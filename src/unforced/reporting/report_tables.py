@@ -72,6 +72,25 @@ def success(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable:
     return _table(rows, note, _about_failures(groups), _about_kernels(groups))
 
 
+def seeds(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable:
+    """Each run by itself."""
+    rows = [
+        {
+            **_who(group),
+            "seed": str(run.seed),
+            "train, free": percent(run.result["train.free.exact"]),
+            "held-out, free": percent(run.result["test.free.exact"]),
+            "steps": f"{run.result['steps']:,}",
+            "ended by": run.failure or run.result.get("ended_by", ""),
+            "verdict": run.diagnosis["verdict"]["title"] if run.diagnosis else "",
+        }
+        for group in groups
+        for run in group.runs
+    ]
+    note = "Whole answers right, free, with 95% Wilson intervals over problems; steps that the run took."
+    return _table(rows, note, _about_failures(groups))
+
+
 def diagnosis(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable | None:
     """What the diagnosed runs fail by: a row per group, and per decisive token where there are several."""
     diagnosed = [group for group in groups if any(run.diagnosis is not None for run in group.runs)]
@@ -117,6 +136,7 @@ def expectations(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTab
 TABLES: Sequence[Callable[[Sequence[Group], Sequence[Judged]], ReportTable | None]] = (
     accuracy,
     success,
+    seeds,
     diagnosis,
     expectations,
 )

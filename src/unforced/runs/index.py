@@ -50,7 +50,7 @@ def find_finished(paths: Iterable[Path]) -> Found:
         try:
             names = set(os.listdir(folder))
             if names & _OF_A_RUN and _OF_AN_EXPORT not in names:
-                runs.append(_read(folder))
+                runs.append(read_finished(folder))
         except (UserError, OSError) as error:
             left_out[folder] = str(error)
     if not runs:
@@ -96,7 +96,8 @@ def _named(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
     return [replace(run, name=run.path.resolve().relative_to(base).as_posix()) for run in runs]
 
 
-def _read(path: Path) -> FinishedRun:
+def read_finished(path: Path) -> FinishedRun:
+    """Read the folder of a finished run. Raises UserError if it is not whole."""
     folder = RunFolder(path)
     if not folder.config.is_file():
         raise UserError(f"{path} is not a run folder: it has no config.json")
