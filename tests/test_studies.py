@@ -190,11 +190,20 @@ def test_over_seeds_names_each_run_by_its_seed():
 
 @pytest.fixture
 def stand_in(tmp_path, monkeypatch):
-    """Let a shell script run in place of each child: $4 is its config, $5 its folder."""
+    """Let a shell script run in place of each child: $4 is its config, $5 its folder, $ended see Job.
+
+    In the script, `finish` leaves a result in that folder and ends well.
+    """
+    known = """
+    folder=$5
+    for option; do case $option in --ended=*) ended=${option#--ended=};; esac; done
+    result() { mkdir -p $folder; echo > $folder/result.json; }
+    finish() { result; exit 0; }
+    """
 
     def stand_in(script):
         path = tmp_path / "stand_in"
-        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.write_text(f"#!/bin/sh\n{known}\n{script}\n")
         path.chmod(0o755)
         monkeypatch.setattr(sys, "executable", str(path))
 
@@ -206,7 +215,7 @@ def log(out, name):
 
 
 def test_children_have_their_share_of_the_machine(tmp_path, stand_in):
-    stand_in("env; echo $*")
+    stand_in("env; echo $*; finish")
     engine = LocalEngine(workers=1, processor_only=True)
     assert states(carry_out(tmp_path / "out", study_of(a=tiny_run()), engine)) == {"a": "done"}
     said = log(tmp_path / "out", "a").splitlines()
@@ -231,7 +240,7 @@ def test_gpus_are_those_that_the_process_may_use(monkeypatch):
 
 
 def test_one_failure_stops_no_other_run_and_is_told_with_its_log(tmp_path, stand_in):
-    stand_in("case $5 in *a) echo it began; echo it broke; exit 3;; esac")
+    stand_in("case $5 in *a) echo it began; echo it broke; exit 3;; esac; finish")
     out = tmp_path / "out"
     summary = carry_out(out, study_of(a=tiny_run(), b=tiny_run("seed=1")))
     assert states(summary) == {"a": "failed", "b": "done"}
@@ -287,10 +296,43 @@ def test_a_run_that_lacks_what_may_come_is_told_from_a_mistake(tmp_path):
 
 
 def test_a_second_try_that_goes_well_ends_well(tmp_path, stand_in):
-    stand_in(f"test -e {tmp_path}/tried || {{ touch {tmp_path}/tried; exit 1; }}")
+    stand_in(f"test -e {tmp_path}/tried || {{ touch {tmp_path}/tried; exit 1; }}; finish")
     summary = carry_out(tmp_path / "out", study_of(a=tiny_run()), retries=1)
     assert (summary.statuses["a"].state, summary.statuses["a"].attempts) == ("done", 2)
     assert summary.statuses["a"].reason == ""
+
+
+def test_an_exit_without_a_result_is_a_failure(tmp_path, stand_in):
+    stand_in("exit 0")
+    summary = carry_out(tmp_path / "out", study_of(a=tiny_run()))
+    assert states(summary) == {"a": "failed"}
+    assert summary.statuses["a"].reason.startswith("exit code 0, but without a result")
+
+
+def test_one_process_may_carry_out_several_runs_which_end_each_by_itself(tmp_path):
+    out = tmp_path / "out"
+    runs = {"a": tiny_run("max_steps=1"), "b": tiny_run("max_steps=1", "seed=1")}
+    runs |= {"c": tiny_run("learning_rate=1e30"), "d": tiny_run("max_steps=1", "seed=2")}
+    StudyFolder(out).claim(study_of(**runs))
+    (out / "b").mkdir()
+    (out / "b" / "config.json").write_text("{")
+    summary = run_study(study_of(**runs), out, LocalEngine(workers=1), lambda statuses: None, runs_per_job=4)
+    assert states(summary) == {"a": "done", "b": "failed", "c": "done", "d": "done"}
+    assert {status.attempts for status in summary.statuses.values()} == {1}
+    assert summary.statuses["a"].reason == summary.statuses["d"].reason == ""
+    assert "config.json: not JSON" in summary.statuses["b"].reason
+    assert summary.statuses["c"].reason.startswith("diverged: ")
+    assert RunFolder(out / "c").read_result()["ended_by"] == "diverged"
+
+
+def test_a_process_that_breaks_costs_the_run_that_it_is_at_one_attempt(tmp_path, stand_in):
+    ended = """{"code": 0, "log": 0}"""
+    stand_in(f"case $5 in *b) exit 1;; *c) finish;; esac; result; echo '{ended}' > $ended; exit 1")
+    study = study_of(a=tiny_run(), b=tiny_run("seed=1"), c=tiny_run("seed=2"))
+    engine = LocalEngine(workers=1)
+    summary = run_study(study, tmp_path / "out", engine, lambda statuses: None, retries=1, runs_per_job=3)
+    assert states(summary) == {"a": "done", "b": "failed", "c": "done"}
+    assert [status.attempts for status in summary.statuses.values()] == [1, 2, 1]
 
 
 class Broken:
@@ -299,7 +341,7 @@ class Broken:
     workers, threads, at_full_speed = 1, 1, 1
 
     def start(self, job):
-        if job.folder.name == "a":
+        if job.log.stem == "a":
             raise OSError(28, "No space left on device", str(job.log))
         return Lost()
 
@@ -361,7 +403,7 @@ def test_a_full_disk_at_the_end_does_not_cost_the_summary(tmp_path, stand_in, mo
     def full(path, value):
         raise OSError(28, "No space left on device", str(path))
 
-    stand_in("exit 0")
+    stand_in("finish")
     monkeypatch.setattr("unforced.studies.runner.write_json", full)
     assert states(carry_out(tmp_path / "out", study_of(a=tiny_run()))) == {"a": "done"}
     assert not (tmp_path / "out" / "states.json").exists()
@@ -379,7 +421,7 @@ def test_a_half_made_run_folder_is_made_whole(tmp_path, left):
 
 
 def test_a_run_that_another_process_trains_is_waited_for(tmp_path, stand_in):
-    stand_in("echo started")
+    stand_in("echo started; finish")
     out = tmp_path / "out"
     StudyFolder(out).claim(study_of(a=tiny_run()))
     (out / "a").mkdir()
@@ -432,7 +474,7 @@ def newest_step(path):
 
 @pytest.mark.parametrize("seconds", [0.05, 0.5])
 def test_ctrl_c_twice_ends_what_will_not_stop_and_keeps_what_is_done(tmp_path, stand_in, seconds):
-    stand_in("case $5 in *a) exit 0;; esac; trap '' TERM; echo deaf; exec sleep 60")
+    stand_in("case $5 in *a) finish;; esac; trap '' TERM; echo deaf; exec sleep 60")
     out, seen = tmp_path / "out", {}
 
     def press_twice():
@@ -524,7 +566,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path, call, registered)
 
 
 def test_the_verb_counts_what_is_left_and_says_what_failed(tmp_path, call, registered, stand_in):
-    stand_in("case $5 in *1) echo it broke; exit 3;; esac")
+    stand_in("case $5 in *1) echo it broke; exit 3;; esac; finish")
     code, output, errors = call("study", "small", "--out", tmp_path / "out", "--retries", 0)
     assert code == 1
     assert "2 done: tiny-0, tiny-2\n1 failed: tiny-1\n" in output

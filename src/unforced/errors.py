@@ -6,6 +6,9 @@ from collections.abc import Iterable
 TEMPORARY = 75
 """The exit code of a failure that may pass by itself: EX_TEMPFAIL of sysexits.h, on every system."""
 
+DIVERGED = 3
+"""The exit code of a run that ended because its loss or its gradient was not finite. Its results stand."""
+
 
 class UserError(Exception):
     """A mistake that the user can mend. Its message is one line: what, where, the limit, what to do."""

@@ -19,7 +19,7 @@ from unforced.cli.asking import (
     Wanted,
     ask_model,
 )
-from unforced.errors import UserError, unknown
+from unforced.errors import DIVERGED, UserError, unknown
 
 if TYPE_CHECKING:
     from signal import Signals
@@ -53,6 +53,9 @@ def train(
 ) -> None:
     """Train one run.
 
+    Exit code 3: training diverged (its loss or gradient was not finite) and ended; results are of the last
+    finite weights.
+
     Example: unforced train quickstart.teacherless seed=3 --out runs/mine
     """
     from unforced.cli.progress import is_first_process, watch_run
@@ -72,14 +75,16 @@ def train(
         if is_first_process():
             _say_stopped(outcome.stopped_by, f"the checkpoint is in {out}, go on with --resume", as_json)
         raise typer.Exit(128 + outcome.stopped_by)
-    if not is_first_process():
-        return
-    result = read_json(out / "result.json")
-    if as_json:
-        print(json.dumps(result))
-        return
-    print(f"{'already done' if outcome.reason == 'done' else 'done'}: {out} ({result['steps']} steps)")
-    show_accuracy(result, run)
+    if is_first_process():
+        result = read_json(out / "result.json")
+        if as_json:
+            print(json.dumps(result))
+        else:
+            ended = {"done": "already done", "diverged": "diverged"}.get(outcome.reason, "done")
+            print(f"{ended}: {out} ({result['steps']} steps)")
+            show_accuracy(result, run)
+    if outcome.reason == "diverged":
+        raise typer.Exit(DIVERGED)
 
 
 def _say_stopped(number: "Signals", going_on: str, as_json: bool) -> None:

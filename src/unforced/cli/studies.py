@@ -123,8 +123,9 @@ def _show_end(summary: "Summary", out: Path) -> None:
         names = [name for name, status in summary.statuses.items() if status.state == state]
         if names:
             print(f"{len(names)} {state}: {_few(names)}")
-    for name in summary.failed:
-        print(f"{name}: {summary.statuses[name].reason}")
+    for name, status in summary.statuses.items():
+        if status.state in ("done", "failed") and status.reason:
+            print(f"{name}: {status.reason}")
     if summary.stopped_by is not None:
         print(f"stopped by {summary.stopped_by.name}; the same command goes on from what is in {out}")
     elif summary.failed:

@@ -1,5 +1,6 @@
-"""The process of one run of a study: `work`, which engines start and users do not."""
+"""The process of one or several runs of a study: `work`, which engines start and users do not."""
 
+import json
 import os
 import signal
 import sys
@@ -10,31 +11,59 @@ from typing import Annotated
 import typer
 
 from unforced.cli.experiments import Trackers
-from unforced.errors import TEMPORARY, PassingError
+from unforced.errors import DIVERGED, TEMPORARY, PassingError, UserError
+
+_MISTAKE = 2
 
 
 def work(
-    config: Annotated[Path, typer.Argument(help="The run's config.")],
-    folder: Annotated[Path, typer.Argument(help="The run's folder.")],
-    diagnose: Annotated[bool, typer.Option("--diagnose", help="Diagnose the run, too.")] = False,
+    runs: Annotated[
+        list[Path], typer.Argument(help="A run's config and its folder, then those of the next run.")
+    ],
+    diagnose: Annotated[bool, typer.Option("--diagnose", help="Diagnose the runs, too.")] = False,
     tracker: Trackers = None,
     cores: Annotated[str, typer.Option(help="The cores to keep to, as in 0,2.")] = "",
+    ended: Annotated[Path | None, typer.Option(help="Gets a line of JSON for each run that ends.")] = None,
 ) -> None:
-    """Train a run, or go on with it. Ends, with a checkpoint, when its standard input closes.
+    """Train runs one after the other, or go on with them; one that fails for a known reason stops no other.
 
-    Exit code 75: not done, for a reason that may pass.
+    Ends, with a checkpoint, when its standard input closes. The exit code is that of the last run that did
+    not end well: 75, not done, for a reason that may pass; 3, training diverged.
     """
+    if len(runs) % 2:
+        raise UserError("work: give a config and a folder for each run")
     _end_with_parent()
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
+    codes = []
+    for config, folder in zip(runs[::2], runs[1::2], strict=True):
+        codes.append(_code_of(config, folder, diagnose, tracker or []))
+        if ended is not None:
+            _note(ended, codes[-1])
+    if any(codes):
+        raise typer.Exit([code for code in codes if code][-1])
+
+
+def _code_of(config: Path, folder: Path, diagnose: bool, trackers: list[str]) -> int:
+    """Carry out one run; return what would be the exit code of a process of its own."""
     try:
-        _work(config, folder, diagnose, tracker or [])
+        return _work(config, folder, diagnose, trackers)
     except PassingError as error:
-        print(f"unforced: {error}")
-        raise typer.Exit(TEMPORARY) from error
+        print(f"unforced: {error}", flush=True)
+        return TEMPORARY
+    except UserError as error:
+        print(f"unforced: {error}", file=sys.stderr, flush=True)
+        return _MISTAKE
 
 
-def _work(config: Path, folder: Path, diagnose: bool, trackers: list[str]) -> None:
+def _note(file: Path, code: int) -> None:
+    """Add how a run ended, and where the log, which is standard output, ends now."""
+    sys.stdout.flush()
+    with file.open("a") as lines:
+        lines.write(json.dumps({"code": code, "log": os.fstat(sys.stdout.fileno()).st_size}) + "\n")
+
+
+def _work(config: Path, folder: Path, diagnose: bool, trackers: list[str]) -> int:
     from unforced.cli.progress import PlainLines
     from unforced.cli.tracking import track
     from unforced.experiment import diagnose_run, run_experiment
@@ -50,6 +79,7 @@ def _work(config: Path, folder: Path, diagnose: bool, trackers: list[str]) -> No
         raise typer.Exit(128 + outcome.stopped_by)
     if diagnose and begun.read_diagnosis() is None:
         diagnose_run(folder, None, 0.95)
+    return DIVERGED if outcome.reason == "diverged" else 0
 
 
 def _end_with_parent() -> None:

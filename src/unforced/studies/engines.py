@@ -14,15 +14,17 @@ LOST = -256
 
 @dataclass(frozen=True)
 class Job:
-    """A run to be carried out by a process of its own, which adds what it says to the file `log`.
+    """Runs to be carried out one after the other by one process, which adds what it says to the file `log`.
 
-    All paths are absolute; `place` is the folder that relative ones in the config are meant from. trackers:
-    those that get the run's metrics, too.
+    runs: the config and the folder of each. All paths are absolute; `place` is the folder that relative ones
+    in a config are meant from. ended: the file that gets a line of JSON for each run that ends, with its
+    `code` (the exit code of a process of its own) and the length of the `log` by then. trackers: those that
+    get the runs' metrics, too.
     """
 
-    config: Path
-    folder: Path
+    runs: Sequence[tuple[Path, Path]]
     log: Path
+    ended: Path
     diagnose: bool
     place: Path
     trackers: Sequence[str] = ()
@@ -48,7 +50,8 @@ class Job:
 
     def _command(self) -> list[str]:
         options = [f"--tracker={name}" for name in self.trackers] + ["--diagnose"] * self.diagnose
-        return [sys.executable, "-m", "unforced", "work", str(self.config), str(self.folder), *options]
+        paths = [str(path) for run in self.runs for path in run]
+        return [sys.executable, "-m", "unforced", "work", *paths, f"--ended={self.ended}", *options]
 
 
 @runtime_checkable

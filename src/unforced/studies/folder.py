@@ -94,12 +94,20 @@ class StudyFolder:
             return 0.0
         return lines[-1]["step"] / run.num_steps if lines else 0.0
 
-    def job(self, name: str, study: Study, trackers: Sequence[str] = ()) -> Job:
-        """Write down what a run's process needs."""
-        config = self.logs / f"{name}.config.json"
-        write_json(config, study.runs[name].tree())
-        folder, log = self.run(name).path, self.log(name)
-        return Job(config.resolve(), folder.resolve(), log.resolve(), study.diagnose, Path.cwd(), trackers)
+    def ended(self, name: str) -> Path:
+        """Return the file that says how the runs of the job which begins with a run have ended."""
+        return self.logs / f"{name}.ended.jsonl"
+
+    def job(self, names: Sequence[str], study: Study, trackers: Sequence[str] = ()) -> Job:
+        """Write down what the process of some runs needs. Its log is that of the first."""
+        runs = []
+        for name in names:
+            config = self.logs / f"{name}.config.json"
+            write_json(config, study.runs[name].tree())
+            runs.append((config.resolve(), self.run(name).path.resolve()))
+        log, ended = self.log(names[0]).resolve(), self.ended(names[0]).resolve()
+        ended.unlink(missing_ok=True)
+        return Job(runs, log, ended, study.diagnose, Path.cwd(), trackers)
 
     def _check_same(self, study: Study) -> None:
         try:

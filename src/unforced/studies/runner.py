@@ -1,6 +1,8 @@
 """Carries a study to its end: starts what is not done, tries again what broke, says what became of it."""
 
 import contextlib
+import itertools
+import json
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from unforced.errors import UserError
+from unforced.errors import DIVERGED, UserError
 from unforced.files import write_json
 from unforced.studies.engines import LOST, Attempt, Engine
 from unforced.studies.folder import StudyFolder
@@ -60,11 +62,13 @@ def run_study(
     watch: Watch,
     retries: int = RETRIES,
     trackers: Sequence[str] = (),
+    runs_per_job: int = 1,
 ) -> Summary:
     """Carry out what is not done of a study, each run in `out`/name, and write down what became of it.
 
     A run that fails stops no other. It is started again, from its newest checkpoint, up to `retries` times;
-    not so after a user's mistake. The first Ctrl-C or SIGTERM lets every run write a checkpoint, a second
+    not so after a user's mistake. A run that diverges is done. A process carries out up to `runs_per_job`
+    runs, one after the other. The first Ctrl-C or SIGTERM lets every run write a checkpoint, a second
     Ctrl-C does not wait for that; the same call goes on. `watch` is called several times a second;
     `trackers` get the metrics of what is run.
     Raises UserError: `out` holds something else, or another process is at work on it.
@@ -74,7 +78,7 @@ def run_study(
     out.mkdir(parents=True, exist_ok=True)
     with folder.locked(), stop_requests() as request:
         folder.claim(study)
-        runner = _Runner(study, folder, engine, retries, trackers)
+        runner = _Runner(study, folder, engine, retries, trackers, runs_per_job)
         try:
             while not runner.finished and request.signal is None:
                 runner.turn()
@@ -95,15 +99,36 @@ def _pause(runner: "_Runner", request: StopRequest) -> None:
         time.sleep(_POLL_SECONDS)
 
 
+@dataclass
+class _Work:
+    """A job at work. names: its runs that have not ended; it is at the first of them.
+
+    log: of the job; said: its length when that run began. ended: see Job; heard: how many of its lines are
+    taken note of.
+    """
+
+    attempt: Attempt
+    names: list[str]
+    log: Path
+    said: int
+    ended: Path
+    heard: int = 0
+
+
 class _Runner:
     def __init__(
-        self, study: Study, folder: StudyFolder, engine: Engine, retries: int, trackers: Sequence[str]
+        self,
+        study: Study,
+        folder: StudyFolder,
+        engine: Engine,
+        retries: int,
+        trackers: Sequence[str],
+        runs_per_job: int,
     ) -> None:
         self.study, self.folder, self.engine, self.retries = study, folder, engine, retries
-        self.trackers = trackers
+        self.trackers, self.runs_per_job = trackers, runs_per_job
         self.statuses = {name: Status() for name in study.runs}
-        self.attempts: dict[str, Attempt] = {}
-        self.said: dict[str, int] = {}
+        self.works: list[_Work] = []
         for name in study.runs:
             self._look(name)
 
@@ -112,78 +137,111 @@ class _Runner:
         return all(status.state in ("done", "failed") for status in self.statuses.values())
 
     def turn(self) -> None:
-        """Take note of attempts that have ended; start as many as there is room for."""
-        for name, attempt in list(self.attempts.items()):
-            code = attempt.poll()
+        """Take note of runs that have ended; start as many as there is room for."""
+        for work in list(self.works):
+            code = work.attempt.poll()
+            self._follow(work)
             if code is not None:
-                del self.attempts[name]
-                self._ended(name, code)
+                self.works.remove(work)
+                if work.names:  # the others of them never began
+                    self._ended(work, code, None)
         workers = self.engine.workers
-        for name, status in self.statuses.items():
-            if len(self.attempts) >= workers:
-                return
-            if status.state == "waiting" and not self.folder.run(name).busy:
-                self._start(name)
+        while len(self.works) < workers and (names := self._startable()):
+            self._start(names)
 
     def stop(self) -> None:
         """Let whatever still runs write a checkpoint and end; after another Ctrl-C, end it."""
         try:
-            for attempt in self.attempts.values():
-                attempt.stop()
-            while any(attempt.poll() is None for attempt in self.attempts.values()):
+            for work in self.works:
+                work.attempt.stop()
+            while any(work.attempt.poll() is None for work in self.works):
                 time.sleep(_POLL_SECONDS / 5)
         except KeyboardInterrupt:
             self.kill()
-        for name in self.attempts:
-            self.statuses[name].state = "stopped"
-            self._look(name)
+        for work in self.works:
+            self._follow(work)
+            for name in work.names[:1]:
+                self.statuses[name].state = "stopped"
+                self._look(name)
 
     def kill(self) -> None:
         """End whatever still runs at once."""
-        for attempt in self.attempts.values():
-            attempt.kill()
+        for work in self.works:
+            work.attempt.kill()
 
     def _look(self, name: str) -> None:
         """See whether a run is done."""
         if self.folder.is_done(name, self.study):
             self.statuses[name].state = "done"
 
-    def _start(self, name: str) -> None:
-        status, log = self.statuses[name], self.folder.log(name)
-        status.attempts += 1
-        status.reason = ""
+    def _startable(self) -> list[str]:
+        """Return the runs of the next job: those that wait, that no job has, and nobody else trains."""
+        taken = {name for work in self.works for name in work.names}
+        free = (
+            name
+            for name, status in self.statuses.items()
+            if status.state == "waiting" and name not in taken and not self.folder.run(name).busy
+        )
+        return list(itertools.islice(free, self.runs_per_job))
+
+    def _start(self, names: list[str]) -> None:
+        first, log = names[0], self.folder.log(names[0])
         try:
-            self._begin(log, status.attempts)
-            self.said[name] = log.stat().st_size
-            self.attempts[name] = self.engine.start(self.folder.job(name, self.study, self.trackers))
+            self._begin(first)
+            said = log.stat().st_size
+            attempt = self.engine.start(self.folder.job(names, self.study, self.trackers))
         except OSError as error:
+            status = self.statuses[first]
             status.state, status.reason = "failed", f"{error.filename or log}: {error.strerror}"
         else:
-            status.state = "running"
+            self.works.append(_Work(attempt, names, log, said, self.folder.ended(first)))
 
-    def _begin(self, log: Path, attempt: int) -> None:
-        with log.open("a") as file:
-            file.write(f"\n--- {time.strftime('%Y-%m-%d %H:%M:%S')}, attempt {attempt}\n")
-
-    def _ended(self, name: str, code: int) -> None:
+    def _begin(self, name: str) -> None:
+        """Take note that a job begins with a run."""
         status = self.statuses[name]
-        status.reason = "" if code == 0 else self._reason(name, code)
-        if code == 0:
+        status.state, status.reason, status.attempts = "running", "", status.attempts + 1
+        with self.folder.log(name).open("a") as file:
+            file.write(f"\n--- {time.strftime('%Y-%m-%d %H:%M:%S')}, attempt {status.attempts}\n")
+
+    def _follow(self, work: _Work) -> None:
+        """Take note of the runs of a job that have ended, and of the one that it has gone on to."""
+        try:
+            lines = work.ended.read_text().splitlines(keepends=True)
+        except OSError:
+            return
+        for line in lines[work.heard :]:
+            if not line.endswith("\n"):
+                return
+            work.heard += 1
+            ended = json.loads(line)
+            self._ended(work, ended["code"], ended["log"])
+            if work.names:
+                with contextlib.suppress(OSError):
+                    self._begin(work.names[0])
+
+    def _ended(self, work: _Work, code: int, said: int | None) -> None:
+        """Take note of how the run that a job is at has ended. said: the length of the log by then."""
+        name = work.names.pop(0)
+        status = self.statuses[name]
+        done = code in (0, DIVERGED) and self.folder.run(name).done
+        how = "diverged" if done else _how(code)
+        status.reason = "" if done and code == 0 else self._reason(work, how, said)
+        if done:
             status.state = "done"
         elif code != _MISTAKE and status.attempts <= self.retries:
             status.state = "waiting"
         else:
             status.state = "failed"
+        work.said = said or work.said
 
-    def _reason(self, name: str, code: int) -> str:
+    def _reason(self, work: _Work, how: str, end: int | None) -> str:
         """Say how an attempt ended, with the last line that it said."""
-        log = self.folder.log(name)
         try:
-            said = log.read_bytes()[self.said[name] :].decode(errors="replace").strip()
+            said = work.log.read_bytes()[work.said : end].decode(errors="replace").strip()
         except OSError as error:
-            return f"{_how(code)}; {log}: {error.strerror}"
+            return f"{how}; {work.log}: {error.strerror}"
         last = said.splitlines()[-1].removeprefix("unforced: ") if said else "it said nothing"
-        return f"{_how(code)}: {last} (see {log})"
+        return f"{how}: {last} (see {work.log})"
 
 
 def _how(code: int) -> str:
@@ -192,4 +250,4 @@ def _how(code: int) -> str:
     if code < 0:
         hint = ", as a machine out of memory does" if _SIGNALS.get(-code) == "SIGKILL" else ""
         return f"killed by {_SIGNALS.get(-code, f'signal {-code}')}{hint}"
-    return f"exit code {code}"
+    return f"exit code {code}, but without a result" if code == 0 else f"exit code {code}"
