@@ -4,7 +4,7 @@ import pytest
 
 from tests.runs import tiny_run
 from unforced.errors import UserError
-from unforced.recipes import resolve, resolve_run
+from unforced.recipes import recipe_names, resolve, resolve_run
 from unforced.registry import RECIPES
 
 
@@ -42,3 +42,17 @@ def test_the_quickstarts_runs_stay_different(override):
     with pytest.raises(UserError, match=r"differ in it; .* quickstart.teacherless$"):
         resolve("quickstart", [override])
     assert resolve_run("quickstart.next_token", [override])
+
+
+def test_the_runs_of_a_recipe_are_named_as_it_names_them():
+    names = recipe_names()
+    assert [name for name in names if name.startswith("pair")] == ["pair", "pair.small", "pair.large"]
+    assert names["pair.small"] == "path-star G(2,3) with 12 labels, gpt, next_token, 300 problems"
+    assert resolve_run("pair.large", ["seed=1"]).model.width == 32
+    for wrong, near in {
+        "pair.smal": "pair.small",
+        "piar.small": "pair.small",
+        "paper_cod": "paper_code",
+    }.items():
+        with pytest.raises(UserError, match=f"^unknown recipe '{wrong}'; did you mean '{near}'"):
+            resolve(wrong, [])

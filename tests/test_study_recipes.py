@@ -7,7 +7,7 @@ import pytest
 from tests.runs import tiny_run
 from tests.small_study import small_study
 from unforced.errors import UserError
-from unforced.recipes import resolve, resolve_study
+from unforced.recipes import resolve, resolve_run, resolve_study
 from unforced.registry import STUDIES
 from unforced.runs.folder import RunFolder
 from unforced.studies.cost import Costs
@@ -57,14 +57,20 @@ def test_a_part_of_a_study_is_chosen_by_pattern():
 
 
 OWN = """
-from unforced.recipes.quickstart import next_token
+from unforced.recipes.quickstart import quickstart
 from unforced.study import Study, over_seeds
 
 def rates():
-    return Study("rates", "our own", over_seeds({"one": next_token()}, range(2)))
+    return Study("rates", "our own", over_seeds({"one": quickstart()["next_token"]}, range(2)))
 
 def one():
-    return next_token()
+    return quickstart()["next_token"]
+
+def two():
+    return {"a": one(), "b": one().replace(order="reversed")}
+
+def seven():
+    return 7
 """
 
 
@@ -73,6 +79,21 @@ def test_a_study_or_recipe_of_ones_own_is_a_function_in_a_file(tmp_path):
     file.write_text(OWN)
     assert list(resolve_study(f"{file}:rates", []).runs) == ["one-0", "one-1"]
     assert resolve(f"{file}:one", ["seed=3"]).seed == 3
+    assert list(resolve(f"{file}:two", ["seed=3"])) == ["a", "b"]
+    assert resolve_run(f"{file}:two.b", ["seed=3"]).order == "reversed"
+    with pytest.raises(UserError, match=r"name one: .*mine.py:two.a, .*mine.py:two.b$"):
+        resolve_run(f"{file}:two", [])
+    for wrong, line in {
+        "two.c": "unknown run 'two.c'; did you mean 'two.b'?",
+        "one.c": "unknown run 'one.c'; did you mean 'one'?",
+        "tow.a": "unknown function 'tow.a'; did you mean 'two'?",
+    }.items():
+        with pytest.raises(UserError, match=re.escape(f"{file}: {line}")):
+            resolve(f"{file}:{wrong}", [])
+    with pytest.raises(
+        UserError, match=r"mine.py:seven is not a recipe: its function returns no run, and no"
+    ):
+        resolve(f"{file}:seven", [])
     for wrong, line in {
         f"{file}:rate": f"{file}: unknown function 'rate'; did you mean 'rates'",
         f"{tmp_path}/absent.py:rates": "absent.py: no such file",

@@ -126,13 +126,7 @@ RECIPES = Registry(
         "paper_mamba": "unforced.recipes.paper:paper_mamba",
         "paper_pythia": "unforced.recipes.paper:paper_pythia",
         "quickstart": "unforced.recipes.quickstart:quickstart",
-        "quickstart.next_token": "unforced.recipes.quickstart:next_token",
-        "quickstart.reversed": "unforced.recipes.quickstart:reversed_answer",
-        "quickstart.teacherless": "unforced.recipes.quickstart:teacherless",
         "small_mamba": "unforced.recipes.small:small_mamba",
-        "small_mamba.next_token": "unforced.recipes.small:small_mamba_next_token",
-        "small_mamba.reversed": "unforced.recipes.small:small_mamba_reversed",
-        "small_mamba.teacherless": "unforced.recipes.small:small_mamba_teacherless",
         "small_pretrained": "unforced.recipes.small:small_pretrained",
     },
 )

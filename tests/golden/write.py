@@ -10,8 +10,8 @@ from pathlib import Path
 from tests.runs import metrics, tiny_run, train
 from unforced.config import Run, flatten
 from unforced.evaluation.glossary import metrics_page
-from unforced.recipes import resolve
-from unforced.registry import OBJECTIVES, RECIPES
+from unforced.recipes import recipe_names, resolve
+from unforced.registry import OBJECTIVES
 
 FOLDER = Path(__file__).parent
 
@@ -22,7 +22,7 @@ def config_lines(run):
 
 def configs():
     """The file name and content of each recipe that is one run."""
-    for name in RECIPES.names():
+    for name in recipe_names():
         run = resolve(name, [])
         if isinstance(run, Run):
             yield FOLDER / "configs" / f"{name}.txt", config_lines(run)

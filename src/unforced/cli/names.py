@@ -27,6 +27,7 @@ def list_names(
     from rich.console import Console
     from rich.table import Table
 
+    from unforced.recipes import recipe_names
     from unforced.registry import DECODERS, MODELS, OBJECTIVES, RECIPES, STUDIES, TASKS
 
     registries = {each.plural: each for each in (TASKS, OBJECTIVES, DECODERS, MODELS, RECIPES, STUDIES)}
@@ -34,7 +35,7 @@ def list_names(
         raise unknown("kind", kind, registries)
     chosen = registries if kind is None else {kind: registries[kind]}
     summaries = {
-        plural: {name: _summary(registry, name) for name in registry.names()}
+        plural: recipe_names() if registry is RECIPES else _summaries(registry)
         for plural, registry in chosen.items()
     }
     if as_json:
@@ -49,14 +50,17 @@ def list_names(
         Console().print(table, "")
 
 
-def _summary(registry: "Registry", name: str) -> str:
-    """Return what a name stands for, in a line; or why it cannot be had."""
+def _summaries(registry: "Registry") -> dict[str, str]:
+    """Return what each name stands for, in a line; or why it cannot be had."""
     from unforced.registry import summary
 
-    try:
-        return summary(registry.get(name))
-    except UserError as error:
-        return str(error)
+    summaries: dict[str, str] = {}
+    for name in registry.names():
+        try:
+            summaries[name] = summary(registry.get(name))
+        except UserError as error:
+            summaries[name] = str(error)
+    return summaries
 
 
 def show_recipe(
@@ -108,11 +112,17 @@ def _resolve(name: str, overrides: list[str]) -> "Run | dict[str, Run]":
     return kinds
 
 
-def _explanations(part: Any, prefix: str = "") -> dict[str, str]:
+def _explanations(value: Any, key: str = "") -> dict[str, str]:
+    """Return the descriptions of all fields below a value, by dotted key as in `flatten`."""
+    from unforced.parts import Config
+
     explained: dict[str, str] = {}
-    for key, field in type(part).model_fields.items():
-        value = getattr(part, key)
-        if hasattr(type(value), "model_fields"):
-            explained |= _explanations(value, f"{prefix}{key}.")
-        explained[prefix + key] = field.description or ""
+    prefix = f"{key}." if key else ""
+    if isinstance(value, Config):
+        for name, field in type(value).model_fields.items():
+            explained[prefix + name] = field.description or ""
+            explained |= _explanations(getattr(value, name), prefix + name)
+    elif isinstance(value, tuple):
+        for index, item in enumerate(value):
+            explained |= _explanations(item, f"{prefix}{index}")
     return explained

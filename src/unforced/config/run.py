@@ -70,6 +70,13 @@ class Run(Settings):
         return self
 
     @property
+    def title(self) -> str:
+        """The task, the kinds of model and objective, and the data, in a line."""
+        order = "" if self.order == "forward" else f" {self.order}"
+        data = "a stream" if self.stream else f"{self.num_train:,} problems"
+        return f"{self.task}, {self.model.name}, {self.objective.name}{order}, {data}"
+
+    @property
     def codec(self) -> Codec:
         """How the run's model reads and writes the task's problems."""
         return self.model.codec(self.task)

@@ -9,7 +9,7 @@ from typing import Any
 from unforced.config import Run, flatten
 from unforced.errors import UserError, unknown
 from unforced.files import read_json
-from unforced.registry import RECIPES, STUDIES, Registry
+from unforced.registry import RECIPES, STUDIES, Registry, summary
 from unforced.study import Study
 
 
@@ -24,6 +24,8 @@ def resolve(name: str, overrides: Iterable[str]) -> Run | dict[str, Run]:
         raise UserError(f"{name} is a study; carry it out with `unforced study {name}`")
     if isinstance(recipe, Run):
         return recipe.override(overrides)
+    if not isinstance(recipe, Mapping):
+        raise UserError(f"{name} is not a recipe: its function returns no run, and no runs by name")
     _keep_differences(name, recipe, overrides, f"override it in one of them: {_parts(name, recipe)}")
     return {part: run.override(overrides) for part, run in recipe.items()}
 
@@ -61,21 +63,60 @@ def resolve_study(name: str, overrides: Iterable[str]) -> Study:
     return replace(study, runs=runs, source=source, expectations=())
 
 
+def recipe_names() -> dict[str, str]:
+    """Return every recipe, and every run of a recipe of several as RECIPE.RUN, with a line on what it is."""
+    names: dict[str, str] = {}
+    for name in RECIPES.names():
+        try:
+            recipe = RECIPES.get(name)
+            found = recipe()
+        except UserError as error:
+            names[name] = str(error)
+            continue
+        names[name] = summary(recipe)
+        if isinstance(found, Mapping):
+            names |= {f"{name}.{part}": run.title for part, run in found.items()}
+    return names
+
+
 def _make(name: str, registry: Registry) -> Any:
-    """Call the function of a registry's name, or one in a file: FILE.py:FUNCTION. Raises UserError."""
+    """Return what a name of a registry, or FILE.py:FUNCTION, stands for. Raises UserError.
+
+    NAME.RUN is a run by its name among several.
+    """
     path, colon, function = name.rpartition(":")
-    if not colon or not path.endswith(".py"):
+    if colon and path.endswith(".py"):
+        return _from_functions(path, function)
+    if name in registry.names():
         return registry.get(name)()
+    whole, _, part = name.rpartition(".")
+    runs = registry.get(whole)() if whole in registry.names() else None
+    if isinstance(runs, Mapping) and part in runs:
+        return runs[part]
+    raise unknown(registry.kind, name, recipe_names() if registry is RECIPES else registry.names())
+
+
+def _from_functions(path: str, name: str) -> Any:
+    """Return what FUNCTION, or FUNCTION.RUN, of a file stands for."""
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file")
     try:
         found = runpy.run_path(path)
     except Exception as error:
         raise UserError(f"{path}: it cannot be run ({type(error).__name__}: {error})") from error
-    if not callable(found.get(function)):
-        functions = [each for each, value in found.items() if callable(value) and not each.startswith("_")]
-        raise UserError(f"{path}: {unknown('function', function, functions)}")
-    return found[function]()
+    functions = {each: value for each, value in found.items() if callable(value) and not each.startswith("_")}
+    function, dot, part = name.partition(".")
+    if function not in functions:
+        raise UserError(f"{path}: {unknown('function', name, functions)}")
+    made = functions[function]()
+    if not dot:
+        return made
+    runs = made if isinstance(made, Mapping) else {}
+    if part not in runs:
+        raise UserError(
+            f"{path}: {unknown('run', name, [f'{function}.{each}' for each in runs] or functions)}"
+        )
+    return runs[part]
 
 
 def _parts(name: str, runs: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ Expected are the paper's claims, not the values of its tables.
 from unforced.config import Run
 from unforced.expectations import Expectation, Relation
 from unforced.recipes.paper import paper_gpt2_large, paper_gpt_mini, paper_mamba
-from unforced.recipes.quickstart import next_token
+from unforced.recipes.quickstart import quickstart
 from unforced.study import Study, over_seeds
 
 SOURCE = "Bachmann & Nagarajan, ICML 2024 (arXiv 2403.06963), Sec. 5"
@@ -47,7 +47,9 @@ def pitfalls_small() -> Study:
     runs: dict[str, Run] = {}
     expected: list[Expectation] = []
     for degree, length, steps in ((2, 4, 3000), (3, 4, 3000), (2, 5, 4500)):
-        one = on_star(next_token(), degree, length, degree * (length - 1) + 3).replace(max_steps=steps)
+        one = on_star(quickstart()["next_token"], degree, length, degree * (length - 1) + 3).replace(
+            max_steps=steps
+        )
         ways = {way: one.replace(**changes) for way, changes in WAYS.items()}
         ways["fixed"] = one.replace(stream=False, num_train=2000, stop_when="fitted")
         runs |= {f"{degree}x{length}-{way}": run for way, run in ways.items()}
@@ -88,10 +90,8 @@ def claim(
     tree = run.tree()
     select = {f"{part}.name": tree[part]["name"] for part in ("task", "model", "objective")}
     select |= {f"task.{key}": tree["task"][key] for key in ("degree", "path_length", "num_nodes")}
-    data = "a stream" if run.stream else f"{run.num_train:,} problems"
-    order = "" if run.order == "forward" else f" {run.order}"
     return Expectation(
-        group=f"{run.task}, {run.model.name}, {run.objective.name}{order}, {data}",
+        group=run.title,
         select=select | {"order": run.order, "stream": run.stream},
         measure=measure,
         relation=relation,

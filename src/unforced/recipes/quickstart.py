@@ -6,9 +6,13 @@ from unforced.objectives.next_token import NextToken
 from unforced.tasks.path_star import PathStar
 
 
-def next_token() -> Run:
-    """Next-token prediction on path-star G(2,4): guesses one arm in two."""
-    return Run(
+def quickstart() -> dict[str, Run]:
+    """The failure and two ways out: three runs on path-star G(2,4), side by side.
+
+    next_token: guesses one arm in two. reversed: the same, with the answer written from the goal back to the
+    start, so that each token is one look-up. teacherless: the whole answer predicted at once, from dummies.
+    """
+    run = Run(
         task=PathStar(degree=2, path_length=4, num_nodes=9),
         model=GPT(
             layers=4,
@@ -37,18 +41,8 @@ def next_token() -> Run:
         num_test=5000,
         checkpoint_every=1000,
     )
-
-
-def reversed_answer() -> Run:
-    """The same, with the answer written from the goal back to the start: each token is one look-up."""
-    return next_token().replace(order="reversed")
-
-
-def teacherless() -> Run:
-    """The same, with the whole answer predicted at once from dummy tokens."""
-    return next_token().replace(objective="teacherless")
-
-
-def quickstart() -> dict[str, Run]:
-    """The failure and two ways out: the three quickstart runs, side by side."""
-    return {"next_token": next_token(), "reversed": reversed_answer(), "teacherless": teacherless()}
+    return {
+        "next_token": run,
+        "reversed": run.replace(order="reversed"),
+        "teacherless": run.replace(objective="teacherless"),
+    }

@@ -7,9 +7,12 @@ from unforced.objectives.next_token import NextToken
 from unforced.tasks.path_star import PathStar
 
 
-def small_mamba_next_token() -> Run:
-    """A Mamba of 4 layers and width 64 on 8,000 problems of G(2,5), until it has fitted them."""
-    return Run(
+def small_mamba() -> dict[str, Run]:
+    """The paper's failure and two ways out with a small Mamba: 4 layers, width 64, 8,000 problems of G(2,5).
+
+    next_token: until it has fitted them. reversed, teacherless: the same, as in the quickstart.
+    """
+    run = Run(
         task=PathStar(degree=2, path_length=5, num_nodes=11),
         model=Mamba(layers=4, width=64),
         objective=NextToken(),
@@ -27,24 +30,10 @@ def small_mamba_next_token() -> Run:
         num_test=5000,
         checkpoint_every=1000,
     )
-
-
-def small_mamba_reversed() -> Run:
-    """The same, with the answer written from the goal back to the start."""
-    return small_mamba_next_token().replace(order="reversed")
-
-
-def small_mamba_teacherless() -> Run:
-    """The same, with the whole answer predicted at once from dummy tokens."""
-    return small_mamba_next_token().replace(objective="teacherless")
-
-
-def small_mamba() -> dict[str, Run]:
-    """The paper's failure and two ways out with a small Mamba."""
     return {
-        "next_token": small_mamba_next_token(),
-        "reversed": small_mamba_reversed(),
-        "teacherless": small_mamba_teacherless(),
+        "next_token": run,
+        "reversed": run.replace(order="reversed"),
+        "teacherless": run.replace(objective="teacherless"),
     }
 
 
