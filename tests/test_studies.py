@@ -569,6 +569,8 @@ def test_the_verb_counts_what_is_left_and_says_what_failed(tmp_path, call, regis
     stand_in("case $5 in *1) echo it broke; exit 3;; esac; finish")
     code, output, errors = call("study", "small", "--out", tmp_path / "out", "--retries", 0)
     assert code == 1
+    assert "3 runs to do" in output
+    assert "PFLOP" not in output  # only a dry run measures
     assert "2 done: tiny-0, tiny-2\n1 failed: tiny-1\n" in output
     assert f"tiny-1: exit code 3: it broke (see {tmp_path / 'out' / 'logs' / 'tiny-1.log'})" in output
     assert "the same command tries what failed again" in output

@@ -37,7 +37,9 @@ def study(
     gpus: Annotated[float, typer.Option(min=0, help="With ray: GPUs for each run, as in 0.25.")] = 0.0,
     retries: Annotated[int, typer.Option(min=0, help="Times that a run that broke is started again.")] = 2,
     tracker: Trackers = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, and run nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan and its cost, measured here, and run nothing.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Carry out every run of a study that is not done, and say what became of each.
@@ -70,12 +72,13 @@ def study(
         return
     place = _engine(engine, workers, Resources(address, cpus, gpus))
     try:
-        plan = make_plan(chosen, left, place)
+        plan = make_plan(chosen, left, place, measure=dry_run)
         if dry_run or not as_json:
             show_plan(chosen, out, plan, as_json)
         if dry_run:
             return
-        with watch_study(chosen.runs, out, as_json, plan.operations) as watch:
+        samples = {name: float(run.num_steps * run.batch_size) for name, run in chosen.runs.items()}
+        with watch_study(chosen.runs, out, as_json, {name: samples[name] for name in left}) as watch:
             summary = run_study(chosen, out, place, watch, retries, trackers)
     finally:
         place.close()

@@ -21,9 +21,10 @@ def show_plan(study: Study, out: Path, plan: Plan, as_json: bool) -> None:
         whole = {"workers": plan.workers, "left": plan.left, "seconds": plan.seconds, "unknown": plan.unknown}
         print(json.dumps({"study": study.name, "folder": str(out), **whole, "kinds": kinds}))
         return
-    table = Table("runs", "seeds", "to do", "steps", "PFLOP", "time", box=None, padding=(0, 2, 0, 0))
+    heads = ["runs", "seeds", "to do", "steps", *(["PFLOP", "time"] if plan.measured else [])]
+    table = Table(*heads, box=None, padding=(0, 2, 0, 0))
     for kind in plan.kinds.values():
-        table.add_row(*_cells(kind))
+        table.add_row(*_cells(kind)[: len(heads)])
     console = Console()
     console.print(f"{study.name}: {study.source}", markup=False, highlight=False)
     console.print(table)
@@ -44,6 +45,8 @@ def _amount(number: float) -> str:
 
 def _total(plan: Plan, out: Path) -> str:
     runs = f"{plan.left} run{'s' * (plan.left != 1)} to do in {out}, {plan.workers} at once"
+    if not plan.measured:
+        return f"{runs}: --dry-run tells how long they take"
     if plan.unknown == plan.left:
         return f"{runs}: how long they take is unknown" if plan.left else runs
     unknown = f", and {plan.unknown} of unknown cost" * bool(plan.unknown)

@@ -16,9 +16,8 @@ from rich.text import Text
 from unforced.cli.progress import shares, summarise
 from unforced.cli.words import duration
 from unforced.config import Run
-from unforced.errors import UserError
 from unforced.runs.folder import RunFolder
-from unforced.studies.folder import StudyFolder
+from unforced.runs.tail import Tail
 from unforced.studies.runner import State, Status, Watch
 
 Weights = Mapping[str, float] | None
@@ -30,7 +29,7 @@ _FEW = 12  # runs that have a line each, whatever their state
 def watch_study(runs: Mapping[str, Run], out: Path, quiet: bool, weights: Weights = None) -> Iterator[Watch]:
     """Show several runs at work, from what they write into their folders.
 
-    weights: what each run costs, from which the time left is told; None: it is not.
+    weights: what each run costs, to some scale, from which the time left is told; None: it is not.
     """
     console = Console(stderr=True)
     forecast = Forecast(runs, out, weights)
@@ -38,14 +37,15 @@ def watch_study(runs: Mapping[str, Run], out: Path, quiet: bool, weights: Weight
         yield StudyLines(out, quiet, forecast)
         return
     with Live(console=console, refresh_per_second=2) as live:
-        yield lambda statuses: live.update(_study_view(runs, out, statuses, forecast))
+        yield lambda statuses: live.update(_study_view(runs, statuses, forecast))
 
 
 class Forecast:
     """Tells how far a study is, and how long it will take at the pace that it has had so far."""
 
     def __init__(self, runs: Mapping[str, Run], out: Path, weights: Weights) -> None:
-        self.runs, self.folder, self.weights = runs, StudyFolder(out), weights or {}
+        self.runs, self.weights = runs, weights or {}
+        self.tails = {name: Tail(RunFolder(out / name)) for name in runs}
         self.started = time.monotonic()
         self.before = self._left({name: self._share(name, "waiting") for name in self.weights})
 
@@ -66,7 +66,9 @@ class Forecast:
     def _share(self, name: str, state: State) -> float:
         if state in ("done", "failed"):
             return 1.0
-        return self.folder.progress(name, self.runs[name])
+        tail = self.tails[name]
+        line = tail.latest()
+        return 1.0 if tail.folder.done else line["step"] / self.runs[name].num_steps if line else 0.0
 
 
 class StudyLines:
@@ -86,20 +88,18 @@ class StudyLines:
         self.known = {name: status.state for name, status in statuses.items()}
 
     def _news(self, name: str, status: Status) -> str:
-        latest = _latest(self.out / name) if status.state == "done" else None
+        latest = Tail(RunFolder(self.out / name)).latest() if status.state == "done" else None
         news = status.reason or (summarise(latest) if latest else "")
         return f": {news}" if news else ""
 
 
-def _study_view(
-    runs: Mapping[str, Run], out: Path, statuses: Mapping[str, Status], forecast: Forecast
-) -> Group:
+def _study_view(runs: Mapping[str, Run], statuses: Mapping[str, Status], forecast: Forecast) -> Group:
     """Show each run; of many, those that something happens to."""
     shown = [name for name in runs if len(runs) <= _FEW or statuses[name].state not in ("waiting", "done")]
     accuracy = [f"{name}\nforced/free" for name in ("train %", "held-out %")]
     table = Table("run", "state", "step", "samples/s", "loss", *accuracy, box=None, padding=(0, 2, 0, 0))
     for name in shown:
-        table.add_row(name, statuses[name].state, *_cells(runs[name], _latest(out / name)))
+        table.add_row(name, statuses[name].state, *_cells(runs[name], forecast.tails[name].latest()))
     reasons = [Text(f"{name}: {statuses[name].reason}") for name in shown if statuses[name].reason]
     return Group(table, *reasons, Text(forecast(statuses)))
 
@@ -110,12 +110,3 @@ def _cells(run: Run, line: Mapping[str, Any] | None) -> list[str]:
     speed = f"{line['samples_per_second'] or 0:,.0f}"
     loss = "" if line["loss"] is None else f"{line['loss']:.3f}"
     return [f"{line['step']}/{run.num_steps}", speed, loss, *map("/".join, shares(line))]
-
-
-def _latest(path: Path) -> Mapping[str, Any] | None:
-    """Return the last line of metrics.jsonl; None if there is none, or it is damaged."""
-    try:
-        lines = RunFolder(path).read_metrics()
-    except UserError:
-        return None
-    return lines[-1] if lines else None

@@ -33,13 +33,15 @@ class Kind:
 class Plan:
     """The kinds of runs, and the operations of each run that is left, where they are known.
 
-    workers: how many runs go at once; at_full_speed: how many of them have a share of their own.
+    workers: how many runs go at once; at_full_speed: how many of them have a share of their own; measured:
+    whether costs were asked for.
     """
 
     kinds: Mapping[str, Kind]
     workers: int
     at_full_speed: int
     operations: Mapping[str, float]
+    measured: bool
 
     @property
     def seconds(self) -> float:
@@ -58,26 +60,29 @@ class Plan:
         return sum(kind.left for kind in self.kinds.values() if kind.seconds is None)
 
 
-def make_plan(study: Study, left: Mapping[str, float], engine: Engine) -> Plan:
-    """Count the runs of each kind and those that are left, and estimate their cost.
+def make_plan(study: Study, left: Mapping[str, float], engine: Engine, measure: bool = True) -> Plan:
+    """Count the runs of each kind and those that are left; if asked to `measure`, estimate their cost, too.
 
-    left: by run, the share of its training that is to do.
+    That builds each model here, and trains it for a moment. left: by run, the share of its training that is
+    to do.
     """
     members: dict[str, list[str]] = defaultdict(list)
     for name, run in study.runs.items():
         members[kind_of(name, run)].append(name)
-    costs = Costs(engine.threads)
+    costs = Costs(engine.threads) if measure else None
     kinds = {kind: _kind(kind, names, study.runs[names[0]], left, costs) for kind, names in members.items()}
     operations = {
         name: kinds[kind].operations for kind, names in members.items() for name in names if name in left
     }
     known = {name: count for name, count in operations.items() if count}
-    return Plan(kinds, engine.workers, engine.at_full_speed, known)
+    return Plan(kinds, engine.workers, engine.at_full_speed, known, measure)
 
 
-def _kind(name: str, names: list[str], run: Run, left: Mapping[str, float], costs: Costs) -> Kind:
+def _kind(name: str, names: list[str], run: Run, left: Mapping[str, float], costs: Costs | None) -> Kind:
     remaining = sum(each in left for each in names)
     work = sum(left.get(each, 0.0) for each in names)
+    if costs is None:
+        return Kind(name, len(names), remaining, work, run.num_steps, None, None, "")
     try:
         operations = costs.work(run)
         seconds = operations / costs.speed(run) if remaining else None

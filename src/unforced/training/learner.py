@@ -72,7 +72,8 @@ def build_learner(run: Run) -> Learner:
 def flops_per_sample(run: Run, batch: Batch) -> float:
     """Count the floating-point operations of training on one problem: forward and backward.
 
-    Counted by PyTorch over matrix products, on shapes alone (the meta device).
+    Counted by PyTorch over matrix products, on shapes alone (the meta device). Element-wise work is left out,
+    that of Mamba's scan too: about 4% of the operations of 6 layers of width 384 at 31 tokens.
     """
     learner = Learner(run, empty=True)
     view = run.objective.view(batch, Moment(len(batch))).map(lambda tensor: tensor.to("meta"))
