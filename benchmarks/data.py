@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from unforced.tasks.path_star import PathStar
-from unforced.tasks.sampling import BLOCK, SPLITS, block
+from unforced.tasks.sampling import SPLITS, make_block
 
 ROUNDS = 9
 
@@ -25,7 +25,9 @@ def main() -> None:
     for split in SPLITS:
         rates, argsorts = [], []
         for index in range(ROUNDS):
-            argsorts.append(rate(lambda: np.argsort(rng.random((BLOCK, task.num_nodes)), axis=1)))
+            argsorts.append(
+                rate(lambda: np.argsort(rng.random((PathStar.block_size, task.num_nodes)), axis=1))
+            )
             rates.append(rate(lambda split=split, index=index: generate(task, split, index)))
         ratio = statistics.median(ours / theirs for ours, theirs in zip(rates, argsorts, strict=True))
         print(
@@ -36,7 +38,7 @@ def main() -> None:
 
 def generate(task: PathStar, split: str, index: int) -> None:
     """Make one block of problems and write prompts and answers."""
-    problems = block(task, 0, split, index)
+    problems = make_block(task, 0, split, index)
     task.prompts(problems)
     task.answers(problems)
 
@@ -45,7 +47,7 @@ def rate(function: Callable[[], object]) -> float:
     """Return rows of a block per second."""
     started = time.perf_counter()
     function()
-    return BLOCK / (time.perf_counter() - started)
+    return PathStar.block_size / (time.perf_counter() - started)
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ def save_with_tokenizer(family, folder, positions=2048):
     """Save a random model of a family and a byte-level BPE tokenizer of 300 tokens; return their folder."""
     task = PathStar()
     lines = task.lines(task.sample(np.random.default_rng(0), 100))
-    tokenizer = byte_level([*lines, task.instruction("forward")])
+    tokenizer = byte_level([*lines, task.text.instruction("forward")])
     tokenizer.save_pretrained(folder)
     return save(family, folder, len(tokenizer), positions)
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from unforced.evaluation.asking import Questions, answer_in, ask
 from unforced.registry import TASKS
 from unforced.tasks.base import in_order
-from unforced.tasks.sampling import owner
 
 DIGITS = frozenset("0123456789")
 STAR = TASKS.get("path_star")(degree=2, path_length=3, num_nodes=10)
@@ -39,7 +38,7 @@ def asked(task, request):
 
 
 def true_lines(asked):
-    return asked.task.answer_lines(in_order(asked.task.answers(asked.problems), asked.order))
+    return asked.task.text.answers(in_order(asked.task.answers(asked.problems), asked.order))
 
 
 def question(prompt):
@@ -49,10 +48,10 @@ def question(prompt):
 
 class TestPrompts:
     def test_a_prompt_is_the_instruction_the_shots_and_the_question(self, asked):
-        lines = asked.task.prompt_lines(asked.problems)
+        lines = asked.task.text.prompts(asked.problems)
         for prompt, line in zip(asked.prompts(), lines, strict=True):
             instruction, blank, *shots, last = prompt.split("\n")
-            assert instruction == asked.task.instruction(asked.order)
+            assert instruction == asked.task.text.instruction(asked.order)
             assert blank == ""
             assert shots == ["".join(shot) for shot in asked.shots]
             assert last == line
@@ -61,18 +60,18 @@ class TestPrompts:
         lines = ["".join(shot) for shot in asked.shots]
         assert all(re.fullmatch(LINES[asked.task.name], line) for line in lines)
         _, shown = asked.task.read_lines(lines, "shots", asked.order, asked.task.model_dump())
-        assert (owner(asked.task.families(shown)) == 0).all()
-        assert (owner(asked.task.families(asked.problems)) == 2).all()
+        assert (asked.task.owners(shown) == 0).all()
+        assert (asked.task.owners(asked.problems) == 2).all()
         assert not np.intersect1d(asked.task.keys(shown), asked.task.keys(asked.problems)).size
 
     def test_without_shots_the_question_follows_the_instruction(self, task):
         prompt = questions(task, shots=0).prompts()[0]
-        assert prompt.split("\n")[:-1] == [task.instruction("forward"), ""]
+        assert prompt.split("\n")[:-1] == [task.text.instruction("forward"), ""]
 
     def test_a_conversation_says_the_same_in_turns(self, asked):
         for turns, prompt in zip(asked.conversations(), asked.prompts(), strict=True):
             assert [turn["role"] for turn in turns] == ["user", "assistant"] * 2 + ["user"]
-            assert turns[0]["content"].startswith(asked.task.instruction(asked.order))
+            assert turns[0]["content"].startswith(asked.task.text.instruction(asked.order))
             said = [turn["content"] for turn in turns]
             assert "\n".join([said[0] + said[1], said[2] + said[3], said[4]]) == prompt
 
@@ -100,7 +99,7 @@ WRONG = ["1,4,2", "9,7,1", "1,7,8", "1,9,7."]
 
 
 def read(task, text):
-    return task.read_answers([answer_in(text, DIGITS, task.separator)])[0].tolist()
+    return task.text.read_answers([answer_in(text, DIGITS, task.text.separator)])[0].tolist()
 
 
 @pytest.mark.parametrize("text", EXACT)
@@ -168,7 +167,7 @@ AFTER = st.sampled_from(["", ".", " ", ".\n7,7,7", "\nand so on, 3", " is it", "
 @given(st.integers(0, COUNT - 1), st.integers(0, COUNT - 1), SPACES, AFTER, st.sampled_from([STAR, SUMS]))
 def test_the_true_answer_always_passes_and_another_never_does(i, j, spaces, after, task):
     asked = questions(task)
-    answers = task.answer_lines(task.answers(asked.problems))
+    answers = task.text.answers(task.answers(asked.problems))
     text = spaces + answers[j].replace(",", "," + spaces) + after
     exact = task.score(asked.problems, asked.read([text] * COUNT)).exact
     assert exact[i] == (answers[i] == answers[j])
@@ -176,7 +175,7 @@ def test_the_true_answer_always_passes_and_another_never_does(i, j, spaces, afte
 
 def knowing(asked, write):
     """Answers prompts by what `write` makes of the place of their question."""
-    places = {line: i for i, line in enumerate(asked.task.prompt_lines(asked.problems))}
+    places = {line: i for i, line in enumerate(asked.task.text.prompts(asked.problems))}
     return lambda prompts: [write(places[question(prompt)]) for prompt in prompts]
 
 
@@ -198,7 +197,7 @@ def test_who_knows_the_answers_is_exact(asked):
 @pytest.mark.parametrize("order", ["forward", "reversed"])
 def test_who_walks_a_wrong_arm_is_told_so(order):
     asked = questions(STAR, order)
-    wrong = STAR.answer_lines(in_order(STAR.decoys(asked.problems)[:, 0], order))
+    wrong = STAR.text.answers(in_order(STAR.lookahead.decoys(asked.problems)[:, 0], order))
     result = put(asked, wrong.__getitem__).result()
     assert result["test.free.errors"] == dict.fromkeys(STAR.verdict_kinds, 0) | {"wrong_arm": COUNT}
     assert [result[f"test.free.token_{i}"]["value"] for i in range(3)] == [1, 0, 0]
@@ -207,7 +206,7 @@ def test_who_walks_a_wrong_arm_is_told_so(order):
 def test_who_babbles_is_malformed(asked):
     asking = put(asked, lambda i: "I do not know")
     assert asking.result()["test.free.errors"]["malformed"] == COUNT
-    assert asking.shown(1)[0]["read"] == asked.task.separator.join("?" * asked.task.answer_length)
+    assert asking.shown(1)[0]["read"] == asked.task.text.separator.join("?" * asked.task.answer_length)
 
 
 def test_what_is_shown_is_what_was_asked_and_written(asked):
@@ -232,4 +231,4 @@ def test_prompts_are_put_in_order_some_at_a_time():
 
     asking = ask(asked, asked.prompts(), answer)
     assert sizes == [32, 32, 6]
-    assert list(asking.texts) == STAR.prompt_lines(asked.problems)
+    assert list(asking.texts) == STAR.text.prompts(asked.problems)

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from unforced.config import assignments, build_task
-from unforced.data.files import read_problems, write_problems
 from unforced.errors import UserError
 from unforced.tasks import branching_path
-from unforced.tasks.branching_path import BranchingPath
+from unforced.tasks.branching_path import BranchingPath, BranchingPathProblems
 from unforced.tasks.path_star import PathStar
 from unforced.tasks.tree import Tree
 
@@ -37,6 +36,18 @@ def tasks(draw):
 
 def sample(task, seed, count=20):
     return task.sample(np.random.default_rng(seed), count)
+
+
+def made(labels, children):
+    """One problem: labels of a tree's nodes, depth by depth, and the children in the order of listed edges."""
+    order = [labels.index(child) - 1 for child in children]
+    return BranchingPathProblems(np.array([labels], np.int32), np.array([order], np.int32))
+
+
+def by_hand():
+    """The problem of LINE."""
+    task = BranchingPath(degree=2, path_length=4, forks=(0, 1), num_nodes=12)
+    return task, made([1, 5, 7, 3, 8, 6, 2, 9, 4, 0, 10], [3, 5, 9, 8, 7, 6, 4, 2, 0, 10])
 
 
 def read(prompt, num_nodes):
@@ -84,14 +95,14 @@ def test_options_and_decoys_are_the_other_branches_and_the_other_paths(task, see
     for index in range(5):
         edges, start, _, answer = problem(task, trees, index)
         others = [path for path in walk(edges, start) if path != answer]
-        assert sorted(task.decoys(trees)[index].tolist()) == sorted(others)
+        assert sorted(task.lookahead.decoys(trees)[index].tolist()) == sorted(others)
         for position in task.decisive_positions:
             children = {child for parent, child in edges if parent == answer[position - 1]}
-            first, *rest = task.options(trees, position)[index].tolist()
+            first, *rest = task.lookahead.options(trees, position)[index].tolist()
             assert first == answer[position]
             assert {first, *rest} == children
             assert len(children) == 1 + len(rest) == task.degree
-        for position in np.flatnonzero(task.followers(trees)[index]):
+        for position in np.flatnonzero(task.lookahead.followers(trees)[index]):
             assert [child for parent, child in edges if parent == answer[position - 1]] == [answer[position]]
 
 
@@ -99,7 +110,7 @@ def test_options_and_decoys_are_the_other_branches_and_the_other_paths(task, see
 @given(tasks(), SEEDS)
 def test_other_questions_ask_for_every_other_leaf_of_the_same_edges(task, seed):
     trees = sample(task, seed, 5)
-    others = task.other_questions(trees)
+    others = task.lookahead.other_questions(trees)
     for index in range(5):
         edges, start, goal, _ = problem(task, trees, index)
         asked = [problem(task, other, index) for other in others]
@@ -134,14 +145,14 @@ def best_blind_accuracy(task):
 def test_chances_are_those_of_a_walker_who_does_not_look_ahead(degree, length, forks):
     task = BranchingPath(degree=degree, path_length=length, forks=forks)
     assert task.chance == pytest.approx(best_blind_accuracy(task))
-    assert task.chance == pytest.approx(np.prod(task.position_chances()))
+    assert task.chance == pytest.approx(np.prod(task.lookahead.position_chances()))
     rng, count = np.random.default_rng(0), 20_000
     trees = task.sample(rng, count)
     for position in task.decisive_positions:
-        options = task.options(trees, position)
+        options = task.lookahead.options(trees, position)
         guess = rng.permuted(options, axis=1)[:, 0]
         right = (guess == task.answers(trees)[:, position]).mean()
-        assert right == pytest.approx(task.position_chances()[position], abs=5 * 0.5 / count**0.5)
+        assert right == pytest.approx(task.lookahead.position_chances()[position], abs=5 * 0.5 / count**0.5)
 
 
 def best_guess(paths, position, given_answer):
@@ -157,7 +168,7 @@ def best_guess(paths, position, given_answer):
 def test_position_chances_are_those_of_the_best_guess(task, seed, given_answer):
     edges, start, _, _ = problem(task, sample(task, seed, 1))
     paths = walk(edges, start)
-    chances = task.position_chances(given_answer)
+    chances = task.lookahead.position_chances(given_answer)
     for position in task.decisive_positions:
         assert chances[position] == pytest.approx(best_guess(paths, position, given_answer))
     if not given_answer:
@@ -171,14 +182,15 @@ def test_with_one_fork_at_the_start_it_is_path_star(degree, length):
     for name in ("alphabet", "chance", "decisive_positions", "prompt_length"):
         assert getattr(task, name) == getattr(star, name)
     for given_answer in (True, False):
-        assert task.position_chances(given_answer) == star.position_chances(given_answer)
-    lines = star.lines(star.sample(np.random.default_rng(0), 50))
-    read_task, trees = BranchingPath.read_lines(lines, "star", known={"num_nodes": 50})
-    _, stars = PathStar.read_lines(lines, "star", known={"num_nodes": 50})
-    assert read_task == task
+        assert task.lookahead.position_chances(given_answer) == star.lookahead.position_chances(given_answer)
+    stars = star.sample(np.random.default_rng(0), 50)
+    hops = length - 1  # of an arm; the tree numbers nodes depth by depth, the star arm by arm
+    labels = np.concatenate([stars.start[:, None], stars.arms.transpose(0, 2, 1).reshape(50, -1)], axis=1)
+    order = stars.edge_order % hops * degree + stars.edge_order // hops
+    trees = BranchingPathProblems(labels, order)
     assert np.array_equal(task.prompts(trees), star.prompts(stars))
-    assert np.array_equal(task.decisive(trees), star.decisive(stars))
-    assert np.array_equal(task.followers(trees), star.followers(stars))
+    assert np.array_equal(task.lookahead.decisive(trees), star.lookahead.decisive(stars))
+    assert np.array_equal(task.lookahead.followers(trees), star.lookahead.followers(stars))
 
 
 def test_labels_goals_and_orders_of_edges_are_uniform():
@@ -198,7 +210,7 @@ def test_a_key_depends_on_the_goal_but_not_on_the_order_of_edges(task, seed):
     trees = sample(task, seed)
     shuffled = replace(trees, edge_order=np.random.default_rng(seed + 1).permuted(trees.edge_order, axis=1))
     assert np.array_equal(task.keys(shuffled), task.keys(trees))
-    goals = np.stack([task.keys(each) for each in (trees, *task.other_questions(trees))], axis=1)
+    goals = np.stack([task.keys(each) for each in (trees, *task.lookahead.other_questions(trees))], axis=1)
     assert all(len(set(row)) == task.tree.num_leaves for row in goals.tolist())
 
 
@@ -206,8 +218,8 @@ def test_a_key_depends_on_the_goal_but_not_on_the_order_of_edges(task, seed):
 def test_two_problems_have_one_key_exactly_if_they_are_one_problem(length, forks, nodes):
     task = BranchingPath(degree=2, path_length=length, forks=forks, num_nodes=nodes)
     trees = sample(task, 0, 500)
-    others = task.other_questions(trees)
-    trees = trees.concatenate([trees, *others, *task.other_questions(others[-1])])
+    others = task.lookahead.other_questions(trees)
+    trees = trees.concatenate([trees, *others, *task.lookahead.other_questions(others[-1])])
     parsed = [read(prompt, nodes) for prompt in task.prompts(trees).tolist()]
     asked = [(frozenset(edges), start, goal) for edges, start, goal in parsed]
     keys, families = task.keys(trees).tolist(), task.families(trees).tolist()
@@ -217,7 +229,7 @@ def test_two_problems_have_one_key_exactly_if_they_are_one_problem(length, forks
 
 
 def test_a_line_by_hand():
-    task, trees = BranchingPath.read_lines([LINE], "line", known={"num_nodes": 12})
+    task, trees = by_hand()
     assert task == BranchingPath(degree=2, path_length=4, forks=(0, 1), num_nodes=12)
     assert str(task) == "branching path T(2,4) forking at 0,1 with 12 labels"
     assert task.lines(trees) == [LINE]
@@ -229,16 +241,16 @@ def test_a_line_by_hand():
         "  └─ 7 ┬─ 6 → 0",
         "       └─ 2 → 10",
     ]
-    assert task.options(trees, 1).tolist() == [[5, 7]]
-    assert task.options(trees, 2).tolist() == [[3, 8]]
+    assert task.lookahead.options(trees, 1).tolist() == [[5, 7]]
+    assert task.lookahead.options(trees, 2).tolist() == [[3, 8]]
     assert task.decisive_positions == (1, 2)
-    assert task.position_chances() == (1, 0.5, 0.5, 1)
-    assert task.position_chances(given_answer=False) == (1, 0.5, 0.25, 1)
+    assert task.lookahead.position_chances() == (1, 0.5, 0.5, 1)
+    assert task.lookahead.position_chances(given_answer=False) == (1, 0.5, 0.25, 1)
     assert task.chance == 0.25
 
 
 def test_the_module_draws_the_line_by_hand():
-    task, trees = BranchingPath.read_lines([LINE], "line")
+    task, trees = by_hand()
     page = branching_path.__doc__
     prompt, answer = LINE.split("=")
     assert f"prompt  {prompt}=     answer  {answer.replace(',', ' ')}\n" in page
@@ -247,8 +259,9 @@ def test_the_module_draws_the_line_by_hand():
 
 
 def test_a_drawing_of_chains_and_a_wide_fork():
-    line = "1,2|2,30|2,4|2,5|30,6|4,7|5,8/1,7=1,2,4,7"
-    task, trees = BranchingPath.read_lines([line], "line")
+    task = BranchingPath(degree=3, path_length=4, forks=(1,), num_nodes=31)
+    trees = made([1, 2, 4, 30, 5, 7, 6, 8], [2, 30, 4, 5, 6, 7, 8])
+    assert task.lines(trees) == ["1,2|2,30|2,4|2,5|30,6|4,7|5,8/1,7=1,2,4,7"]
     assert task.draw(trees, 0) == ["1 → 2 ┬─ 4 → 7 (goal)", "      ├─ 30 → 6", "      └─ 5 → 8"]
 
 
@@ -272,47 +285,10 @@ def test_a_drawing_of_chains_and_a_wide_fork():
     ],
 )
 def test_the_kind_of_a_hand_made_error(answer, kind):
-    task, trees = BranchingPath.read_lines([LINE], "line", known={"num_nodes": 12})
+    task, trees = by_hand()
     verdicts = task.score(trees, np.array([answer]))
     assert {name for name, number in verdicts.counts().items() if number} == {kind}
     assert verdicts.exact.tolist() == [kind == "correct"]
-
-
-MALFORMED = {
-    "nonsense": "expected a,b|c,d/start,goal=path",
-    "1,x/1,2=1,2": "'1,x' is not a comma-separated list of node labels",
-    "1,2,3/1,2=1,2": "'1,2,3' is not a pair a,b",
-    "1,2|2,3/1,3=1,2,3": "no node has more than one child",
-    "1,2|1,3/1,4=1,4": "the goal 4 is not one of the deepest nodes",
-    "1,2|1,3|2,4|3,5/1,2=1,2": "the goal 2 is not one of the deepest nodes",
-    "1,2|1,3/5,2=5,2": "some edges are on no path that leaves the start 5",
-    "1,2|1,3|4,5|5,4/1,2=1,2": "some edges are on no path that leaves the start 1",
-    "1,2|1,3|4,5|5,4/1,4=1,4": "some edges are on no path that leaves the start 1",
-    "1,2|2,1/1,2=1,2": "the edge 2,1 leads to the start",
-    "1,2|1,2/1,2=1,2": "two edges lead to node 2",
-    "1,2|1,3|2,4|3,4/1,4=1,2,4": "two edges lead to node 4",
-    "1,2|1,3|2,4/1,4=1,2,4": "nodes at depth 1 differ in how many children they have",
-    "1,2|1,3|2,4|2,5|2,6|3,7|3,8|3,9/1,4=1,2,4": "the forks differ: 2, 3 children",
-    "1,2|1,3/1,2=1,2": "the node after the last fork is the goal, which the prompt names",
-    "1,2|2,3|2,4/1,3=1,2,3": "the node after the last fork is the goal, which the prompt names",
-    LINE.replace("=1,5,3", "=1,7,3"): "the answer 1,7,3,9 is not the path 1,5,3,9",
-    LINE.replace("=1,5,3,9", "=9,3,5,1"): "the answer 9,3,5,1 is not the path 1,5,3,9",
-    "1,2|1,3|2,4|3,5/1,4=1,2,4": "it is T(2,3) forking at 0, but the first line is T(2,4) forking at 0,1",
-    LINE.replace("6", "50"): "label 50 does not fit num_nodes 50",
-    LINE.replace("6", "9" * 10): "a label of more than 9 digits",
-}
-
-
-@pytest.mark.parametrize("line", MALFORMED)
-def test_a_malformed_line_is_named_with_the_reason(line):
-    with pytest.raises(UserError) as error:
-        BranchingPath.read_lines([LINE, "", line, "nonsense"], "here", known={"num_nodes": 50})
-    assert str(error.value) == f"here:3: not a branching-path problem: {MALFORMED[line]}"
-
-
-def test_no_lines_are_no_problems():
-    with pytest.raises(UserError, match="here: no problems in it"):
-        BranchingPath.read_lines(["", " "], "here")
 
 
 @pytest.mark.parametrize("forks", [(), (2, 0), (0, 0), (3,), (0, 3), (-1, 2), (10**9,)])
@@ -363,14 +339,6 @@ def test_the_bound_on_forks_keeps_no_tree_out_that_the_bound_on_nodes_lets_in():
                 BranchingPath(**fields)
 
 
-def test_a_line_is_no_larger_than_a_star_may_be():
-    bush = "|".join(f"0,{child}|{child},{child + 5000}" for child in range(1, 5001))
-    with pytest.raises(UserError, match=r"here:1: .*: a graph of 10001 nodes, more than 10000"):
-        BranchingPath.read_lines([f"{bush}/0,5001=0,1,5001"], "here")
-    with pytest.raises(UserError, match=r"here:1: .*: label 123456789 does not fit num_nodes 10000000"):
-        BranchingPath.read_lines([LINE.replace("6", "123456789")], "here")
-
-
 @QUICK
 @given(tasks())
 def test_the_labels_must_suffice(task):
@@ -382,16 +350,3 @@ def test_the_labels_must_suffice(task):
     ):
         BranchingPath(**fields)
     assert BranchingPath(**fields | {"num_nodes": nodes})
-
-
-@pytest.mark.parametrize("suffix", ["txt", "parquet"])
-def test_problems_come_back_from_a_file(tmp_path, suffix):
-    task = BranchingPath(forks=(1, 2))
-    trees = sample(task, 0)
-    path = tmp_path / f"trees.{suffix}"
-    write_problems(path, task, trees, "reversed")
-    read_task, read_trees, _ = read_problems(
-        path, BranchingPath, "reversed", {"num_nodes": 50, "forks": [1, 2]}
-    )
-    assert read_task == task
-    assert np.array_equal(task.prompts(read_trees), task.prompts(trees))

@@ -237,7 +237,7 @@ def test_more_questions_than_are_asked_are_spread_over_all():
     subject, _, held_out = planted(task, Cheater(), count=20)
     answered = probe(subject, held_out).answered
     assert answered.moved.shape == answered.other_truths.shape == (20, 16, 3)
-    leaves = task.decoys(held_out)[:, :, -1]
+    leaves = task.lookahead.decoys(held_out)[:, :, -1]
     asked_for = answered.other_truths[:, :, -1]
     assert (asked_for[:, 0] == leaves[:, 0]).all()
     assert (asked_for[:, -1] == leaves[:, -1]).all()
@@ -258,7 +258,7 @@ def test_sharing_prompts_changes_no_answer(objective, order):
     found = probe(subject, held_out).answered
     assert np.array_equal(found.free, answers(subject, held_out, subject.free))
     assert np.array_equal(found.forced, answers(subject, held_out, subject.forced))
-    for number, other in enumerate(subject.task.other_questions(held_out)):
+    for number, other in enumerate(subject.task.lookahead.other_questions(held_out)):
         with subject.at_rest():
             moved, _ = subject.trained(subject.encode(other, subject.task.answers(held_out)))
         assert np.array_equal(found.moved[:, number], moved)
@@ -271,7 +271,7 @@ def test_following_feeds_a_decoy_up_to_its_first_difference():
     task = subject.task
     held_out = task.sample(np.random.default_rng(0), 30)
     found = probe(subject, held_out).answered
-    truth, decoys = task.answers(held_out), task.decoys(held_out)
+    truth, decoys = task.answers(held_out), task.lookahead.decoys(held_out)
     assert set(found.fed) == {2, 4}  # forks at depths 0 and 2: the second symbol, or the fourth
     for i, fed in enumerate(found.fed):
         same = [

@@ -121,7 +121,7 @@ def test_the_code_in_the_card_decodes_as_the_run_does(name, monkeypatch, capsys)
     loaded = load_run(run_dir)
     run, subject = loaded.run, Subject.of(loaded.run, loaded.learner)
     problems = split_problems(run, "test", len(found["prompts"]))
-    assert found["prompts"] == run.task.prompt_lines(problems)
+    assert found["prompts"] == run.task.text.prompts(problems)
     with subject.at_rest():
         batch = subject.encode(problems)
         expected = subject.decoder.decode(subject.model, subject.heads, batch.prompts)
@@ -131,7 +131,7 @@ def test_the_code_in_the_card_decodes_as_the_run_does(name, monkeypatch, capsys)
         assert found["model"].tokens(found["prompts"]).tolist() == expected.tolist()
     assert len(expected.unique()) > 1
     said = json.loads(capsys.readouterr().out.splitlines()[-1].replace("'", '"'))
-    symbols = in_order(run.task.read_answers(said), run.order)
+    symbols = in_order(run.task.text.read_answers(said), run.order)
     ours = answers(subject, problems, subject.free)
     whole = ((ours >= 0) & (ours < run.task.answer_symbols)).all(axis=1)
     assert symbols[whole].tolist() == ours[whole].tolist()
@@ -210,7 +210,7 @@ def test_the_tokenizer_reads_and_writes_what_the_codec_and_the_task_do(task, fir
     problems = task.sample(np.random.default_rng(0), 50)
     assert len(tokenizer) == codec.vocab_size
     assert tokenizer.mask_token_id == codec.dummy
-    prompts = torch.tensor(tokenizer(task.prompt_lines(problems)).input_ids)
+    prompts = torch.tensor(tokenizer(task.text.prompts(problems)).input_ids)
     assert torch.equal(prompts, codec.ids(task.prompts(problems)))
     assert set(tokenizer(["0"])) == {"input_ids", "attention_mask"}
     for order in ("forward", "reversed"):
@@ -218,7 +218,7 @@ def test_the_tokenizer_reads_and_writes_what_the_codec_and_the_task_do(task, fir
         lines = tokenizer.batch_decode(torch.cat([prompts, codec.ids(true)], dim=1))
         assert lines == task.lines(problems, order)
         written = tokenizer.batch_decode(codec.ids(true))
-        assert task.read_answers(written).tolist() == true.tolist()
+        assert task.text.read_answers(written).tolist() == true.tolist()
 
 
 def test_what_is_no_symbol_is_refused_by_the_tokenizer_and_kept_in_its_place_by_the_decoder():
@@ -230,7 +230,7 @@ def test_what_is_no_symbol_is_refused_by_the_tokenizer_and_kept_in_its_place_by_
     tokens = torch.tensor([[VOCAB + 1, 4, VOCAB + 2, VOCAB + 3]])
     written = tokenizer.batch_decode(tokens)
     assert written == ["1,<4>,2,3"]
-    assert task.read_answers(written).tolist() == SymbolCodec.of(task, VOCAB).symbols(tokens).tolist()
+    assert task.text.read_answers(written).tolist() == SymbolCodec.of(task, VOCAB).symbols(tokens).tolist()
 
 
 def test_a_dummy_in_a_text_is_one_token():

@@ -182,7 +182,7 @@ def test_a_chat_model_reads_turns(chatting, questions):
     text = reader.converse(questions.conversations())[0]
     prompt, answer = questions.shots[0]
     assert text.startswith(
-        f"[user]{TASK.instruction('forward')}\n\n{prompt}<eos>[assistant]{answer}<eos>[user]"
+        f"[user]{TASK.text.instruction('forward')}\n\n{prompt}<eos>[assistant]{answer}<eos>[user]"
     )
     assert text.endswith("<eos>[assistant]")
     assert reader.ids([text])[0].count(0) == 3
@@ -342,9 +342,9 @@ def learn_by_heart(folder, asked, answers):
 @pytest.mark.parametrize("kind", ["correct", "wrong_arm"])
 def test_a_model_trained_to_a_behaviour_is_told_by_it(call, tmp_path, kind):
     asked = Questions.draw(TASK, "reversed", 0, 4, 0)
-    said = TASK.answers(asked.problems) if kind == "correct" else TASK.decoys(asked.problems)[:, 0]
+    said = TASK.answers(asked.problems) if kind == "correct" else TASK.lookahead.decoys(asked.problems)[:, 0]
     folder = save_with_tokenizer("llama", tmp_path / kind)
-    learn_by_heart(folder, asked, TASK.answer_lines(in_order(said, "reversed")))
+    learn_by_heart(folder, asked, TASK.text.answers(in_order(said, "reversed")))
     fields = ["degree=2", "path_length=3", "num_nodes=12", "--order", "reversed", "--shots", "0"]
     code, output, errors = call("evaluate", *ask_for(folder, *fields, "--json"))
     assert code == 0, errors

@@ -230,7 +230,7 @@ def children(edges, parent):
 @given(tasks(), SEEDS)
 def test_the_first_hop_is_decisive_where_it_is_neither_forced_nor_the_goal(task, seed):
     stars = sample(task, seed, 3)
-    decisive, followers = task.decisive(stars), task.followers(stars)
+    decisive, followers = task.lookahead.decisive(stars), task.lookahead.followers(stars)
     for index, answer in enumerate(task.answers(stars).tolist()):
         edges, start, goal = read(task.prompts(stars)[index].tolist(), task.num_nodes)
         assert not decisive[index, 0]
@@ -249,7 +249,7 @@ def test_chances_are_one_arm_in_d_where_the_first_hop_is_decisive(task, seed, gi
     expected = [1.0] * task.path_length
     for position in task.decisive_positions:
         expected[position] = 1 / len(children(edges, start))
-    assert task.position_chances(given_answer) == tuple(expected)
+    assert task.lookahead.position_chances(given_answer) == tuple(expected)
     assert task.chance == min(expected)
 
 
@@ -257,19 +257,19 @@ def test_chances_are_one_arm_in_d_where_the_first_hop_is_decisive(task, seed, gi
 @given(tasks(), SEEDS)
 def test_decoys_are_the_other_paths_where_a_decision_can_go_wrong(task, seed):
     stars = sample(task, seed, 3)
-    decoys = task.decoys(stars).tolist()
+    decoys = task.lookahead.decoys(stars).tolist()
     for index, answer in enumerate(task.answers(stars).tolist()):
         edges, start, _ = read(task.prompts(stars)[index].tolist(), task.num_nodes)
         others = [path for path in walk(edges, start) if path != answer]
         assert sorted(decoys[index]) == sorted(others if task.decisive_positions else [])
-        assert set(task.options(stars, 1)[index].tolist()) == set(children(edges, start))
+        assert set(task.lookahead.options(stars, 1)[index].tolist()) == set(children(edges, start))
 
 
 @QUICK
 @given(tasks(), SEEDS)
 def test_other_questions_ask_for_the_other_leaves_of_the_same_edges(task, seed):
     stars = sample(task, seed, 3)
-    others = task.other_questions(stars)
+    others = task.lookahead.other_questions(stars)
     for index in range(3):
         edges, start, goal = read(task.prompts(stars)[index].tolist(), task.num_nodes)
         asked = {goal: task.answers(stars)[index].tolist()}
@@ -285,9 +285,9 @@ def test_a_path_of_start_and_goal_alone_needs_no_lookahead():
     assert task == PathStar(degree=3, path_length=2, num_nodes=10)
     assert task.decisive_positions == ()
     assert task.chance == 1
-    assert task.position_chances() == task.position_chances(given_answer=False) == (1, 1)
-    assert task.decoys(stars).shape == (1, 0, 2)
-    assert task.decisive(stars).tolist() == task.followers(stars).tolist() == [[False, False]]
+    assert task.lookahead.position_chances() == task.lookahead.position_chances(given_answer=False) == (1, 1)
+    assert task.lookahead.decoys(stars).shape == (1, 0, 2)
+    assert task.lookahead.decisive(stars).tolist() == task.lookahead.followers(stars).tolist() == [[False, False]]
     assert task.score(stars, np.array([[1, 4]])).counts()["wrong_arm"] == 1
 
 
@@ -295,8 +295,8 @@ def test_with_a_single_arm_every_node_follows_from_the_one_before():
     task, stars = PathStar.read_lines(["1,4|4,2/1,2=1,4,2"], "line")
     assert task.decisive_positions == ()
     assert task.chance == 1
-    assert task.followers(stars).tolist() == [[False, True, True]]
-    assert task.other_questions(stars) == []
+    assert task.lookahead.followers(stars).tolist() == [[False, True, True]]
+    assert task.lookahead.other_questions(stars) == []
 
 
 @QUICK

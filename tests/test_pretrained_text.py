@@ -88,14 +88,14 @@ def check_exported(out, folder):
         alone = problems.take(slice(row, row + 1))
         batch = subject.encode(alone)
         tokens = torch.cat([batch.prompt, batch.answer[:, :-1]], dim=1)
-        line = run.task.prompt_lines(alone)[0]
+        line = run.task.text.prompts(alone)[0]
         assert tokenizer(line).input_ids == batch.prompt[0].tolist()
         with subject.at_rest():
             expected = subject.model.logits(subject.model.hidden(tokens))
             torch.testing.assert_close(network(tokens).logits, expected, rtol=1e-4, atol=1e-4)
         if row < len(said):
             assert found["prompts"][row] == line
-            read = run.task.read_answers([said[row]])[:, :: 1 if run.order == "forward" else -1]
+            read = run.task.text.read_answers([said[row]])[:, :: 1 if run.order == "forward" else -1]
             assert run.task.score(alone, read).kind == run.task.score(alone, ours[row : row + 1]).kind
 
 
@@ -138,12 +138,12 @@ def test_a_ragged_batch_says_what_its_problems_say_one_at_a_time(family, way):
     held_out = TASK.sample(np.random.default_rng(0), 12)
     assert subject.encode(held_out).prompt_mask is not None
     together = probe(subject, held_out).answered
-    decoys, fed = _choose(subject, TASK.decoys(held_out), TASK.answers(held_out))
+    decoys, fed = _choose(subject, TASK.lookahead.decoys(held_out), TASK.answers(held_out))
     alone = []
     with subject.at_rest():
         for i in range(12):
             one = held_out.take(slice(i, i + 1))
-            alone.append(_ask(subject, one, TASK.other_questions(one), decoys[i : i + 1], int(fed[i])))
+            alone.append(_ask(subject, one, TASK.lookahead.other_questions(one), decoys[i : i + 1], int(fed[i])))
     for field in fields(Answered):
         found = getattr(together, field.name)
         parts = np.concatenate([getattr(each, field.name) for each in alone])

@@ -60,7 +60,7 @@ def test_it_writes_runs_table_figure_and_a_worked_problem(folder):
 def test_the_worked_problem_shows_each_answer_beside_the_truth(folder):
     worked = (folder / "worked_problem.txt").read_text()
     answers = json.loads((folder / "teacherless" / "answers.json").read_text())
-    shown = next(answer for answer in answers if answer["line"].split("=")[0] in worked)
+    shown = next(answer for answer in answers if answer["prompt"] in worked)
     assert " → ".join(shown["true"]) in worked
     drawn = worked.split("teacherless")[1].splitlines()[0].replace("✗", "")
     assert " → ".join(shown["free"]) in drawn
@@ -75,7 +75,8 @@ def test_every_kind_of_answer_to_every_task_is_worked_and_explained(tmp_path, na
     task = TASKS.get(name)(**OTHERS.get(name, {}))
     some = problems(task, 0, "test", 0, 1)
     true = [task.alphabet[symbol] for symbol in task.answers(some)[0]]
-    answer = {"line": task.lines(some)[0], "true": true, "free": ["?", *true[1:]]}
+    answer = {"prompt": task.text.prompts(some)[0], "drawn": task.draw(some, 0)}
+    answer |= {"true": true, "free": ["?", *true[1:]]}
     folders = {kind: RunFolder(tmp_path / kind) for kind in task.verdict_kinds}
     for kind, folder in folders.items():
         folder.path.mkdir()
@@ -91,7 +92,7 @@ def test_every_kind_of_answer_to_every_task_is_worked_and_explained(tmp_path, na
 
 def test_all_three_runs_are_tested_on_the_same_problems(folder):
     lines = [
-        [answer["line"] for answer in json.loads((folder / name / "answers.json").read_text())]
+        [answer["prompt"] for answer in json.loads((folder / name / "answers.json").read_text())]
         for name in NAMES
     ]
     assert lines[0] == lines[1] == lines[2]

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from tests.runs import tiny_run
-from unforced.tasks.sampling import BLOCK, problems
+from unforced.tasks.base import Task
+from unforced.tasks.sampling import problems
 from unforced.training.source import FiniteSource, StreamSource, build_source, encode, split_problems
 
 CPU = torch.device("cpu")
@@ -14,7 +15,7 @@ RUNS = {
     "finite": ["num_train=10", "batch_size=4"],
     "finite, batch over several epochs": ["num_train=10", "batch_size=25"],
     "stream": ["stream=true", "batch_size=7"],
-    "stream, batch over several blocks": ["stream=true", f"batch_size={BLOCK + 1000}"],
+    "stream, batch over several blocks": ["stream=true", f"batch_size={Task.block_size + 1000}"],
 }
 every_source = pytest.mark.parametrize("overrides", RUNS.values(), ids=RUNS)
 

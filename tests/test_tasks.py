@@ -12,8 +12,8 @@ import pytest
 
 from unforced.data.codec import SymbolCodec
 from unforced.registry import TASKS
-from unforced.tasks.base import in_order
-from unforced.tasks.sampling import BLOCK, SPLITS, owner, problems
+from unforced.tasks.base import Task, in_order
+from unforced.tasks.sampling import SPLITS, problems
 
 COUNT = 200
 # Spaces so large that two draws of thousands share nothing, for tasks whose default is smaller.
@@ -38,7 +38,7 @@ def roomy(task):
 @functools.cache
 def keys_of(task, seed, split):
     """Keys of the first problems of a split."""
-    return task.keys(problems(task, seed, split, 0, 2 * BLOCK))
+    return task.keys(problems(task, seed, split, 0, 2 * Task.block_size))
 
 
 def same(task, left, right):
@@ -74,16 +74,16 @@ def test_neighbouring_seeds_share_no_problem(roomy, split):
 
 
 def test_neighbouring_blocks_share_no_problem(roomy):
-    keys = roomy.keys(problems(roomy, 0, "train", 0, 3 * BLOCK))
-    assert len(np.unique(keys)) == 3 * BLOCK
+    keys = roomy.keys(problems(roomy, 0, "train", 0, 3 * Task.block_size))
+    assert len(np.unique(keys)) == 3 * Task.block_size
 
 
 @pytest.mark.parametrize(
     ("start", "count"),
-    [(0, 1), (7, 3), (0, BLOCK), (BLOCK - 1, 2), (BLOCK, 1), (BLOCK, BLOCK), (5, 2 * BLOCK), (2 * BLOCK, 9)],
+    [(0, 1), (7, 3), (0, Task.block_size), (Task.block_size - 1, 2), (Task.block_size, 1), (Task.block_size, Task.block_size), (5, 2 * Task.block_size), (2 * Task.block_size, 9)],
 )
 def test_a_slice_of_a_stream_is_the_slice_of_a_longer_one(task, start, count):
-    longer = problems(task, 3, "train", 0, 2 * BLOCK + 10)
+    longer = problems(task, 3, "train", 0, 2 * Task.block_size + 10)
     part = problems(task, 3, "train", start, count)
     assert len(part) == count
     assert same(task, part, longer.take(slice(start, start + count)))
@@ -102,8 +102,8 @@ def test_joining_the_parts_of_a_batch_gives_it_back(task, some):
 
 def test_each_split_holds_only_families_that_it_owns(task):
     for seed in (0, 1):
-        for split, number in SPLITS.items():
-            assert (owner(task.families(problems(task, seed, split, 0, BLOCK))) == number).all()
+        for number, split in enumerate(task.splits):
+            assert (task.owners(problems(task, seed, split, 0, Task.block_size)) == number).all()
 
 
 def test_splits_share_no_problem_even_between_seeds(task):
@@ -115,7 +115,7 @@ def test_splits_share_no_problem_even_between_seeds(task):
 
 def test_splits_own_eighty_ten_and_ten_percent(task):
     drawn = task.sample(np.random.default_rng(0), 20_000)
-    shares = np.bincount(owner(task.families(drawn)), minlength=len(SPLITS)) / 20_000
+    shares = np.bincount(task.owners(drawn), minlength=len(SPLITS)) / 20_000
     assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.015)  # five standard errors
 
 
@@ -199,17 +199,17 @@ def test_the_orders_differ_in_the_answer_alone(task, some):
 
 def test_written_answers_are_read_again_and_what_is_no_answer_is_told(task, some):
     answers = task.answers(some)
-    lines = task.answer_lines(answers)
-    assert np.array_equal(task.read_answers(lines), answers)
-    assert np.array_equal(task.read_answers([f" {line} " for line in lines]), answers)
-    more = [f"{line}{task.separator}{task.alphabet[0]}" for line in lines]
-    assert np.array_equal(task.read_answers(more)[:, :-1], answers[:, :-1])
-    assert (task.read_answers(more)[:, -1] == -1).all()
-    fewer = [line[: line.rfind(task.separator) if task.separator else -1] for line in lines]
-    assert np.array_equal(task.read_answers(fewer)[:, :-1], answers[:, :-1])
-    assert (task.read_answers(fewer)[:, -1] == -1).all()
-    odd = ["", "?", task.separator, task.alphabet[-1], "I do not know"]
-    assert (task.read_answers(odd) == -1).all()
+    lines = task.text.answers(answers)
+    assert np.array_equal(task.text.read_answers(lines), answers)
+    assert np.array_equal(task.text.read_answers([f" {line} " for line in lines]), answers)
+    more = [f"{line}{task.text.separator}{task.alphabet[0]}" for line in lines]
+    assert np.array_equal(task.text.read_answers(more)[:, :-1], answers[:, :-1])
+    assert (task.text.read_answers(more)[:, -1] == -1).all()
+    fewer = [line[: line.rfind(task.text.separator) if task.text.separator else -1] for line in lines]
+    assert np.array_equal(task.text.read_answers(fewer)[:, :-1], answers[:, :-1])
+    assert (task.text.read_answers(fewer)[:, -1] == -1).all()
+    odd = ["", "?", task.text.separator, task.alphabet[-1], "I do not know"]
+    assert (task.text.read_answers(odd) == -1).all()
 
 
 SIGN_NAMES = {"|": "sign |", "=": "sign =", "/": "sign /", "+": "sign +", ",": "comma"}
@@ -218,14 +218,14 @@ SIGN_NAMES = {"|": "sign |", "=": "sign =", "/": "sign /", "+": "sign +", ",": "
 @pytest.mark.parametrize("order", ["forward", "reversed"])
 def test_an_instruction_names_every_sign_of_a_line(task, some, order):
     signs = {sign for line in task.lines(some, order) for sign in re.sub(r"[0-9]", "", line)}
-    said = task.instruction(order)
+    said = task.text.instruction(order)
     assert all(SIGN_NAMES[sign] in said for sign in signs)
     assert said.endswith("Write the answer and nothing else.")
     assert "\n" not in said
 
 
 def test_an_instruction_tells_the_orders_apart(task):
-    assert task.instruction("forward") != task.instruction("reversed")
+    assert task.text.instruction("forward") != task.text.instruction("reversed")
 
 
 def test_a_problem_is_drawn_in_rows_of_text(task, some):
@@ -241,28 +241,28 @@ def columns(marks):
 
 class TestCounterfactuals:
     def test_decisive_positions_are_those_that_are_decisive_somewhere(self, task, some):
-        assert columns(task.decisive(some)) == task.decisive_positions
+        assert columns(task.lookahead.decisive(some)) == task.decisive_positions
         for given_answer in (True, False):
-            chances = task.position_chances(given_answer)
+            chances = task.lookahead.position_chances(given_answer)
             below_one = [i for i, chance in enumerate(chances) if chance < 1]
             assert tuple(below_one) == task.decisive_positions
             assert len(chances) == task.answer_length
             assert all(0 < chance <= 1 for chance in chances)
 
     def test_the_true_answer_before_a_position_is_no_disadvantage(self, task):
-        blind, given = task.position_chances(given_answer=False), task.position_chances()
+        blind, given = task.lookahead.position_chances(given_answer=False), task.lookahead.position_chances()
         assert all(without <= knowing for without, knowing in zip(blind, given, strict=True))
 
     def test_no_position_is_both_decisive_and_given_away(self, task, some):
-        assert not (task.decisive(some) & task.followers(some)).any()
-        assert task.decisive(some).shape == task.followers(some).shape == (COUNT, task.answer_length)
+        assert not (task.lookahead.decisive(some) & task.lookahead.followers(some)).any()
+        assert task.lookahead.decisive(some).shape == task.lookahead.followers(some).shape == (COUNT, task.answer_length)
 
     def test_answers_are_made_of_answer_symbols(self, task, some):
         assert task.answers(some).max() < task.answer_symbols <= len(task.alphabet)
 
     def test_options_are_distinct_and_the_true_one_comes_first(self, task, some):
         for position in task.decisive_positions:
-            options = task.options(some, position)
+            options = task.lookahead.options(some, position)
             assert np.array_equal(options[:, 0], task.answers(some)[:, position])
             assert options.shape[1] > 1
             assert (np.diff(np.sort(options, axis=1), axis=1) > 0).all()
@@ -270,27 +270,27 @@ class TestCounterfactuals:
 
     def test_guessing_an_option_is_at_least_as_good_as_chance_says_on_average(self, task, some):
         for position in task.decisive_positions:
-            assert task.position_chances()[position] >= 1 / task.options(some, position).shape[1] - 1e-9
+            assert task.lookahead.position_chances()[position] >= 1 / task.lookahead.options(some, position).shape[1] - 1e-9
 
     def test_decoys_are_answers_that_go_wrong_at_a_decision(self, task, some):
-        truth, decoys = task.answers(some), task.decoys(some)
+        truth, decoys = task.answers(some), task.lookahead.decoys(some)
         assert decoys.shape[::2] == truth.shape
         for decoy in decoys.transpose(1, 0, 2):
             assert not task.score(some, decoy).exact.any()
             first = (decoy != truth).argmax(axis=1)
-            assert task.decisive(some)[np.arange(COUNT), first].all()
+            assert task.lookahead.decisive(some)[np.arange(COUNT), first].all()
 
     def test_other_questions_change_the_answer_first_at_a_decision(self, task, some):
-        for other in task.other_questions(some):
+        for other in task.lookahead.other_questions(some):
             assert len(other) == COUNT
             differs = task.answers(other) != task.answers(some)
             changed = differs.any(axis=1)
             assert changed.mean() > 0.8
             first = differs.argmax(axis=1)[changed]
-            assert task.decisive(some)[changed][np.arange(len(first)), first].all()
+            assert task.lookahead.decisive(some)[changed][np.arange(len(first)), first].all()
             assert np.array_equal(task.keys(other) != task.keys(some), changed)
             assert np.array_equal(task.families(other), task.families(some))
 
     def test_other_questions_change_little_of_the_prompt(self, task, some):
-        for other in task.other_questions(some):
+        for other in task.lookahead.other_questions(some):
             assert ((task.prompts(other) != task.prompts(some)).sum(axis=1) <= 1).all()

@@ -111,7 +111,7 @@ def test_true_answers_are_read_as_true(codec, order):
 @pytest.mark.parametrize("task", TASKS[:3], ids=str)
 def test_the_rest_of_an_answer_is_read_where_some_is_given(task, kind, order):
     codec, some = codec_of(task, kind), drawn(task, 60)
-    decoys = task.decoys(some)[:, 0]
+    decoys = task.lookahead.decoys(some)[:, 0]
     batch = codec.encode(some, order, decoys, given=2)
     rest = in_order(in_order(decoys, order)[:, 2:], order)
     assert np.array_equal(codec.read(batch.answer, order, given=2), rest)
@@ -130,7 +130,7 @@ def test_no_text_is_longer_than_the_codec_says(codec):
         assert batch.prompt.shape[1] <= codec.prompt_length
         assert batch.answer.shape[1] <= codec.answer_length
     longest = int((batch.places >= 0).sum(1).max())
-    most_saved = codec.task.answer_length + 1 if codec.task.separator else longest
+    most_saved = codec.task.answer_length + 1 if codec.task.text.separator else longest
     assert codec.answer_length <= longest + most_saved
 
 
@@ -243,7 +243,7 @@ def test_a_tokenizer_that_ends_texts_leaves_without_that(start, tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     some = drawn(STAR, 20)
     batch = codec.encode(some, "forward")
-    prompts = tokenizer(STAR.prompt_lines(some)).input_ids
+    prompts = tokenizer(STAR.text.prompts(some)).input_ids
     assert prompts == real(batch.prompt, batch.prompt_mask)
     dummies = tokenizer(tokenizer.mask_token * 3).input_ids
     assert dummies == [*codec.start, *[codec.dummy] * 3]
@@ -270,7 +270,7 @@ class TestMass:
             here = int((batch.places[0] == place).nonzero()[0, 0])
             bare[:, column, :10] = logits[:, here].log_softmax(-1)[:, labels]
             bare[:, column, -1] = (1 - bare[:, column, :10].exp().sum(-1)).log()
-        others = task.options(some, 1)[:, 1:]
+        others = task.lookahead.options(some, 1)[:, 1:]
         found, expected = (
             codec.mass(given, each, 1, others)
             for codec, given, each in ((text, logits, batch), (symbol, bare, plain))

@@ -28,7 +28,7 @@ def traced(behaviour, task=STAR, count=6):
 @pytest.mark.parametrize("name", TASKS.names())
 def test_a_perfect_model_is_sure_of_the_true_answer_to_every_question(name):
     for questions in traced(Perfect(), TASKS.get(name)()):
-        assert len({question["line"] for question in questions}) == len(questions) <= 1 + MOST_OTHERS
+        assert len({question["prompt"] for question in questions}) == len(questions) <= 1 + MOST_OTHERS
         for question in questions:
             assert question["free"] == question["forced"] == question["true"]
             assert question["verdict"] == "correct"
@@ -139,7 +139,7 @@ def test_a_run_leaves_traces_of_its_first_held_out_problems(tmp_path):
     folder = RunFolder.open(tmp_path / "run")
     traces, answers = json.loads(folder.traces.read_text()), json.loads(folder.answers.read_text())
     assert traces["run"] == run.fingerprint
-    assert [questions[0]["line"] for questions in traces["problems"]] == [
-        answer["line"] for answer in answers[: len(traces["problems"])]
+    assert [questions[0]["prompt"] for questions in traces["problems"]] == [
+        answer["prompt"] for answer in answers[: len(traces["problems"])]
     ]
     assert folder.traces.stat().st_size < 50_000

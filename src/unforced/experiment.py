@@ -21,7 +21,7 @@ from unforced.evaluation.trace import symbol_texts, trace
 from unforced.files import write_json
 from unforced.models.failures import in_short
 from unforced.runs.folder import RunFolder
-from unforced.tasks.sampling import SPLITS, Split
+from unforced.tasks.sampling import Split
 from unforced.training.checkpoint import load_newest
 from unforced.training.environment import describe
 from unforced.training.learner import Learner, build_learner, flops_per_sample
@@ -96,7 +96,7 @@ def _train_and_measure(trainer: Trainer, resume: bool) -> Outcome:
     outcome = trainer.fit()
     if outcome.stopped_by is None and accelerator.is_main_process:
         metrics: Counts = {}
-        for split in SPLITS:
+        for split in run.task.splits:
             metrics |= prefixed(split, measure(run, trainer.learner, split, run.num_test))
         write_json(folder.answers, _answers(run, trainer.learner))
         write_json(folder.traces, _traces(run, trainer.learner), indent=None)
@@ -106,20 +106,22 @@ def _train_and_measure(trainer: Trainer, resume: bool) -> Outcome:
 
 
 def _answers(run: Run, learner: Learner) -> list[dict[str, Any]]:
-    """Answer the first test problems freely: the line, the true answer, the model's, and the verdict."""
+    """Answer the first test problems freely: texts, a drawing, the true answer, the model's, the verdict."""
     problems = split_problems(run, "test", min(_NUM_ANSWERS, run.num_test))
     subject = Subject.of(run, learner)
     free = answers(subject, problems, subject.free)
     verdicts = run.task.score(problems, free)
     return [
         {
-            "line": line,
+            "prompt": prompt,
+            "answer": answer,
+            "drawn": run.task.draw(problems, row),
             "true": symbol_texts(run.task, true),
             "free": symbol_texts(run.task, given),
             "verdict": verdicts.kinds[kind],
         }
-        for line, true, given, kind in zip(
-            run.task.lines(problems), run.task.answers(problems), free, verdicts.kind, strict=True
+        for row, ((prompt, answer), true, given, kind) in enumerate(
+            zip(run.task.texts(problems), run.task.answers(problems), free, verdicts.kind, strict=True)
         )
     ]
 

@@ -19,7 +19,6 @@ from unforced.files import read_json, write_json
 from unforced.huggingface import import_transformers
 from unforced.reporting.card import Card, is_generate
 from unforced.runs.folder import RunFolder
-from unforced.tasks.base import in_order
 from unforced.training.source import split_problems
 
 _NUM_EXAMPLES = 2
@@ -95,14 +94,13 @@ def _decoding(run: Run, matrix_dtype: str) -> dict[str, Any]:
 def _card(folder: RunFolder, loaded: LoadedRun, network: Any) -> Card:
     run, result = loaded.run, folder.read_result() if folder.done else None
     problems = split_problems(run, "test", _NUM_EXAMPLES)
-    answers = run.task.answer_lines(in_order(run.task.answers(problems), run.order))
     return Card(
         run=run,
         architecture=type(network).__name__,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         head_parameters=sum(parameter.numel() for parameter in loaded.learner.heads.parameters()),
         step=loaded.step,
-        examples=list(zip(run.task.prompt_lines(problems), answers, strict=True)),
+        examples=run.task.texts(problems, run.order),
         tokens=run.codec.description,
         result=result if result is not None and result["steps"] == loaded.step else None,
         matrix_dtype=_matrix_dtype(folder),

@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,12 +19,10 @@ from unforced.cli.asking import (
     Wanted,
     ask_model,
 )
-from unforced.errors import DIVERGED, UserError, unknown
+from unforced.errors import DIVERGED, UserError
 
 if TYPE_CHECKING:
     from signal import Signals
-
-    from unforced.tasks.sampling import Split
 
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="dotted.key=value, as in task.degree=5 seed=3", show_default=False)
@@ -101,7 +99,8 @@ def evaluate(
         ),
     ] = None,
     split: Annotated[
-        list[str] | None, typer.Option(help="train, validation or test. [default: train, test]")
+        list[str] | None,
+        typer.Option(help="train, validation or test, or one that the task names. [default: train, test]"),
     ] = None,
     count: Annotated[
         int | None,
@@ -159,20 +158,19 @@ def evaluate_folder(
     """
     from unforced.experiment import evaluate_file, evaluate_run, load_run
     from unforced.reporting.tables import show_accuracy
-    from unforced.tasks.sampling import SPLITS
+    from unforced.tasks.sampling import check_split
 
-    for name in split or []:
-        if name not in SPLITS:
-            raise unknown("split", name, SPLITS)
     if data is not None and (split or count):
         raise UserError("--data measures on a file; drop --split and --count")
     loaded = load_run(run_dir).decoded_by(decoder)
+    for name in split or []:
+        check_split(loaded.run.task, name)
     for line in loaded.refused:
         print(f"{line}; measuring step {loaded.step}", file=sys.stderr)
     if data is not None:
         result = evaluate_file(loaded, data)
     else:
-        result = evaluate_run(loaded, cast("list[Split]", split or ["train", "test"]), count)
+        result = evaluate_run(loaded, split or ["train", "test"], count)
     if as_json:
         print(json.dumps(result))
         return

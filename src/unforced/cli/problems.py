@@ -16,7 +16,9 @@ def export_problems(
     recipe: Annotated[str, typer.Argument(help="A recipe's name, or the path of a run's config.json.")],
     out: Annotated[Path, typer.Option(help="File to write: .txt (the paper's lines) or .parquet.")],
     overrides: Overrides = None,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "train",
+    split: Annotated[
+        str, typer.Option(help="train, validation or test, or one that the task names.")
+    ] = "train",
     count: Annotated[int, typer.Option(min=1, help="How many problems.")] = 1000,
     as_json: AsJson = False,
 ) -> None:
@@ -25,13 +27,12 @@ def export_problems(
     Example: unforced data export paper_gpt_mini task.degree=5 --split test --count 20000 --out test.txt
     """
     from unforced.data.files import most_problems, write_problems
-    from unforced.errors import UserError, unknown
+    from unforced.errors import UserError
     from unforced.recipes import resolve_run
-    from unforced.tasks.sampling import SPLITS, problems
+    from unforced.tasks.sampling import check_split, problems
 
-    if split not in SPLITS:
-        raise unknown("split", split, SPLITS)
     run = resolve_run(recipe, overrides or [])
+    check_split(run.task, split)
     if split == "train" and run.num_train is not None and count > run.num_train:
         raise UserError(f"--count: the training set has num_train={run.num_train} problems, not {count}")
     if count > most_problems(run.task):
@@ -51,7 +52,7 @@ def export_problems(
 
 
 def import_problems(
-    file: Annotated[Path, typer.Argument(help="A .txt file of the paper's lines, or a .parquet file.")],
+    file: Annotated[Path, typer.Argument(help="A .parquet file, or a .txt file of the paper's lines.")],
     out: Annotated[Path | None, typer.Option(help="Also write them here, as .txt or .parquet.")] = None,
     task: Annotated[str, typer.Option(help="The task whose problems they are.")] = "path_star",
     known: Annotated[list[str] | None, typer.Argument(help="Fields of the task, as in num_nodes=50.")] = None,
@@ -65,10 +66,9 @@ def import_problems(
     import numpy as np
 
     from unforced.config import assignments
-    from unforced.data.files import check_suffix, read_problems, write_problems
+    from unforced.data.files import check_suffix, origin_of, read_problems, write_problems
     from unforced.errors import unknown
     from unforced.registry import TASKS
-    from unforced.tasks.sampling import SPLITS, owner
 
     if order not in (None, "forward", "reversed"):
         raise unknown("order", order, ["forward", "reversed"])
@@ -77,11 +77,11 @@ def import_problems(
     read_task, problems, read_order = read_problems(
         file, TASKS.get(task), cast("Order | None", order), assignments(known or [])
     )
-    owners = np.bincount(owner(read_task.families(problems)), minlength=len(SPLITS)).tolist()
-    owned_by = dict(zip(SPLITS, owners, strict=True))
+    owners = np.bincount(read_task.owners(problems), minlength=len(read_task.splits)).tolist()
+    owned_by = dict(zip(read_task.splits, owners, strict=True))
     distinct = len(np.unique(read_task.keys(problems)))
     if out is not None:
-        write_problems(out, read_task, problems, read_order, {"source": file.name})
+        write_problems(out, read_task, problems, read_order, {"source": file.name, **origin_of(file)})
     if as_json:
         facts = {"file": str(file), "task": read_task.model_dump(), "order": read_order}
         print(json.dumps(facts | {"problems": len(problems), "distinct": distinct, "owned_by": owned_by}))

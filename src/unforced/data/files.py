@@ -1,21 +1,29 @@
-"""Problems in files: the paper's text lines, and Parquet."""
+"""Problems in files: lines of text, and Parquet.
+
+Text is read by the tasks that can tell problems from it (path-star: the paper's files). Problems of other
+tasks come back from Parquet, which says of what task, seed and split they are, and where in its stream each
+one is: they are made again, and compared with the symbols in the file.
+"""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from unforced.errors import UserError, unknown
 from unforced.files import write_atomically
-from unforced.tasks.base import EMPTY, Order, Problems, Symbols, Task, in_order
+from unforced.tasks.base import EMPTY, Order, Problems, Symbols, Task
+from unforced.tasks.sampling import block
 
 SUFFIXES = (".txt", ".parquet")
 MOST_SYMBOLS = 500_000_000  # in one file: some gigabytes of memory, some minutes
 Columns = dict[str, list[Any]]
 _SYMBOLS = ("prompt_symbols", "answer_symbols")
+_INDEX = "index"
 _PART = 1 << 16
 
 
@@ -30,8 +38,9 @@ def write_problems(
     """Write problems as text lines (.txt) or as a table (.parquet) by the suffix of `path`.
 
     The table has the columns prompt and answer (text), prompt_symbols and answer_symbols (lists of
-    integers); its metadata holds the task, the order and their `origin`. Raises UserError if the file
-    exists or cannot be written, or the suffix is another.
+    integers, without padding), and, if `origin` has a seed and a split, the index of each problem in that
+    stream (`origin["index"]`, from 0 if it is not there); its metadata holds the task, the order and the rest
+    of their `origin`. Raises UserError if the file exists or cannot be written, or the suffix is another.
     """
     check_suffix(path)
     try:
@@ -42,7 +51,8 @@ def write_problems(
             write_atomically(path, _text(task, problems, order))
         else:
             origin = {"task": task.model_dump(mode="json"), "order": order, **(origin or {})}
-            write_atomically(path, _parquet(task, problems, order, origin))
+            index = origin.pop("index", range(len(problems))) if "seed" in origin else None
+            write_atomically(path, _parquet(task, problems, order, origin, index))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; nothing was written, choose another --out") from None
 
@@ -63,16 +73,20 @@ def read_problems(
     known = _checked(family, known)
     if not path.is_file():
         raise UserError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
+    reader = family.model_validate({}).text.reader
+    if reader is None:
+        return _made_again(path, family, order, known)
     symbols: Columns = {}
     written: Mapping[str, Any] = {}
     if path.suffix == ".parquet":
         lines, symbols, origin = _read_parquet(path)
+        symbols.pop(_INDEX, None)
         order, written = order or origin["order"], _checked(family, origin["task"])
         known = {**written, **known}
     else:
         lines = _read_text(path)
     order = order or default_order
-    task, problems = family.read_lines(lines, str(path), order, known)
+    task, problems = reader(lines, str(path), order, known)
     for key, value in known.items():
         if getattr(task, key) != value:
             raise UserError(f"{path}: its problems have {key}={getattr(task, key)}, not {value}")
@@ -126,41 +140,93 @@ def _text(task: Task, problems: Problems, order: Order) -> bytes:
     return b"".join(("\n".join(task.lines(part, order)) + "\n").encode() for part in _parts(problems))
 
 
-def _parquet(task: Task, problems: Problems, order: Order, origin: dict[str, Any]) -> bytes:
+def _parquet(
+    task: Task, problems: Problems, order: Order, origin: dict[str, Any], index: Sequence[int] | None
+) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     integers = pa.list_(pa.int32())
     columns = {"prompt": pa.string(), "answer": pa.string(), **dict.fromkeys(_SYMBOLS, integers)}
+    if index is not None:
+        columns[_INDEX] = pa.int64()
     schema = pa.schema(columns.items(), metadata={"unforced": json.dumps(origin)})
+    first = 0
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, schema) as writer:
         for part in _parts(problems):
-            writer.write_table(pa.table(_columns(task, part, order), schema=schema))
+            table = _columns(task, part, order)
+            if index is not None:
+                table[_INDEX] = list(index[first : first + len(part)])
+                first += len(part)
+            writer.write_table(pa.table(table, schema=schema))
     return bytes(sink.getvalue())
 
 
 def _columns(task: Task, problems: Problems, order: Order) -> dict[str, list[Any]]:
-    prompts, answers = zip(*(line.split("=") for line in task.lines(problems, order)), strict=True)
+    prompts, answers = zip(*task.texts(problems, order), strict=True)
     symbols = _symbols(task, problems, order)
     return {
-        "prompt": [f"{prompt}=" for prompt in prompts],
+        "prompt": list(prompts),
         "answer": list(answers),
-        **{name: list(np.ascontiguousarray(rows, dtype=np.int32)) for name, rows in symbols.items()},
+        **{name: [row[row >= 0].astype(np.int32) for row in rows] for name, rows in symbols.items()},
     }
 
 
 def _symbols(task: Task, problems: Problems, order: Order) -> dict[str, Symbols]:
-    rows = (task.prompts(problems), in_order(task.answers(problems), order))
+    rows = (task.prompts(problems), task.in_order(task.answers(problems), order))
     return dict(zip(_SYMBOLS, rows, strict=True))
+
+
+def _made_again(
+    path: Path, family: type[Task], order: Order | None, known: Mapping[str, Any]
+) -> tuple[Task, Problems, Order]:
+    """Make the problems of a Parquet file again from its origin. Raises UserError if they are not these."""
+    name = family.model_fields["name"].default
+    if path.suffix != ".parquet":
+        raise UserError(
+            f"{path}: problems of {name} cannot be told from text; "
+            "give a .parquet file of `unforced data export`"
+        )
+    lines, columns, origin = _read_parquet(path)
+    lacking = {"seed", "split"} - set(origin)
+    if _INDEX not in columns or lacking or not lines:
+        raise UserError(
+            f"{path}: it does not say which problems of {name} it holds: no seed, split and index"
+        )
+    task = family.model_validate(origin["task"] | known, strict=False)
+    if order not in (None, origin["order"]):
+        raise UserError(f"{path}: its answers are {origin['order']}, not {order}")
+    index = np.array(columns.pop(_INDEX), dtype=np.int64)
+    made = _at(task, origin["seed"], origin["split"], index)
+    _check_symbols(path, lines, columns, _symbols(task, made, origin["order"]))
+    return task, made, origin["order"]
+
+
+def _at(task: Task, seed: int, split: str, index: NDArray[np.int64]) -> Problems:
+    """Return the problems at these places of a stream."""
+    numbers, places = np.divmod(index, task.block_size)
+    parts = [block(task, seed, split, number) for number in np.unique(numbers).tolist()]
+    within = np.searchsorted(np.unique(numbers), numbers) * task.block_size + places
+    return type(parts[0]).concatenate(parts).take(within)
+
+
+def origin_of(path: Path) -> dict[str, Any]:
+    """Return the seed, the split and the indices of a Parquet file's problems, if it says them."""
+    if path.suffix != ".parquet":
+        return {}
+    _, columns, origin = _read_parquet(path)
+    if _INDEX not in columns or "seed" not in origin or "split" not in origin:
+        return {}
+    return {"seed": origin["seed"], "split": origin["split"], "index": columns[_INDEX]}
 
 
 def _check_symbols(path: Path, lines: list[str], given: Columns, true: Mapping[str, Symbols]) -> None:
     """Raise UserError unless each column of symbols says what the text says, row by row."""
     rows = [row for row, line in enumerate(lines) if line.strip()]
     for name, column in given.items():
-        for row, expected in zip(rows, true[name].tolist(), strict=True):
-            if column[row] != expected:
+        for row, expected in zip(rows, true[name], strict=True):
+            if column[row] != expected[expected >= 0].tolist():
                 raise UserError(f"{path}:{row + 1}: its {name} are not those of its text")
 
 
@@ -177,7 +243,7 @@ def _read_parquet(path: Path) -> tuple[list[str], Columns, dict[str, Any]]:
         raise UserError(f"{path}: no column {sorted(missing)[0]!r}; it needs prompt and answer")
     origin = _origin(path, (table.schema.metadata or {}).get(b"unforced", b"{}"))
     pairs = zip(table["prompt"].to_pylist(), table["answer"].to_pylist(), strict=True)
-    symbols = {name: table[name].to_pylist() for name in _SYMBOLS if name in table.column_names}
+    symbols = {name: table[name].to_pylist() for name in (*_SYMBOLS, _INDEX) if name in table.column_names}
     return [f"{prompt}{answer}" for prompt, answer in pairs], symbols, origin
 
 

@@ -77,8 +77,8 @@ class TextCodec(Codec):
     ) -> Batch:
         """Write lines and tokenise them. Raises UserError if the tokenizer merges across the `=`."""
         answers = self.task.answers(problems) if answers is None else answers
-        prompts = self.task.prompt_lines(problems)
-        lines = self.task.answer_lines(in_order(answers, order))
+        prompts = self.task.text.prompts(problems)
+        lines = self.task.text.answers(self.task.in_order(answers, order))
         heads, tails, written, reached, last = [], [], [], [], self.task.answer_length - 1
         room = 0  # for an answer, which is not told from the true one's length
         for head, tail, (place, until) in self._tokenized(prompts, lines):
@@ -102,7 +102,7 @@ class TextCodec(Codec):
         ended = ids == self.end
         length = np.where(ended.any(axis=1), ended.argmax(axis=1), ids.shape[1])
         texts = self._texts([row[:most] for row, most in zip(ids, length, strict=True)])
-        written = self.task.read_answers(texts, self.task.answer_length - given)
+        written = self.task.text.read_answers(texts, self.task.answer_length - given)
         written[~ended.any(axis=1), -1] = -1
         return in_order(written, order)
 
@@ -119,13 +119,13 @@ class TextCodec(Codec):
         texts = self._texts([_before(said[row, columns], self.end) for row, *_, columns in groups])
         trues = self._texts([batch.answer[row, columns].numpy(force=True) for row, *_, columns in groups])
         for (row, first, last, _), text, true in zip(groups, texts, trues, strict=True):
-            (read,) = self.task.read_answers([self._bare(text, true)], last - first)
+            (read,) = self.task.text.read_answers([self._bare(text, true)], last - first)
             written[row, first:last] = -1 if (read == written[row, first:last]).all() else read
         return in_order(written, batch.order)
 
     def _bare(self, text: str, true: str) -> str:
         """Take off the separator that follows a symbol, and one before it where the true text has it, too."""
-        separator = self.task.separator
+        separator = self.task.text.separator
         text = text.strip().removesuffix(separator)
         return text.removeprefix(separator) if true.strip().startswith(separator) else text
 
@@ -213,8 +213,8 @@ class TextCodec(Codec):
         self, answer: str, spans: Sequence[tuple[int, int]], offset: int
     ) -> tuple[list[int], list[int]]:
         """Say of which symbols each token is, the first and the last; a separator is of the one before."""
-        width = len(self.task.separator)
-        symbols = answer.split(self.task.separator) if width else list(answer)
+        width = len(self.task.text.separator)
+        symbols = answer.split(self.task.text.separator) if width else list(answer)
         lengths = np.array([len(symbol) for symbol in symbols])
         ends = np.cumsum(lengths + width) - width
         begins, stops = np.array(spans).reshape(-1, 2).T - offset
@@ -265,8 +265,8 @@ def _putting_before(tokenizer: Any, start: Tokens) -> Any:
 def _most_tokens(task: Task, tokenizer: Any) -> tuple[int, int]:
     """Bound the tokens of a prompt and of an answer, in either order."""
     problems = task.sample(np.random.default_rng(0), _SAMPLE)
-    prompts, answers = task.prompt_lines(problems), task.answers(problems)
-    both = [line for order in _ORDERS for line in task.answer_lines(in_order(answers, order))]
+    prompts, answers = task.text.prompts(problems), task.answers(problems)
+    both = [line for order in _ORDERS for line in task.text.answers(task.in_order(answers, order))]
     costs = _costs(tokenizer, task.alphabet[: task.answer_symbols], prompts[0][-1])
     return _most(tokenizer, prompts, costs), _most(tokenizer, both, costs)
 

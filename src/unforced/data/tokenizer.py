@@ -16,6 +16,8 @@ from unforced.huggingface import import_transformers
 from unforced.tasks.base import Task
 
 _DUMMY = "$"
+END_TEXT = "<end>"
+"""How the token is written that ends an answer, where answers vary in length."""
 _GLUE = "\0"  # would mark a token that continues the one before it; there are none
 
 
@@ -27,12 +29,16 @@ def symbol_tokenizer(task: Task, first: int, max_length: int) -> Any:
     transformers = import_transformers("unforced export")
     tokenizers = importlib.import_module("tokenizers")
     texts = [*(f"<{token}>" for token in range(first)), *task.alphabet, _DUMMY]
+    special = {"mask_token": _DUMMY}
+    if task.varied:
+        texts.append(END_TEXT)
+        special |= {"eos_token": END_TEXT, "pad_token": END_TEXT}
     vocabulary = {text: token for token, text in enumerate(texts)}
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token=_GLUE))
     tokenizer.pre_tokenizer, tokenizer.decoder = _apart(tokenizers, task), _together(tokenizers, task)
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        mask_token=_DUMMY,
+        **special,
         model_max_length=max_length,
         model_input_names=["input_ids", "attention_mask"],
     )
@@ -41,20 +47,22 @@ def symbol_tokenizer(task: Task, first: int, max_length: int) -> Any:
 def _apart(tokenizers: Any, task: Task) -> Any:
     """Split a line into symbols: at separators and around signs, or where there are none, each character."""
     split = tokenizers.pre_tokenizers.Split
-    if not task.separator:
+    if not task.text.separator:
         return split(tokenizers.Regex("."), "isolated")
     signs = split(tokenizers.Regex(_signs(task)), "isolated")
-    return tokenizers.pre_tokenizers.Sequence([split(task.separator, "removed"), signs])
+    return tokenizers.pre_tokenizers.Sequence([split(task.text.separator, "removed"), signs])
 
 
 def _together(tokenizers: Any, task: Task) -> Any:
     """Join symbols into a line: a separator between any two of which none is a sign."""
     decoders = tokenizers.decoders
-    if not task.separator:
+    if not task.text.separator:
         return decoders.Fuse()
+    if task.text.separator == " ":
+        return decoders.Sequence([decoders.WordPiece(prefix=_GLUE, cleanup=False), decoders.Fuse()])
     beside_signs = tokenizers.Regex(f" (?={_signs(task)})|(?<={_signs(task)}) ")
     spaced = [decoders.WordPiece(prefix=_GLUE, cleanup=False), decoders.Fuse()]
-    replaced = [decoders.Replace(beside_signs, ""), decoders.Replace(" ", task.separator)]
+    replaced = [decoders.Replace(beside_signs, ""), decoders.Replace(" ", task.text.separator)]
     return decoders.Sequence([*spaced, *replaced])
 
 

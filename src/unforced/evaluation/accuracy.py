@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unforced.config import Run
 from unforced.evaluation.statistics import proportion
 from unforced.evaluation.subject import Subject, answers
-from unforced.tasks.base import Problems, Symbols, Task, Verdicts
+from unforced.tasks.base import Marks, Problems, Symbols, Task, Verdicts
 from unforced.tasks.sampling import Split
 from unforced.training.learner import Learner
 from unforced.training.source import split_problems
@@ -26,32 +27,53 @@ def measure_problems(subject: Subject, problems: Problems) -> Counts:
 
     Returns `free.exact`, `free.token_i`, `forced.exact`, `forced.token_i` as {correct, total} and
     `free.errors` as {kind: count}; and `one_pass.exact`, `one_pass.token_i` where neither mode gives the
-    inputs of training. token_i is answer position i in forward order, whatever the order of generation.
+    inputs of training. token_i is answer position i in forward order, whatever the order of generation, over
+    the problems that have it. `free.exact` is the verifier's; forced and token measures are agreement with
+    the reference answer, which is less where a task has several right answers. Where the verifier sorts
+    problems, `slice.NAME_VALUE.free.exact`; where it judges parts of answers, `free.PART`.
     """
     task = subject.task
     free = answers(subject, problems, subject.free)
     forced = answers(subject, problems, subject.forced)
-    right = count_right("forced", forced == task.answers(problems))
+    truth = task.answers(problems)
+    exists = task.exists(truth)
+    right = count_right("forced", forced == truth, exists)
     if subject.trained_mode == "one_pass":
         trained = answers(subject, problems, lambda batch: subject.trained(batch)[0])
-        right |= count_right("one_pass", trained == task.answers(problems))
+        right |= count_right("one_pass", trained == truth, exists)
     return count_free(task, problems, free, task.score(problems, free)) | right
 
 
 def count_free(task: Task, problems: Problems, free: Symbols, verdicts: Verdicts) -> Counts:
-    """Count what is right in free answers, and their kinds by the task's verifier."""
-    counts = count_right("free", free == task.answers(problems))
+    """Count what is right in free answers, by the task's verifier: whole answers, slices, parts, kinds.
+
+    Tokens are compared with the reference answer.
+    """
+    truth = task.answers(problems)
+    counts = count_right("free", free == truth, task.exists(truth))
     counts["free.exact"]["correct"] = int(verdicts.exact.sum())
+    for part, states in verdicts.parts.items():
+        counts |= _counted(f"free.{part}", states == 1, states >= 0)
+    for name, values in verdicts.slices.items():
+        for value in np.unique(values).tolist():
+            counts |= _counted(f"slice.{name}_{value}.free.exact", verdicts.exact, values == value)
     return counts | {"free.errors": verdicts.counts()}
 
 
-def count_right(mode: str, right: np.ndarray) -> Counts:
-    """Count whole answers and single tokens in an array [problem, position] of what is right."""
-    total = len(right)
-    counts = {f"{mode}.exact": {"correct": int(right.all(axis=1).sum()), "total": total}}
-    for i, column in enumerate(right.T):
-        counts[f"{mode}.token_{i}"] = {"correct": int(column.sum()), "total": total}
+def count_right(mode: str, right: Marks, exists: Marks) -> Counts:
+    """Count whole answers and single tokens that are right, among those that exist."""
+    whole: NDArray[np.bool_] = np.all(right, axis=1)
+    counts = _counted(f"{mode}.exact", whole, np.ones(len(right), dtype=np.bool_))
+    for i, (column, there) in enumerate(zip(right.T, exists.T, strict=True)):
+        counts |= _counted(f"{mode}.token_{i}", column, there)
     return counts
+
+
+def _counted(key: str, right: NDArray[np.bool_], among: NDArray[np.bool_]) -> Counts:
+    """Count what is right among some problems; nothing if there are none."""
+    if not among.any():
+        return {}
+    return {key: {"correct": int((right & among).sum()), "total": int(among.sum())}}
 
 
 def prefixed(split: str, counts: Mapping[str, dict[str, int]]) -> Counts:

@@ -15,7 +15,7 @@ from typing import Any
 
 from unforced.evaluation.accuracy import count_free, prefixed, with_intervals
 from unforced.evaluation.trace import symbol_texts
-from unforced.tasks.base import Order, Problems, Symbols, Task, Verdicts, in_order
+from unforced.tasks.base import Order, Problems, Symbols, Task, Verdicts
 from unforced.tasks.sampling import Split, problems
 
 Answerer = Callable[[Sequence[str]], Sequence[str]]
@@ -47,26 +47,26 @@ class Questions:
         if not num_shots:
             return cls(task, order, asked, ())
         shown = problems(task, seed, "train", 0, num_shots)
-        answers = task.answer_lines(in_order(task.answers(shown), order))
-        return cls(task, order, asked, tuple(zip(task.prompt_lines(shown), answers, strict=True)))
+        answers = task.text.answers(task.in_order(task.answers(shown), order))
+        return cls(task, order, asked, tuple(zip(task.text.prompts(shown), answers, strict=True)))
 
     def prompts(self) -> list[str]:
         """Write each question as a text for a model to go on from."""
         shots = "".join(f"{prompt}{answer}\n" for prompt, answer in self.shots)
-        above = f"{self.task.instruction(self.order)}\n\n{shots}"
-        return [above + line for line in self.task.prompt_lines(self.problems)]
+        above = f"{self.task.text.instruction(self.order)}\n\n{shots}"
+        return [above + line for line in self.task.text.prompts(self.problems)]
 
     def conversations(self) -> list[Conversation]:
         """Write each question as turns: the user asks, the shots' answers are the assistant's."""
         before = [(role, text) for shot in self.shots for role, text in zip(_ROLES, shot, strict=True)]
         return [
-            self._instructed([*before, (_ROLES[0], line)]) for line in self.task.prompt_lines(self.problems)
+            self._instructed([*before, (_ROLES[0], line)]) for line in self.task.text.prompts(self.problems)
         ]
 
     def _instructed(self, turns: list[tuple[str, str]]) -> Conversation:
         """Put the instruction before the first turn (not every model knows a system's role)."""
         role, text = turns[0]
-        turns = [(role, f"{self.task.instruction(self.order)}\n\n{text}"), *turns[1:]]
+        turns = [(role, f"{self.task.text.instruction(self.order)}\n\n{text}"), *turns[1:]]
         return [{"role": role, "content": text} for role, text in turns]
 
     def most_tokens(self) -> int:
@@ -77,15 +77,15 @@ class Questions:
         """
         task = self.task
         symbol = max(len(text.encode()) for text in task.alphabet[: task.answer_symbols])
-        longest = symbol * task.answer_length + len(task.separator.encode()) * (task.answer_length - 1)
+        longest = symbol * task.answer_length + len(task.text.separator.encode()) * (task.answer_length - 1)
         return longest + task.answer_length + _SLACK
 
     def read(self, texts: Sequence[str]) -> Symbols:
         """Read answers, in forward order, from what a model wrote; see `answer_in`."""
         task = self.task
         characters = frozenset("".join(task.alphabet[: task.answer_symbols]))
-        lines = [answer_in(text, characters, task.separator) for text in texts]
-        return in_order(task.read_answers(lines), self.order)
+        lines = [answer_in(text, characters, task.text.separator) for text in texts]
+        return task.in_order(task.text.read_answers(lines), self.order)
 
 
 def answer_in(text: str, characters: frozenset[str], separator: str) -> str:
@@ -102,9 +102,9 @@ def answer_in(text: str, characters: frozenset[str], separator: str) -> str:
        hence none. Otherwise the line stays whole. What a task writes its answers with is no mark or stop.
     4. A separator behind the last symbol is dropped, where no words follow.
 
-    `Task.read_answers` then takes the line apart at the separators, spaces around symbols apart, and lets
-    nothing pass but symbols, as many as an answer has. So a line is read as right if the true symbols, and
-    no others, stand at its beginning and nothing like a symbol comes after them.
+    `TextFormat.read_answers` then takes the line apart at the separators, spaces around symbols apart, and
+    lets nothing pass but symbols, as many as an answer has. So a line is read as right if the true symbols,
+    and no others, stand at its beginning and nothing like a symbol comes after them.
     """
     own = characters | set(separator)
     line = text.strip().splitlines()[0] if text.strip() else ""
@@ -150,8 +150,8 @@ class Asked:
         task, order = self.questions.task, self.questions.order
         first = slice(min(count, len(self.prompts)))
         truth = task.answers(self.questions.problems.take(first))
-        answers = in_order(self.answers[first], order)
-        read = [task.separator.join(symbol_texts(task, answer)) for answer in answers]
+        answers = task.in_order(self.answers[first], order)
+        read = [task.text.separator.join(symbol_texts(task, answer)) for answer in answers]
         return [
             {
                 "prompt": prompt,
@@ -164,7 +164,7 @@ class Asked:
                 self.prompts[first],
                 self.texts[first],
                 read,
-                task.answer_lines(in_order(truth, order)),
+                task.text.answers(task.in_order(truth, order)),
                 self.verdicts.kind[first].tolist(),
                 strict=True,
             )

@@ -84,10 +84,14 @@ def history(
 
 
 def _chances(subject: Subject, problems: Problems) -> dict[int, float]:
-    """Return the accuracy without lookahead of decisive positions, over problems where they are none too."""
-    task, share = subject.task, subject.task.decisive(problems).mean(axis=0)
-    chances = task.position_chances(subject.shows != "nothing")
-    return {i: float(share[i] * chances[i] + 1 - share[i]) for i in task.decisive_positions}
+    """Return the accuracy without lookahead of decisive positions, over all problems that have them."""
+    ahead = subject.lookahead
+    if ahead is None:
+        return {}
+    having = subject.task.exists(subject.task.answers(problems)).sum(axis=0)
+    share = ahead.decisive(problems).sum(axis=0) / np.maximum(having, 1)
+    chances = ahead.position_chances(subject.shows != "nothing")
+    return {i: float(share[i] * chances[i] + 1 - share[i]) for i in ahead.decisive_positions if having[i]}
 
 
 def _exact(asked: Probe, confidence: float) -> Estimate:

@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy import stats
 
 from unforced.evaluation.probe import Probe
@@ -23,6 +23,7 @@ from unforced.evaluation.subject import Subject
 from unforced.tasks.base import Marks, Order, in_order
 
 Measures = dict[str, Any]
+Lengths = Int[np.ndarray, " count"]
 
 _NO_ORDER = {
     "one_pass": "does not read its own answer",
@@ -37,10 +38,13 @@ def does_not_apply(reason: str) -> Measures:
 
 
 def nothing_decided(subject: Subject) -> str:
-    """Say why no token of a subject's answers needs lookahead; empty where one does."""
-    if subject.order == "reversed" and subject.shows != "nothing":
-        return "with the answer reversed, each token follows from the one before it: nothing is decided ahead"
-    return "" if subject.task.decisive_positions else f"nothing needs lookahead in {subject.task}"
+    """Say why no token of a subject's answers is known to need lookahead; empty where one is."""
+    task = subject.task
+    if task.lookahead is None:
+        return f"what needs lookahead in {task} is unknown"
+    if subject.lookahead is None:
+        return task.lookahead.backwards
+    return "" if task.decisive_positions else f"nothing needs lookahead in {task}"
 
 
 def clever_hans(asked: Probe, confidence: float) -> Measures:
@@ -103,10 +107,10 @@ def indecipherable_token(train: Probe, held_out: Probe, confidence: float) -> Me
     Accuracy is taken on the inputs of training. `gap` is what memorising gains: train minus held-out.
     """
     subject, measures = held_out.subject, {}
-    if reason := nothing_decided(subject):
+    if (reason := nothing_decided(subject)) or subject.lookahead is None:
         return does_not_apply(reason)
-    task, chances = subject.task, subject.task.position_chances(subject.shows != "nothing")
-    for position in task.decisive_positions:
+    chances = subject.lookahead.position_chances(subject.shows != "nothing")
+    for position in subject.lookahead.decisive_positions:
         found = [_at(asked, position, confidence) for asked in (train, held_out)]
         if found[0] is None or found[1] is None:
             measures[f"token_{position}"] = does_not_apply("decisive in none of these problems")
@@ -136,38 +140,48 @@ def snowball(asked: Probe, confidence: float) -> Measures:
         return does_not_apply(f"{subject.decoder.name} {_NO_ORDER[subject.writes]}")
     if subject.tokens_trained:
         return does_not_apply(subject.tokens_trained)
-    right = asked.answered.forced == asked.truth
+    right, exists = asked.answered.forced == asked.truth, subject.task.exists(asked.truth)
     exact = subject.task.score(asked.problems, asked.answered.free).exact
-    first = _first_errors(asked)
+    first = _first_errors(asked, exact)
     tokens = [f"token_{i}" for i in range(right.shape[1])]
     return {
         "free_exact": proportion(int(exact.sum()), len(exact), confidence),
         "forced_product": product_of_accuracies(right, confidence),
         "forced": {
-            token: proportion(int(column.sum()), len(right), confidence)
-            for token, column in zip(tokens, right.T, strict=True)
+            token: proportion(int(column[there].sum()), int(there.sum()), confidence)
+            for token, column, there in zip(tokens, right.T, exists.T, strict=True)
+            if there.any()
         },
         "first_error": dict(zip(tokens, first.sum(axis=0).tolist(), strict=True)),
         "errors_at_decisions": _errors_at_decisions(first, asked, confidence),
-        "errors_at_one_position": _errors_at_one_position(first, subject.order, confidence),
+        "errors_at_one_position": _errors_at_one_position(
+            first, subject.order, confidence, subject.task.lengths(asked.truth)
+        ),
     }
 
 
-def _first_errors(asked: Probe) -> Marks:
-    """Mark the first wrong symbol of each answer, in order of generation."""
-    order = asked.subject.order
-    wrong = in_order(asked.answered.free != asked.truth, order)
-    first: Marks = in_order(wrong & (np.cumsum(wrong, axis=1) == 1), order)
+def _first_errors(asked: Probe, accepted: Bool[np.ndarray, " count"]) -> Marks:
+    """Mark the first symbol, in order of generation, in which an answer differs from the reference.
+
+    Answers that the verifier accepted have none.
+    """
+    task, order = asked.subject.task, asked.subject.order
+    wrong = task.in_order(asked.answered.free, order) != task.in_order(asked.truth, order)
+    wrong &= ~accepted[:, None]
+    first: Marks = in_order(wrong & (np.cumsum(wrong, axis=1) == 1), order, task.lengths(asked.truth))
     return first
 
 
 def _errors_at_decisions(first: Marks, asked: Probe, confidence: float) -> Measures:
     if reason := nothing_decided(asked.subject):
         return does_not_apply(reason)
-    return _gathering(first, asked.decisive, asked.subject.order, confidence)
+    lengths = asked.subject.task.lengths(asked.truth)
+    return _gathering(first, asked.decisive, asked.subject.order, confidence, lengths)
 
 
-def _errors_at_one_position(first: Marks, order: Order, confidence: float) -> Measures:
+def _errors_at_one_position(
+    first: Marks, order: Order, confidence: float, lengths: Lengths | None = None
+) -> Measures:
     """Test the position at which first errors exceed most what a steady hazard expects.
 
     It is chosen among all, so its interval and p-value are corrected for their number (Bonferroni).
@@ -175,7 +189,7 @@ def _errors_at_one_position(first: Marks, order: Order, confidence: float) -> Me
     length = first.shape[1]
     each_confidence = 1 - (1 - confidence) / length
     found = [
-        _gathering(first, np.broadcast_to(place, first.shape), order, each_confidence)
+        _gathering(first, np.broadcast_to(place, first.shape), order, each_confidence, lengths)
         for place in np.eye(length, dtype=np.bool_)
     ]
     if "observed" not in found[0]:
@@ -186,19 +200,24 @@ def _errors_at_one_position(first: Marks, order: Order, confidence: float) -> Me
     return {"position": f"token_{worst}", **found[worst], "p_value": p_value}
 
 
-def _gathering(first: Marks, places: Marks, order: Order, confidence: float) -> Measures:
+def _gathering(
+    first: Marks, places: Marks, order: Order, confidence: float, lengths: Lengths | None = None
+) -> Measures:
     """Test whether first errors gather at `places`, against a hazard that is the same at every position.
 
     `expected` is the share of first errors that would fall there if each position failed at one rate,
-    `odds_ratio` compares what is observed with it, `p_value` is one-sided, from the binomial test.
+    `odds_ratio` compares what is observed with it, `p_value` is one-sided, from the binomial test. Where
+    answers vary in length, `lengths` says how many positions each could fail at.
     """
     failed = first.any(axis=1)
     if not failed.any():
         return does_not_apply("no answer failed")
-    first, places, length = first[failed], places[failed], first.shape[1]
+    rest = (~failed).sum() * first.shape[1] if lengths is None else lengths[~failed].sum()
+    own = None if lengths is None else lengths[failed]
+    first, places = first[failed], places[failed]
     hits = int((first & places).sum())
-    exposure = in_order(first, order).argmax(axis=1).sum() + len(first) + (~failed).sum() * length
-    expected = _expected_share(in_order(places, order), len(first) / exposure)
+    exposure = in_order(first, order, own).argmax(axis=1).sum() + len(first) + rest
+    expected = _expected_share(in_order(places, order, own), len(first) / exposure, own)
     observed = proportion(hits, len(first), confidence)
     return {
         "observed": observed,
@@ -208,12 +227,15 @@ def _gathering(first: Marks, places: Marks, order: Order, confidence: float) -> 
     }
 
 
-def _expected_share(places: Marks, hazard: float) -> float:
+def _expected_share(places: Marks, hazard: float, lengths: Lengths | None) -> float:
     steps: Int[np.ndarray, " length"] = np.arange(places.shape[1])
     weights: Float[np.ndarray, " length"] = (
         (1 - hazard) ** steps if hazard < 1 else (steps == 0).astype(float)
     )
-    return float((places * weights).sum(axis=1).mean() / weights.sum())
+    if lengths is None:
+        return float((places * weights).sum(axis=1).mean() / weights.sum())
+    each = np.where(steps < lengths[:, None], weights, 0.0)
+    return float(((places * each).sum(axis=1) / each.sum(axis=1)).mean())
 
 
 def error_kinds(asked: Probe) -> Measures:

@@ -79,6 +79,9 @@ def grokking(
 
 
 def _above_chance(lines: Sequence[Line], measure: str, chance: float, confidence: float) -> dict[str, Any]:
+    lines = [line for line in lines if measure in line]
+    if not lines:
+        return {"does_not_apply": "no evaluated problem has this position"}
     found = [proportion(line[measure]["correct"], line[measure]["total"], confidence) for line in lines]
     bar = chance + margin(chance)
     above = [line["step"] for line, each in zip(lines, found, strict=True) if each["low"] > bar]

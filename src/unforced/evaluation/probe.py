@@ -15,7 +15,7 @@ from unforced.data.batch import Batch
 from unforced.decoding.base import Logits
 from unforced.evaluation.subject import Subject
 from unforced.models.base import Cache
-from unforced.tasks.base import Marks, Problems, Symbols, in_order
+from unforced.tasks.base import Marks, Problems, Symbols
 
 _DECOY_SEED = 0
 _MOST_QUESTIONS = 16
@@ -31,8 +31,8 @@ class Answered:
     moved         `trained` again, for each other question, with the true answer to the first one as input
     other_truths  the true answers to the other questions
     fed           how many symbols of a decoy were fed, in order of generation; 0 where none was
-    completed     whether the free continuation followed that decoy: where the prompt states the true symbol
-                  (path-star: the goal), it may stand instead of the decoy's, if anything else is left to say
+    completed     whether the free continuation followed that decoy to its end, or to the end that the prompt
+                  states (path-star: the goal) if more than the end was left to say
     on_true       probability of the true symbol at each decisive position of the task
     on_options    probability of the other options there
     on_answers    probability of all symbols that answers are made of there, options included
@@ -73,12 +73,13 @@ class Probe:
 def probe(subject: Subject, problems: Problems, counterfactuals: bool = True) -> Probe:
     """Ask `subject` about `problems`: all that is in `Answered`, or all but decoys and other questions."""
     task, truth = subject.task, subject.task.answers(problems)
-    decoys = task.decoys(problems) if counterfactuals else _stack([], truth)
+    ahead, nothing = task.lookahead, np.zeros(truth.shape, dtype=np.bool_)
+    decoys = ahead.decoys(problems) if ahead and counterfactuals else _stack([], truth)
     chosen, fed = _choose(subject, decoys, truth)
     parts = []
     with subject.at_rest():
         for rows in _batches(fed, subject.rows):
-            others = task.other_questions(problems.take(rows)) if counterfactuals else []
+            others = ahead.other_questions(problems.take(rows)) if ahead and counterfactuals else []
             others = spread(others, _MOST_QUESTIONS)
             some = _Some(problems.take(rows), rows, others, chosen[rows], int(fed[rows[0]]))
             parts.append((rows, _ask(subject, some)))
@@ -87,9 +88,9 @@ def probe(subject: Subject, problems: Problems, counterfactuals: bool = True) ->
         field.name: np.concatenate([getattr(part, field.name) for _, part in parts])[back]
         for field in fields(Answered)
     }
-    return Probe(
-        subject, problems, truth, task.decisive(problems), task.followers(problems), Answered(**columns)
-    )
+    decisive = nothing if ahead is None else ahead.decisive(problems)
+    followers = nothing if ahead is None else ahead.followers(problems)
+    return Probe(subject, problems, truth, decisive, followers, Answered(**columns))
 
 
 def _batches(fed: Int[np.ndarray, " count"], size: int) -> Iterator[Int[np.ndarray, " rows"]]:
@@ -117,13 +118,14 @@ def _choose(
     It is fed up to the first symbol, in order of generation, that differs from the truth. Nothing is fed
     where training shows nothing of the answer, nor where nothing would be left to say.
     """
-    count, length = truth.shape
+    count, task = len(truth), subject.task
     if not decoys.shape[1] or subject.shows == "nothing":
         return truth, np.zeros(count, dtype=np.int64)
     picked = np.random.default_rng(_DECOY_SEED).integers(decoys.shape[1], size=count)
     chosen = decoys[np.arange(count), picked]
-    fed = 1 + in_order(chosen != truth, subject.order).argmax(axis=1)
-    return chosen, np.where(fed == length, 0, fed)
+    differs = task.in_order(chosen, subject.order) != task.in_order(truth, subject.order)
+    fed = 1 + differs.argmax(axis=1)
+    return chosen, np.where(fed == task.exists(chosen).sum(axis=1), 0, fed)
 
 
 @dataclass(frozen=True)
@@ -184,20 +186,19 @@ def _fork(cache: Cache | None) -> Cache | None:
 def _follows(subject: Subject, some: _Some, cache: Cache | None) -> Bool[np.ndarray, " rows"]:
     """Feed the first `fed` symbols of each decoy; say whether the free continuation follows the rest of it.
 
-    A wrong arm that ends with a jump to the goal was followed: what the prompt states is not compared, unless
-    nothing else is left to say.
+    A wrong arm that ends with a jump to the goal was followed, unless the end is all that is left to say.
     """
-    problems, fed = some.problems, some.fed
-    if not fed:
+    problems, decoys, fed = some.problems, some.decoys, some.fed
+    task, ahead = subject.task, subject.task.lookahead
+    if not fed or ahead is None:
         return np.zeros(len(problems), dtype=np.bool_)
     begun = subject.encode(problems, some.decoys, fed, some.numbers)
     said = subject.free(begun, None if begun.prompt_mask is not None else _fork(cache), given=fed)
-    stated = subject.task.stated(problems)
-    rest, free_to_differ = (
-        in_order(in_order(each, subject.order)[:, fed:], subject.order) for each in (some.decoys, stated)
-    )
-    free_to_differ &= ~free_to_differ.all(axis=1, keepdims=True)
-    return ((said == rest) | free_to_differ).all(axis=1)
+    written = task.in_order(said, subject.order)
+    ends = [decoys, ahead.with_stated_end(problems, decoys)]
+    same, jumped = ((written == task.in_order(end, subject.order)[:, fed:]).all(axis=1) for end in ends)
+    followed: Bool[np.ndarray, " rows"] = same | (jumped & (task.exists(decoys).sum(axis=1) > fed + 1))
+    return followed
 
 
 def _masses(
@@ -207,8 +208,10 @@ def _masses(
     task, codec = subject.task, subject.codec
     masses = np.empty((3, len(batch), len(task.decisive_positions)))
     sayable = np.arange(task.answer_symbols)[None]
+    if task.lookahead is None:
+        return masses
     for column, position in enumerate(task.decisive_positions):
-        options = task.options(problems, position)
+        options = task.lookahead.options(problems, position)
         for row, some in enumerate((options[:, :1], options[:, 1:], sayable)):
             masses[row, :, column] = codec.mass(logits, batch, position, some)
     return masses

@@ -18,6 +18,7 @@ from unforced.decoding.one_pass import OnePass
 from unforced.models.base import Cache, SequenceModel
 from unforced.objectives.base import Objective
 from unforced.tasks.base import Order, Problems, Symbols, Task
+from unforced.tasks.capabilities import Lookahead
 from unforced.training.learner import Learner
 from unforced.training.precision import matrix_dtype
 
@@ -67,6 +68,12 @@ class Subject:
         """What predicts an answer from the prompt alone: a decoder of its own, or the usual one."""
         own = (self.decoder, self.objective.default_decoder)
         return next((each for each in own if isinstance(each, ParallelDecoder)), OnePass())
+
+    @property
+    def lookahead(self) -> Lookahead | None:
+        """What needs lookahead where answers are written as the subject does; None: nothing, or unknown."""
+        backwards = self.order == "reversed" and self.reads_answers
+        return None if backwards else self.task.lookahead
 
     @property
     def tokens_trained(self) -> str:

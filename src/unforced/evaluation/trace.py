@@ -18,6 +18,7 @@ from unforced.decoding.base import Logits, ParallelDecoder
 from unforced.evaluation.probe import spread
 from unforced.evaluation.subject import Subject
 from unforced.tasks.base import Problems, Symbols, Task, in_order
+from unforced.tasks.problems import END
 
 MOST_OTHERS = 3
 """How many other questions about a problem are traced, at the most."""
@@ -30,14 +31,15 @@ def trace(subject: Subject, problems: Problems) -> dict[str, Any]:
     """Trace a subject on problems, and on other questions about each.
 
     Returns `order`, `shows`, `writes`, `reads_answers`, and `problems`: for each, a list of questions, the
-    problem's own first. A question holds its `line`, `drawing` (see `Task.drawing`) and `decisive` positions;
-    the `true` answer and the `free` one with its `verdict`; and, where `reads_answers`, the `forced`
-    predictions: in training or in decoding, the subject reads some of an answer. The top symbols with their
-    probabilities are under `chances`: `free` (the subject's own answer so far as input, or its one pass over
-    the prompt), and `forced`, a list per answer position, all in forward order. A list is empty where its
-    probabilities cannot be told, as of an answer that is written in any order.
+    problem's own first. A question holds its `prompt` and `answer` as text, its `drawing` (see `Pictures`) and
+    `decisive` positions; the `true` answer and the `free` one with its `verdict`; and, where `reads_answers`,
+    the `forced` predictions: in training or in decoding, the subject reads some of an answer. The top symbols
+    with their probabilities are under `chances`: `free` (the subject's own answer so far as input, or its one
+    pass over the prompt), and `forced`, a list per answer position, all in forward order. A list is empty
+    where its probabilities cannot be told, as of an answer that is written in any order.
     """
-    asked = [problems, *spread(subject.task.other_questions(problems), MOST_OTHERS)]
+    ahead = subject.task.lookahead
+    asked = [problems, *spread(ahead.other_questions(problems) if ahead else [], MOST_OTHERS)]
     with subject.at_rest():
         columns = [list(_questions(subject, each)) for each in asked]
     return {
@@ -55,14 +57,16 @@ def _reads_answers(subject: Subject) -> bool:
 
 
 def symbol_texts(task: Task, symbols: Int[np.ndarray, " length"]) -> list[str]:
-    """Write an answer symbol by symbol; what is none becomes `?`."""
-    alphabet = task.alphabet
-    return ["?" if symbol < 0 else alphabet[symbol] for symbol in symbols]
+    """Write an answer symbol by symbol, up to its end; what is not a symbol becomes `?`."""
+    alphabet, given = task.alphabet, symbols.tolist()
+    if task.varied and END in given:
+        given = given[: given.index(END)]
+    return ["?" if symbol < 0 else alphabet[symbol] for symbol in given]
 
 
 def _different(questions: tuple[dict[str, Any], ...]) -> list[dict[str, Any]]:
     """Leave out questions that are the same: a problem that cannot be altered stays as it is."""
-    return list({question["line"]: question for question in reversed(questions)}.values())[::-1]
+    return list({question["prompt"]: question for question in reversed(questions)}.values())[::-1]
 
 
 def _questions(subject: Subject, problems: Problems) -> Iterator[dict[str, Any]]:
@@ -79,10 +83,11 @@ def _ask(subject: Subject, problems: Problems) -> Iterator[dict[str, Any]]:
         chances["forced"] = _probabilities(subject, logits, batch)
     chances["free"] = _freely(subject, problems, batch, free)
     verdicts, truth = task.score(problems, free), task.answers(problems)
-    decisive, lines = task.decisive(problems), task.lines(problems, subject.order)
-    for row, line in enumerate(lines):
+    decisive = np.zeros_like(truth) if task.lookahead is None else task.lookahead.decisive(problems)
+    for row, (prompt, answer) in enumerate(task.texts(problems, subject.order)):
         yield {
-            "line": line,
+            "prompt": prompt,
+            "answer": answer,
             "drawing": task.drawing(problems, row),
             "decisive": np.flatnonzero(decisive[row]).tolist(),
             "true": symbol_texts(task, truth[row]),
@@ -106,12 +111,15 @@ def _freely(
 
 
 def _on_its_own(subject: Subject, problems: Problems, free: Symbols) -> Float[np.ndarray, "count length n"]:
-    """Return probabilities with the subject's own answers as input; NaN behind what is no symbol."""
-    none = (free < 0) | (free >= subject.task.answer_symbols)
+    """Return probabilities with the subject's own answers as input; NaN behind what is not a symbol."""
+    task = subject.task
+    none, lengths = (free < 0) | (free >= task.answer_symbols), task.lengths(free)
+    none &= task.exists(free)
     batch = subject.encode(problems, np.where(none, 0, free))
     probabilities = _probabilities(subject, subject.forced_logits(batch), batch)
-    after = in_order(none, subject.order).cumsum(axis=1) - in_order(none, subject.order) > 0
-    probabilities[in_order(after, subject.order)] = np.nan
+    written = in_order(none, subject.order, lengths)
+    after = written.cumsum(axis=1) - written > 0
+    probabilities[in_order(after, subject.order, lengths)] = np.nan
     return probabilities
 
 

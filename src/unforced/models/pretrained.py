@@ -223,8 +223,8 @@ def behind_the_contract(
 def _text_codec(model: Pretrained, task: Task) -> TextCodec:
     tokenizer = copy.deepcopy(read_tokenizer(model.name_or_path, model.revision))
     known = read_config(model.name_or_path, model.revision).vocab_size
-    (line,) = task.lines(task.sample(np.random.default_rng(0), 1))
-    for text in (line, task.separator.join(task.alphabet)):
+    ((prompt, answer),) = task.texts(task.sample(np.random.default_rng(0), 1))
+    for text in (prompt + answer, task.text.separator.join(task.alphabet)):
         check_tokenizer(tokenizer, text, model.name_or_path, known, FIELD)
     if tokenizer.eos_token_id is None:
         tokenizer.add_special_tokens({"eos_token": _END})
@@ -258,7 +258,7 @@ def _token_id(tokenizer: Any, token: str) -> int:
 
 def _is_of_lines(text: str, task: Task) -> bool:
     """Say whether a token's text may stand in a task's lines: all of its characters do."""
-    return set(text.strip(" ")) <= set("".join((*task.alphabet, task.separator)))
+    return set(text.strip(" ")) <= set("".join((*task.alphabet, task.text.separator)))
 
 
 def _append_tokens(network: Any, vocab_size: int, first: int) -> None:

@@ -72,8 +72,10 @@ def fitted(run: Run) -> Expectation:
 
 def cheat(run: Run) -> list[Expectation]:
     """Expect held-out answers at chance, though what follows the first hop is right."""
+    chance = run.task.chance
+    assert chance is not None
     return [
-        claim(run, f"{SOURCE}: held-out accuracy at most 1/d", "test.free.exact", "at_most", run.task.chance),
+        claim(run, f"{SOURCE}: held-out accuracy at most 1/d", "test.free.exact", "at_most", chance),
         claim(run, f"{SOURCE}: later tokens fitted by the cheat", "test.forced.token_2", "at_least", 1.0),
     ]
 

@@ -12,7 +12,7 @@ from unforced.decoding.autoregressive import Autoregressive
 from unforced.decoding.base import Decoder
 from unforced.evaluation.statistics import percent
 from unforced.registry import summary
-from unforced.reporting.tables import SPLIT_NAMES, error_table, markdown
+from unforced.reporting.tables import SPLIT_NAMES, in_percent, error_table, markdown
 
 _PROMPTS = """\
 folder = "."  # where this card lies
@@ -119,7 +119,7 @@ class Card:
                 f"- objective `{run.objective.name}`: {summary(type(run.objective))}",
                 f"- decoder `{run.decoding}`: {summary(type(run.decoding))}",
                 f"- order `{run.order}`: {_ORDERS[run.order]}.",
-                f"- chance: {100 * run.task.chance:.1f}% of whole answers, at best, without lookahead.",
+                f"- chance: {_chance(run.task.chance)}",
             ]
         )
 
@@ -179,6 +179,12 @@ def is_generate(decoder: Decoder) -> bool:
     return isinstance(decoder, Autoregressive) and decoder.temperature == 0
 
 
+def _chance(chance: float | None) -> str:
+    if chance is None:
+        return "unknown: nothing says how many whole answers are right without lookahead."
+    return f"{in_percent(chance, sign='%')} of whole answers, at best, without lookahead."
+
+
 def _accuracies(result: Mapping[str, Any]) -> pd.DataFrame:
     """Put accuracies with their intervals side by side: a row per measure, a column per split and mode."""
     columns = {}
@@ -193,4 +199,4 @@ def _accuracies(result: Mapping[str, Any]) -> pd.DataFrame:
             }
             if shown:
                 columns[f"{name}, {mode.replace('_', ' ')}"] = shown
-    return pd.DataFrame(columns)
+    return pd.DataFrame(columns).fillna("")

@@ -1,6 +1,7 @@
 """The quickstart's report: a table, a figure, and one problem worked by every model."""
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +55,10 @@ def worked_problem(folders: Mapping[str, RunFolder]) -> Text:
     ]
     index = failing.index(True) if True in failing else 0
     task = folders[first].run().task
-    line = answers[first][index]["line"]
-    _, problems = type(task).read_lines([line], "answers.json", known=task.model_dump())
-    text = Text("One held-out problem: ").append(line.partition("=")[0] + "=\n\n")
-    for row in task.draw(problems, 0):
+    text = Text("One held-out problem: ").append(answers[first][index]["prompt"] + "\n\n")
+    for row in answers[first][index]["drawn"]:
         text.append(f"    {row}\n", style="dim")
-    truth, arrow = answers[first][index]["true"], " → " if task.separator else ""
+    truth, arrow = answers[first][index]["true"], " → " if task.text.separator else ""
     width = max(map(len, answers))
     for name, given in answers.items():
         text.append(f"\n    {name:<{width}}  ").append_text(_marked(given[index]["free"], truth, arrow))
@@ -71,7 +70,7 @@ def worked_problem(folders: Mapping[str, RunFolder]) -> Text:
 
 def _marked(answer: Sequence[str], truth: Sequence[str], arrow: str) -> Text:
     text = Text()
-    for position, (given, true) in enumerate(zip(answer, truth, strict=True)):
+    for position, (given, true) in enumerate(zip_longest(answer, truth, fillvalue="–")):
         text.append(arrow if position else "", style="dim")
         text.append(given if given == true else f"{given}✗", style="green" if given == true else "bold red")
     return text

@@ -37,10 +37,30 @@ def spread(values: Mapping[str, Any]) -> str:
     return f"{middle:.1f} ({low:.1f} to {high:.1f})"
 
 
+def _split_names(result: Mapping[str, Any]) -> dict[str, str]:
+    """Name the splits in a result: those that all tasks have, and then the task's own."""
+    ending = ".free.exact"
+    splits = [key.removesuffix(ending) for key in result if key.endswith(ending) and key.count(".") == 2]
+    return SPLIT_NAMES | {split: split for split in splits if split not in SPLIT_NAMES}
+
+
+def slice_table(result: Mapping[str, Any]) -> pd.DataFrame:
+    """Put whole free answers in each slice of the problems in a table: a row per slice, a column a split."""
+    rows: dict[str, dict[str, str]] = {}
+    for key, value in result.items():
+        split, *path = key.split(".")
+        if len(path) == 4 and path[0] == "slice":
+            column = f"{SPLIT_NAMES.get(split, split)}, free"
+            rows.setdefault(path[1].replace("_", " "), {})[column] = percent(value)
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.index.name = "whole answers"
+    return table.fillna("")
+
+
 def accuracy_table(result: Mapping[str, Any], chance: float | None) -> pd.DataFrame:
     """Put forced and free accuracies side by side: a row per split and mode, a column per measure."""
     rows: dict[str, dict[str, str]] = {}
-    for split, name in SPLIT_NAMES.items():
+    for split, name in _split_names(result).items():
         for mode in ("forced", "free", "one_pass"):
             for key, value in result.items():
                 measure = key.removeprefix(f"{split}.{mode}.")
@@ -49,14 +69,14 @@ def accuracy_table(result: Mapping[str, Any], chance: float | None) -> pd.DataFr
                     rows.setdefault(f"{name}, {mode.replace('_', ' ')}", {})[measure] = shown
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index.name = f"chance {in_percent(chance, sign='%')}"
-    return table
+    return table.fillna("")
 
 
 def error_table(result: Mapping[str, Any]) -> pd.DataFrame:
     """Count the free answers of each kind: a row per split."""
     rows = {
         f"{name}, free": {kind.replace("_", " "): f"{count:,}" for kind, count in result[key].items()}
-        for split, name in SPLIT_NAMES.items()
+        for split, name in _split_names(result).items()
         if (key := f"{split}.free.errors") in result
     }
     table = pd.DataFrame.from_dict(rows, orient="index")
@@ -83,6 +103,10 @@ def show_accuracy(result: Mapping[str, Any], run: "Run") -> None:
     show(accuracy_table(result, run.task.chance), run.forced_note)
     print(f"decoder: {run.decoding}")
     print()
+    slices = slice_table(result)
+    if len(slices):
+        show(slices)
+        print()
     show(error_table(result))
 
 

@@ -71,9 +71,13 @@ def _in_words(facts: Mapping[str, Any]) -> str:
 
 def _measures(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for key, value in result.items():
-        if key.count(".") != 2:
+        split, *where_measured = key.split(".")
+        if len(where_measured) == 4 and where_measured[0] == "slice":  # exact.length_4
+            mode, measure = where_measured[2], f"{where_measured[3]}.{where_measured[1]}"
+        elif len(where_measured) == 2:
+            mode, measure = where_measured
+        else:
             continue
-        split, mode, measure = key.split(".")
         where = {"split": split, "mode": mode}
         if measure != "errors":
             yield {**where, "measure": measure, **_numbers(value)}

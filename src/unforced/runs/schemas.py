@@ -105,7 +105,8 @@ class Drawing(Record):
 class Question(Record):
     """One question of traces.json, and what was predicted."""
 
-    line: str
+    prompt: str
+    answer: str
     drawing: Drawing
     decisive: list[NonNegativeInt]
     true: list[str]

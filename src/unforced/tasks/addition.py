@@ -18,23 +18,24 @@ j = n - k holds (a_k + b_k + c_k) mod base, c_k being the carry into column k; p
 Source: ours. On the order of the digits: arXiv 2307.03381.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, cast
+from typing import ClassVar, Literal, cast
 
 import numpy as np
 from jaxtyping import Int, Int8, UInt64
 from pydantic import Field
 
 from unforced.tasks import addition_text
-from unforced.tasks.base import EMPTY, Marks, Order, Problems, Symbols, Task, Verdicts
+from unforced.tasks.base import Marks, Order, Problems, Symbols, Task, Verdicts
+from unforced.tasks.capabilities import Lookahead, Pictures, TextFormat
 from unforced.tasks.sampling import hash_rows
 
 KINDS = {
     "correct": "",
     "wrong_carry": "each digit is its column's sum with some carry",
     "wrong_digit": "no carry explains one of its digits",
-    "malformed": "it is no row of digits",
+    "malformed": "it is not a row of digits",
 }
 
 
@@ -53,7 +54,6 @@ class Addition(Task):
     """
 
     verdict_kinds: ClassVar[Mapping[str, str]] = KINDS
-    separator: ClassVar[str] = ""
 
     name: Literal["addition"] = "addition"
     num_digits: int = Field(
@@ -90,11 +90,6 @@ class Addition(Task):
         return ((self.base + 1) / (2 * self.base)) ** self.num_digits
 
     @property
-    def decisive_positions(self) -> tuple[int, ...]:
-        """All but the last digit."""
-        return tuple(range(self.num_digits))
-
-    @property
     def answer_symbols(self) -> int:
         """Digits."""
         return self.base
@@ -108,14 +103,6 @@ class Addition(Task):
     def answer_length(self) -> int:
         """One digit more than the numbers have."""
         return self.num_digits + 1
-
-    def position_chances(self, given_answer: bool = True) -> tuple[float, ...]:
-        """Guess no carry: k uniform columns carry with probability (1 - base**-k) / 2.
-
-        Given the answer or not: where a position is decisive, the answer before it tells nothing of the
-        carry, which is guessed from columns not looked at, at the same odds.
-        """
-        return (*((1 + self.base**-k) / 2 for k in range(self.num_digits, 0, -1)), 1.0)
 
     def sample(self, rng: np.random.Generator, count: int) -> AdditionProblems:
         """Draw uniform digits."""
@@ -147,8 +134,8 @@ class Addition(Task):
 
     def answers(self, problems: Problems) -> Symbols:
         """Write the sum, the highest digit first."""
-        columns = self._columns(problems)
-        return ((columns + self._carries(columns)) % self.base).astype(np.int64)
+        columns = self.columns(problems)
+        return ((columns + self.carries(columns)) % self.base).astype(np.int64)
 
     def score(self, problems: Problems, answers: Symbols) -> Verdicts:
         """Name what is wrong with each answer; the first kind that applies, in this order.
@@ -156,7 +143,7 @@ class Addition(Task):
         malformed: a symbol that is no digit. wrong_carry: each digit is the sum of its column with some
         carry into it, 0 or 1 (0 for the lowest). wrong_digit: some digit is not even that.
         """
-        columns = self._columns(problems)
+        columns = self.columns(problems)
         possible = (answers == columns % self.base) | (answers == (columns + 1) % self.base)
         possible[:, -1] = answers[:, -1] == columns[:, -1] % self.base
         conditions = [
@@ -168,32 +155,96 @@ class Addition(Task):
         numbers = [kinds.index(kind) for kind in ("correct", "malformed", "wrong_carry")]
         return Verdicts(kinds, np.select(conditions, numbers, default=kinds.index("wrong_digit")))
 
+    def columns(self, problems: Problems) -> Int8[np.ndarray, "count length"]:
+        """Sum the digits in the column of each answer position; there are none in that of position 0."""
+        sums = cast(AdditionProblems, problems)
+        return np.pad(sums.a + sums.b, [(0, 0), (1, 0)])
+
+    def carries(self, columns: Int8[np.ndarray, "count length"]) -> Int8[np.ndarray, "count length"]:
+        """Work out the carry into the column of each answer position, from the lowest up."""
+        carries = np.zeros_like(columns)
+        for position in range(self.num_digits, 0, -1):
+            carries[:, position - 1] = columns[:, position] + carries[:, position] >= self.base
+        return carries
+
+    @property
+    def lookahead(self) -> "CarryLookahead":
+        """The digits whose carry is not given away."""
+        return CarryLookahead(self)
+
+    @property
+    def text(self) -> TextFormat:
+        """Numbers without spaces."""
+        return self.text_format("", self._lines, self._words)
+
+    @property
+    def pictures(self) -> Pictures:
+        """The sum on paper; the page shows the line alone."""
+        return Pictures(lambda problems, index: {}, self._on_paper)
+
+    def _lines(self, problems: Problems) -> list[str]:
+        """Write `123+456=`."""
+        sums = cast(AdditionProblems, problems)
+        return addition_text.write(sums.a, sums.b)
+
+    def _words(self, order: Order) -> str:
+        """Explain the line."""
+        return addition_text.instruction(self.num_digits, self.base, order)
+
+    def _on_paper(self, problems: Problems, index: int) -> list[str]:
+        """Draw the sum as one writes it on paper, under the carries."""
+        one = cast(AdditionProblems, problems.take(slice(index, index + 1)))
+        carries = self.carries(self.columns(one))[0, :-1]
+        a, b, answer = ("".join(map(str, row[0])) for row in (one.a, one.b, self.answers(one)))
+        marks = "".join("1" if carry else "·" for carry in carries)
+        return [f"carry {marks}", f"       {a}", f"    +  {b}", f"    = {answer}"]
+
+
+@dataclass(frozen=True)
+class CarryLookahead(Lookahead):
+    """A digit awaits the carry of lower columns, unless its own column passes on what came before it."""
+
+    task: Addition
+
+    @property
+    def decisive_positions(self) -> tuple[int, ...]:
+        """All but the last digit."""
+        return tuple(range(self.task.num_digits))
+
+    def position_chances(self, given_answer: bool = True) -> tuple[float, ...]:
+        """Guess no carry: k uniform columns carry with probability (1 - base**-k) / 2.
+
+        Given the answer or not: where a position is decisive, the answer before it tells nothing of the
+        carry, which is guessed from columns not looked at, at the same odds.
+        """
+        return (*((1 + self.task.base**-k) / 2 for k in range(self.task.num_digits, 0, -1)), 1.0)
+
     def decisive(self, problems: Problems) -> Marks:
         """Mark the highest digit, and those of columns whose carry out does not tell their carry in."""
-        marks = self._columns(problems) != self.base - 1
+        marks = self.task.columns(problems) != self.task.base - 1
         marks[:, -1] = False
         return marks
 
     def followers(self, problems: Problems) -> Marks:
         """Mark the digits of columns that pass their carry on; the answer before has shown it."""
-        marks = self._columns(problems) == self.base - 1
+        marks = self.task.columns(problems) == self.task.base - 1
         marks[:, -1] = False
         return marks
 
-    def stated(self, problems: Problems) -> Marks:
-        """Mark nothing."""
-        return np.zeros((len(problems), self.answer_length), dtype=np.bool_)
+    def with_stated_end(self, problems: Problems, answers: Symbols) -> Symbols:
+        """Return them as they are: the prompt states no digit of the answer."""
+        return answers
 
     def options(self, problems: Problems, position: int) -> Symbols:
         """Return the digits with the true carry and with the other."""
-        columns = self._columns(problems)
-        carry = self._carries(columns)[:, position]
+        columns = self.task.columns(problems)
+        carry = self.task.carries(columns)[:, position]
         digits = columns[:, position, None] + np.stack([carry, 1 - carry], axis=1)
-        return (digits % self.base).astype(np.int64)
+        return (digits % self.task.base).astype(np.int64)
 
     def decoys(self, problems: Problems) -> Int[np.ndarray, "count decoys length"]:
         """Return none: a wrongly guessed carry does not tell what to guess for those further on."""
-        return np.empty((len(problems), 0, self.answer_length), dtype=np.int64)
+        return np.empty((len(problems), 0, self.task.answer_length), dtype=np.int64)
 
     def other_questions(self, problems: Problems) -> list[Problems]:
         """Alter the lowest digit of b so far that the carry out of its column flips, where that can be.
@@ -204,53 +255,11 @@ class Addition(Task):
         """
         sums = cast(AdditionProblems, problems)
         a, b = sums.a[:, -1], sums.b[:, -1]
-        smallest_that_carries = self.base - a
-        flipped = np.where(a + b < self.base, smallest_that_carries, smallest_that_carries - 1)
+        smallest_that_carries = self.task.base - a
+        flipped = np.where(a + b < self.task.base, smallest_that_carries, smallest_that_carries - 1)
         altered = sums.b.copy()
         altered[:, -1] = np.where(a == 0, b, flipped)
         return [AdditionProblems(sums.a, altered)]
-
-    def _columns(self, problems: Problems) -> Int8[np.ndarray, "count length"]:
-        """Sum the digits in the column of each answer position; there are none in that of position 0."""
-        sums = cast(AdditionProblems, problems)
-        return np.pad(sums.a + sums.b, [(0, 0), (1, 0)])
-
-    def _carries(self, columns: Int8[np.ndarray, "count length"]) -> Int8[np.ndarray, "count length"]:
-        """Work out the carry into the column of each answer position, from the lowest up."""
-        carries = np.zeros_like(columns)
-        for position in range(self.num_digits, 0, -1):
-            carries[:, position - 1] = columns[:, position] + carries[:, position] >= self.base
-        return carries
-
-    def prompt_lines(self, problems: Problems) -> list[str]:
-        """Write `123+456=`."""
-        sums = cast(AdditionProblems, problems)
-        return addition_text.write(sums.a, sums.b)
-
-    def instruction(self, order: Order) -> str:
-        """Explain the line."""
-        return addition_text.instruction(self.num_digits, self.base, order)
-
-    @classmethod
-    def read_lines(
-        cls, lines: Iterable[str], source: str, order: Order = "forward", known: Mapping[str, Any] = EMPTY
-    ) -> tuple["Addition", AdditionProblems]:
-        """Read what `lines` wrote; n comes from the first line, the base from `known`, else its default."""
-        base = known.get("base", cls.model_fields["base"].default)
-        a, b = addition_text.read(lines, source, order == "reversed", base)
-        return cls(num_digits=a.shape[1], base=base), AdditionProblems(a, b)
-
-    def draw(self, problems: Problems, index: int) -> list[str]:
-        """Draw the sum as one writes it on paper, under the carries."""
-        one = cast(AdditionProblems, problems.take(slice(index, index + 1)))
-        carries = self._carries(self._columns(one))[0, :-1]
-        a, b, answer = ("".join(map(str, row[0])) for row in (one.a, one.b, self.answers(one)))
-        marks = "".join("1" if carry else "·" for carry in carries)
-        return [f"carry {marks}", f"       {a}", f"    +  {b}", f"    = {answer}"]
-
-    def drawing(self, problems: Problems, index: int) -> dict[str, Any]:
-        """Nothing: the line says it all."""
-        return {}
 
 
 def _hash_pairs(

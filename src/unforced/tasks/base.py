@@ -1,77 +1,59 @@
 """The task contract: a frozen config that generates problems and verifies answers. NumPy only."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Bool, Int, Shaped, UInt64
-from numpy.typing import NDArray
+from jaxtyping import Int, UInt64
 
 from unforced.parts import Part
 from unforced.registry import TASKS, Registry
+from unforced.tasks.capabilities import Lookahead, Pictures, SetScore, TextFormat
+from unforced.tasks.problems import (
+    AnyProblems,
+    Marks,
+    Order,
+    Problems,
+    Symbols,
+    Verdicts,
+    answer_lengths,
+    in_order,
+)
 
-Order = Literal["forward", "reversed"]
-Symbols = Int[np.ndarray, "count length"]
-Marks = Bool[np.ndarray, "count length"]
+__all__ = [
+    "EMPTY",
+    "AnyProblems",
+    "Marks",
+    "Order",
+    "Problems",
+    "Symbols",
+    "Task",
+    "Verdicts",
+    "in_order",
+]
+
 EMPTY: Mapping[str, Any] = MappingProxyType({})
-
-
-AnyProblems = TypeVar("AnyProblems", bound="Problems")
-
-
-@dataclass(frozen=True)
-class Problems:
-    """A batch of problems: arrays whose first axis is the problem."""
-
-    def __len__(self) -> int:
-        return len(getattr(self, fields(self)[0].name))
-
-    def take(self: AnyProblems, index: slice | NDArray[np.generic]) -> AnyProblems:
-        """Select problems, as NumPy indexes an array."""
-        return type(self)(*(getattr(self, field.name)[index] for field in fields(self)))
-
-    @classmethod
-    def concatenate(cls: type[AnyProblems], parts: Sequence[AnyProblems]) -> AnyProblems:
-        """Join batches end to end."""
-        return cls(*(np.concatenate([getattr(p, field.name) for p in parts]) for field in fields(cls)))
-
-
-@dataclass(frozen=True)
-class Verdicts:
-    """What a verifier says of each answer.
-
-    `kind[i]` indexes `kinds`; `kinds[0]` is "correct".
-    """
-
-    kinds: tuple[str, ...]
-    kind: Int[np.ndarray, " count"]
-
-    @property
-    def exact(self) -> NDArray[np.bool_]:
-        """Whether the whole answer is right, per problem."""
-        return self.kind == 0
-
-    def counts(self) -> dict[str, int]:
-        """How many answers there are of each kind."""
-        totals = np.bincount(self.kind, minlength=len(self.kinds))
-        return dict(zip(self.kinds, totals.tolist(), strict=True))
+_SPLITS: Mapping[str, float] = MappingProxyType({"train": 0.8, "validation": 0.1, "test": 0.1})
 
 
 class Task(Part, ABC):
     """A generator of problems with exact answers. Equal configs generate equal problems.
 
     Symbols are integers that index `alphabet`. A prompt ends with the symbol after which the answer
-    begins. Every array operation is vectorised over the problems.
+    begins. Every array operation is vectorised over the problems. What is abstract here is all that training
+    and evaluation need; the rest has defaults, which say that something is unknown or is not offered.
     """
 
     registry: ClassVar[Registry] = TASKS
     verdict_kinds: ClassVar[Mapping[str, str]]
     """The kinds of answers that `score` names, "correct" first, and what is wrong with one of each kind."""
-    separator: ClassVar[str]
-    """What stands between the symbols of an answer in a line of text."""
+    block_size: ClassVar[int] = 4096
+    """How many problems of a split are made at once: fewer, where each is slow to make."""
+
+    def __str__(self) -> str:
+        return self.topology
 
     @property
     @abstractmethod
@@ -85,39 +67,18 @@ class Task(Part, ABC):
 
     @property
     @abstractmethod
-    def chance(self) -> float:
-        """The best accuracy of a whole answer without lookahead."""
-
-    @property
-    @abstractmethod
-    def decisive_positions(self) -> tuple[int, ...]:
-        """Answer positions (forward order, from 0) that only lookahead gets right, in some problems.
-
-        There may be none.
-        """
-
-    @property
-    @abstractmethod
     def answer_symbols(self) -> int:
         """Answers are made of the symbols 0 .. answer_symbols - 1."""
 
     @property
     @abstractmethod
     def prompt_length(self) -> int:
-        """Symbols in a prompt."""
+        """Symbols in the longest prompt."""
 
     @property
     @abstractmethod
     def answer_length(self) -> int:
-        """Symbols in an answer."""
-
-    @abstractmethod
-    def position_chances(self, given_answer: bool = True) -> tuple[float, ...]:
-        """The best accuracy without lookahead at each answer position where it is decisive; 1 where never.
-
-        given_answer: whether the true answer before the position is known (teacher forcing), or nothing but
-        the prompt.
-        """
+        """Symbols in the longest answer, wrong ones included."""
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, count: int) -> Problems:
@@ -128,126 +89,129 @@ class Task(Part, ABC):
         """Hash each problem as a *problem*: equal for two prompts that ask the same thing."""
 
     @abstractmethod
-    def families(self, problems: Problems) -> UInt64[np.ndarray, " count"]:
-        """Hash what a problem shares with those that ask something else of the same material.
-
-        A family falls to one split as a whole: who has learned one of its problems by heart has learned
-        something of the others (path-star: another goal in the same graph).
-        """
-
-    @abstractmethod
     def prompts(self, problems: Problems) -> Symbols:
-        """Write the prompts."""
+        """Write the prompts; where they vary in length, -1 stands before the shorter ones."""
 
     @abstractmethod
     def answers(self, problems: Problems) -> Symbols:
-        """Write the true answers, in forward order."""
+        """Write a right answer to each problem, in forward order: the reference that models train on.
+
+        Where answers vary in length, -1 stands behind the end of the shorter ones.
+        """
 
     @abstractmethod
     def score(self, problems: Problems, answers: Symbols) -> Verdicts:
-        """Verify answers given in forward order, and name the kind of each error."""
+        """Verify answers given in forward order, and name the kind of each error; all right ones count."""
 
-    @abstractmethod
-    def decisive(self, problems: Problems) -> Marks:
-        """Mark the answer positions, in forward order, that only lookahead gets right."""
+    @property
+    def chance(self) -> float | None:
+        """The best accuracy of a whole answer without lookahead; None if it is unknown."""
+        return None
 
-    @abstractmethod
-    def followers(self, problems: Problems) -> Marks:
-        """Mark the positions that the true answer before them gives away without lookahead.
+    @property
+    def varied(self) -> bool:
+        """Whether answers vary in length, so that each is closed by a token of its own."""
+        return False
 
-        They are what the Clever Hans cheat fits (arXiv 2403.06963, Sec. 4): given away by teacher forcing,
-        whether or not the prompt gives them too (as it does path-star's goal). Positions that are neither
-        these nor decisive have no answer before them to read (path-star's start) or take nothing from it
-        (addition's last column).
+    @property
+    def unique_answer(self) -> bool:
+        """Whether a problem has one right answer; else token accuracies are agreement with a reference."""
+        return True
+
+    @property
+    def splits(self) -> Mapping[str, float]:
+        """Verify answers in forward order, and name the kind of each error; all right answers count."""
+        return _SPLITS
+
+    def families(self, problems: Problems) -> UInt64[np.ndarray, " count"]:
+        """Hash what a problem shares with those that ask something else of the same material.
+
+        A family falls to one split as a whole: a model that memorised one of its problems knows something of
+        the others (path-star: another goal in the same graph). By default each problem is a family.
         """
+        return self.keys(problems)
 
-    @abstractmethod
-    def stated(self, problems: Problems) -> Marks:
-        """Mark the positions whose true symbol the prompt names as such (path-star: the start, the goal)."""
+    def owners(self, problems: Problems) -> Int[np.ndarray, " count"]:
+        """Number the split, in the order of `splits`, that owns each problem; by a hash of its family."""
+        bounds = np.cumsum(list(self.splits.values()))[:-1] * 2.0**64
+        return np.searchsorted(bounds.astype(np.uint64), self.families(problems), side="right")
 
-    @abstractmethod
-    def options(self, problems: Problems, position: int) -> Symbols:
-        """Return what someone who does not look ahead chooses from at a position where it is decisive.
+    @property
+    def lookahead(self) -> Lookahead | None:
+        """What only lookahead gets right; None if it is unknown."""
+        return None
 
-        The true symbol comes first; the others are distinct from it.
-        """
+    @property
+    def text(self) -> TextFormat:
+        """How problems are written as text: by default, the symbols with spaces between them."""
+        return self.text_format(" ", self._spaced, self._instruction)
 
-    @abstractmethod
-    def decoys(self, problems: Problems) -> Int[np.ndarray, "count decoys length"]:
-        """Return counterfactual answers: one decision made wrongly, and all that it entails.
+    @property
+    def pictures(self) -> Pictures | None:
+        """How problems are drawn; None: as their text."""
+        return None
 
-        There may be none (`decoys` = 0), where nothing is decisive or a wrong decision entails nothing
-        definite.
-        """
+    @property
+    def of_a_set(self) -> SetScore | None:
+        """How a set of answers is scored, where answers are not scored one by one alone."""
+        return None
 
-    @abstractmethod
-    def other_questions(self, problems: Problems) -> list[Problems]:
-        """Return counterfactual prompts: batches alike but for what is asked, so that decisions change.
+    # What follows is not overridden.
 
-        They are of the same family. A problem that cannot be altered so may stay as it is. The list may be
-        empty.
-        """
+    def text_format(self, separator: str, prompts: Any, instruction: Any, reader: Any = None) -> TextFormat:
+        """Build a text format for this task's symbols; see `TextFormat`."""
+        symbols = self.alphabet[: self.answer_symbols]
+        return TextFormat(symbols, separator, self.answer_length, self.varied, prompts, instruction, reader)
 
-    @abstractmethod
-    def prompt_lines(self, problems: Problems) -> list[str]:
-        """Write each prompt as text, up to the `=` behind which the answer stands."""
+    @property
+    def decisive_positions(self) -> tuple[int, ...]:
+        """Answer positions that only lookahead gets right, in some problems; empty if they are unknown."""
+        return () if self.lookahead is None else self.lookahead.decisive_positions
 
-    @abstractmethod
-    def instruction(self, order: Order) -> str:
-        """Say in plain English how a line of text is to be read, what is asked, and how to answer.
+    def lengths(self, answers: Symbols) -> Int[np.ndarray, " count"] | None:
+        """Count the symbols of each answer; None where all answers have the same length."""
+        return answer_lengths(answers) if self.varied else None
 
-        It names every sign that separates symbols, and gives no example.
-        """
+    def exists(self, answers: Symbols) -> Marks:
+        """Mark the positions that each answer has."""
+        return (
+            np.arange(answers.shape[1])
+            < (np.full(len(answers), answers.shape[1]) if not self.varied else answer_lengths(answers))[
+                :, None
+            ]
+        )
 
-    def answer_lines(self, answers: Symbols) -> list[str]:
-        """Write answers as text, in the order in which they are given."""
-        texts = self.alphabet
-        return [self.separator.join([texts[symbol] for symbol in row]) for row in answers.tolist()]
+    def in_order(self, answers: Symbols, order: Order) -> Symbols:
+        """Turn answers from forward order into `order`, or back: the end stays where it is."""
+        return in_order(answers, order, self.lengths(answers))
 
-    def read_answers(self, lines: Sequence[str], length: int | None = None) -> Symbols:
-        """Read what `answer_lines` wrote, whatever else it may be; `length` symbols (whole answers, if None).
-
-        What is no symbol of an answer becomes -1, as does what is not there; of an answer that is too long,
-        so does the last symbol.
-        """
-        length = self.answer_length if length is None else length
-        symbols = {text: symbol for symbol, text in enumerate(self.alphabet[: self.answer_symbols])}
-        answers = np.full((len(lines), length), -1, dtype=np.int64)
-        for row, line in zip(answers, lines, strict=True):
-            parts = line.split(self.separator) if self.separator else list(line.strip())
-            known = [symbols.get(part.strip(), -1) for part in parts[:length]]
-            row[: len(known)] = known
-            if len(parts) > length:
-                row[-1] = -1
-        return answers
+    def texts(self, problems: Problems, order: Order = "forward") -> list[tuple[str, str]]:
+        """Write each problem and its reference answer as a pair of texts."""
+        answers = self.text.answers(self.in_order(self.answers(problems), order))
+        return list(zip(self.text.prompts(problems), answers, strict=True))
 
     def lines(self, problems: Problems, order: Order = "forward") -> list[str]:
-        """Write each problem and its answer as one line of text."""
-        answers = self.answer_lines(in_order(self.answers(problems), order))
-        return [prompt + answer for prompt, answer in zip(self.prompt_lines(problems), answers, strict=True)]
+        """Write each problem and its reference answer as one line of text."""
+        return [prompt + answer for prompt, answer in self.texts(problems, order)]
 
-    @classmethod
-    @abstractmethod
-    def read_lines(
-        cls, lines: Iterable[str], source: str, order: Order = "forward", known: Mapping[str, Any] = EMPTY
-    ) -> tuple["Task", Problems]:
-        """Read what `lines` wrote, and tell the task from it; `known` holds fields of the task given.
-
-        Raises UserError with `source` and the line number.
-        """
-
-    @abstractmethod
-    def draw(self, problems: Problems, index: int) -> list[str]:
-        """Draw one problem for a terminal, a line of text per row."""
-
-    @abstractmethod
     def drawing(self, problems: Problems, index: int) -> dict[str, Any]:
-        """Say what a picture of one problem shows, as JSON values; empty where there is nothing to draw.
+        """Say what a picture of one problem shows; see `Pictures`."""
+        return {} if self.pictures is None else self.pictures.drawing(problems, index)
 
-        A graph has `edges` (pairs of symbols' texts, as the prompt lists them), a `start` and a `goal`.
-        """
+    def draw(self, problems: Problems, index: int) -> list[str]:
+        """Draw one problem for a terminal, a line of text per row; at least its prompt and answer."""
+        if self.pictures is not None:
+            return self.pictures.draw(problems, index)
+        return [" ".join(pair) for pair in self.texts(problems.take(slice(index, index + 1)))]
 
+    def _spaced(self, problems: Problems) -> list[str]:
+        texts = self.alphabet
+        return [" ".join(texts[s] for s in row if s >= 0) for row in self.prompts(problems).tolist()]
 
-def in_order(answers: Shaped[np.ndarray, "count length"], order: Order) -> Shaped[np.ndarray, "count length"]:
-    """Turn answers (or marks on them) from forward order into `order`, or back: it is its own inverse."""
-    return answers[:, ::-1] if order == "reversed" else answers
+    def _instruction(self, order: Order) -> str:
+        about = " ".join((type(self).__doc__ or self.name).split("\n\n")[0].split())
+        written = "" if order == "forward" else " Write it backwards, its last sign first."
+        return (
+            f"{about} Each line is a problem, its signs separated by spaces. Write the answer to it, its "
+            f"signs separated by spaces, too.{written} Write the answer and nothing else."
+        )

@@ -10,19 +10,20 @@
 Source: ours; it generalises arXiv 2403.06963, Sec. 4, in the same format.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, Literal, cast
+from typing import ClassVar, Literal, cast
 
 import numpy as np
 from jaxtyping import Int, UInt64
 from pydantic import Field, model_validator
 
-from unforced.tasks import branching_path_text, graph_text
-from unforced.tasks.base import EMPTY, Marks, Order, Problems, Symbols, Task, Verdicts
+from unforced.tasks.base import Marks, Problems, Symbols, Verdicts
+from unforced.tasks.capabilities import Lookahead
 from unforced.tasks.graph_size import MOST_FORKS, MOST_LABELS, MOST_NODES, check_size
-from unforced.tasks.path_errors import path_kinds, path_verdicts
+from unforced.tasks.graphs import GraphTask
+from unforced.tasks.path_errors import path_kinds, path_verdicts, with_goal
 from unforced.tasks.sampling import draw_distinct, hash_rows
 from unforced.tasks.tree import Tree, tree_of
 
@@ -37,7 +38,7 @@ class BranchingPathProblems(Problems):
     edge_order: Int[np.ndarray, "count edges"]
 
 
-class BranchingPath(Task):
+class BranchingPath(GraphTask):
     """Find the path from the root of a tree to one of its leaves.
 
     Symbols are path-star's: nodes are 0..N-1, then `|` = N, `=` = N+1, `/` = N+2. A prompt has
@@ -45,7 +46,7 @@ class BranchingPath(Task):
     """
 
     verdict_kinds: ClassVar[Mapping[str, str]] = KINDS
-    separator: ClassVar[str] = graph_text.SEPARATOR
+    graph_words: ClassVar[str] = "a directed tree that grows from one start node"
 
     name: Literal["branching_path"] = "branching_path"
     degree: int = Field(2, ge=2, le=MOST_NODES - 1, description="children of a node that forks, d")
@@ -87,9 +88,14 @@ class BranchingPath(Task):
         return tree_of(self.degree, self.path_length, self.forks)
 
     @property
-    def alphabet(self) -> tuple[str, ...]:
-        """Node labels, then the separators."""
-        return (*map(str, range(self.num_nodes)), "|", "=", "/")
+    def num_labels(self) -> int:
+        """N."""
+        return self.num_nodes
+
+    @property
+    def num_edges(self) -> int:
+        """One to each node but the root."""
+        return self.tree.num_edges
 
     @property
     def chance(self) -> float:
@@ -97,32 +103,9 @@ class BranchingPath(Task):
         return self.degree ** -len(self.forks)
 
     @property
-    def decisive_positions(self) -> tuple[int, ...]:
-        """The step after each fork."""
-        return tuple(depth + 1 for depth in self.forks)
-
-    @property
-    def answer_symbols(self) -> int:
-        """Nodes."""
-        return self.num_nodes
-
-    @property
-    def prompt_length(self) -> int:
-        """Three symbols an edge, and three more."""
-        return 3 * self.tree.num_edges + 3
-
-    @property
     def answer_length(self) -> int:
         """A path of l nodes."""
         return self.path_length
-
-    def position_chances(self, given_answer: bool = True) -> tuple[float, ...]:
-        """One branch in d after each fork; without the answer so far, at every fork up to there."""
-        chances = [1.0] * self.path_length
-        for forks_before, position in enumerate(self.decisive_positions):
-            guessed = 1 if given_answer else forks_before + 1
-            chances[position] = self.degree**-guessed
-        return tuple(chances)
 
     def sample(self, rng: np.random.Generator, count: int) -> BranchingPathProblems:
         """Draw trees with uniform distinct labels and uniformly shuffled edges."""
@@ -142,18 +125,6 @@ class BranchingPath(Task):
         starts = self.answers(problems)[:, 0]
         return hash_rows(np.stack([hashes, starts.astype(np.uint64)], axis=1))
 
-    def prompts(self, problems: Problems) -> Symbols:
-        """Write `a b | c d ... / start goal =`."""
-        bar, equals, slash = range(self.num_nodes, self.num_nodes + 3)
-        prompts = np.full((len(problems), self.prompt_length), bar, dtype=np.int64)
-        edges = self._listed_edges(problems)
-        prompts[:, 0:-3:3] = edges[:, :, 0]
-        prompts[:, 1:-3:3] = edges[:, :, 1]
-        prompts[:, -4] = slash
-        prompts[:, [-3, -2]] = self.answers(problems)[:, [0, -1]]
-        prompts[:, -1] = equals
-        return prompts
-
     def answers(self, problems: Problems) -> Symbols:
         """Write the path from the start to the goal."""
         return cast(BranchingPathProblems, problems).labels[:, self.tree.leaf_paths[0]].astype(np.int64)
@@ -161,85 +132,80 @@ class BranchingPath(Task):
     def score(self, problems: Problems, answers: Symbols) -> Verdicts:
         """Name what is wrong with each answer; wrong_branch: the path to another leaf."""
         return path_verdicts(
-            answers, self.answers(problems), self.decoys(problems), self.num_nodes, "wrong_branch"
+            answers, self.answers(problems), self.lookahead.decoys(problems), self.num_nodes, "wrong_branch"
         )
-
-    def decisive(self, problems: Problems) -> Marks:
-        """Mark the step after each fork."""
-        marks = np.isin(np.arange(self.path_length), self.decisive_positions)
-        return np.tile(marks, (len(problems), 1))
-
-    def followers(self, problems: Problems) -> Marks:
-        """Mark all other steps: each is to the one child of the node before it."""
-        return ~self.decisive(problems) & (np.arange(self.path_length) > 0)
-
-    def stated(self, problems: Problems) -> Marks:
-        """Mark the start and the goal."""
-        return np.tile(np.isin(np.arange(self.path_length), (0, self.path_length - 1)), (len(problems), 1))
-
-    def options(self, problems: Problems, position: int) -> Symbols:
-        """Return the children of the fork on the way to the goal, the one on that way first."""
-        first = self.tree.leaf_paths[0, position]
-        labels = cast(BranchingPathProblems, problems).labels
-        return labels[:, first : first + self.degree].astype(np.int64)
-
-    def decoys(self, problems: Problems) -> Int[np.ndarray, "count decoys length"]:
-        """Return the paths to the other leaves: wrong at one fork, and faithful to their leaf after it."""
-        return cast(BranchingPathProblems, problems).labels[:, self.tree.leaf_paths[1:]].astype(np.int64)
-
-    def other_questions(self, problems: Problems) -> list[Problems]:
-        """Ask for each other leaf instead."""
-        trees = cast(BranchingPathProblems, problems)
-        return [self._ask_for(trees, leaf) for leaf in range(1, self.tree.num_leaves)]
-
-    def _ask_for(self, trees: BranchingPathProblems, leaf: int) -> BranchingPathProblems:
-        """Let `leaf` and the goal change places, as the tree allows; the edges stay written as they are."""
-        swap = self.tree.swap(leaf)
-        order = (swap[1:] - 1).astype(trees.edge_order.dtype)
-        return BranchingPathProblems(trees.labels[:, swap], order[trees.edge_order])
 
     def _edges(self, problems: Problems) -> Int[np.ndarray, "count edges 2"]:
         """Directed edges in the tree's order."""
         labels = cast(BranchingPathProblems, problems).labels
         return np.stack([labels[:, self.tree.parents], labels[:, 1:]], axis=2)
 
-    def _listed_edges(self, problems: Problems) -> Int[np.ndarray, "count edges 2"]:
+    def edges(self, problems: Problems) -> Int[np.ndarray, "count edges 2"]:
         """Directed edges in the order in which the prompt lists them."""
         edge_order = cast(BranchingPathProblems, problems).edge_order
         return np.take_along_axis(self._edges(problems), edge_order[:, :, None], axis=1)
 
-    def prompt_lines(self, problems: Problems) -> list[str]:
-        """Write `a,b|c,d/start,goal=`, as in the paper's line."""
-        return graph_text.write(self._listed_edges(problems), self.answers(problems)[:, [0, -1]])
+    @property
+    def lookahead(self) -> "TreeLookahead":
+        """The steps after forks."""
+        return TreeLookahead(self)
 
-    def instruction(self, order: Order) -> str:
-        """Explain the paper's line."""
-        return graph_text.instruction("a directed tree that grows from one start node", order)
-
-    @classmethod
-    def read_lines(
-        cls, lines: Iterable[str], source: str, order: Order = "forward", known: Mapping[str, Any] = EMPTY
-    ) -> tuple["BranchingPath", BranchingPathProblems]:
-        """Read the paper's lines; the tree comes from the first, N from `known` or the labels seen."""
-        num_nodes = known.get("num_nodes")
-        tree, labels, edge_order = branching_path_text.read(
-            lines, source, order == "reversed", num_nodes or MOST_LABELS
-        )
-        task = cls(
-            degree=tree.degree,
-            path_length=tree.path_length,
-            forks=tree.forks,
-            num_nodes=num_nodes or int(labels.max()) + 1,
-        )
-        return task, BranchingPathProblems(labels, edge_order)
-
-    def draw(self, problems: Problems, index: int) -> list[str]:
+    def rows(self, problems: Problems, index: int) -> list[str]:
         """Draw the tree, a leaf per row, the goal's first."""
         names = [str(label) for label in cast(BranchingPathProblems, problems).labels[index]]
         names[self.tree.leaf_paths[0, -1]] += " (goal)"
         return self.tree.draw(names)
 
-    def drawing(self, problems: Problems, index: int) -> dict[str, Any]:
-        """Show the graph, its start and its goal."""
-        one = problems.take(slice(index, index + 1))
-        return graph_text.drawing(self._listed_edges(one)[0], self.answers(one)[0, [0, -1]])
+
+@dataclass(frozen=True)
+class TreeLookahead(Lookahead):
+    """The step after each fork needs a plan; every other one is to the one child of the node before it."""
+
+    task: BranchingPath
+
+    @property
+    def decisive_positions(self) -> tuple[int, ...]:
+        """The step after each fork."""
+        return tuple(depth + 1 for depth in self.task.forks)
+
+    def position_chances(self, given_answer: bool = True) -> tuple[float, ...]:
+        """One branch in d after each fork; without the answer so far, at every fork up to there."""
+        chances = [1.0] * self.task.path_length
+        for forks_before, position in enumerate(self.decisive_positions):
+            guessed = 1 if given_answer else forks_before + 1
+            chances[position] = self.task.degree**-guessed
+        return tuple(chances)
+
+    def decisive(self, problems: Problems) -> Marks:
+        """Mark the step after each fork."""
+        marks = np.isin(np.arange(self.task.path_length), self.decisive_positions)
+        return np.tile(marks, (len(problems), 1))
+
+    def followers(self, problems: Problems) -> Marks:
+        """Mark all other steps: each is to the one child of the node before it."""
+        return ~self.decisive(problems) & (np.arange(self.task.path_length) > 0)
+
+    def with_stated_end(self, problems: Problems, answers: Symbols) -> Symbols:
+        """End with the goal instead of the leaf."""
+        return with_goal(answers, self.task.ends(problems)[:, 1])
+
+    def options(self, problems: Problems, position: int) -> Symbols:
+        """Return the children of the fork on the way to the goal, the one on that way first."""
+        first = self.task.tree.leaf_paths[0, position]
+        labels = cast(BranchingPathProblems, problems).labels
+        return labels[:, first : first + self.task.degree].astype(np.int64)
+
+    def decoys(self, problems: Problems) -> Int[np.ndarray, "count decoys length"]:
+        """Return the paths to the other leaves: wrong at one fork, and faithful to their leaf after it."""
+        return cast(BranchingPathProblems, problems).labels[:, self.task.tree.leaf_paths[1:]].astype(np.int64)
+
+    def other_questions(self, problems: Problems) -> list[Problems]:
+        """Ask for each other leaf instead."""
+        trees = cast(BranchingPathProblems, problems)
+        return [self._ask_for(trees, leaf) for leaf in range(1, self.task.tree.num_leaves)]
+
+    def _ask_for(self, trees: BranchingPathProblems, leaf: int) -> BranchingPathProblems:
+        """Let `leaf` and the goal change places, as the tree allows; the edges stay written as they are."""
+        swap = self.task.tree.swap(leaf)
+        order = (swap[1:] - 1).astype(trees.edge_order.dtype)
+        return BranchingPathProblems(trees.labels[:, swap], order[trees.edge_order])

@@ -18,15 +18,21 @@ _MOST_DIGITS = 9  # labels are stored in 32 bits
 
 
 def write(edges: Int[np.ndarray, "count edges 2"], queries: Int[np.ndarray, "count 2"]) -> list[str]:
-    """Write prompts, from edges as listed and (start, goal) queries."""
+    """Write prompts, from edges as listed (-1 behind the last) and (start, goal) queries."""
     rows = zip(edges.tolist(), queries.tolist(), strict=True)
-    return [f"{'|'.join(map(_text, graph))}/{_text(query)}=" for graph, query in rows]
+    return [
+        f"{'|'.join(_text(edge) for edge in graph if edge[0] >= 0)}/{_text(query)}=" for graph, query in rows
+    ]
 
 
 def drawing(edges: Int[np.ndarray, "edges 2"], query: Int[np.ndarray, " 2"]) -> dict[str, Any]:
-    """Say what a picture of one graph shows; see `Task.drawing`."""
+    """Say what a picture of one graph shows; see `Pictures`."""
     start, goal = map(str, query.tolist())
-    return {"edges": [list(map(str, edge)) for edge in edges.tolist()], "start": start, "goal": goal}
+    return {
+        "edges": [list(map(str, edge)) for edge in edges.tolist() if edge[0] >= 0],
+        "start": start,
+        "goal": goal,
+    }
 
 
 def instruction(graph: str, order: Order) -> str:

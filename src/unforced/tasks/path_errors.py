@@ -1,9 +1,9 @@
 """What can be wrong with a path in a graph whose leaves are known."""
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
-from unforced.tasks.base import Symbols, Verdicts
+from unforced.tasks.problems import END, Marks, Symbols, Verdicts, answer_lengths
 
 
 def path_verdicts(
@@ -12,21 +12,27 @@ def path_verdicts(
     others: Int[np.ndarray, "count leaves length"],
     num_nodes: int,
     astray: str,
+    varied: bool = False,
 ) -> Verdicts:
     """Name what is wrong with each answer; the first kind that applies, in this order.
 
-    malformed: a symbol that is no node. wrong_start: it begins elsewhere. `astray`: one of the `others`, true
-    paths to other leaves. `astray`_to_goal: one of the `others` up to its last node but one, and then the
-    goal. wrong_end: some step is no edge, and it ends elsewhere than at the goal. broken_edge: it goes from
-    the start to the goal in any other way, and some step is no edge.
+    malformed: it holds what is not a node. wrong_start: it begins elsewhere. `astray`: one of the `others`,
+    true paths to other leaves. `astray`_to_goal: one of the `others` up to its last node but one, and then
+    the goal. wrong_end: it ends elsewhere than at the goal, and not by following another path. broken_edge:
+    it goes from the start to the goal in any other way, so that some step is not an edge.
+
+    varied: whether paths vary in length, with -1 behind their end.
     """
-    to_goal = answers[:, -1] == truth[:, -1]
+    rows = np.arange(len(truth))
+    goals = truth[rows, _last(truth, varied)]
+    to_goal = answers[rows, _last(answers, varied)] == goals
+    jumps = [with_goal(other, goals, varied) for other in others.transpose(1, 0, 2)]
     conditions = {
         "correct": (answers == truth).all(axis=1),
-        "malformed": ((answers < 0) | (answers >= num_nodes)).any(axis=1),
+        "malformed": _malformed(answers, num_nodes, varied),
         "wrong_start": answers[:, 0] != truth[:, 0],
         astray: (answers[:, None, :] == others).all(axis=2).any(axis=1),
-        f"{astray}_to_goal": to_goal & (answers[:, None, :-1] == others[:, :, :-1]).all(axis=2).any(axis=1),
+        f"{astray}_to_goal": _any([(answers == jump).all(axis=1) for jump in jumps], len(truth)),
         "wrong_end": ~to_goal,
     }
     kinds = tuple(path_kinds(astray))
@@ -35,13 +41,44 @@ def path_verdicts(
 
 
 def path_kinds(astray: str) -> dict[str, str]:
-    """Return the kinds of answers that `path_verdicts` names, in the order in which they are told."""
+    """Return the kinds of answers that `path_verdicts` names, in the order in which they are shown."""
     return {
         "correct": "",
         astray: "followed to its end",
         f"{astray}_to_goal": "followed to its last node but one, then a jump to the goal",
         "broken_edge": "another step is not an edge",
         "wrong_start": "it does not begin at the start",
-        "wrong_end": "a step is not an edge, and it ends elsewhere",
+        "wrong_end": "it ends elsewhere than at the goal",
         "malformed": "it is not a list of nodes",
     }
+
+
+def with_goal(answers: Symbols, goals: Int[np.ndarray, " count"], varied: bool = False) -> Symbols:
+    """Replace the last node of each path by a goal."""
+    replaced = answers.copy()
+    replaced[np.arange(len(answers)), _last(answers, varied)] = goals
+    return replaced
+
+
+def _last(answers: Symbols, varied: bool) -> Int[np.ndarray, " count"]:
+    """Return the place of the last node of each path; 0 of an empty one."""
+    if not varied:
+        return np.full(len(answers), answers.shape[1] - 1)
+    return np.maximum(answer_lengths(answers) - 1, 0)
+
+
+def _malformed(answers: Symbols, num_nodes: int, varied: bool) -> Bool[np.ndarray, " count"]:
+    nodes: Marks = (answers >= 0) & (answers < num_nodes)
+    if not varied:
+        return ~np.all(nodes, axis=1)
+    behind = np.arange(answers.shape[1]) >= np.maximum(answer_lengths(answers), 1)[:, None]
+    well_formed: Marks = nodes | (behind & (answers == END))
+    malformed: Bool[np.ndarray, " count"] = ~well_formed.all(axis=1) | ~nodes[:, 0]
+    return malformed
+
+
+def _any(conditions: list[Bool[np.ndarray, " count"]], count: int) -> Bool[np.ndarray, " count"]:
+    found = np.zeros(count, dtype=np.bool_)
+    for condition in conditions:
+        found |= condition
+    return found

@@ -19,10 +19,12 @@ import numpy as np
 from jaxtyping import Int, UInt64
 from pydantic import Field, model_validator
 
-from unforced.tasks import graph_text, path_star_text
-from unforced.tasks.base import EMPTY, Marks, Order, Problems, Symbols, Task, Verdicts
+from unforced.tasks import path_star_text
+from unforced.tasks.base import EMPTY, Marks, Order, Problems, Symbols, Verdicts
+from unforced.tasks.capabilities import Lookahead, Reader
 from unforced.tasks.graph_size import MOST_LABELS, MOST_NODES, check_size
-from unforced.tasks.path_errors import path_kinds, path_verdicts
+from unforced.tasks.graphs import GraphTask
+from unforced.tasks.path_errors import path_kinds, path_verdicts, with_goal
 from unforced.tasks.sampling import draw_distinct, hash_rows
 
 KINDS = path_kinds("wrong_arm")
@@ -51,7 +53,7 @@ class PathStarProblems(Problems):
         return np.take_along_axis(edges, self.edge_order[:, :, None], axis=1)
 
 
-class PathStar(Task):
+class PathStar(GraphTask):
     """Find the path from the centre of a star to the end of one of its arms.
 
     Symbols: nodes are 0..N-1, then `|` = N, `=` = N+1, `/` = N+2 (the codec adds `$` = N+3). A prompt
@@ -60,7 +62,7 @@ class PathStar(Task):
     """
 
     verdict_kinds: ClassVar[Mapping[str, str]] = KINDS
-    separator: ClassVar[str] = graph_text.SEPARATOR
+    graph_words: ClassVar[str] = "a directed graph whose arms leave one start node and never meet again"
 
     name: Literal["path_star"] = "path_star"
     degree: int = Field(2, ge=1, le=MOST_NODES - 1, description="arms of the star, d")
@@ -94,9 +96,9 @@ class PathStar(Task):
         return self.degree * (self.path_length - 1)
 
     @property
-    def alphabet(self) -> tuple[str, ...]:
-        """Node labels, then the separators."""
-        return (*map(str, range(self.num_nodes)), "|", "=", "/")
+    def num_labels(self) -> int:
+        """N."""
+        return self.num_nodes
 
     @property
     def chance(self) -> float:
@@ -104,28 +106,9 @@ class PathStar(Task):
         return 1 / self.degree if self.decisive_positions else 1.0
 
     @property
-    def decisive_positions(self) -> tuple[int, ...]:
-        """The first hop, if it may take one of several arms and does not reach the goal at once."""
-        return (1,) if self.degree > 1 and self.path_length > 2 else ()
-
-    @property
-    def answer_symbols(self) -> int:
-        """Nodes."""
-        return self.num_nodes
-
-    @property
-    def prompt_length(self) -> int:
-        """3 d (l-1) + 3."""
-        return 3 * self.num_edges + 3
-
-    @property
     def answer_length(self) -> int:
         """A path of l nodes."""
         return self.path_length
-
-    def position_chances(self, given_answer: bool = True) -> tuple[float, ...]:
-        """One arm in d at the first hop, given the start before it or not: the prompt names it."""
-        return tuple(self.chance if i in self.decisive_positions else 1.0 for i in range(self.path_length))
 
     def sample(self, rng: np.random.Generator, count: int) -> PathStarProblems:
         """Draw graphs with uniform distinct labels and uniformly shuffled edges."""
@@ -146,19 +129,9 @@ class PathStar(Task):
         arms = hash_rows(stars.arms.reshape(-1, self.path_length - 1)).reshape(len(stars), self.degree)
         return hash_rows(np.stack([arms.sum(axis=1), stars.start.astype(np.uint64)], axis=1))
 
-    def prompts(self, problems: Problems) -> Symbols:
-        """Write `a b | c d ... / start goal =`."""
-        stars = cast(PathStarProblems, problems)
-        bar, equals, slash = range(self.num_nodes, self.num_nodes + 3)
-        prompts = np.full((len(stars), self.prompt_length), bar, dtype=np.int64)
-        edges = stars.edges
-        prompts[:, 0:-3:3] = edges[:, :, 0]
-        prompts[:, 1:-3:3] = edges[:, :, 1]
-        prompts[:, -4] = slash
-        prompts[:, -3] = stars.start
-        prompts[:, -2] = stars.arms[:, 0, -1]
-        prompts[:, -1] = equals
-        return prompts
+    def edges(self, problems: Problems) -> Int[np.ndarray, "count edges 2"]:
+        """Return the edges as they are listed."""
+        return cast(PathStarProblems, problems).edges
 
     def answers(self, problems: Problems) -> Symbols:
         """Write the path from the start to the goal."""
@@ -170,51 +143,15 @@ class PathStar(Task):
         stars = cast(PathStarProblems, problems)
         return path_verdicts(answers, self.answers(stars), stars.paths[:, 1:], self.num_nodes, "wrong_arm")
 
-    def decisive(self, problems: Problems) -> Marks:
-        """Mark the first hop, where it is decisive."""
-        marks = np.isin(np.arange(self.path_length), self.decisive_positions)
-        return np.tile(marks, (len(problems), 1))
+    @property
+    def lookahead(self) -> "StarLookahead":
+        """The first hop."""
+        return StarLookahead(self)
 
-    def followers(self, problems: Problems) -> Marks:
-        """Mark all nodes that are the one child of the node before them: all after the arms part."""
-        first = 2 if self.degree > 1 else 1
-        return np.tile(np.arange(self.path_length) >= first, (len(problems), 1))
-
-    def stated(self, problems: Problems) -> Marks:
-        """Mark the start and the goal."""
-        return np.tile(np.isin(np.arange(self.path_length), (0, self.path_length - 1)), (len(problems), 1))
-
-    def options(self, problems: Problems, position: int) -> Symbols:
-        """Return the first nodes of the arms, the goal's first."""
-        return cast(PathStarProblems, problems).arms[:, :, 0].astype(np.int64)
-
-    def decoys(self, problems: Problems) -> Int[np.ndarray, "count decoys length"]:
-        """Return the paths to the other leaves, where the first hop is decisive."""
-        paths = cast(PathStarProblems, problems).paths
-        wrong = paths[:, 1:] if self.decisive_positions else paths[:, :0]
-        return wrong.astype(np.int64)
-
-    def other_questions(self, problems: Problems) -> list[Problems]:
-        """Ask for each other leaf instead."""
-        return [self._ask_for(cast(PathStarProblems, problems), arm) for arm in range(1, self.degree)]
-
-    def _ask_for(self, stars: PathStarProblems, arm: int) -> PathStarProblems:
-        """Let `arm` and the goal's arm change places; the edges stay written as they are."""
-        order = np.arange(self.degree)
-        order[[0, arm]] = [arm, 0]
-        hops = self.path_length - 1
-        written = order[stars.edge_order // hops] * hops + stars.edge_order % hops
-        return PathStarProblems(stars.start, stars.arms[:, order], written.astype(stars.edge_order.dtype))
-
-    def prompt_lines(self, problems: Problems) -> list[str]:
-        """Write `a,b|c,d/start,goal=`, as in the paper's line."""
-        return graph_text.write(cast(PathStarProblems, problems).edges, self.answers(problems)[:, [0, -1]])
-
-    def instruction(self, order: Order) -> str:
-        """Explain the paper's line."""
-        return graph_text.instruction(
-            "a directed graph whose arms leave one start node and never meet again", order
-        )
+    @property
+    def reader(self) -> Reader:
+        """What reads the paper's files."""
+        return type(self).read_lines
 
     @classmethod
     def read_lines(
@@ -229,14 +166,63 @@ class PathStar(Task):
         task = cls(degree=arms.shape[1], path_length=arms.shape[2] + 1, num_nodes=num_nodes or largest + 1)
         return task, PathStarProblems(start, arms, edge_order)
 
-    def draw(self, problems: Problems, index: int) -> list[str]:
+    def rows(self, problems: Problems, index: int) -> list[str]:
         """Draw the arms, one a row, the goal's arm first."""
         paths = cast(PathStarProblems, problems).paths[index]
         rows = [" → ".join(map(str, path)) for path in paths]
         rows[0] += "  (goal)"
         return rows
 
-    def drawing(self, problems: Problems, index: int) -> dict[str, Any]:
-        """Show the graph, its start and its goal."""
-        one = problems.take(slice(index, index + 1))
-        return graph_text.drawing(cast(PathStarProblems, one).edges[0], self.answers(one)[0, [0, -1]])
+
+@dataclass(frozen=True)
+class StarLookahead(Lookahead):
+    """The first hop needs a plan; every later node is the one child of the node before it."""
+
+    task: PathStar
+
+    @property
+    def decisive_positions(self) -> tuple[int, ...]:
+        """The first hop, if it may take one of several arms and does not reach the goal at once."""
+        return (1,) if self.task.degree > 1 and self.task.path_length > 2 else ()
+
+    def position_chances(self, given_answer: bool = True) -> tuple[float, ...]:
+        """One arm in d at the first hop, given the start before it or not: the prompt names it."""
+        return tuple(
+            self.task.chance if i in self.decisive_positions else 1.0 for i in range(self.task.path_length)
+        )
+
+    def decisive(self, problems: Problems) -> Marks:
+        """Mark the first hop, where it is decisive."""
+        marks = np.isin(np.arange(self.task.path_length), self.decisive_positions)
+        return np.tile(marks, (len(problems), 1))
+
+    def followers(self, problems: Problems) -> Marks:
+        """Mark all nodes that are the one child of the node before them: all after the arms part."""
+        first = 2 if self.task.degree > 1 else 1
+        return np.tile(np.arange(self.task.path_length) >= first, (len(problems), 1))
+
+    def with_stated_end(self, problems: Problems, answers: Symbols) -> Symbols:
+        """End with the goal instead of the leaf."""
+        return with_goal(answers, self.task.ends(problems)[:, 1])
+
+    def options(self, problems: Problems, position: int) -> Symbols:
+        """Return the first nodes of the arms, the goal's first."""
+        return cast(PathStarProblems, problems).arms[:, :, 0].astype(np.int64)
+
+    def decoys(self, problems: Problems) -> Int[np.ndarray, "count decoys length"]:
+        """Return the paths to the other leaves, where the first hop is decisive."""
+        paths = cast(PathStarProblems, problems).paths
+        wrong = paths[:, 1:] if self.decisive_positions else paths[:, :0]
+        return wrong.astype(np.int64)
+
+    def other_questions(self, problems: Problems) -> list[Problems]:
+        """Ask for each other leaf instead."""
+        return [self._ask_for(cast(PathStarProblems, problems), arm) for arm in range(1, self.task.degree)]
+
+    def _ask_for(self, stars: PathStarProblems, arm: int) -> PathStarProblems:
+        """Let `arm` and the goal's arm change places; the edges stay written as they are."""
+        order = np.arange(self.task.degree)
+        order[[0, arm]] = [arm, 0]
+        hops = self.task.path_length - 1
+        written = order[stars.edge_order // hops] * hops + stars.edge_order % hops
+        return PathStarProblems(stars.start, stars.arms[:, order], written.astype(stars.edge_order.dtype))

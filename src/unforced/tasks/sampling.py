@@ -2,34 +2,34 @@
 
 The problem at (task, seed, split, index) is a pure function of those four. Streams are cut into blocks;
 block b of a split draws from `SeedSequence(seed, spawn_key=(split, b))`, so any part can be made
-without the parts before it, and neighbouring seeds share nothing.
+without the parts before it, and neighbouring seeds share nothing. Blocks are kept in memory while there is
+room for them, so that evaluating again on the same problems does not make them again.
 
-Splits are disjoint by construction: a hash of the problem's *family* (path-star: its graph, in whatever
-wording and whatever the goal) decides which split owns it, and each split rejects what it does not own.
+Splits are disjoint by construction: `Task.owners` (a hash of the problem's *family*: for path-star its graph,
+in whatever wording and whatever the goal) decides which split owns it, and each split rejects what it does
+not own.
 Ownership does not depend on the seed, so a test problem is in no training set of any run, and neither is
 its graph with another goal.
 """
 
-from typing import Literal
+from collections import OrderedDict
+from dataclasses import fields
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer, UInt64
 
-from unforced.errors import UserError
+from unforced.errors import UserError, unknown
 from unforced.tasks.base import Problems, Task
 
-Split = Literal["train", "validation", "test"]
-SPLITS: dict[Split, int] = {"train": 0, "validation": 1, "test": 2}
-BLOCK = 4096
-_SHARES = np.array([0.8, 0.1, 0.1])
+Split = str
+_Key = tuple[type[Task], str, int, Split, int]
+SPLITS = ("train", "validation", "test")
+"""The splits that every task has."""
+_SPAWN_KEYS = {name: number for number, name in enumerate(SPLITS)}
+_FIRST_OF_OTHERS = 1 << 16  # spawn key of a task's first other split; lower ones are used for training
 _MAX_EMPTY_DRAWS = 1 << 20
+_MOST_KEPT = 256 << 20  # bytes of blocks
 _POOL = 1 << 22  # labels shuffled at once; bounds the memory of a draw
-
-
-def owner(families: UInt64[np.ndarray, " count"]) -> Int[np.ndarray, " count"]:
-    """Return the number of the split that owns each family: 80% train, 10% validation, 10% test."""
-    bounds = np.cumsum(_SHARES)[:-1] * 2.0**64
-    return np.searchsorted(bounds.astype(np.uint64), families, side="right")
 
 
 def draw_distinct(
@@ -72,31 +72,78 @@ def _mix(x: UInt64[np.ndarray, " count"]) -> UInt64[np.ndarray, " count"]:
     return x ^ (x >> np.uint64(31))
 
 
-def block(task: Task, seed: int, split: Split, index: int) -> Problems:
-    """Generate block `index` of a split: `BLOCK` problems.
+class _Kept:
+    """Blocks made before, the latest used of them, up to `most` bytes."""
 
-    Raises UserError if the task has so few problems that the split owns none.
+    def __init__(self, most: int) -> None:
+        self.most, self.used = most, 0
+        self.blocks: OrderedDict[_Key, Problems] = OrderedDict()
+
+    def get(self, key: _Key) -> Problems | None:
+        """Return a block if it is there."""
+        if key in self.blocks:
+            self.blocks.move_to_end(key)
+        return self.blocks.get(key)
+
+    def keep(self, key: _Key, made: Problems) -> None:
+        """Keep a block, and drop those that were not used for the longest time if there is no room."""
+        self.blocks[key] = made
+        self.used += made.nbytes
+        while self.used > self.most:
+            self.used -= self.blocks.popitem(last=False)[1].nbytes
+
+
+_kept = _Kept(_MOST_KEPT)
+
+
+def block(task: Task, seed: int, split: Split, index: int) -> Problems:
+    """Return block `index` of a split: `task.block_size` problems, whose arrays must not be changed.
+
+    Raises UserError if the task has no such split, or so few problems that the split owns none.
     """
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(SPLITS[split], index)))
-    draws = int(1.05 * BLOCK / _SHARES[SPLITS[split]])
+    key = (type(task), task.model_dump_json(), seed, split, index)
+    made = _kept.get(key)
+    if made is None:
+        made = make_block(task, seed, split, index)
+        for field in fields(made):
+            getattr(made, field.name).flags.writeable = False
+        _kept.keep(key, made)
+    return made
+
+
+def make_block(task: Task, seed: int, split: Split, index: int) -> Problems:
+    """Make block `index` of a split; `block` keeps it."""
+    number, share = check_split(task, split), task.splits[split]
+    spawn = _SPAWN_KEYS.get(split, _FIRST_OF_OTHERS + number)
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(spawn, index)))
+    draws = int(1.05 * task.block_size / share)
     parts: list[Problems] = []
     accepted = drawn = 0
-    while accepted < BLOCK:
+    while accepted < task.block_size:
         candidates = task.sample(rng, draws)
-        owned: Bool[np.ndarray, " draws"] = owner(task.families(candidates)) == SPLITS[split]
+        owned: Bool[np.ndarray, " draws"] = task.owners(candidates) == number
         parts.append(candidates.take(owned))
         accepted += int(owned.sum())
         drawn += draws
         if accepted == 0 and drawn > _MAX_EMPTY_DRAWS:
             raise UserError(f"task: {task} has too few problems: none of them falls to the {split} split")
-    return type(parts[0]).concatenate(parts).take(slice(BLOCK))
+    return type(parts[0]).concatenate(parts).take(np.arange(task.block_size))
+
+
+def check_split(task: Task, split: Split) -> int:
+    """Return the number of a task's split. Raises UserError if it has none of that name."""
+    names = list(task.splits)
+    if split not in names:
+        raise unknown("split", split, names)
+    return names.index(split)
 
 
 def problems(task: Task, seed: int, split: Split, start: int, count: int) -> Problems:
-    """Generate problems `start` to `start + count - 1` of a split's stream (`count` >= 1)."""
+    """Return problems `start` to `start + count - 1` of a split's stream (`count` >= 1)."""
     if start < 0 or count < 1:
         raise ValueError(f"start {start} and count {count} name no problems")
-    first, last = start // BLOCK, (start + count - 1) // BLOCK
+    size = task.block_size
+    first, last = start // size, (start + count - 1) // size
     parts = [block(task, seed, split, index) for index in range(first, last + 1)]
-    offset = start - first * BLOCK
+    offset = start - first * size
     return type(parts[0]).concatenate(parts).take(slice(offset, offset + count))

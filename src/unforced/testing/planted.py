@@ -122,12 +122,15 @@ class Cheater:
         position = so_far.shape[1]
         said = known.truth[:, position].copy()
         on_path = (so_far == known.truth[:, :position]).all(axis=1)
-        if position in known.task.decisive_positions:
-            options = known.task.options(known.problems, position)
+        ahead = known.task.lookahead
+        if ahead is None:
+            return said
+        if position in ahead.decisive_positions:
+            options = ahead.options(known.problems, position)
             picked = options[np.arange(len(options)), (chance * options.shape[1]).astype(np.int64)]
             blind = ~known.trained if self.memorises else np.ones(len(said), dtype=np.bool_)
-            said = np.where(known.task.decisive(known.problems)[:, position] & blind, picked, said)
-        for decoy in known.task.decoys(known.problems).transpose(1, 0, 2):
+            said = np.where(ahead.decisive(known.problems)[:, position] & blind, picked, said)
+        for decoy in ahead.decoys(known.problems).transpose(1, 0, 2):
             follows = ~on_path & (so_far == decoy[:, :position]).all(axis=1)
             said = np.where(follows, decoy[:, position], said)
         return said
@@ -255,7 +258,11 @@ def planted_subject(
     decoder: Decoder | None = None,
 ) -> Subject:
     """Build a subject with a planted model that knows these problems, and the other questions in them."""
-    parts = [trained, held_out, *task.other_questions(trained), *task.other_questions(held_out)]
+    ahead = task.lookahead
+    others = [
+        other for some in (trained, held_out) for other in (ahead.other_questions(some) if ahead else [])
+    ]
+    parts = [trained, held_out, *others]
     problems = type(trained).concatenate(parts)
     was_trained = np.arange(len(problems)) < len(trained)
     known = Known(task, problems, task.answers(problems), was_trained)

@@ -14,7 +14,7 @@ from unforced.config import Run
 from unforced.data.batch import Batch
 from unforced.objectives.moment import sent
 from unforced.tasks.base import Problems
-from unforced.tasks.sampling import BLOCK, Split, block, problems
+from unforced.tasks.sampling import Split, block, problems
 
 _SHUFFLE = 3  # spawn keys 0-2 are the splits
 
@@ -74,14 +74,14 @@ class StreamSource:
     """Fresh problems for ever, generated in blocks."""
 
     def __init__(self, run: Run, device: torch.device) -> None:
-        self.batch_size, self.device = run.batch_size, device
-        self._block = lru_cache(maxsize=2)(
+        self.batch_size, self.device, self.block_size = run.batch_size, device, run.task.block_size
+        self._block = lru_cache(maxsize=2 + run.batch_size // run.task.block_size)(
             lambda index: encode(run, block(run.task, run.seed, "train", index))
         )
 
     def batch(self, step: int, part: slice) -> Batch:
         """Return rows of the batch of step `step`."""
-        first, last = step * self.batch_size, (step + 1) * self.batch_size - 1
-        blocks = [self._block(index) for index in range(first // BLOCK, last // BLOCK + 1)]
-        rows = torch.arange(first, last + 1)[part] - first // BLOCK * BLOCK
+        first, last, size = step * self.batch_size, (step + 1) * self.batch_size - 1, self.block_size
+        blocks = [self._block(index) for index in range(first // size, last // size + 1)]
+        rows = torch.arange(first, last + 1)[part] - first // size * size
         return Batch.join(blocks).rows(rows).map(lambda tensor: sent(tensor, self.device))

@@ -95,7 +95,7 @@ function listens({ target }) {
 }
 
 function problemName([first], i) {
-  const ends = first.drawing.goal ? `${first.drawing.start} to ${first.drawing.goal}` : first.line.split("=")[0];
+  const ends = first.drawing.goal ? `${first.drawing.start} to ${first.drawing.goal}` : first.prompt;
   return [i, `${i + 1}: ${ends}, ${words(first.verdict)}`];
 }
 
@@ -131,7 +131,7 @@ function modesOf(question) {
 
 /** What tells a question from the others about its problem. */
 function asks(question) {
-  return question.drawing.goal ? `goal ${question.drawing.goal}` : `${question.line.split("=")[0]}=`;
+  return question.drawing.goal ? `goal ${question.drawing.goal}` : question.prompt;
 }
 
 function showGoals(questions, question, onChoose) {
@@ -144,7 +144,7 @@ function showGoals(questions, question, onChoose) {
 function showPicture(question, said, at) {
   const chances = question.chances.free[at] ?? [];
   if (!isGraph(question)) {
-    byId("picture").replaceChildren(html("p", { class: "line" }, question.line));
+    byId("picture").replaceChildren(html("p", { class: "line" }, `${question.prompt} ${question.answer}`));
     byId("picture-key").replaceChildren();
     return;
   }

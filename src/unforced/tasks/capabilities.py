@@ -1,0 +1,165 @@
+"""What a task may offer beside its problems and their verifier; training and evaluation need none of it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Bool, Int, UInt64
+
+from unforced.tasks.problems import END, NOT_A_SYMBOL, Marks, Order, Problems, Symbols
+
+Reader = Callable[[Iterable[str], str, Order, Mapping[str, Any]], tuple[Any, Problems]]
+
+
+class Lookahead(ABC):
+    """What of a task's answers only lookahead gets right, and counterfactuals that show who looks ahead.
+
+    The diagnostics of the Clever Hans cheat and of the indecipherable token take one. Positions are counted
+    in forward order, from 0; marks are per problem.
+    """
+
+    backwards: ClassVar[str] = (
+        "with the answer reversed, each token follows from the one before it: nothing is decided ahead"
+    )
+    """Why nothing is measured where answers are written, and read, from their end."""
+
+    @property
+    @abstractmethod
+    def decisive_positions(self) -> tuple[int, ...]:
+        """Answer positions that only lookahead gets right, in some problems. There may be none."""
+
+    @abstractmethod
+    def position_chances(self, given_answer: bool = True) -> tuple[float, ...]:
+        """The best accuracy without lookahead at each answer position where it is decisive; 1 where never.
+
+        given_answer: whether the true answer before the position is known (teacher forcing), or nothing but
+        the prompt.
+        """
+
+    @abstractmethod
+    def decisive(self, problems: Problems) -> Marks:
+        """Mark the answer positions that only lookahead gets right."""
+
+    @abstractmethod
+    def followers(self, problems: Problems) -> Marks:
+        """Mark the positions that the true answer before them gives away without lookahead.
+
+        They are what the Clever Hans cheat fits (arXiv 2403.06963, Sec. 4): given away by teacher forcing,
+        whether or not the prompt gives them too (as it does path-star's goal). Positions that are neither
+        these nor decisive have no answer before them to read (path-star's start) or take nothing from it
+        (addition's last column).
+        """
+
+    @abstractmethod
+    def with_stated_end(self, problems: Problems, answers: Symbols) -> Symbols:
+        """Return wrong answers with their last symbol replaced by the end that the prompt states, if any.
+
+        For path-star it is the goal: who follows a wrong arm and then writes the goal followed that arm.
+        """
+
+    @abstractmethod
+    def options(self, problems: Problems, position: int) -> Int[np.ndarray, "count options"]:
+        """Return what someone who does not look ahead chooses from at a position, where it is decisive.
+
+        The true symbol comes first; the others are distinct from it. Rows of problems in which the position
+        is not decisive mean nothing.
+        """
+
+    @abstractmethod
+    def decoys(self, problems: Problems) -> Int[np.ndarray, "count decoys length"]:
+        """Return counterfactual answers: one decision made wrongly, and all that it entails.
+
+        There may be none (`decoys` = 0), where nothing is decisive or a wrong decision entails nothing
+        definite.
+        """
+
+    @abstractmethod
+    def other_questions(self, problems: Problems) -> list[Problems]:
+        """Return counterfactual prompts: batches alike but for what is asked, so that decisions change.
+
+        They are of the same family. A problem that cannot be altered so may stay as it is. The list may be
+        empty.
+        """
+
+
+@dataclass(frozen=True)
+class TextFormat:
+    """How a task's problems are written as text: a prompt and an answer, each a string of its own.
+
+    symbols      the text of each symbol of answers
+    separator    what stands between the symbols of an answer
+    longest      symbols of the longest answer
+    varied       whether answers vary in length
+    prompts      writes the prompt of each problem
+    instruction  says in plain English how a prompt is to be read, what is asked, and how to answer in an
+                 order; it names every sign that separates symbols, and gives no example
+    reader       reads lines of prompts and answers that others wrote (lines, source, order, known fields of
+                 the task), and tells the task from them; None: problems are read from Parquet alone
+    """
+
+    symbols: tuple[str, ...]
+    separator: str
+    longest: int
+    varied: bool
+    prompts: Callable[[Problems], list[str]]
+    instruction: Callable[[Order], str]
+    reader: Reader | None = None
+
+    def answers(self, answers: Symbols) -> list[str]:
+        """Write answers as text, in the order in which they are given."""
+        texts, keep = self.symbols, self.varied
+        return [
+            self.separator.join([texts[symbol] for symbol in row if not (keep and symbol == END)])
+            for row in answers.tolist()
+        ]
+
+    def read_answers(self, lines: Sequence[str], length: int | None = None) -> Symbols:
+        """Read what `answers` wrote, whatever else it may be; `length` symbols (the longest, if None).
+
+        What is not there becomes -1, as does what is not a symbol of an answer (-2, where answers vary in
+        length); of an answer that is too long, so does the last symbol.
+        """
+        length = self.longest if length is None else length
+        wrong = NOT_A_SYMBOL if self.varied else -1
+        symbols = {text: symbol for symbol, text in enumerate(self.symbols)}
+        answers = np.full((len(lines), length), -1, dtype=np.int64)
+        for row, line in zip(answers, lines, strict=True):
+            parts = self._parts(line)
+            known = [symbols.get(part.strip(), wrong) for part in parts[:length]]
+            row[: len(known)] = known
+            if len(parts) > length:
+                row[-1] = wrong
+        return answers
+
+    def _parts(self, line: str) -> list[str]:
+        if not self.separator.strip():
+            return line.split() if self.separator else list(line.strip())
+        return line.split(self.separator)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """How problems are shown, by their place in a batch.
+
+    drawing  says what a picture shows, as JSON values: a graph has `edges` (pairs of symbols' texts, as the
+             prompt lists them), a `start` and a `goal`; empty where there is nothing to draw
+    draw     draws for a terminal, a line of text per row
+    """
+
+    drawing: Callable[[Problems, int], dict[str, Any]]
+    draw: Callable[[Problems, int], list[str]]
+
+
+class SetScore(ABC):
+    """A score of a set of answers, not of each by itself: tasks that are open-ended (arXiv 2504.15266)."""
+
+    @abstractmethod
+    def measure(
+        self, problems: Problems, answers: Symbols, known: UInt64[np.ndarray, " train"]
+    ) -> Mapping[str, Bool[np.ndarray, " count"]]:
+        """Say of each answer whether it counts, by the name of what is counted (coherent, original, unique).
+
+        known: the keys of the training problems, which an original answer does not repeat.
+        """

@@ -1,0 +1,108 @@
+"""What tasks share that ask for a path in a directed graph: the paper's prompt, its line of text, a drawing.
+
+    prompt  1,7|1,4|7,9|4,2/1,9=     edges in the order in which they are listed, then the start and the goal
+
+Source: arXiv 2403.06963, App. (token format).
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Int
+
+from unforced.tasks import graph_text
+from unforced.tasks.base import Order, Problems, Symbols, Task
+from unforced.tasks.capabilities import Pictures, Reader, TextFormat
+from unforced.tasks.problems import END
+
+
+class GraphTask(Task, ABC):
+    """Find the path from a start to a goal.
+
+    Symbols: nodes are 0..N-1, then `|` = N, `=` = N+1, `/` = N+2 (the codec adds `$` = N+3).
+    """
+
+    graph_words: ClassVar[str]
+    """What the graph is, in plain English, for the instruction."""
+
+    @property
+    @abstractmethod
+    def num_labels(self) -> int:
+        """Labels that nodes are drawn from, N."""
+
+    @property
+    @abstractmethod
+    def num_edges(self) -> int:
+        """Edges of a graph, at the most."""
+
+    @abstractmethod
+    def edges(self, problems: Problems) -> Int[np.ndarray, "count edges 2"]:
+        """Return directed edges in the order in which the prompt lists them; -1 behind the last."""
+
+    @abstractmethod
+    def rows(self, problems: Problems, index: int) -> list[str]:
+        """Draw one graph for a terminal, a line of text per row."""
+
+    @property
+    def alphabet(self) -> tuple[str, ...]:
+        """Node labels, then the separators."""
+        return (*map(str, range(self.num_labels)), "|", "=", "/")
+
+    @property
+    def answer_symbols(self) -> int:
+        """Nodes."""
+        return self.num_labels
+
+    @property
+    def prompt_length(self) -> int:
+        """Three symbols an edge, and three more."""
+        return 3 * self.num_edges + 3
+
+    def ends(self, problems: Problems) -> Int[np.ndarray, "count 2"]:
+        """Return the start and the goal."""
+        answers = self.answers(problems)
+        last = self.exists(answers).sum(axis=1) - 1
+        return np.stack([answers[:, 0], answers[np.arange(len(answers)), last]], axis=1)
+
+    def prompts(self, problems: Problems) -> Symbols:
+        """Write `a b | c d ... / start goal =`."""
+        bar, equals, slash = range(self.num_labels, self.num_labels + 3)
+        edges = self.edges(problems)
+        prompts = np.full((len(edges), self.prompt_length), bar, dtype=np.int64)
+        missing = (edges[:, :, 0] < 0).sum(axis=1)
+        if missing.any():  # the prompt stands at the right
+            place = (np.arange(edges.shape[1]) - missing[:, None])[:, :, None]
+            edges = np.take_along_axis(edges, np.maximum(place, 0), axis=1)
+        prompts[:, 0:-3:3] = edges[:, :, 0]
+        prompts[:, 1:-3:3] = edges[:, :, 1]
+        prompts[:, -4] = slash
+        prompts[:, [-3, -2]] = self.ends(problems)
+        prompts[:, -1] = equals
+        prompts[np.arange(self.prompt_length) < 3 * missing[:, None]] = END
+        return prompts
+
+    @property
+    def text(self) -> TextFormat:
+        """The paper's line."""
+        return self.text_format(graph_text.SEPARATOR, self._lines, self._words, self.reader)
+
+    @property
+    def reader(self) -> Reader | None:
+        """What reads others' lines of such problems; None: nothing does."""
+        return None
+
+    @property
+    def pictures(self) -> Pictures:
+        """The graph, its start and its goal."""
+        return Pictures(self._drawing, self.rows)
+
+    def _lines(self, problems: Problems) -> list[str]:
+        return graph_text.write(self.edges(problems), self.ends(problems))
+
+    def _words(self, order: Order) -> str:
+        return graph_text.instruction(self.graph_words, order)
+
+    def _drawing(self, problems: Problems, index: int) -> dict[str, Any]:
+        one = problems.take(slice(index, index + 1))
+        return graph_text.drawing(self.edges(one)[0], self.ends(one)[0])
