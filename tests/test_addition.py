@@ -84,7 +84,11 @@ def test_decisive_and_given_away_are_what_enumeration_says(base, digits):
     answers, views = task.answers(sums), seen(task, sums)
     decisive, followers = task.lookahead.decisive(sums), task.lookahead.followers(sums)
     for j in range(task.answer_length):
-        possible, alone, options = defaultdict(set), defaultdict(set), task.lookahead.options(sums, j).tolist()
+        possible, alone, options = (
+            defaultdict(set),
+            defaultdict(set),
+            task.lookahead.options(sums, j).tolist(),
+        )
         for view, answer in zip(views, answers.tolist(), strict=True):
             possible[view[j]].add(answer[j])
             alone[view[j][: 2 * j]].add(answer[j])  # from the columns, without the answer before

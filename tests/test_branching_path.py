@@ -39,7 +39,7 @@ def sample(task, seed, count=20):
 
 
 def made(labels, children):
-    """One problem: labels of a tree's nodes, depth by depth, and the children in the order of listed edges."""
+    """One problem: labels of a tree's nodes, depth by depth, and the children of the edges as listed."""
     order = [labels.index(child) - 1 for child in children]
     return BranchingPathProblems(np.array([labels], np.int32), np.array([order], np.int32))
 

@@ -287,7 +287,11 @@ def test_a_path_of_start_and_goal_alone_needs_no_lookahead():
     assert task.chance == 1
     assert task.lookahead.position_chances() == task.lookahead.position_chances(given_answer=False) == (1, 1)
     assert task.lookahead.decoys(stars).shape == (1, 0, 2)
-    assert task.lookahead.decisive(stars).tolist() == task.lookahead.followers(stars).tolist() == [[False, False]]
+    assert (
+        task.lookahead.decisive(stars).tolist()
+        == task.lookahead.followers(stars).tolist()
+        == [[False, False]]
+    )
     assert task.score(stars, np.array([[1, 4]])).counts()["wrong_arm"] == 1
 
 

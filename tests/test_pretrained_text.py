@@ -143,7 +143,9 @@ def test_a_ragged_batch_says_what_its_problems_say_one_at_a_time(family, way):
     with subject.at_rest():
         for i in range(12):
             one = held_out.take(slice(i, i + 1))
-            alone.append(_ask(subject, one, TASK.lookahead.other_questions(one), decoys[i : i + 1], int(fed[i])))
+            alone.append(
+                _ask(subject, one, TASK.lookahead.other_questions(one), decoys[i : i + 1], int(fed[i]))
+            )
     for field in fields(Answered):
         found = getattr(together, field.name)
         parts = np.concatenate([getattr(each, field.name) for each in alone])

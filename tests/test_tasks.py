@@ -6,14 +6,17 @@ import os
 import re
 import subprocess
 import sys
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from unforced.data.codec import SymbolCodec
+from unforced.errors import UserError
 from unforced.registry import TASKS
-from unforced.tasks.base import Task, in_order
-from unforced.tasks.sampling import SPLITS, problems
+from unforced.tasks.base import Task
+from unforced.tasks.path_star import PathStar
+from unforced.tasks.sampling import SPLITS, _Kept, block, problems
 
 COUNT = 200
 # Spaces so large that two draws of thousands share nothing, for tasks whose default is smaller.
@@ -80,7 +83,16 @@ def test_neighbouring_blocks_share_no_problem(roomy):
 
 @pytest.mark.parametrize(
     ("start", "count"),
-    [(0, 1), (7, 3), (0, Task.block_size), (Task.block_size - 1, 2), (Task.block_size, 1), (Task.block_size, Task.block_size), (5, 2 * Task.block_size), (2 * Task.block_size, 9)],
+    [
+        (0, 1),
+        (7, 3),
+        (0, Task.block_size),
+        (Task.block_size - 1, 2),
+        (Task.block_size, 1),
+        (Task.block_size, Task.block_size),
+        (5, 2 * Task.block_size),
+        (2 * Task.block_size, 9),
+    ],
 )
 def test_a_slice_of_a_stream_is_the_slice_of_a_longer_one(task, start, count):
     longer = problems(task, 3, "train", 0, 2 * Task.block_size + 10)
@@ -124,14 +136,20 @@ def test_symbols_are_those_of_the_alphabet(task, some):
     assert prompts.shape == (COUNT, task.prompt_length)
     assert answers.shape == (COUNT, task.answer_length)
     used = np.unique(np.concatenate([prompts, answers], axis=1))
-    assert used.min() >= 0
+    assert used.min() == (-1 if task.varied else 0)
     assert used.max() < len(task.alphabet)
     assert len(set(task.alphabet)) == len(task.alphabet)
 
 
+def test_padding_stands_before_prompts_and_behind_answers(task, some):
+    assert (np.diff((task.prompts(some) >= 0).astype(int), axis=1) >= 0).all()
+    assert np.array_equal(task.answers(some) >= 0, task.exists(task.answers(some)))
+    assert task.exists(task.answers(some))[:, 0].all()
+
+
 def test_all_of_the_alphabet_is_used(task):
     drawn = task.sample(np.random.default_rng(0), 5000)
-    used = np.union1d(task.prompts(drawn), task.answers(drawn))
+    used = np.setdiff1d(np.union1d(task.prompts(drawn), task.answers(drawn)), [-1])
     assert used.tolist() == list(range(len(task.alphabet)))
 
 
@@ -139,12 +157,41 @@ def test_every_prompt_ends_in_the_same_symbol(task, some):
     assert len(np.unique(task.prompts(some)[:, -1])) == 1
 
 
-def test_tokens_turn_back_into_symbols_and_the_dummy_into_none(task, some):
+@pytest.mark.parametrize("order", ["forward", "reversed"])
+def test_tokens_turn_back_into_symbols(task, some, order):
+    codec, truth = SymbolCodec.of(task), task.answers(some)
+    batch = codec.encode(some, order)
+    assert batch.answer.shape == (COUNT, codec.answer_length)
+    assert np.array_equal(codec.read(batch.answer, order), truth)
+    assert np.array_equal(codec.read_beside(batch.answer, batch), truth)
+    begun = codec.encode(some, order, given=1)
+    rest = task.in_order(task.in_order(truth, order)[:, 1:], order)
+    assert np.array_equal(codec.read(begun.answer, order, given=1), rest)
+    assert np.array_equal(begun.prompt[:, -1].numpy(), task.in_order(truth, order)[:, 0])
+
+
+def test_the_dummy_is_not_a_symbol_and_comes_after_the_alphabet(task, some):
     codec = SymbolCodec.of(task)
     tokens = codec.encode(some, "forward").answer
-    assert np.array_equal(codec.read(tokens, "forward"), task.answers(some))
-    assert (codec.read(tokens.fill_(codec.dummy), "forward") == -1).all()
-    assert codec.dummy == len(task.alphabet) == codec.vocab_size - 1
+    read = codec.read(tokens.fill_(codec.dummy), "forward")
+    assert (read == (-2 if task.varied else -1)).all()
+    assert codec.dummy == len(task.alphabet) == codec.vocab_size - 1 - task.varied
+    assert codec.end == (codec.dummy + 1 if task.varied else None)
+
+
+def test_an_answer_without_an_end_is_read_as_wrong(task, some):
+    codec = SymbolCodec.of(task)
+    if codec.end is None:
+        pytest.skip("answers have one length")
+    batch = codec.encode(some, "forward")
+    endless = batch.answer.masked_fill(batch.answer == codec.end, 0)
+    assert not task.score(some, codec.read(endless, "forward")).exact.any()
+    for order in ("forward", "reversed"):
+        batch = codec.encode(some, order)
+        endless = batch.answer.masked_fill(batch.answer == codec.end, 0)
+        wrong = codec.read_beside(endless, batch) != task.answers(some)
+        last = task.exists(task.answers(some)).sum(axis=1) - 1 if order == "forward" else np.zeros(COUNT, int)
+        assert np.array_equal(np.argwhere(wrong), np.stack([np.arange(COUNT), last], axis=1))
 
 
 def test_the_oracle_scores_correct(task, some):
@@ -162,9 +209,9 @@ def test_every_kind_of_error_and_the_shape_have_words(task):
 
 def test_a_dummy_anywhere_in_an_answer_is_an_error(task, some):
     for position in range(task.answer_length):
-        answers = task.answers(some).copy()
-        answers[:, position] = -1
-        assert not task.score(some, answers).exact.any()
+        answers, there = task.answers(some).copy(), task.exists(task.answers(some))[:, position]
+        answers[there, position] = -2 if task.varied else -1
+        assert not task.score(some, answers).exact[there].any()
 
 
 def test_answers_to_other_problems_are_errors(task, some):
@@ -174,27 +221,19 @@ def test_answers_to_other_problems_are_errors(task, some):
 
 
 def test_facts_about_the_answer_are_possible(task):
-    assert 0 < task.chance <= 1
-    assert task.decisive_positions
+    assert task.chance is None or 0 < task.chance <= 1
+    assert (task.lookahead is None) == (not task.decisive_positions)
     assert set(task.decisive_positions) <= set(range(task.answer_length))
 
 
-@pytest.mark.parametrize("order", ["forward", "reversed"])
-def test_lines_turn_back_into_problems(task, some, order):
-    lines = task.lines(some, order)
-    assert len(set(lines)) == COUNT
-    read_task, read = task.read_lines(lines, "here", order, task.model_dump())
-    assert read_task == task
-    assert same(task, read, some)
-    assert task.lines(read, order) == lines
-
-
 def test_the_orders_differ_in_the_answer_alone(task, some):
-    forward, backward = task.lines(some), task.lines(some, "reversed")
-    assert [line.split("=")[0] for line in forward] == [line.split("=")[0] for line in backward]
-    turned = (task.answers(some) != in_order(task.answers(some), "reversed")).any(axis=1)
+    forward, backward = task.texts(some), task.texts(some, "reversed")
+    assert [prompt for prompt, _ in forward] == [prompt for prompt, _ in backward] == task.text.prompts(some)
+    turned = (task.answers(some) != task.in_order(task.answers(some), "reversed")).any(axis=1)
     assert turned.mean() > 0.9
     assert [left != right for left, right in zip(forward, backward, strict=True)] == turned.tolist()
+    back = task.in_order(task.in_order(task.answers(some), "reversed"), "reversed")
+    assert np.array_equal(back, task.answers(some))
 
 
 def test_written_answers_are_read_again_and_what_is_no_answer_is_told(task, some):
@@ -202,17 +241,24 @@ def test_written_answers_are_read_again_and_what_is_no_answer_is_told(task, some
     lines = task.text.answers(answers)
     assert np.array_equal(task.text.read_answers(lines), answers)
     assert np.array_equal(task.text.read_answers([f" {line} " for line in lines]), answers)
+    wrong, rows = -2 if task.varied else -1, np.arange(COUNT)
+    last = np.minimum(task.exists(answers).sum(axis=1), task.answer_length - 1)
     more = [f"{line}{task.text.separator}{task.alphabet[0]}" for line in lines]
-    assert np.array_equal(task.text.read_answers(more)[:, :-1], answers[:, :-1])
-    assert (task.text.read_answers(more)[:, -1] == -1).all()
+    longer = task.text.read_answers(more)
+    assert (longer != answers).sum(axis=1).tolist() == [1] * COUNT
+    assert (longer[rows, last] != answers[rows, last]).all()
     fewer = [line[: line.rfind(task.text.separator) if task.text.separator else -1] for line in lines]
-    assert np.array_equal(task.text.read_answers(fewer)[:, :-1], answers[:, :-1])
-    assert (task.text.read_answers(fewer)[:, -1] == -1).all()
-    odd = ["", "?", task.text.separator, task.alphabet[-1], "I do not know"]
-    assert (task.text.read_answers(odd) == -1).all()
+    shorter = task.text.read_answers(fewer)
+    assert (shorter[rows, task.exists(answers).sum(axis=1) - 1] == -1).all()
+    odd = ["?", task.alphabet[-1], "I do not know"]
+    assert (task.text.read_answers(odd)[:, 0] == wrong).all()
+    assert (
+        task.text.read_answers(["", task.text.separator])[:, 1:] == task.text.read_answers(["", ""])[:, 1:]
+    ).all()
 
 
-SIGN_NAMES = {"|": "sign |", "=": "sign =", "/": "sign /", "+": "sign +", ",": "comma"}
+SIGN_NAMES = {" ": "space", ":": "sign :", ">": "sign >", "-": "sign -", "*": "sign *"}
+SIGN_NAMES |= {"|": "sign |", "=": "sign =", "/": "sign /", "+": "sign +", ",": "comma"}
 
 
 @pytest.mark.parametrize("order", ["forward", "reversed"])
@@ -239,58 +285,132 @@ def columns(marks):
     return tuple(np.flatnonzero(marks.any(axis=0)).tolist())
 
 
-class TestCounterfactuals:
-    def test_decisive_positions_are_those_that_are_decisive_somewhere(self, task, some):
-        assert columns(task.lookahead.decisive(some)) == task.decisive_positions
+@pytest.fixture(scope="module")
+def ahead(task):
+    """What needs lookahead, where it is known."""
+    if task.lookahead is None:
+        pytest.skip("what needs lookahead is unknown")
+    return task.lookahead
+
+
+class TestLookahead:
+    def test_decisive_positions_are_those_that_are_decisive_somewhere(self, task, ahead, some):
+        assert columns(ahead.decisive(some)) == task.decisive_positions
         for given_answer in (True, False):
-            chances = task.lookahead.position_chances(given_answer)
+            chances = ahead.position_chances(given_answer)
             below_one = [i for i, chance in enumerate(chances) if chance < 1]
             assert tuple(below_one) == task.decisive_positions
             assert len(chances) == task.answer_length
             assert all(0 < chance <= 1 for chance in chances)
 
-    def test_the_true_answer_before_a_position_is_no_disadvantage(self, task):
-        blind, given = task.lookahead.position_chances(given_answer=False), task.lookahead.position_chances()
+    def test_the_true_answer_before_a_position_is_no_disadvantage(self, task, ahead):
+        blind, given = ahead.position_chances(given_answer=False), ahead.position_chances()
         assert all(without <= knowing for without, knowing in zip(blind, given, strict=True))
 
-    def test_no_position_is_both_decisive_and_given_away(self, task, some):
-        assert not (task.lookahead.decisive(some) & task.lookahead.followers(some)).any()
-        assert task.lookahead.decisive(some).shape == task.lookahead.followers(some).shape == (COUNT, task.answer_length)
+    def test_no_position_is_both_decisive_and_given_away(self, task, ahead, some):
+        marked = ahead.decisive(some) | ahead.followers(some)
+        assert not (ahead.decisive(some) & ahead.followers(some)).any()
+        assert not (marked & ~task.exists(task.answers(some))).any()
+        assert ahead.decisive(some).shape == ahead.followers(some).shape == (COUNT, task.answer_length)
 
     def test_answers_are_made_of_answer_symbols(self, task, some):
         assert task.answers(some).max() < task.answer_symbols <= len(task.alphabet)
 
-    def test_options_are_distinct_and_the_true_one_comes_first(self, task, some):
+    def test_options_are_distinct_and_the_true_one_comes_first(self, task, ahead, some):
         for position in task.decisive_positions:
-            options = task.lookahead.options(some, position)
-            assert np.array_equal(options[:, 0], task.answers(some)[:, position])
+            here = ahead.decisive(some)[:, position]
+            options = ahead.options(some, position)[here]
+            assert np.array_equal(options[:, 0], task.answers(some)[here, position])
             assert options.shape[1] > 1
             assert (np.diff(np.sort(options, axis=1), axis=1) > 0).all()
             assert options.max() < task.answer_symbols
 
-    def test_guessing_an_option_is_at_least_as_good_as_chance_says_on_average(self, task, some):
+    def test_guessing_an_option_is_at_least_as_good_as_chance_says_on_average(self, task, ahead, some):
         for position in task.decisive_positions:
-            assert task.lookahead.position_chances()[position] >= 1 / task.lookahead.options(some, position).shape[1] - 1e-9
+            assert ahead.position_chances()[position] >= 1 / ahead.options(some, position).shape[1] - 1e-9
 
-    def test_decoys_are_answers_that_go_wrong_at_a_decision(self, task, some):
-        truth, decoys = task.answers(some), task.lookahead.decoys(some)
+    def test_decoys_are_answers_that_go_wrong_at_a_decision(self, task, ahead, some):
+        truth, decoys = task.answers(some), ahead.decoys(some)
         assert decoys.shape[::2] == truth.shape
         for decoy in decoys.transpose(1, 0, 2):
             assert not task.score(some, decoy).exact.any()
+            stated = ahead.with_stated_end(some, decoy)
+            assert not task.score(some, stated).exact.any()
+            assert ((stated != decoy).sum(axis=1) <= 1).all()
+            assert np.array_equal(task.exists(stated), task.exists(decoy))
             first = (decoy != truth).argmax(axis=1)
-            assert task.lookahead.decisive(some)[np.arange(COUNT), first].all()
+            assert ahead.decisive(some)[np.arange(COUNT), first].all()
 
-    def test_other_questions_change_the_answer_first_at_a_decision(self, task, some):
-        for other in task.lookahead.other_questions(some):
+    def test_other_questions_change_the_answer_first_at_a_decision(self, task, ahead, some):
+        for other in ahead.other_questions(some):
             assert len(other) == COUNT
             differs = task.answers(other) != task.answers(some)
             changed = differs.any(axis=1)
             assert changed.mean() > 0.8
             first = differs.argmax(axis=1)[changed]
-            assert task.lookahead.decisive(some)[changed][np.arange(len(first)), first].all()
+            assert ahead.decisive(some)[changed][np.arange(len(first)), first].all()
             assert np.array_equal(task.keys(other) != task.keys(some), changed)
             assert np.array_equal(task.families(other), task.families(some))
 
-    def test_other_questions_change_little_of_the_prompt(self, task, some):
-        for other in task.lookahead.other_questions(some):
+    def test_other_questions_change_little_of_the_prompt(self, task, ahead, some):
+        for other in ahead.other_questions(some):
             assert ((task.prompts(other) != task.prompts(some)).sum(axis=1) <= 1).all()
+
+
+class TestSplits:
+    """A task may name splits of its own, and say which problems they own."""
+
+    class Named(PathStar):
+        @property
+        def splits(self):
+            return {"train": 0.6, "validation": 0.1, "test": 0.1, "small_goal": 0.2}
+
+        def owners(self, problems):
+            small = problems.arms[:, 0, -1] < 10
+            return np.where(small, 3, super().owners(problems) % 3)
+
+    def test_its_problems_are_those_that_it_owns(self):
+        task = self.Named()
+        for number, split in enumerate(task.splits):
+            some = problems(task, 0, split, 0, 500)
+            assert (task.owners(some) == number).all()
+            assert ((task.answers(some)[:, -1] < 10) == (split == "small_goal")).all()
+
+    def test_an_unknown_split_is_refused_with_the_nearest(self):
+        with pytest.raises(UserError, match=r"unknown split 'small_gaol'; did you mean 'small_goal'\?"):
+            problems(self.Named(), 0, "small_gaol", 0, 5)
+        with pytest.raises(UserError, match="unknown split 'degree_1'"):
+            problems(PathStar(), 0, "degree_1", 0, 5)
+
+
+class TestSlowSamplers:
+    """Problems that are slow to make are made in small blocks, and once."""
+
+    class Slow(PathStar):
+        block_size: ClassVar[int] = 256
+        drawn: ClassVar[list[int]] = []
+
+        def sample(self, rng, count):
+            self.drawn.append(count)
+            return super().sample(rng, count)
+
+    def test_three_hundred_problems_take_two_small_blocks_and_are_drawn_once(self):
+        task = self.Slow(num_nodes=61)
+        first = problems(task, 7, "validation", 0, 300)
+        drawn = sum(self.Slow.drawn)
+        assert drawn <= 2 * (int(1.05 * 256 / 0.1) + 1) * 2  # where the first draw falls short, there are two
+        again = problems(self.Slow(num_nodes=61), 7, "validation", 0, 300)
+        assert sum(self.Slow.drawn) == drawn
+        assert same(task, first, again)
+
+    def test_blocks_are_dropped_where_there_is_no_room(self):
+        kept = _Kept(most=3 * problems(PathStar(), 0, "train", 0, 10).nbytes)
+        for index in range(5):
+            key = (PathStar, "", 0, "train", index)
+            kept.keep(key, problems(PathStar(), 0, "train", 10 * index, 10))
+        assert [key[-1] for key in kept.blocks] == [2, 3, 4]
+        assert kept.used == kept.most
+
+    def test_the_arrays_of_a_block_cannot_be_changed(self):
+        with pytest.raises(ValueError, match="read-only"):
+            block(PathStar(), 0, "train", 0).start[0] = 1
