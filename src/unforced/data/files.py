@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from unforced.errors import UserError, unknown
 from unforced.files import write_atomically
+from unforced.parts import read
 from unforced.tasks.base import EMPTY, Order, Problems, Symbols, Task
 from unforced.tasks.sampling import block
 
@@ -73,7 +74,7 @@ def read_problems(
     known = _checked(family, known)
     if not path.is_file():
         raise UserError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
-    reader = family.model_validate({}).text.reader
+    reader = read(family, {}).text.reader
     if reader is None:
         return _made_again(path, family, order, known)
     symbols: Columns = {}
@@ -194,7 +195,7 @@ def _made_again(
         raise UserError(
             f"{path}: it does not say which problems of {name} it holds: no seed, split and index"
         )
-    task = family.model_validate(origin["task"] | known, strict=False)
+    task = read(family, {**origin["task"], **known}, recorded=True)
     if order not in (None, origin["order"]):
         raise UserError(f"{path}: its answers are {origin['order']}, not {order}")
     index = np.array(columns.pop(_INDEX), dtype=np.int64)

@@ -5,11 +5,14 @@ MOST_NODES = 10_000  # of one graph
 MOST_FORKS = MOST_NODES.bit_length() - 1  # on one path through a tree: each at least doubles its leaves
 
 
-def check_size(graph: str, nodes: int, num_nodes: int) -> None:
-    """Raise ValueError, naming the `graph`, if it has too many nodes, or too few labels for them."""
+def check_size(graph: str, nodes: int, num_nodes: int, field: str = "path_length") -> None:
+    """Raise ValueError, naming the `graph`, if it has too many nodes, or too few labels for them.
+
+    field: what to lower.
+    """
     if nodes > MOST_NODES:
         raise ValueError(
-            f"path_length: {graph} has {nodes} nodes, more than {MOST_NODES}; lower path_length or degree"
+            f"{field}: {graph} has {nodes} nodes, more than {MOST_NODES}; lower {field} or degree"
         )
     if nodes > num_nodes:
         raise ValueError(
