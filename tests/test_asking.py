@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from unforced.evaluation.asking import Questions, answer_in, ask
 from unforced.registry import TASKS
 from unforced.tasks.base import in_order
+from unforced.tasks.sampling import problems
 
 DIGITS = frozenset("0123456789")
 STAR = TASKS.get("path_star")(degree=2, path_length=3, num_nodes=10)

@@ -72,7 +72,7 @@ class Subject:
     @property
     def lookahead(self) -> Lookahead | None:
         """What needs lookahead where answers are written as the subject does; None: nothing, or unknown."""
-        backwards = self.order == "reversed" and self.reads_answers
+        backwards = self.order == "reversed" and self.shows != "nothing"
         return None if backwards else self.task.lookahead
 
     @property

@@ -31,12 +31,13 @@ def trace(subject: Subject, problems: Problems) -> dict[str, Any]:
     """Trace a subject on problems, and on other questions about each.
 
     Returns `order`, `shows`, `writes`, `reads_answers`, and `problems`: for each, a list of questions, the
-    problem's own first. A question holds its `prompt` and `answer` as text, its `drawing` (see `Pictures`) and
-    `decisive` positions; the `true` answer and the `free` one with its `verdict`; and, where `reads_answers`,
-    the `forced` predictions: in training or in decoding, the subject reads some of an answer. The top symbols
-    with their probabilities are under `chances`: `free` (the subject's own answer so far as input, or its one
-    pass over the prompt), and `forced`, a list per answer position, all in forward order. A list is empty
-    where its probabilities cannot be told, as of an answer that is written in any order.
+    problem's own first. A question holds its `prompt` and `answer` as text, its `drawing` (see `Pictures`)
+    and `decisive` positions; the `true` answer and the `free` one with its `verdict`; and, where
+    `reads_answers`, the `forced` predictions: in training or in decoding, the subject reads some of an
+    answer. The top symbols with their probabilities are under `chances`: `free` (the subject's own answer so
+    far as input, or its one pass over the prompt), and `forced`, a list per answer position, all in forward
+    order. A list is empty where its probabilities cannot be told, as of an answer that is written in any
+    order.
     """
     ahead = subject.task.lookahead
     asked = [problems, *spread(ahead.other_questions(problems) if ahead else [], MOST_OTHERS)]

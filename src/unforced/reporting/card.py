@@ -12,7 +12,7 @@ from unforced.decoding.autoregressive import Autoregressive
 from unforced.decoding.base import Decoder
 from unforced.evaluation.statistics import percent
 from unforced.registry import summary
-from unforced.reporting.tables import SPLIT_NAMES, in_percent, error_table, markdown
+from unforced.reporting.tables import SPLIT_NAMES, error_table, in_percent, markdown
 
 _PROMPTS = """\
 folder = "."  # where this card lies

@@ -12,7 +12,7 @@ Line = Mapping[str, Any]
 
 def first_of_a_row(lines: Sequence[Line], measures: Sequence[str]) -> int | None:
     """Return the index of the first of two lines in a row on which all `measures` are at least SOLVED."""
-    high = [all(_is_high(line[measure]) for measure in measures) for line in lines]
+    high = [all(_is_high(line.get(measure)) for measure in measures) for line in lines]
     rows = range(len(lines) - IN_A_ROW + 1)
     return next((i for i in rows if all(high[i : i + IN_A_ROW])), None)
 
@@ -28,5 +28,6 @@ def steps_to(lines: Sequence[Line], *measures: str) -> dict[str, Any]:
     return {"steps": lines[first]["step"], "censored_at": None}
 
 
-def _is_high(count: Mapping[str, int]) -> bool:
-    return count["correct"] >= SOLVED * count["total"]
+def _is_high(count: Mapping[str, int] | None) -> bool:
+    """Say whether a share is high; where nothing was counted (a position that no problem has), it is not."""
+    return count is not None and count["correct"] >= SOLVED * count["total"]
