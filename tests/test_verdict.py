@@ -41,6 +41,8 @@ CHEATER = Evidence(
     problems=COUNT,
     test_exact=share(0.5),
     train_exact=share(0.5),
+    as_trained=share(0.5),
+    decoder="autoregressive",
     clever_hans={
         "cheat_accuracy": share(1.0),
         "wrong_arm_following": share(1.0),
@@ -101,6 +103,14 @@ CASES = {
     "no cheat to learn, guessed": (replace(CHEATER, clever_hans=NO_CHEAT), "not_yet_fitted"),
     "no cheat to learn, memorised": (
         replace(CHEATER, clever_hans=NO_CHEAT, train_exact=share(1.0)),
+        "memorised",
+    ),
+    "fitted on the inputs of training, written wrongly": (
+        replace(SNOWBALLER, as_trained=share(1.0)),
+        "decoding",
+    ),
+    "fitted on the inputs of training, and written as well": (
+        replace(CHEATER, clever_hans=NO_CHEAT, as_trained=share(1.0), train_exact=share(0.995)),
         "memorised",
     ),
     "snowballer": (SNOWBALLER, "compounding"),

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -163,18 +163,8 @@ def _result(
         "seconds": trainer.progress.seconds,
         "hardware": {key: environment[key] for key in ("device", "processor", "threads", "processes")},
         "chance": run.task.chance,
-        **_decoded(run),
+        **Subject.of(run, trainer.learner).decoded(),
         **with_intervals(metrics),
-    }
-
-
-def _decoded(run: Run) -> dict[str, Any]:
-    """Say how answers are written, and what training shows of them: what a reader of accuracies must know."""
-    decoder = run.decoding
-    return {
-        "decoder": decoder.model_dump(mode="json"),
-        "writes": decoder.writes,
-        "shows": run.objective.shows,
     }
 
 
@@ -218,14 +208,17 @@ def evaluate_run(loaded: LoadedRun, splits: Iterable[Split], count: int | None) 
     for split in splits:
         counts = measure(loaded.run, loaded.learner, split, count or loaded.run.num_test)
         metrics |= prefixed(split, counts)
-    return _decoded(loaded.run) | with_intervals(metrics)
+    return Subject.of(loaded.run, loaded.learner).decoded() | with_intervals(metrics)
 
 
-def diagnose_run(path: Path, count: int | None, confidence: float) -> dict[str, Any]:
+def diagnose_run(
+    path: Path, count: int | None, confidence: float, decoder: Sequence[str] = ()
+) -> dict[str, Any]:
     """Diagnose a finished run on `count` held-out problems (None: the run's num_test); write diagnosis.json.
 
-    Training problems are the first `count` of the training set, or all of it. Raises UserError if the run has
-    not finished, or the problems are too few for the confidence.
+    Training problems are the first `count` of the training set, or all of it. `decoder` names another one, as
+    in `LoadedRun.decoded_by`; then nothing is written. Raises UserError if the run has not finished, or the
+    problems are too few for the confidence.
     """
     folder = RunFolder.open(path)
     if not folder.done:
@@ -241,6 +234,7 @@ def diagnose_run(path: Path, count: int | None, confidence: float) -> dict[str, 
             f"{loaded.step} ({'; '.join(loaded.refused) or 'later ones are gone'}); measure that one with "
             "`unforced evaluate`"
         )
+    loaded = loaded.decoded_by(decoder)
     run, count = loaded.run, count or loaded.run.num_test
     subject = Subject.of(run, loaded.learner)
     check_enough(count, confidence)
@@ -249,8 +243,12 @@ def diagnose_run(path: Path, count: int | None, confidence: float) -> dict[str, 
     diagnosis = {
         "run": run.fingerprint,
         **diagnose(subject, train, held_out, confidence, all_of_training),
-        **history(subject, held_out, folder.read_metrics(), run.stream),
     }
+    if decoder:
+        by = folder.run().decoding
+        reason = {"does_not_apply": f"the evaluations of training were decoded by {by}"}
+        return diagnosis | {"learned": reason, "grokking": reason}
+    diagnosis |= history(subject, held_out, folder.read_metrics(), run.stream)
     write_json(folder.diagnosis, diagnosis)
     return diagnosis
 
@@ -263,5 +261,5 @@ def evaluate_file(loaded: LoadedRun, file: Path) -> dict[str, Any]:
     run = loaded.run
     known = run.task.model_dump()
     _, problems, _ = read_problems(file, type(run.task), known=known, default_order=run.order)
-    counts = measure_problems(Subject.of(run, loaded.learner), problems)
-    return _decoded(run) | with_intervals(prefixed("file", counts))
+    subject = Subject.of(run, loaded.learner)
+    return subject.decoded() | with_intervals(prefixed("file", measure_problems(subject, problems)))

@@ -11,6 +11,10 @@ from unforced.cli.experiments import AsJson
 
 def diagnose(
     run_dir: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    decoder: Annotated[
+        list[str] | None,
+        typer.Argument(help="Another decoder: decoder=NAME decoder.KEY=VALUE.", show_default=False),
+    ] = None,
     count: Annotated[
         int | None, typer.Option(min=1, help="Held-out problems. [default: the run's num_test]")
     ] = None,
@@ -20,7 +24,8 @@ def diagnose(
 ) -> None:
     """Say whether a run fails, already in training or only at inference, by which mechanism, how surely.
 
-    Writes diagnosis.json into the run folder. Example: unforced diagnose runs/quickstart/next_token --explain
+    Writes diagnosis.json into the run folder, unless another decoder is given. Example: unforced diagnose
+    runs/quickstart/next_token --explain
     """
     from unforced.errors import UserError
     from unforced.experiment import diagnose_run
@@ -28,7 +33,7 @@ def diagnose(
 
     if not 0.5 < confidence < 1:
         raise UserError(f"--confidence: {confidence:g} is not above 0.5 and below 1; 0.95 is usual")
-    diagnosis = diagnose_run(run_dir, count, confidence)
+    diagnosis = diagnose_run(run_dir, count, confidence, decoder or [])
     if as_json:
         print(json.dumps(diagnosis))
         return

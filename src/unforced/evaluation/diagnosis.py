@@ -38,11 +38,17 @@ def diagnose(
     """
     check_enough(len(held_out), confidence)
     known, fresh = probe(subject, train, counterfactuals=False), probe(subject, held_out)
-    fitted = _exact(known, confidence)
+    fitted, as_trained = _exact(known, confidence), _as_trained(known, confidence)
     if all_of_training:
-        fitted |= {"low": fitted["value"], "high": fitted["value"]}
+        fitted, as_trained = (
+            each | {"low": each["value"], "high": each["value"]} for each in (fitted, as_trained)
+        )
     sections = {
-        "exact": {"train": fitted, "test": _exact(fresh, confidence)},
+        "exact": {
+            "train": fitted,
+            "test": _exact(fresh, confidence),
+            "as_trained": {"train": as_trained, "test": _as_trained(fresh, confidence)},
+        },
         "clever_hans": clever_hans(fresh, confidence),
         "indecipherable_token": indecipherable_token(known, fresh, confidence),
         "snowball": snowball(fresh, confidence),
@@ -54,12 +60,15 @@ def diagnose(
         problems=len(fresh),
         test_exact=sections["exact"]["test"],
         train_exact=sections["exact"]["train"],
+        as_trained=as_trained,
+        decoder=str(subject.decoder),
         clever_hans=sections["clever_hans"],
         decisions=sections["indecipherable_token"],
         snowball=sections["snowball"],
     )
     problems = {"train": len(known), "test": len(fresh)}
-    return {"verdict": judge(evidence).as_dict(), "confidence": confidence, "problems": problems, **sections}
+    found = {"verdict": judge(evidence).as_dict(), "confidence": confidence, "problems": problems}
+    return found | subject.decoded() | sections
 
 
 def check_enough(count: int, confidence: float) -> None:
@@ -96,9 +105,14 @@ def _chances(subject: Subject, problems: Problems) -> dict[int, float]:
 
 def _exact(asked: Probe, confidence: float) -> Estimate:
     """Count whole free answers; where the loss counts some positions alone, predictions right at those."""
-    positions = asked.subject.objective.train_positions
-    if positions is None:
-        exact = asked.subject.task.score(asked.problems, asked.answered.free).exact
-    else:
-        exact = np.all(asked.right[:, list(positions)], axis=1)
+    if asked.subject.objective.train_positions is not None:
+        return _as_trained(asked, confidence)
+    exact = asked.subject.task.score(asked.problems, asked.answered.free).exact
     return proportion(int(exact.sum()), len(exact), confidence)
+
+
+def _as_trained(asked: Probe, confidence: float) -> Estimate:
+    """Count the problems in which every position that is trained is right on the inputs of training."""
+    positions = asked.subject.objective.train_positions
+    right = asked.right if positions is None else asked.right[:, list(positions)]
+    return proportion(int(right.all(axis=1).sum()), len(right), confidence)

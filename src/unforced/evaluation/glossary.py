@@ -27,6 +27,11 @@ DEFINITIONS: Mapping[str, str] = {
         "restricts the loss: whose tokens at those positions are right, on the inputs of training."
     ),
     "exact.test": "The same on held-out problems.",
+    "exact.as_trained": (
+        "Share of problems whose tokens are all predicted rightly on the inputs of training: the true answer "
+        "so far, or the prompt alone where training shows nothing of the answer. Where it is high and free "
+        "answers are wrong, the decoder does not fit the training."
+    ),
     "clever_hans.cheat_accuracy": (
         "Share of held-out problems in which, given the true answer so far, every token that it gives "
         "away is predicted rightly (path-star: tokens 2 and on, given the true first hop). Near 100% "
@@ -135,6 +140,10 @@ RULES: Mapping[verdict.Name, str] = {
         f"problems within {100 * MARGIN:.0f} points of chance (a quarter of chance, where that is less), and "
         f"goal blindness of the tokens that follow is not below {BLIND:.0%} where it can be told. Whether "
         "the decision is known by heart on training problems is said beside it."
+    ),
+    "decoding": (
+        "training problems are fitted on the inputs of training (`exact.as_trained.train`, by the rule of "
+        f"*solved*), but the interval of `exact.train`, as the decoder writes them, lies below {SOLVED:.0%}."
     ),
     "memorised": (
         "`exact.train` is fitted (by the rule of *solved*), and the interval of its difference to "

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from unforced.decoding.modes import Mode, Shows, Writes, trained_mode
 from unforced.decoding.one_pass import OnePass
 from unforced.models.base import Cache, SequenceModel
 from unforced.objectives.base import Objective
+from unforced.parts import tree
 from unforced.tasks.base import Order, Problems, Symbols, Task
 from unforced.tasks.capabilities import Lookahead
 from unforced.training.learner import Learner
@@ -88,6 +90,10 @@ class Subject:
         """How many problems to ask at once: fewer where a large vocabulary makes large logits."""
         logits_of_one = self.codec.answer_length * self.codec.vocab_size
         return max(1, min(_MOST_ROWS, _MOST_LOGITS // logits_of_one))
+
+    def decoded(self) -> dict[str, Any]:
+        """Return as JSON values how it writes answers, and what training showed it of them."""
+        return {"decoder": tree(self.decoder), "writes": self.writes, "shows": self.shows}
 
     def encode(
         self,

@@ -7,7 +7,9 @@ from typing import Any, Literal
 from unforced.config import SOLVED
 from unforced.evaluation.statistics import Estimate, difference, percent
 
-Name = Literal["solved", "clever_hans", "memorised", "not_yet_fitted", "compounding", "inconclusive"]
+Name = Literal[
+    "solved", "clever_hans", "decoding", "memorised", "not_yet_fitted", "compounding", "inconclusive"
+]
 
 SOLVED_AT_LEAST = SOLVED - 0.01
 """How low the interval of a solved (or fitted) accuracy may reach."""
@@ -26,6 +28,7 @@ GATHERED = 3.0
 TITLES: Mapping[Name, str] = {
     "solved": "solved",
     "clever_hans": "fails by Clever Hans cheat",
+    "decoding": "fails in decoding",
     "memorised": "memorised",
     "not_yet_fitted": "not yet fitted",
     "compounding": "compounding at inference",
@@ -53,12 +56,18 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a verdict looks at: sections of a diagnosis, by name; and in words what is exact or not."""
+    """What a verdict looks at: sections of a diagnosis, by name; and in words what is exact or not.
+
+    as_trained  accuracy on training problems, on the inputs of training
+    decoder     what wrote the answers
+    """
 
     what: str
     problems: int
     test_exact: Estimate
     train_exact: Estimate
+    as_trained: Estimate
+    decoder: str
     clever_hans: Mapping[str, Any]
     decisions: Mapping[str, Any]
     snowball: Mapping[str, Any]
@@ -106,7 +115,7 @@ def judge(evidence: Evidence) -> Verdict:
         return Verdict("solved", (f"{evidence.what} on held-out problems: {percent(test)}",), "")
     if test["high"] >= SOLVED:
         return _undecided(evidence, f"{evidence.what} on held-out problems: perhaps solved, {percent(test)}")
-    for rule in (_clever_hans, _memorised, _compounding, _not_yet_fitted):
+    for rule in (_clever_hans, _decoding, _memorised, _compounding, _not_yet_fitted):
         verdict = rule(evidence)
         if verdict is not None:
             return verdict
@@ -140,6 +149,16 @@ def _clever_hans(evidence: Evidence) -> Verdict | None:
     )
     without = "objective=teacherless, order=reversed or objective.train_positions"
     return Verdict("clever_hans", because, f"training without the cheat ({without}), or for longer")
+
+
+def _decoding(evidence: Evidence) -> Verdict | None:
+    if not _reached(evidence.as_trained) or evidence.train_exact["high"] >= SOLVED:
+        return None
+    because = (
+        f"{evidence.what} on training problems, on the inputs of training: {percent(evidence.as_trained)}",
+        f"as {evidence.decoder} writes them: {_both_splits(evidence)}",
+    )
+    return Verdict("decoding", because, "another decoder, or training on what this one reads")
 
 
 def _memorised(evidence: Evidence) -> Verdict | None:

@@ -24,6 +24,8 @@ def show_diagnosis(name: str, diagnosis: Mapping[str, Any], explain: bool) -> No
     test, train = diagnosis["problems"]["test"], diagnosis["problems"]["train"]
     confidence = f"{100 * diagnosis['confidence']:g}%"
     console.print(f"\n{test:,} held-out and {train:,} training problems; intervals at {confidence}")
+    settings = ", ".join(f"{key} {value}" for key, value in diagnosis["decoder"].items() if value is not None)
+    console.print(f"decoder: {settings.removeprefix('name ')}")
     for section, title in SECTIONS.items():
         if section in diagnosis:
             console.print(f"\n{title}", style="bold")
