@@ -6,14 +6,13 @@ import sys
 
 import psutil
 import pytest
+import ray
 
 from tests.small_study import small_study
 from tests.test_studies import newest_step, results, small_process, uninterrupted, wait_for  # noqa: F401
 from unforced.errors import UserError
 from unforced.runs.folder import RunFolder
 from unforced.studies.cluster import RayEngine
-
-ray = pytest.importorskip("ray")
 
 
 def work_of(folder):

@@ -210,7 +210,6 @@ def history(rows):
 
 
 def test_trackio_gets_every_line_in_one_run(config, tmp_path):
-    pytest.importorskip("trackio")
     path = tmp_path / "run"
     train_by_command(config, path, "trackio")
     with sqlite3.connect(path / "trackers" / "trackio" / "unforced.db") as database:
@@ -239,7 +238,6 @@ def wandb_records(file):
 
 
 def test_wandb_gets_every_line_offline_under_one_id(config, tmp_path):
-    pytest.importorskip("wandb")
     path = tmp_path / "run"
     train_by_command(config, path, "wandb")
     rows, settings = [], []
