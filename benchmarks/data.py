@@ -15,16 +15,14 @@ import numpy as np
 from unforced.tasks.path_star import PathStar
 from unforced.tasks.sampling import SPLITS, make_block
 
-ROUNDS = 9
 
-
-def main() -> None:
+def main(rounds: int = 9) -> None:
     """Measure and print."""
     task = PathStar(degree=2, path_length=5, num_nodes=50)
     rng = np.random.default_rng(0)
     for split in SPLITS:
         rates, argsorts = [], []
-        for index in range(ROUNDS):
+        for index in range(rounds):
             argsorts.append(
                 rate(lambda: np.argsort(rng.random((PathStar.block_size, task.num_nodes)), axis=1))
             )

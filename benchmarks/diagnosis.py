@@ -7,6 +7,7 @@ The model is that of benchmarks.training. The two are measured in turn.
 
 import statistics
 import sys
+from collections.abc import Sequence
 
 from benchmarks.training import paper_trainer, timed
 from unforced.evaluation.diagnosis import diagnose
@@ -15,26 +16,24 @@ from unforced.evaluation.subject import Subject, answers
 from unforced.training.processor import keep_freed_memory
 from unforced.training.source import split_problems
 
-ROUNDS, PROBLEMS = 5, 20_000
 
-
-def main() -> None:
+def main(overrides: Sequence[str], rounds: int = 5, num_problems: int = 20_000) -> None:
     """Measure and print."""
-    trainer = paper_trainer(sys.argv[1:])
+    trainer = paper_trainer(overrides)
     run = trainer.run
     trainer.tune({})
     keep_freed_memory()
     subject = Subject.of(run, trainer.learner)
-    held_out, train = (split_problems(run, split, PROBLEMS // ROUNDS) for split in ("test", "train"))
+    held_out, train = (split_problems(run, split, num_problems // rounds) for split in ("test", "train"))
     free, probed, whole = [], [], []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         free.append(timed(lambda: answers(subject, held_out, subject.free), trainer.device))
         probed.append(timed(lambda: probe(subject, held_out), trainer.device))
         whole.append(timed(lambda: diagnose(subject, train, held_out), trainer.device))
     print(f"{run.task}, {run.objective.name}, {trainer.device}")
-    print(f"free answers to {PROBLEMS:,} problems            {sum(free):8.1f} s")
-    show(f"all questions about {PROBLEMS:,} held-out ones", probed, free)
-    show(f"a whole diagnosis, {PROBLEMS:,} training ones too", whole, free)
+    print(f"free answers to {num_problems:,} problems            {sum(free):8.1f} s")
+    show(f"all questions about {num_problems:,} held-out ones", probed, free)
+    show(f"a whole diagnosis, {num_problems:,} training ones too", whole, free)
 
 
 def show(what: str, ours: list[float], free: list[float]) -> None:
@@ -47,4 +46,4 @@ def show(what: str, ours: list[float], free: list[float]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -7,38 +7,37 @@ The model is that of benchmarks.training. The two are measured in turn.
 
 import statistics
 import sys
+from collections.abc import Sequence
 
 from benchmarks.training import paper_trainer, timed
 from unforced.evaluation.subject import Subject, answers
 from unforced.training.processor import flushed_denormals, keep_freed_memory
 from unforced.training.source import split_problems
 
-ROUNDS, PROBLEMS = 5, 20_000
 
-
-def main() -> None:
+def main(overrides: Sequence[str], rounds: int = 5, num_problems: int = 20_000) -> None:
     """Measure and print."""
-    trainer = paper_trainer(sys.argv[1:])
+    trainer = paper_trainer(overrides)
     run = trainer.run
     trainer.tune({})
     keep_freed_memory()
     trainer.step()
     subject = Subject.of(run, trainer.learner)
-    problems = split_problems(run, "test", PROBLEMS // ROUNDS)
-    steps = PROBLEMS // ROUNDS // run.batch_size
+    problems = split_problems(run, "test", num_problems // rounds)
+    steps = num_problems // rounds // run.batch_size
     training, free = [], []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         with flushed_denormals():
             training.append(timed(lambda: [trainer.step() for _ in range(steps)], trainer.device))
         free.append(timed(lambda: answers(subject, problems, subject.free), trainer.device))
     ratios = [ours / theirs for ours, theirs in zip(free, training, strict=True)]
     print(f"{run.task}, {run.objective.name}, {trainer.device}")
-    print(f"training on {PROBLEMS:,} problems      {sum(training):8.1f} s")
-    print(f"free answers to {PROBLEMS:,} problems  {sum(free):8.1f} s")
+    print(f"training on {num_problems:,} problems      {sum(training):8.1f} s")
+    print(f"free answers to {num_problems:,} problems  {sum(free):8.1f} s")
     print(
         f"evaluation / training  {statistics.median(ratios):8.2f}   ({min(ratios):.2f} to {max(ratios):.2f})"
     )
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -10,9 +10,9 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 
 import torch
-from tests.tokens import byte_level
 from transformers import (
     AutoModelForCausalLM,
     GPT2Config,
@@ -24,20 +24,18 @@ from transformers import (
 from transformers import Trainer as TheirTrainer
 
 from benchmarks.training import silent_trainer, timed
+from tests.tokens import byte_level
 from unforced.tasks.path_star import PathStar
 from unforced.tasks.sampling import problems
 from unforced.training.loop import Trainer
 from unforced.training.precision import matrix_dtype
 from unforced.training.processor import keep_freed_memory
 
-WARMUP, ROUNDS = 3, 15
 
-
-def main() -> None:
+def main(overrides: Sequence[str], warmup: int = 3, rounds: int = 15) -> None:
     """Measure and print."""
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    overrides = sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder:
         if not any(each.startswith("model.name_or_path=") for each in overrides):
             save_model(folder)
@@ -46,12 +44,12 @@ def main() -> None:
         ours.tune({})
         keep_freed_memory()
         turns = InTurn(ours)
-        theirs(ours, turns, folder).train()
-    ratios = [mine / other for mine, other in zip(turns.ours, turns.theirs, strict=True)][WARMUP:]
+        theirs(ours, turns, folder, warmup + rounds).train()
+    ratios = [mine / other for mine, other in zip(turns.ours, turns.theirs, strict=True)][warmup:]
     run, rate = ours.run, ours.run.batch_size
     print(f"{run.task}, batch {rate}, {ours.device}, {matrix_dtype(run, ours.device)}")
-    print(f"unforced              {rate / statistics.median(turns.ours[WARMUP:]):10,.1f} samples/s")
-    print(f"transformers' Trainer {rate / statistics.median(turns.theirs[WARMUP:]):10,.1f} samples/s")
+    print(f"unforced              {rate / statistics.median(turns.ours[warmup:]):10,.1f} samples/s")
+    print(f"transformers' Trainer {rate / statistics.median(turns.theirs[warmup:]):10,.1f} samples/s")
     spread = f"({min(ratios):.2f} to {max(ratios):.2f})"
     print(f"time, ours / theirs   {statistics.median(ratios):10.2f}   {spread}")
 
@@ -64,7 +62,7 @@ def save_model(folder: str) -> None:
     GPT2LMHeadModel(GPT2Config(n_layer=6, n_embd=384, n_head=6)).save_pretrained(folder)
 
 
-def theirs(ours: Trainer, turns: "InTurn", folder: str) -> TheirTrainer:
+def theirs(ours: Trainer, turns: "InTurn", folder: str, steps: int) -> TheirTrainer:
     """Return transformers' trainer of the same model on the same problems."""
     examples = ours.source.examples
     assert examples.prompt_mask is None
@@ -78,7 +76,7 @@ def theirs(ours: Trainer, turns: "InTurn", folder: str) -> TheirTrainer:
     rows = [dict(zip(columns, row, strict=True)) for row in zip(ids, labels, real, strict=True)]
     arguments = TrainingArguments(
         output_dir=folder,
-        max_steps=WARMUP + ROUNDS,
+        max_steps=steps,
         per_device_train_batch_size=ours.run.batch_size,
         learning_rate=ours.run.learning_rate,
         optim="adamw_torch_fused",
@@ -115,4 +113,4 @@ class InTurn(TrainerCallback):
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -9,24 +9,22 @@ process computes is counted, so that a busy machine can be measured.
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
 from unforced.models.kernels import attention, scan
 
 LENGTHS = (16, 32, 64, 128, 256, 512, 1024)
-ROUNDS = 9
 
 
-def main() -> None:
+def main(device: torch.device, lengths: Sequence[int] = LENGTHS, rounds: int = 9) -> None:
     """Measure and print."""
-    device = torch.device(sys.argv[1] if len(sys.argv) > 1 else "cpu")
     for dtype in (torch.float32, torch.bfloat16):
         backends = {n: b for n, b in attention.BACKENDS.items() if not (b.dtype == dtype == torch.float32)}
         print(f"attention, {device}, {str(dtype).removeprefix('torch.')}: {', '.join(backends)}")
-        for length in LENGTHS:
-            row = [attend(backend, device, dtype, length) for backend in backends.values()]
+        for length in lengths:
+            row = [attend(backend, device, dtype, length, rounds) for backend in backends.values()]
             print(f"{length:6}", *(f"{each * 1e6:8.2f}" for each in row), flush=True)
     print("error of attention in bfloat16 against float64: greatest, root mean square")
     for name, backend in attention.BACKENDS.items():
@@ -34,12 +32,14 @@ def main() -> None:
         print(f"{name:>16} {greatest:.1e} {mean:.1e}", flush=True)
     backends = {name: each for name, each in scan.BACKENDS.items() if each.available(device)}
     print(f"scan, {device}: {', '.join(backends)}")
-    for length in LENGTHS:
-        row = [recur(backend.scan, device, length) for backend in backends.values()]
+    for length in lengths:
+        row = [recur(backend.scan, device, length, rounds) for backend in backends.values()]
         print(f"{length:6}", *(f"{each * 1e6:8.2f}" for each in row), flush=True)
 
 
-def attend(backend: attention.Backend, device: torch.device, dtype: torch.dtype, length: int) -> float:
+def attend(
+    backend: attention.Backend, device: torch.device, dtype: torch.dtype, length: int, rounds: int
+) -> float:
     """Return the seconds per token of attention, forward and backward."""
     shape = (3, 4096 // length, 6, length, 64)
     pattern = attention.causal_pattern(length, 0, device)
@@ -49,7 +49,7 @@ def attend(backend: attention.Backend, device: torch.device, dtype: torch.dtype,
         output = backend.attend(*source.unbind(0), pattern)
         torch.autograd.grad(output, source, torch.ones_like(output))
 
-    return least_seconds(device, work) / 4096
+    return least_seconds(device, work, rounds) / 4096
 
 
 def errors(backend: attention.Backend, device: torch.device) -> tuple[float, float]:
@@ -64,7 +64,7 @@ def errors(backend: attention.Backend, device: torch.device) -> tuple[float, flo
     return error.abs().max().item(), error.square().mean().sqrt().item()
 
 
-def recur(function: scan.Scan, device: torch.device, length: int) -> float:
+def recur(function: scan.Scan, device: torch.device, length: int, rounds: int) -> float:
     """Return the seconds per token of a scan, forward and backward."""
     batch = max(1, 512 // length)
     shapes = [(batch, length, 768), (batch, length, 768), (16, 768), (batch, length, 16), (batch, length, 16)]
@@ -75,13 +75,13 @@ def recur(function: scan.Scan, device: torch.device, length: int) -> float:
         y, _ = function(x, delta, -decay, b, c, None)
         torch.autograd.grad(y, inputs, torch.ones_like(y))
 
-    return least_seconds(device, work) / (batch * length)
+    return least_seconds(device, work, rounds) / (batch * length)
 
 
-def least_seconds(device: torch.device, work: Callable[[], None]) -> float:
-    """Return the least seconds that `work` takes."""
+def least_seconds(device: torch.device, work: Callable[[], None], rounds: int) -> float:
+    """Return the least seconds that `work` takes, of several rounds."""
     times = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         started = _clock(device)
         work()
         times.append(_clock(device) - started)
@@ -96,4 +96,4 @@ def _clock(device: torch.device) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    main(torch.device(sys.argv[1] if len(sys.argv) > 1 else "cpu"))

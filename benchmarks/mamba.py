@@ -13,7 +13,7 @@ import resource
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -26,15 +26,13 @@ from unforced.training.loop import Trainer
 from unforced.training.precision import autocast, matrix_dtype
 from unforced.training.processor import flushed_denormals, keep_freed_memory
 
-ROUNDS = 5
 OURS, THEIRS = "unforced", "transformers"
 
 
-def main() -> None:
+def main(overrides: Sequence[str], rounds: int = 5) -> None:
     """Measure and print, or, called with a name by itself, measure that one's memory."""
     logging.set_verbosity_error()
-    overrides = sys.argv[1:]
-    if overrides[:1] == ["--memory"]:
+    if list(overrides[:1]) == ["--memory"]:
         print(json.dumps(memory(*overrides[1:])))
         return
     # A process begins with the most that the one which started it has held: so before that holds much.
@@ -46,7 +44,7 @@ def main() -> None:
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for step in steps.values():
         step()
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, step in steps.items():
             with flushed_denormals():
                 seconds[name].append(timed(step, trainer.device))
@@ -60,13 +58,13 @@ def main() -> None:
     print(f"unforced / transformers    {statistics.median(ratios):10.1f}   {spread}")
 
 
-def memory_of_its_own(name: str, overrides: list[str]) -> int:
+def memory_of_its_own(name: str, overrides: Sequence[str]) -> int:
     """Return what `memory` returns in a process that does nothing else."""
     command = [sys.executable, "-m", "benchmarks.mamba", "--memory", name, *overrides]
     return int(json.loads(subprocess.check_output(command)))
 
 
-def mamba_trainer(overrides: list[str]) -> Trainer:
+def mamba_trainer(overrides: Sequence[str]) -> Trainer:
     """Return a trainer of a Mamba of 6 layers and width 384 that writes nothing."""
     return paper_trainer(["model=mamba", "model.layers=6", *overrides])
 
@@ -118,4 +116,4 @@ def memory(name: str, *overrides: str) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

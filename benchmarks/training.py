@@ -10,6 +10,7 @@ favour either. FLOPs are counted by PyTorch over the matrix products that the st
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -24,13 +25,12 @@ from unforced.training.precision import matrix_dtype
 from unforced.training.processor import flushed_denormals, keep_freed_memory
 from unforced.training.source import encode, split_problems
 
-SIZES = (512, 1024, 2048)
-ROUNDS, STEPS = 7, 6
 
-
-def main() -> None:
+def main(
+    overrides: Sequence[str], sizes: Sequence[int] = (512, 1024, 2048), rounds: int = 7, steps: int = 6
+) -> None:
     """Measure and print."""
-    trainer = paper_trainer(sys.argv[1:])
+    trainer = paper_trainer(overrides)
     run = trainer.run
     device, dtype = trainer.device, matrix_dtype(run, trainer.device)
     implementation = trainer.tune({})
@@ -38,11 +38,11 @@ def main() -> None:
     trainer.step()
     work = flops_per_sample(run, encode(run, split_problems(run, "train", 8))) * run.batch_size
     shares, speeds, peaks = [], [], []
-    for _ in range(ROUNDS):
-        before = max(matrix_product(size, device, dtype) for size in SIZES)
+    for _ in range(rounds):
+        before = max(matrix_product(size, device, dtype) for size in sizes)
         with flushed_denormals():
-            seconds = timed(lambda: [trainer.step() for _ in range(STEPS)], device) / STEPS
-        peaks.append(max(before, *(matrix_product(size, device, dtype) for size in SIZES)))
+            seconds = timed(lambda: [trainer.step() for _ in range(steps)], device) / steps
+        peaks.append(max(before, *(matrix_product(size, device, dtype) for size in sizes)))
         speeds.append(run.batch_size / seconds)
         shares.append(work / seconds / peaks[-1])
     print(f"{run.task}, batch {run.batch_size}, {device}, {dtype}")
@@ -52,12 +52,12 @@ def main() -> None:
     print(f"training / peak     {statistics.median(shares):10.2f}   ({min(shares):.2f} to {max(shares):.2f})")
 
 
-def paper_trainer(overrides: list[str]) -> Trainer:
+def paper_trainer(overrides: Sequence[str]) -> Trainer:
     """Return a trainer of 6 layers of width 384 on G(2,5) that writes nothing."""
     return silent_trainer(["batch_size=64", "num_train=20000", "model.layers=6", *overrides])
 
 
-def silent_trainer(overrides: list[str]) -> Trainer:
+def silent_trainer(overrides: Sequence[str]) -> Trainer:
     """Return a trainer of `paper_gpt_mini` with overrides that writes nothing."""
     run = resolve_run("paper_gpt_mini", overrides)
     return Trainer(run, RunFolder(Path("nowhere")), start_accelerator(run), measure, PlainLines(quiet=True))
@@ -85,4 +85,4 @@ def synchronize(device: torch.device) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

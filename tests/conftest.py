@@ -30,6 +30,7 @@ UNCHECKED = {
     "test_quickstart",
     "test_report",
     "test_resume",
+    "test_scripts",
     "test_studies",
     "test_study_recipes",
     "test_tracking",

@@ -73,8 +73,9 @@ def test_every_package_that_is_imported_is_declared():
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     asked = [project["dependencies"], *project["optional-dependencies"].values()]
     declared = {re.split("[>=]", each)[0] for each in itertools.chain(*asked)}
-    known = {*sys.stdlib_module_names, *declared, "unforced", "tests"}
-    for file in [*PACKAGE.rglob("*.py"), *(root / "tests").rglob("*.py")]:
+    known = {*sys.stdlib_module_names, *declared, "unforced", "tests", "benchmarks"}
+    folders = [PACKAGE, root / "tests", root / "benchmarks", root / "papers"]
+    for file in itertools.chain(*(folder.rglob("*.py") for folder in folders)):
         for name in packages(file):
             assert INSTALLED_AS.get(name, name) in known, f"{file} imports {name}"
 

@@ -1,0 +1,64 @@
+"""The benchmarks and the papers' scripts start, and print numbers: on the smallest models, for a moment."""
+
+import re
+from contextlib import redirect_stdout
+from importlib import import_module
+from io import StringIO
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import mamba
+from unforced.files import read_json
+from unforced.recipes import resolve_study
+
+ROOT = Path(__file__).parent.parent
+TASK = ["task.degree=2", "task.path_length=3", "task.num_nodes=12"]
+TINY = [*TASK, "model.layers=1", "model.width=16", "batch_size=4", "num_train=64"]
+GPT = [*TINY, "model.heads=2"]
+BENCHMARKS = {
+    "data": {"rounds": 1},
+    "diagnosis": {"overrides": GPT, "rounds": 1, "num_problems": 1600},
+    "evaluation": {"overrides": GPT, "rounds": 1, "num_problems": 8},
+    "finetuning": {"overrides": ["batch_size=2", "num_train=64", "precision=fp32"], "warmup": 0, "rounds": 1},
+    "kernels": {"device": torch.device("cpu"), "lengths": [16], "rounds": 1},
+    "mamba": {"overrides": TINY, "rounds": 1},
+    "training": {"overrides": GPT, "sizes": [8], "rounds": 1, "steps": 1},
+}
+
+
+def memory_here(name, overrides):
+    """What a process of its own would print, by this one, which is running already."""
+    with redirect_stdout(StringIO()) as printed:
+        mamba.main(["--memory", name, *overrides])
+    return int(printed.getvalue())
+
+
+def test_every_script_is_started():
+    assert {path.stem for path in (ROOT / "benchmarks").glob("*.py")} == {*BENCHMARKS, "__init__"}
+    assert [path.name for path in (ROOT / "papers").rglob("*.py")] == ["seeds.py"]
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmark_prints_its_numbers(name, capsys, monkeypatch):
+    monkeypatch.setattr(mamba, "memory_of_its_own", memory_here)
+    import_module(f"benchmarks.{name}").main(**BENCHMARKS[name])
+    assert re.search(r"\d\.\d", capsys.readouterr().out)
+
+
+def test_the_studies_over_seeds_are_started(tmp_path, call):
+    quickstart, mamba_ = (f"{ROOT / 'papers' / 'seeds.py'}:{name}" for name in ("quickstart", "small_mamba"))
+    assert len(resolve_study(quickstart, []).runs) == 30
+    assert len(resolve_study(mamba_, ["task.path_length=4"]).runs) == 15
+    tiny = [
+        "model.width=16",
+        "model.heads=2",
+        "max_steps=2",
+        "evaluate_every=2",
+        "num_evaluate=10",
+        "num_test=10",
+    ]
+    code, _, errors = call("study", quickstart, *tiny, "--only", "next_token-0", "--out", tmp_path / "study")
+    assert code == 0, errors
+    assert read_json(tmp_path / "study" / "next_token-0" / "result.json")["steps"] == 2
