@@ -113,3 +113,11 @@ def test_every_module_can_be_imported_without_posix():
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert {"unforced.locks", "unforced.cli.work", "unforced.studies.cluster"} <= set(done.stdout.split())
+
+
+def test_only_what_a_user_types_is_read_as_overrides():
+    """The package itself changes runs by `Run.replace`, whose values have types."""
+    for file in PACKAGE.rglob("*.py"):
+        place = str(file.relative_to(PACKAGE))
+        if not place.startswith(("cli/", "config/")) and place != "recipes/__init__.py":
+            assert ".override(" not in file.read_text(), file

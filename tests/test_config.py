@@ -1,19 +1,23 @@
 """The run's config: exact round trips, overrides, one line for each mistake, and the fingerprint."""
 
 import json
+from typing import Literal
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from pydantic import Field
 
 from tests.runs import tiny_run
 from unforced.config import Run, assignments, flatten
 from unforced.errors import UserError
 from unforced.models.gpt import GPT
+from unforced.objectives.base import Objective
 from unforced.objectives.next_token import NextToken
 from unforced.objectives.teacherless import Teacherless
+from unforced.parts import Named
 from unforced.recipes import resolve
-from unforced.registry import RECIPES
+from unforced.registry import OBJECTIVES, RECIPES
 
 BASE = tiny_run("epochs=5")
 
@@ -102,6 +106,92 @@ def test_a_part_chosen_by_name_takes_overrides_after_it():
 
 def test_assignments_make_a_tree():
     assert assignments(["num_nodes=50", "name=x"]) == {"num_nodes": 50, "name": "x"}
+
+
+class Mixture(NextToken):
+    """An objective that is made of others, in a list and by itself."""
+
+    name: Literal["mixture"] = "mixture"
+    parts: tuple[Named[Objective], ...] = Field(min_length=1, description="what is added up")
+    first: Named[Objective] | None = Field(None, description="what is trained at first")
+    weight: float = Field(1.0, ge=0, description="of the sum")
+
+
+@pytest.fixture
+def mixed(monkeypatch):
+    monkeypatch.setitem(OBJECTIVES._entries, "mixture", "tests.test_config:Mixture")
+    return BASE.override(['objective={"name": "mixture", "parts": ["next_token", {"name": "teacherless"}]}'])
+
+
+def test_parts_are_named_anywhere_in_the_tree(mixed):
+    assert mixed.objective.parts == (NextToken(), Teacherless())
+    assert through_json(mixed) == mixed
+    flat = flatten(mixed.tree())
+    assert flat["objective.parts.1.name"] == "teacherless"
+    assert flat["objective.first"] is None
+    deep = mixed.replace(objective={"first": {"name": "mixture", "parts": [Teacherless()], "weight": 2}})
+    assert deep.objective.first == Mixture(parts=(Teacherless(),), weight=2.0)
+    assert deep.objective.parts == mixed.objective.parts
+    assert through_json(deep) == deep
+    assert len({run.fingerprint for run in (BASE, mixed, deep, mixed.override(["objective.weight=3"]))}) == 4
+
+
+def test_overrides_reach_into_lists_of_parts(mixed):
+    positions = "objective.parts.1.train_positions=[1]"
+    assert mixed.override([positions]).objective.parts == (NextToken(), Teacherless(train_positions=(1,)))
+    swapped = ["objective.parts.0=teacherless", "objective.parts.0.train_positions=[0]"]
+    assert mixed.override(swapped).objective.parts[0] == Teacherless(train_positions=(0,))
+    anew = ['objective.parts=["teacherless"]', "objective.parts.0.train_positions=[0]"]
+    assert mixed.override(anew).objective.parts == (Teacherless(train_positions=(0,)),)
+    assert mixed.override(["objective.first=next_token"]).objective.first == NextToken()
+    assert mixed.override(["betas.0=0.5"]).betas == (0.5, 0.999)
+    for override, line in {
+        "objective.parts.0=teacherles": (
+            "objective.parts.0: unknown objective 'teacherles'; did you mean 'teacherless'?"
+        ),
+        "objective.parts.0.train_position=[1]": (
+            "objective.parts.0.train_position: unknown key 'train_position'; did you mean 'train_positions'?"
+        ),
+        "objective.parts.0.train_positions=[]": (
+            "objective.parts.0.train_positions: list should have at least 1 item after validation, not 0, "
+            "not []"
+        ),
+        "objective.parts.2=next_token": (
+            "objective.parts.2: '2' is not an item of this list; its items are 0 to 1"
+        ),
+        "objective.parts.x.name=next_token": (
+            "objective.parts.x.name: 'x' is not an item of this list; its items are 0 to 1"
+        ),
+        "objective.parts=[3]": "objective.parts.0: give a name, one of mixture, next_token, teacherless",
+        "objective.first.name=next_token": (
+            "objective.first.name: first has no keys below it; write objective.first=value"
+        ),
+        "objective.part.0=next_token": "objective.part.0: unknown key 'part'; did you mean 'parts'?",
+    }.items():
+        assert mistake(override, run=mixed) == line
+
+
+def test_values_replace_fields_and_parts():
+    assert BASE.replace() == BASE
+    run = BASE.replace(order="reversed", task={"degree": 3}, objective="teacherless", betas=[0.5, 0.6])
+    texts = ["order=reversed", "task.degree=3", "objective=teacherless", "betas=[0.5,0.6]"]
+    assert run == BASE.override(texts)
+    assert BASE.replace(model={"name": "gpt", "width": 32}).model == GPT(width=32)
+    assert BASE.replace(model=GPT(width=32), seed=1) == BASE.override(
+        ["model=gpt", "model.width=32", "seed=1"]
+    )
+    assert BASE.replace(stream=True) == BASE.override(["stream=true"])
+    assert BASE.replace(decoder={"temperature": 0.5}).decoder.temperature == 0.5
+    for changes, line in {
+        "sed": "sed: unknown key 'sed'; did you mean 'seed'?",
+        "task": "task.degre: unknown key 'degre'; did you mean 'degree'?",
+        "objective": "unknown objective 'teacherles'; did you mean 'teacherless'?",
+        "seed": 'seed: input should be a valid integer, not "1"',
+    }.items():
+        value = {"sed": 1, "task": {"degre": 1}, "objective": "teacherles", "seed": "1"}[changes]
+        with pytest.raises(UserError) as error:
+            BASE.replace(**{changes: value})
+        assert str(error.value) == line
 
 
 MISTAKES = {

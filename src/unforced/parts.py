@@ -70,7 +70,7 @@ class Config(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _read_version(cls, fields: Any, info: Any) -> Any:  # a ValidationInfo, which beartype cannot check
+    def _read_fields(cls, fields: Any, info: Any) -> Any:  # a ValidationInfo, which beartype cannot check
         if not isinstance(fields, dict):
             return fields
         known = 1 if info.context == _RECORDED else cls.schema_version
@@ -80,7 +80,7 @@ class Config(BaseModel):
         if version > cls.schema_version:
             line = f".{_VERSION}: {version} is newer than {cls.schema_version}, the newest known here"
             raise _Mistake(line, newer=True).for_pydantic()
-        fields = {key: value for key, value in fields.items() if key != _VERSION}
+        fields = {key: _tuples(value) for key, value in fields.items() if key != _VERSION}
         for earlier in range(version, cls.schema_version):
             fields = {**cls.earlier_defaults.get(earlier, {}), **fields}
         return fields
@@ -114,7 +114,7 @@ def read(kind: type[AnyConfig], fields: Mapping[str, Any], *, recorded: bool = F
     recorded: the values were written by `tree`, maybe by an earlier version of the package.
     """
     try:
-        return kind.model_validate(_lists_to_tuples(dict(fields)), context=_RECORDED if recorded else None)
+        return kind.model_validate(dict(fields), context=_RECORDED if recorded else None)
     except ValidationError as error:
         raise _first_mistake(kind, error).error() from None
 
@@ -122,7 +122,7 @@ def read(kind: type[AnyConfig], fields: Mapping[str, Any], *, recorded: bool = F
 def read_part(kind: type[AnyPart], path: str, value: Any) -> AnyPart:
     """Build a part from its name, or its fields with the name. Raises ConfigError, beginning with `path`."""
     try:
-        return kind.model_validate(_build(kind, _lists_to_tuples(value), None))
+        return kind.model_validate(_build(kind, value, None))
     except PydanticCustomError as error:
         raise _mistake_of(error.context, path).error() from None
 
@@ -213,7 +213,6 @@ def _mistake_of(context: Mapping[str, Any] | None, path: str) -> _Mistake:
     return replace(mistake, line=f"{path}{mistake.line}".removeprefix("."))
 
 
-def _lists_to_tuples(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _lists_to_tuples(item) for key, item in value.items()}
-    return tuple(map(_lists_to_tuples, value)) if isinstance(value, list) else value
+def _tuples(value: Any) -> Any:
+    """Turn JSON's lists into what configs have in their place."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -141,9 +141,9 @@ class Run(Settings):
         replaces the part; what is not given is at its default. `stream=True` drops what only a finite
         training set has.
         """
-        fields = {key: getattr(self, key) for key in Run.model_fields} | {
-            key: _updated(getattr(self, key, None), value) for key, value in changes.items()
-        }
+        fields = {key: getattr(self, key) for key in Run.model_fields}
+        known = fields | {"decoder": self.decoding}
+        fields |= {key: _updated(known.get(key), value) for key, value in changes.items()}
         return read(Run, fields | self._dropped(fields["stream"], changes))
 
     def override(self, assignments: Iterable[str]) -> "Run":
