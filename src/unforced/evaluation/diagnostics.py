@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy import stats
 
 from unforced.evaluation.probe import Probe
 from unforced.evaluation.statistics import (
@@ -209,6 +208,8 @@ def _gathering(
     `odds_ratio` compares what is observed with it, `p_value` is one-sided, from the binomial test. Where
     answers vary in length, `lengths` says how many positions each could fail at.
     """
+    from scipy import stats
+
     failed = first.any(axis=1)
     if not failed.any():
         return does_not_apply("no answer failed")
