@@ -2,8 +2,7 @@
 
 import contextlib
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from accelerate.utils import broadcast_object_list
 
 from unforced.config import Run
 from unforced.data.files import read_problems
+from unforced.decoding.base import Decoder
 from unforced.errors import PassingError, UserError
 from unforced.evaluation.accuracy import Counts, measure, measure_problems, prefixed, with_intervals
 from unforced.evaluation.diagnosis import check_enough, diagnose, history
@@ -32,7 +32,8 @@ from unforced.training.source import encode, split_problems
 
 _NUM_ANSWERS = 100
 _NUM_TRACES = 12
-_OF_A_DECODER = re.compile(r"decoder[.=]")
+OtherDecoder = str | Mapping[str, Any] | Decoder
+"""A decoder by its name, with its fields, or with fields that are changed in the run's own."""
 
 
 def run_experiment(run: Run, path: Path, observer: Observer, resume: bool = False) -> Outcome:
@@ -177,16 +178,9 @@ class LoadedRun:
     step: int
     refused: list[str]
 
-    def decoded_by(self, assignments: Iterable[str]) -> "LoadedRun":
-        """Take another decoder: `decoder=NAME`, `decoder.KEY=VALUE`. Raises UserError for other keys."""
-        given = list(assignments)
-        for assignment in given:
-            if not _OF_A_DECODER.match(assignment):
-                raise UserError(
-                    f"{assignment!r}: a run is measured as it was trained, by its decoder or another one: "
-                    "decoder=NAME, decoder.KEY=VALUE"
-                )
-        return replace(self, run=self.run.override(given))
+    def decoded_by(self, decoder: OtherDecoder | None) -> "LoadedRun":
+        """Take another decoder, as in `Run.replace`; the run's own if None. Raises UserError."""
+        return self if decoder is None else replace(self, run=self.run.replace(decoder=decoder))
 
 
 def load_run(path: Path) -> LoadedRun:
@@ -212,7 +206,7 @@ def evaluate_run(loaded: LoadedRun, splits: Iterable[Split], count: int | None) 
 
 
 def diagnose_run(
-    path: Path, count: int | None, confidence: float, decoder: Sequence[str] = ()
+    path: Path, count: int | None, confidence: float, decoder: OtherDecoder | None = None
 ) -> dict[str, Any]:
     """Diagnose a finished run on `count` held-out problems (None: the run's num_test); write diagnosis.json.
 
@@ -244,7 +238,7 @@ def diagnose_run(
         "run": run.fingerprint,
         **diagnose(subject, train, held_out, confidence, all_of_training),
     }
-    if decoder:
+    if decoder is not None:
         by = folder.run().decoding
         reason = {"does_not_apply": f"the evaluations of training were decoded by {by}"}
         return diagnosis | {"learned": reason, "grokking": reason}

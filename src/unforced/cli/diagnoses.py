@@ -27,13 +27,14 @@ def diagnose(
     Writes diagnosis.json into the run folder, unless another decoder is given. Example: unforced diagnose
     runs/quickstart/next_token --explain
     """
+    from unforced.config import other_decoder
     from unforced.errors import UserError
     from unforced.experiment import diagnose_run
     from unforced.reporting.diagnosis import show_diagnosis
 
     if not 0.5 < confidence < 1:
         raise UserError(f"--confidence: {confidence:g} is not above 0.5 and below 1; 0.95 is usual")
-    diagnosis = diagnose_run(run_dir, count, confidence, decoder or [])
+    diagnosis = diagnose_run(run_dir, count, confidence, other_decoder(decoder or []))
     if as_json:
         print(json.dumps(diagnosis))
         return

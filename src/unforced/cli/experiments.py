@@ -156,13 +156,14 @@ def evaluate_folder(
 
     Raises UserError.
     """
+    from unforced.config import other_decoder
     from unforced.experiment import evaluate_file, evaluate_run, load_run
     from unforced.reporting.tables import show_accuracy
     from unforced.tasks.sampling import check_split
 
     if data is not None and (split or count):
         raise UserError("--data measures on a file; drop --split and --count")
-    loaded = load_run(run_dir).decoded_by(decoder)
+    loaded = load_run(run_dir).decoded_by(other_decoder(decoder))
     for name in split or []:
         check_split(loaded.run.task, name)
     for line in loaded.refused:

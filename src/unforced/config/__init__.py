@@ -8,13 +8,22 @@ fingerprint.py  which runs are the same                    overrides.py    `dott
 
 from typing import TYPE_CHECKING, Any
 
-from unforced.config.overrides import assignments, flatten
+from unforced.config.overrides import assignments, flatten, other_decoder
 from unforced.config.settings import SOLVED, settings_of
 
 if TYPE_CHECKING:
     from unforced.config.run import Run, build_decoder, build_task
 
-__all__ = ["SOLVED", "Run", "assignments", "build_decoder", "build_task", "flatten", "settings_of"]
+__all__ = [
+    "SOLVED",
+    "Run",
+    "assignments",
+    "build_decoder",
+    "build_task",
+    "flatten",
+    "other_decoder",
+    "settings_of",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -29,6 +29,19 @@ def assignments(texts: Iterable[str]) -> Tree:
     return tree
 
 
+def other_decoder(texts: Iterable[str]) -> Any:
+    """Read `decoder=NAME` and `decoder.KEY=VALUE`; None where nothing is given. Raises UserError."""
+    tree: Tree = {"decoder": {}}
+    for text in texts:
+        if not text.startswith(("decoder=", "decoder.")):
+            raise UserError(
+                f"{text!r}: a run is measured as it was trained, by its decoder or another one: "
+                "decoder=NAME, decoder.KEY=VALUE"
+            )
+        assign(tree, text, ("decoder",))
+    return tree["decoder"] or None
+
+
 def assign(tree: Tree, assignment: str, parts: Collection[str]) -> None:
     """Carry out `dotted.key=value` in a tree. Raises UserError.
 
