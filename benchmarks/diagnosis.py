@@ -21,7 +21,7 @@ def main(overrides: Sequence[str], rounds: int = 5, num_problems: int = 20_000) 
     """Measure and print."""
     trainer = paper_trainer(overrides)
     run = trainer.run
-    trainer.tune({})
+    trainer.select_kernels({})
     keep_freed_memory()
     subject = Subject.of(run, trainer.learner)
     held_out, train = (split_problems(run, split, num_problems // rounds) for split in ("test", "train"))

@@ -19,7 +19,7 @@ def main(overrides: Sequence[str], rounds: int = 5, num_problems: int = 20_000) 
     """Measure and print."""
     trainer = paper_trainer(overrides)
     run = trainer.run
-    trainer.tune({})
+    trainer.select_kernels({})
     keep_freed_memory()
     trainer.step()
     subject = Subject.of(run, trainer.learner)

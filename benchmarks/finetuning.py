@@ -41,7 +41,7 @@ def main(overrides: Sequence[str], warmup: int = 3, rounds: int = 15) -> None:
             save_model(folder)
             overrides = [f"model.name_or_path={folder}", *overrides]
         ours = silent_trainer(["model=pretrained", "batch_size=16", "num_train=2000", *overrides])
-        ours.tune({})
+        ours.select_kernels({})
         keep_freed_memory()
         turns = InTurn(ours)
         theirs(ours, turns, folder, warmup + rounds).train()

@@ -38,7 +38,7 @@ def main(overrides: Sequence[str], rounds: int = 5) -> None:
     # A process begins with the most that the one which started it has held: so before that holds much.
     held = {name: memory_of_its_own(name, overrides) for name in (OURS, THEIRS)}
     trainer = mamba_trainer(overrides)
-    implementation, dtype = trainer.tune({}), matrix_dtype(trainer.run, trainer.device)
+    implementation, dtype = trainer.select_kernels({}), matrix_dtype(trainer.run, trainer.device)
     keep_freed_memory()
     steps = {name: step_of(name, trainer) for name in (OURS, THEIRS)}
     seconds: dict[str, list[float]] = {name: [] for name in steps}
@@ -108,7 +108,7 @@ def memory(name: str, *overrides: str) -> int:
     """Return the bytes that this process holds at its most while it trains."""
     keep_freed_memory()
     trainer = mamba_trainer(list(overrides))
-    trainer.tune({})
+    trainer.select_kernels({})
     step = step_of(name, trainer)
     for _ in range(3):
         step()

@@ -33,7 +33,7 @@ def main(
     trainer = paper_trainer(overrides)
     run = trainer.run
     device, dtype = trainer.device, matrix_dtype(run, trainer.device)
-    implementation = trainer.tune({})
+    implementation = trainer.select_kernels({})
     keep_freed_memory()
     trainer.step()
     work = flops_per_sample(run, encode(run, split_problems(run, "train", 8))) * run.batch_size

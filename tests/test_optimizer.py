@@ -1,13 +1,19 @@
 """Learning rates against tables worked out by hand, and which weights decay."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from tests.pretrained import saved
 from tests.runs import tiny_run, train
+from unforced.models.pretrained import Pretrained
+from unforced.models.roles import role
 from unforced.recipes.paper import paper_code
+from unforced.registry import MODELS
 from unforced.training.learner import build_learner
 from unforced.training.muon import BatchedMuon, orthogonalised
 from unforced.training.optimizer import build_optimizer, learning_rate
@@ -128,6 +134,51 @@ def test_muon_takes_the_matrices_inside_the_blocks_alone(tied):
     assert sorted(rest) == sorted({id(p) for p in learner.parameters()} - matrices)
     assert [group["rate_factor"] for group in inner.param_groups] == [3]
     assert {group["rate_factor"] for group in outer.param_groups} == {1}
+
+
+IN_BLOCKS = {
+    "gpt": r"blocks\.\d\.(attention\.projection|attention\.output|up|down)\.weight",
+    "mamba": r"backbone\.layers\.\d\.mixer\.(in_proj|x_proj|dt_proj|out_proj)\.weight",
+    "pretrained gpt2": r"network\.transformer\.h\.\d\.(attn|mlp)\.(c_attn|c_proj|c_fc)\.weight",
+    "pretrained gpt_neox": r"network\.gpt_neox\.layers\.\d\.\w+\.(query_key_value|dense\w*)\.weight",
+    "pretrained llama": r"network\.model\.layers\.\d\.(self_attn|mlp)\.\w+_proj\.weight",
+    "pretrained mamba": r"backbone\.layers\.\d\.mixer\.(in_proj|x_proj|dt_proj|out_proj)\.weight",
+}
+IN_ADAPTERS = r"network\.transformer\.h\.\d\.(attn|mlp)\.(c_attn|c_proj|c_fc)\.lora_[AB]\.default\.weight"
+
+
+def matrices(model):
+    return [name for name, parameter in model.named_parameters() if role(parameter) == "matrix"]
+
+
+@pytest.mark.parametrize("kind", IN_BLOCKS)
+def test_matrices_are_the_linear_maps_inside_the_blocks(kind):
+    name, _, family = kind.partition(" ")
+    options = {"encoding": "symbol", "name_or_path": saved(family)} if family else {"layers": 2, "width": 16}
+    config = MODELS.get(name)(**options)
+    for model in (config.build(20, 8), config.build_empty(20, 8)):
+        expected = [name for name, _ in model.named_parameters() if re.fullmatch(IN_BLOCKS[kind], name)]
+        assert matrices(model) == expected != []
+
+
+def test_adapters_are_matrices_and_tables_with_new_rows_do_not_decay():
+    config = Pretrained(encoding="symbol", name_or_path=saved("gpt2"), lora_rank=2)
+    model = config.build(20, 8)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    adapters = [name for name in trained if re.fullmatch(IN_ADAPTERS, name)]
+    assert [name for name in trained if role(trained[name]) == "matrix"] == adapters != []
+    assert {role(trained[name]) for name in trained if name not in adapters} == {"vector"}
+
+
+def test_of_heads_the_blocks_are_matrices_and_the_unembeddings_are_not():
+    trunk = tiny_run().model.build(20, 8).trunk()
+    heads = nn.ModuleList([nn.Sequential(trunk.block(), nn.Linear(trunk.width, 20))])
+    assert {name.split(".")[1] for name in matrices(heads)} == {"0"}
+    assert len(matrices(heads)) == 4
+    run = tiny_run("optimizer=muon")
+    inner, _ = build_optimizer(run, heads).parts
+    taken = {id(p) for group in inner.param_groups for p in group["params"]}
+    assert taken == {id(p) for name, p in heads.named_parameters() if name in matrices(heads)}
 
 
 def test_a_step_of_muon_is_an_orthogonal_matrix_of_the_size_of_adamws():

@@ -6,11 +6,13 @@ import shutil
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from tests.pretrained import CAUSAL, VOCAB, save, saved
 from tests.runs import tiny_run
+from unforced.data.vocabulary import build_codec
 from unforced.errors import UserError
 from unforced.models.huggingface import read_config
 from unforced.models.pretrained import Pretrained
@@ -31,7 +33,7 @@ def folder(request):
 def model(folder):
     config = Pretrained(encoding="symbol", name_or_path=folder)
     torch.manual_seed(0)
-    return config.build(config.codec(TASK).vocab_size, LENGTH).eval()
+    return config.build(build_codec(TASK, config.vocabulary()).vocab_size, LENGTH).eval()
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def tokens(model):
 
 
 def test_the_tasks_symbols_come_behind_the_models_own_vocabulary(folder, model):
-    codec = Pretrained(encoding="symbol", name_or_path=folder).codec(TASK)
+    codec = build_codec(TASK, Pretrained(encoding="symbol", name_or_path=folder).vocabulary())
     assert (codec.first, codec.dummy, codec.vocab_size) == (VOCAB, VOCAB + 9, VOCAB + 10)
     assert model.vocab_size == codec.vocab_size
     symbols = TASK.prompts(TASK.sample(np.random.default_rng(0), 4))
@@ -54,6 +56,32 @@ def test_logits_of_old_tokens_equal_those_of_transformers(folder, model):
     with torch.no_grad():
         found = model.logits(model.hidden(tokens))[..., :VOCAB]
         torch.testing.assert_close(found, theirs(tokens).logits)
+
+
+def test_causal_rows_without_padding_take_pytorchs_causal_attention(folder, model, tokens, monkeypatch):
+    """No mask is built, by us or by transformers; with one, results are equal."""
+    if model.attends == {"causal"}:
+        pytest.skip("no attention")
+    masks, whole = [], F.scaled_dot_product_attention
+
+    def spy(query, key, value, attn_mask=None, **options):
+        masks.append((attn_mask, options.get("is_causal", False)))
+        return whole(query, key, value, attn_mask=attn_mask, **options)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", spy)
+    monkeypatch.setattr("transformers.masking_utils.sdpa_mask", None)
+    with torch.no_grad():
+        fast = model.hidden(tokens)
+        assert masks == [(None, True)] * len(masks) != []
+        cache = model.new_cache(len(tokens), tokens.shape[1])
+        model.hidden(tokens[:, :-1], cache=cache)
+        last = model.hidden(tokens[:, -1:], cache=cache)
+        assert all(mask is None for mask, _ in masks)
+        counting = torch.arange(tokens.shape[1])[None]
+        slow = model.hidden(tokens, positions=counting)
+        assert masks[-1][0] is not None
+    torch.testing.assert_close(fast, slow)
+    torch.testing.assert_close(fast[:, -1:], last)
 
 
 def test_training_mode_adds_no_chance(model, tokens):
@@ -121,7 +149,7 @@ REFUSED = {
 def test_a_model_that_does_not_fit_is_refused_in_one_line(family, tmp_path):
     config = Pretrained(encoding="symbol", name_or_path=save(family, tmp_path / family))
     with pytest.raises(UserError, match=REFUSED[family]) as error:
-        config.build(config.codec(TASK).vocab_size, LENGTH)
+        config.build(build_codec(TASK, config.vocabulary()).vocab_size, LENGTH)
     assert "\n" not in str(error.value)
 
 
@@ -130,19 +158,19 @@ def test_a_model_with_too_few_positions_is_refused(tmp_path):
     with pytest.raises(
         UserError, match="reads at most 64 tokens, and this task has 65; make the task smaller"
     ):
-        config.build(config.codec(TASK).vocab_size, 65)
+        config.build(build_codec(TASK, config.vocabulary()).vocab_size, 65)
 
 
 def test_a_model_with_a_window_shorter_than_the_task_is_refused(tmp_path):
     config = Pretrained(encoding="symbol", name_or_path=save("mistral", tmp_path / "window"))
     with pytest.raises(UserError, match="attends to no more than the last 6 tokens, and this task has 20"):
-        config.build(config.codec(TASK).vocab_size, LENGTH)
+        config.build(build_codec(TASK, config.vocabulary()).vocab_size, LENGTH)
 
 
 def test_a_mamba_whose_blocks_are_not_ours_is_refused(tmp_path):
     config = Pretrained(encoding="symbol", name_or_path=save("biased_mamba", tmp_path / "biased"))
     with pytest.raises(UserError, match="a Mamba with use_bias True is not supported, only False"):
-        config.build(config.codec(TASK).vocab_size, LENGTH)
+        config.build(build_codec(TASK, config.vocabulary()).vocab_size, LENGTH)
 
 
 def test_muon_takes_the_matrices_of_every_family(folder):
@@ -193,7 +221,7 @@ def test_a_folder_that_is_no_model_is_refused_in_one_line(make, tmp_path, monkey
     folder = make(tmp_path)
     config = Pretrained(encoding="symbol", name_or_path=str(folder))
     with pytest.raises(UserError) as error:
-        config.build(config.codec(TASK).vocab_size, LENGTH)
+        config.build(build_codec(TASK, config.vocabulary()).vocab_size, LENGTH)
     line = str(error.value)
     assert line.startswith(f"model.name_or_path: no causal language model could be loaded from {folder} (")
     assert line.endswith("give a folder with config.json and weights, or a name on a hub that can be reached")
@@ -207,7 +235,7 @@ ABSENT = ["/absent", "./absent", "../absent", "~/absent", "some/where/absent", "
 def test_a_path_to_no_folder_is_refused_in_one_line(given, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as error:
-        Pretrained(encoding="symbol", name_or_path=given).codec(TASK)
+        build_codec(TASK, Pretrained(encoding="symbol", name_or_path=given).vocabulary())
     assert str(error.value) == (
         f"model.name_or_path: there is no folder {given}; give one with config.json and weights, or a name "
         "on the hub, as OWNER/NAME"
@@ -223,12 +251,12 @@ def test_a_name_on_the_hub_is_looked_for(name, tmp_path, monkeypatch):
         UserError,
         match=f"there is no folder {name} here, and the hub gave no .* .division by zero.; give a folder",
     ):
-        Pretrained(encoding="symbol", name_or_path=name).codec(TASK)
+        build_codec(TASK, Pretrained(encoding="symbol", name_or_path=name).vocabulary())
 
 
 def test_a_file_of_a_model_is_refused_in_one_line(folder):
     with pytest.raises(UserError) as error:
-        Pretrained(encoding="symbol", name_or_path=f"{folder}/config.json").codec(TASK)
+        build_codec(TASK, Pretrained(encoding="symbol", name_or_path=f"{folder}/config.json").vocabulary())
     assert str(error.value) == (
         f"model.name_or_path: {folder}/config.json is a file; give the folder that it is in, {folder}"
     )

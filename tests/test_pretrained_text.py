@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.pretrained import CAUSAL, save, save_with_symbols, save_with_tokenizer, saved, saved_with_tokenizer
 from tests.runs import tiny_run
 from tests.tokens import END, ending
+from unforced.data.vocabulary import build_codec
 from unforced.errors import UserError
 from unforced.evaluation.probe import Answered, _ask, _choose, probe
 from unforced.evaluation.subject import Subject, answers
@@ -205,7 +206,7 @@ def trained(family, *overrides):
     problems = TASK.sample(np.random.default_rng(2), 8)
     for _ in range(3):
         batch = run.codec.encode(problems, run.order)
-        with torch.autocast("cpu", torch.bfloat16, enabled=run.model.keeps_bf16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=run.model.origin.keeps_bf16):
             loss = loss_of(learner, run.objective.view(batch, Moment(len(batch))))
         loss.backward()
         optimizer.step()
@@ -251,7 +252,7 @@ def test_new_tokens_in_rows_to_spare_are_drawn_as_the_old_ones_are(tmp_path):
     for name in ("gpt_neox.embed_in.weight", "embed_out.weight"):
         weights[name][300:] = 100.0
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    codec = Pretrained(name_or_path=folder).codec(TASK)
+    codec = build_codec(TASK, Pretrained(name_or_path=folder).vocabulary())
     model = Pretrained(name_or_path=folder).build(codec.vocab_size, 100)
     assert (codec.dummy, codec.vocab_size) == (300, 320)
     for table, name in zip(
@@ -361,10 +362,10 @@ def test_a_learner_to_be_trained_drops_nothing_out(family, more):
 
 def test_a_dummy_of_its_own_adds_no_token():
     model = Pretrained(name_or_path=saved_with_tokenizer("gpt2"), dummy="<bos>")
-    codec = model.codec(TASK)
+    codec = build_codec(TASK, model.vocabulary())
     assert codec.vocab_size == 300
     assert codec.tokenizer.convert_ids_to_tokens(codec.dummy) == "<bos>"
-    assert Pretrained(name_or_path=model.name_or_path).codec(TASK).vocab_size == 301
+    assert build_codec(TASK, Pretrained(name_or_path=model.name_or_path).vocabulary()).vocab_size == 301
 
 
 @pytest.mark.parametrize(
@@ -402,7 +403,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path):
     tokenizer.add_tokens([f"{digit}," for digit in range(10)])
     tokenizer.save_pretrained(folder)
     with pytest.raises(UserError, match=r"has token 30., and the model knows 300; save the model's own"):
-        Pretrained(name_or_path=str(folder)).codec(TASK)
+        build_codec(TASK, Pretrained(name_or_path=str(folder)).vocabulary())
 
 
 def with_tokens(folder, *tokens):
@@ -438,6 +439,6 @@ def test_a_model_that_reads_other_symbols_is_refused_and_takes_these_beside_its_
     known = PathStar(degree=2, path_length=3, num_nodes=119)
     folder = save_with_symbols(known, tmp_path)
     with pytest.raises(UserError, match=r"reads some symbols alone, .*; use model.encoding=symbol, which"):
-        Pretrained(name_or_path=folder).codec(TASK)
-    codec = Pretrained(name_or_path=folder, encoding="symbol").codec(TASK)
+        build_codec(TASK, Pretrained(name_or_path=folder).vocabulary())
+    codec = build_codec(TASK, Pretrained(name_or_path=folder, encoding="symbol").vocabulary())
     assert codec.vocab_size == len(known.alphabet) + 1 + len(TASK.alphabet) + 1

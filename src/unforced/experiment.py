@@ -87,7 +87,7 @@ def _train_and_measure(trainer: Trainer, resume: bool) -> Outcome:
     environment = describe(accelerator.device) | {
         "processes": accelerator.num_processes,
         "matrix_dtype": str(matrix_dtype(run, accelerator.device)).removeprefix("torch."),
-        "implementation": trainer.tune(known),
+        "implementation": trainer.select_kernels(known),
     }
     if accelerator.is_main_process:
         write_json(folder.env, environment)
@@ -162,6 +162,7 @@ def _result(
         "parameters": sum(parameter.numel() for parameter in trainer.learner.parameters()),
         "trained_parameters": sum(parameter.numel() for parameter in trainer.learner.trained().values()),
         "seconds": trainer.progress.seconds,
+        "implementation": environment["implementation"],
         "hardware": {key: environment[key] for key in ("device", "processor", "threads", "processes")},
         "chance": run.task.chance,
         **Subject.of(run, trainer.learner).decoded(),
@@ -189,7 +190,7 @@ def load_run(path: Path) -> LoadedRun:
     run = folder.run()
     device = PartialState().device
     learner = build_learner(run).to(device)
-    learner.model.select_kernels(device, matrix_dtype(run, device), learner.length, folder.implementation())
+    learner.select_kernels(device, matrix_dtype(run, device), folder.implementation())
     progress, refused = load_newest(folder.checkpoints, run, learner)
     if progress is None:
         raise UserError(f"{path} has no checkpoint yet; train it further with --resume")

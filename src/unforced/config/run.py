@@ -5,19 +5,23 @@ several kinds (task, model, objective, decoder) are chosen by name through the r
 """
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from unforced.config.fingerprint import changes, fingerprint
 from unforced.config.overrides import assign, flatten
 from unforced.config.settings import Settings
 from unforced.data.codec import Codec
+from unforced.data.vocabulary import build_codec
 from unforced.decoding.base import Decoder
 from unforced.decoding.modes import Mode, exact_measures, forced_note, trained_mode
+from unforced.errors import UserError
 from unforced.models.base import ModelConfig
 from unforced.objectives.base import Objective
 from unforced.parts import Named, Role, Tree, keys_of, read, read_part, tree
+from unforced.registry import MODELS
 from unforced.tasks.base import Task
 
 
@@ -61,13 +65,24 @@ class Run(Settings):
                     f"objective.train_positions: {position} is no answer position of this task; "
                     f"they are 0 to {last}"
                 )
-        if self.model.keeps_bf16 and self.precision == "fp32":
+        self._check_attention()
+        if self.model.origin.keeps_bf16 and self.precision == "fp32":
             raise ValueError("precision: fp32 does not go with weights in bf16; use precision=bf16")
         if self.min_learning_rate > self.learning_rate:
             raise ValueError(
                 f"min_learning_rate: {self.min_learning_rate} is above learning_rate {self.learning_rate}"
             )
         return self
+
+    def _check_attention(self) -> None:
+        needed = self.objective.needs.attention
+        if needed == "causal" or needed in self.model.attends:
+            return
+        able = [name for name in MODELS.names() if needed in _attends(name)]
+        raise ValueError(
+            f"objective {self.objective.name} needs {needed} attention; model {self.model.name} is "
+            f"{' and '.join(sorted(self.model.attends))} only; use model={' or model='.join(able)}"
+        )
 
     @property
     def title(self) -> str:
@@ -79,7 +94,7 @@ class Run(Settings):
     @property
     def codec(self) -> Codec:
         """How the run's model reads and writes the task's problems."""
-        return self.model.codec(self.task)
+        return _codec(self.task, self.model, self.objective.needs.specials)
 
     @property
     def decoding(self) -> Decoder:
@@ -174,6 +189,19 @@ def build_decoder(fields: Tree) -> Decoder:
 
 def _objective(fields: Tree) -> Objective:
     return read_part(Objective, "objective", fields["objective"])  # type: ignore[type-abstract]
+
+
+@lru_cache(maxsize=8)
+def _codec(task: Task, model: ModelConfig, specials: tuple[str, ...]) -> Codec:
+    return build_codec(task, model.vocabulary(), specials)
+
+
+def _attends(name: str) -> frozenset[str]:
+    """Return how a model with its default settings attends; nothing, where it has none."""
+    try:
+        return MODELS.get(name)().attends
+    except (ValidationError, UserError):
+        return frozenset()
 
 
 def build_task(name: str, fields: Tree) -> Task:

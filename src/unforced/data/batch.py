@@ -1,7 +1,7 @@
 """A batch of problems as token ids, prompt and answer apart."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ class Prompts:
     mask_token  id that stands where an answer token is hidden
     end         id of the token that ends an answer; None where all answers are alike long
     numbers     which problem of a set each one is: sampling depends on it
+    specials    ids of further special tokens that the objective asked for, by name
     """
 
     tokens: Int[Tensor, "batch prompt"]
@@ -30,6 +31,7 @@ class Prompts:
     mask_token: int
     end: int | None
     numbers: Int[Tensor, " batch"]
+    specials: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -44,7 +46,7 @@ class Batch:
     counted in forward order, -1 for none; of several, the one that is written first, and `answer_reach` says
     which is written last. None means that each token is a symbol. `end` is the id of the token that ends an
     answer, None where all are alike long. `numbers` say which problem of a set each row is (0, 1, ... if
-    None).
+    None). `specials` are the ids of further special tokens, by name.
     """
 
     prompt: Int[Tensor, "batch prompt"]
@@ -57,13 +59,14 @@ class Batch:
     answer_reach: Int[Tensor, "batch answer"] | None = None
     end: int | None = None
     numbers: Int[Tensor, " batch"] | None = None
+    specials: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.prompt)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
         """Apply `function` to every tensor: move to a device, select rows."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
         mapped: dict[str, Any] = {k: function(v) for k, v in values.items() if isinstance(v, Tensor)}
         return replace(self, **mapped)
 
@@ -74,7 +77,7 @@ class Batch:
         if numbers is None:
             numbers = torch.arange(len(self), device=self.prompt.device)
         room = self.answer.shape[1]
-        return Prompts(self.prompt, self.prompt_mask, room, self.dummy, self.end, numbers)
+        return Prompts(self.prompt, self.prompt_mask, room, self.dummy, self.end, numbers, self.specials)
 
     @property
     def places(self) -> Int[Tensor, "#batch answer"]:
@@ -105,9 +108,9 @@ class Batch:
         shapes = {(part.prompt.shape[1], part.answer.shape[1], part.prompt_mask is None) for part in parts}
         even = parts if len(shapes) == 1 else [part._padded(parts) for part in parts]
         columns: dict[str, Any] = {
-            field.name: torch.cat([getattr(part, field.name) for part in even])
-            for field in fields(cls)
-            if isinstance(getattr(even[0], field.name), Tensor)
+            each.name: torch.cat([getattr(part, each.name) for part in even])
+            for each in fields(cls)
+            if isinstance(getattr(even[0], each.name), Tensor)
         }
         return replace(even[0], **columns)
 

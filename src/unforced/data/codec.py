@@ -1,6 +1,7 @@
 """Codecs: from a task's problems to token ids, and from token ids to symbols."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ class Codec(ABC):
     prompt_length   tokens of a prompt, at the most
     answer_length   tokens of an answer, at the most
     end             id of the token that ends an answer; None where all answers have the same length
+    specials        ids of further special tokens, by name
     """
 
     task: Task
@@ -34,6 +36,7 @@ class Codec(ABC):
     prompt_length: int
     answer_length: int
     end: int | None
+    specials: Mapping[str, int]
 
     @abstractmethod
     def encode(
@@ -105,12 +108,14 @@ class SymbolCodec(Codec):
     first: int
 
     @classmethod
-    def of(cls, task: Task, first: int = 0) -> "SymbolCodec":
-        """Build the codec of a task's alphabet."""
+    def of(cls, task: Task, first: int = 0, specials: Sequence[str] = ()) -> "SymbolCodec":
+        """Build the codec of a task's alphabet, with further special tokens behind it."""
         dummy = first + len(task.alphabet)
         end = dummy + 1 if task.varied else None
         ends = int(task.varied)
-        return cls(task, dummy, dummy + 1 + ends, task.prompt_length, task.answer_length + ends, end, first)
+        ids = {name: dummy + 1 + ends + index for index, name in enumerate(specials)}
+        lengths = task.prompt_length, task.answer_length + ends
+        return cls(task, dummy, dummy + 1 + ends + len(ids), *lengths, end, ids, first)
 
     def ids(self, symbols: Symbols) -> Int[Tensor, "count length"]:
         """Turn symbols into token ids."""
@@ -134,7 +139,9 @@ class SymbolCodec(Codec):
         mask = None if real.all() else torch.from_numpy(real)
         prompt = self.ids(prompts) if mask is None else self._padded(prompts, real)
         if self.end is None:
-            return Batch(prompt, self.ids(written[:, given:]), self.dummy, mask, order=order)
+            return Batch(
+                prompt, self.ids(written[:, given:]), self.dummy, mask, order=order, specials=self.specials
+            )
         return self._closed(prompt, mask, written, order, given)
 
     def _padded(self, symbols: Symbols, real: Marks) -> Int[Tensor, "count length"]:
@@ -165,6 +172,7 @@ class SymbolCodec(Codec):
             order,
             torch.from_numpy(np.where(real, places, -1)),
             end=self.end,
+            specials=self.specials,
         )
 
     def read(self, tokens: Int[Tensor, "count answer"], order: Order, given: int = 0) -> Symbols:
@@ -209,7 +217,7 @@ class SymbolCodec(Codec):
 
     def build_tokenizer(self, max_length: int) -> Any:
         """Give each symbol of the task a token."""
-        return symbol_tokenizer(self.task, self.first, max_length)
+        return symbol_tokenizer(self.task, self.first, max_length, tuple(self.specials))
 
     @property
     def description(self) -> str:

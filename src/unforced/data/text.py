@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, get_args
 
 import numpy as np
@@ -46,7 +47,15 @@ class TextCodec(Codec):
     start: Tokens
 
     @classmethod
-    def of(cls, task: Task, tokenizer: Any, dummy: int, end: int, vocab_size: int) -> "TextCodec":
+    def of(
+        cls,
+        task: Task,
+        tokenizer: Any,
+        dummy: int,
+        end: int,
+        vocab_size: int,
+        specials: Mapping[str, int] = MappingProxyType({}),
+    ) -> "TextCodec":
         """Build the codec of a task, with the longest texts that it can have.
 
         Raises UserError: the tokenizer cannot say which characters a token stands for, or merges across the
@@ -59,7 +68,7 @@ class TextCodec(Codec):
             )
         start, _ = _around(tokenizer)
         prompt, answer = _most_tokens(task, tokenizer)
-        codec = cls(task, dummy, vocab_size, len(start) + prompt, answer + 1, end, tokenizer, start)
+        codec = cls(task, dummy, vocab_size, len(start) + prompt, answer + 1, end, specials, tokenizer, start)
         codec._begin_with_every_symbol()
         return codec
 
@@ -94,7 +103,18 @@ class TextCodec(Codec):
         places, reach = (_padded(rows, -1, room)[0] for rows in (written, reached))
         if order == "reversed":
             places, reach = (torch.where(each < 0, each, last - each) for each in (places, reach))
-        return Batch(prompt, answer, self.dummy, prompt_mask, answer_mask, order, places, reach, self.end)
+        return Batch(
+            prompt,
+            answer,
+            self.dummy,
+            prompt_mask,
+            answer_mask,
+            order,
+            places,
+            reach,
+            self.end,
+            specials=self.specials,
+        )
 
     def read(self, tokens: Int[Tensor, "count answer"], order: Order, given: int = 0) -> Symbols:
         """Read the text up to its end; of an answer that does not end, the last symbol is none."""

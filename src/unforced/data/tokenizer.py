@@ -10,6 +10,7 @@ decode to `<id>`.
 
 import importlib
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from unforced.huggingface import import_transformers
@@ -21,18 +22,23 @@ END_TEXT = "<end>"
 _GLUE = "\0"  # would mark a token that continues the one before it; there are none
 
 
-def symbol_tokenizer(task: Task, first: int, max_length: int) -> Any:
+def symbol_tokenizer(task: Task, first: int, max_length: int, specials: Sequence[str] = ()) -> Any:
     """Build the tokenizer of a task's prompts and answers, whose first symbol has the id `first`.
 
-    max_length: the longest text, in tokens, that the model reads. Encoding raises for text that is no symbol.
+    max_length: the longest text, in tokens, that the model reads. specials: names of tokens behind `$`.
+    Encoding raises for text that is no symbol.
     """
     transformers = import_transformers("unforced export")
     tokenizers = importlib.import_module("tokenizers")
+    named = [f"<|{name}|>" for name in specials]
     texts = [*(f"<{token}>" for token in range(first)), *task.alphabet, _DUMMY]
-    special = {"mask_token": _DUMMY}
+    special: dict[str, Any] = {"mask_token": _DUMMY}
     if task.varied:
         texts.append(END_TEXT)
         special |= {"eos_token": END_TEXT, "pad_token": END_TEXT}
+    if named:
+        texts += named
+        special["additional_special_tokens"] = named
     vocabulary = {text: token for token, text in enumerate(texts)}
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token=_GLUE))
     tokenizer.pre_tokenizer, tokenizer.decoder = _apart(tokenizers, task), _together(tokenizers, task)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unforced.errors import UserError
+from unforced.models.roles import set_role
 
 
 def add_adapters(
@@ -38,12 +39,15 @@ def add_adapters(
         weight = module.get_submodule(name).get_parameter("base_layer.weight")
         if not weight.is_meta:
             weight.data = weight.data.to(frozen)
+        for parameter in module.get_submodule(name).parameters():
+            if parameter.requires_grad and parameter.dim() == 2:
+                set_role(parameter, "matrix")
 
 
 def train_rows(table: nn.Parameter, first: int) -> None:
     """Train the rows of a table from `first` on, and leave those before as they are."""
     table.requires_grad_(True)
-    table._no_weight_decay = True  # type: ignore[attr-defined]  # decay would move the other rows
+    set_role(table, "vector")  # decay would move the other rows
 
     def of_new_rows(gradient: Tensor) -> Tensor:
         return torch.cat([torch.zeros_like(gradient[:first]), gradient[first:]])

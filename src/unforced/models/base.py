@@ -13,11 +13,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from unforced.data.codec import Codec, SymbolCodec
+from unforced.data.vocabulary import Vocabulary
 from unforced.models.masks import At, Attention, Inputs, Padding, kind_of
 from unforced.parts import Part
 from unforced.registry import MODELS, Registry
-from unforced.tasks.base import Task
 
 
 @runtime_checkable
@@ -50,8 +49,8 @@ class SequenceModel(torch.nn.Module, ABC):
     ) -> dict[str, str]:
         """Select kernels for sequences of `length` tokens by rule, and return them by kind.
 
-        dtype: that of matrix products. known: the kernels of an earlier session of the same run, which are
-        kept where they can run.
+        device: "meta" selects the kernels whose operations are counted. dtype: that of matrix products.
+        known: the kernels of an earlier session of the same run, which are kept where they can run.
         """
 
     @abstractmethod
@@ -135,6 +134,20 @@ class Trunk:
     twin: Callable[[], SequenceModel]
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where the weights come from that a run starts with.
+
+    name        what a message calls it
+    hub_name    the name on the hub; None where there is none
+    keeps_bf16  whether some weights are in bf16, so that matrix products must be
+    """
+
+    name: str = "the model"
+    hub_name: str | None = None
+    keeps_bf16: bool = False
+
+
 class ModelConfig(Part, ABC):
     """A frozen description that builds a model."""
 
@@ -146,23 +159,13 @@ class ModelConfig(Part, ABC):
         """The kinds of attention of the model that it builds; see SequenceModel."""
 
     @property
-    def keeps_bf16(self) -> bool:
-        """Whether some weights are in bf16, so that matrix products must be."""
-        return False
+    @abstractmethod
+    def origin(self) -> Origin:
+        """Where its weights come from."""
 
-    @property
-    def origin(self) -> str:
-        """Where weights that are not trained come from."""
-        return "the model"
-
-    @property
-    def hub_name(self) -> str | None:
-        """The name on the hub of a model that this one starts from; None where there is none."""
-        return None
-
-    def codec(self, task: Task) -> Codec:
-        """Return how this model reads and writes a task's problems."""
-        return SymbolCodec.of(task)
+    @abstractmethod
+    def vocabulary(self) -> Vocabulary:
+        """Return the tokens that it knows before a run."""
 
     @abstractmethod
     def build(self, vocab_size: int, max_length: int) -> SequenceModel:
@@ -174,3 +177,21 @@ class ModelConfig(Part, ABC):
     @abstractmethod
     def build_empty(self, vocab_size: int, max_length: int) -> SequenceModel:
         """Build the model without weights (on the meta device), so that operations can be counted."""
+
+
+class FromScratch(ModelConfig, ABC):
+    """A model whose weights are all drawn when it is built."""
+
+    @property
+    def origin(self) -> Origin:
+        """The model itself."""
+        return Origin()
+
+    def vocabulary(self) -> Vocabulary:
+        """No token."""
+        return Vocabulary()
+
+    def build_empty(self, vocab_size: int, max_length: int) -> SequenceModel:
+        """Build the model on the meta device."""
+        with torch.device("meta"):
+            return self.build(vocab_size, max_length)

@@ -14,6 +14,7 @@ from unforced.models.kernels.attention import BACKENDS, Pattern, build_pattern
 from unforced.models.kernels.precision import full_precision, matrix_dtype
 from unforced.models.kernels.rotary import Turns, split_heads, turns
 from unforced.models.masks import At, Attention, Padding, select, token_positions
+from unforced.models.roles import set_role
 
 Hidden = Float[Tensor, "batch time width"]
 Gelu = Literal["exact", "tanh"]
@@ -40,6 +41,8 @@ class TransformerBlock(nn.Module):
         self.up = nn.Linear(width, 4 * width)
         self.down = nn.Linear(4 * width, width)
         self.gelu = "none" if gelu == "exact" else "tanh"
+        for part in (self.attention.projection, self.attention.output, self.up, self.down):
+            set_role(part.weight, "matrix")
 
     def forward(
         self,

@@ -16,9 +16,9 @@ from jaxtyping import Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from unforced.models.base import Cache, ModelConfig, SequenceModel, Trunk
+from unforced.models.base import Cache, FromScratch, SequenceModel, Trunk
 from unforced.models.blocks import AttentionKernel, Layer, TransformerBlock, draw_matrices
-from unforced.models.kernels.attention import BACKENDS, build_pattern, select_attention
+from unforced.models.kernels.attention import BACKENDS, REFERENCE, build_pattern, select_attention
 from unforced.models.kernels.precision import matrix_dtype
 from unforced.models.kernels.rotary import turns
 from unforced.models.masks import At, Attention, Inputs, Padding, allowed_keys, token_positions
@@ -26,7 +26,7 @@ from unforced.models.masks import At, Attention, Inputs, Padding, allowed_keys, 
 Hidden = Float[Tensor, "batch time width"]
 
 
-class GPT(ModelConfig):
+class GPT(FromScratch):
     """A decoder-only Transformer trained from scratch.
 
     Source: the architecture of arXiv 2403.06963's GPT-Mini (12 layers, width 384, 6 heads), which has no
@@ -77,11 +77,6 @@ class GPT(ModelConfig):
     def build(self, vocab_size: int, max_length: int) -> "Transformer":
         """Build the model with fresh weights, drawn from torch's global generator."""
         return Transformer(self, vocab_size, max_length)
-
-    def build_empty(self, vocab_size: int, max_length: int) -> "Transformer":
-        """Build the model on the meta device."""
-        with torch.device("meta"):
-            return Transformer(self, vocab_size, max_length)
 
 
 @dataclass
@@ -153,7 +148,9 @@ class Transformer(SequenceModel):
         self, device: torch.device, dtype: torch.dtype, length: int, known: Mapping[str, str]
     ) -> dict[str, str]:
         """Select the attention kernel."""
-        if self.config.attention == "auto":
+        if device.type == "meta":
+            self.kernel.name = REFERENCE
+        elif self.config.attention == "auto":
             chosen = known.get("attention", "")
             self.kernel.name = chosen if chosen in BACKENDS else select_attention(device, dtype, length)
         return {"attention": self.kernel.name}

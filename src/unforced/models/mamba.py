@@ -20,12 +20,13 @@ from torch.utils.checkpoint import checkpoint
 from unforced.errors import UserError
 from unforced.huggingface import import_transformers
 from unforced.models.adapters import merge_adapters
-from unforced.models.base import Cache, ModelConfig, SequenceModel, Trunk
+from unforced.models.base import Cache, FromScratch, SequenceModel, Trunk
 from unforced.models.blocks import build_layer
 from unforced.models.kernels import convolution
 from unforced.models.kernels.convolution import select_convolution
-from unforced.models.kernels.scan import BACKENDS, select_scan
+from unforced.models.kernels.scan import BACKENDS, REFERENCE, select_scan
 from unforced.models.masks import At, Attention, Inputs, Padding, select
+from unforced.models.roles import set_role
 
 Hidden = Float[Tensor, "batch time width"]
 Inner = Float[Tensor, "batch time channels"]
@@ -34,7 +35,7 @@ Real = Bool[Tensor, "#batch time 1"]
 _STEP_RANGE = (1e-3, 1e-1)  # initial step sizes delta, log-uniform
 
 
-class Mamba(ModelConfig):
+class Mamba(FromScratch):
     """A Mamba language model trained from scratch.
 
     Source: arXiv 2312.00752; initial weights as in its authors' code. The defaults are a common from-scratch
@@ -101,13 +102,6 @@ class Mamba(ModelConfig):
         """Build the model with fresh weights, drawn from torch's global generator; no length is too long."""
         return MambaModel(self, vocab_size, max_length)
 
-    def build_empty(self, vocab_size: int, max_length: int) -> "MambaModel":
-        """Build the model on the meta device; it counts the operations of a scan step by step."""
-        with torch.device("meta"):
-            model = MambaModel(self, vocab_size, max_length)
-        model.count_step_by_step()
-        return model
-
 
 @dataclass
 class LayerState:
@@ -162,22 +156,31 @@ class MambaModel(SequenceModel):
         self, device: torch.device, dtype: torch.dtype, length: int, known: Mapping[str, str]
     ) -> dict[str, str]:
         """Select the kernels of scan and convolution. Raises UserError if `scan` cannot run on the device."""
-        config, kernels = self.config, self.kernels
-        if config.scan == "auto":
-            scan = known.get("scan", "")
-            usable = scan in BACKENDS and BACKENDS[scan].available(device)
-            kernels.scan = scan if usable else select_scan(device)
-        elif not BACKENDS[config.scan].available(device):
-            raise UserError(
-                f"model.scan: {config.scan} needs a CUDA device and the package mamba_ssm; "
-                "take auto, steps or doubling"
-            )
+        if device.type == "meta":
+            self.kernels.scan, self.kernels.convolution = REFERENCE, convolution.REFERENCE
+        else:
+            self.kernels.scan = self._select_scan(device, known)
+            self.kernels.convolution = self._select_convolution(device, known)
+        return dict(vars(self.kernels))
+
+    def _select_scan(self, device: torch.device, known: Mapping[str, str]) -> str:
+        fixed = self.config.scan
+        if fixed != "auto":
+            if not BACKENDS[fixed].available(device):
+                raise UserError(
+                    f"model.scan: {fixed} needs a CUDA device and the package mamba_ssm; "
+                    "take auto, steps or doubling"
+                )
+            return fixed
+        chosen = known.get("scan", "")
+        usable = chosen in BACKENDS and BACKENDS[chosen].available(device)
+        return chosen if usable else select_scan(device)
+
+    def _select_convolution(self, device: torch.device, known: Mapping[str, str]) -> str:
+        width, backends = self.config.convolution, convolution.BACKENDS
         chosen = known.get("convolution", "shifts" if known else "")  # what old sessions do not say
-        usable = chosen in convolution.BACKENDS and convolution.BACKENDS[chosen].available(
-            device, config.convolution
-        )
-        kernels.convolution = chosen if usable else select_convolution(device, config.convolution)
-        return {"scan": kernels.scan, "convolution": kernels.convolution}
+        usable = chosen in backends and backends[chosen].available(device, width)
+        return chosen if usable else select_convolution(device, width)
 
     def embed(
         self,
@@ -239,10 +242,6 @@ class MambaModel(SequenceModel):
         config, weight = self.config, self.lm_head.weight
         recent = weight.new_zeros(batch, config.convolution - 1, config.channels)
         return RecurrentState([LayerState(recent) for _ in range(config.layers)])
-
-    def count_step_by_step(self) -> None:
-        """Take the kernels whose operations are counted, whichever kernels will run."""
-        self.kernels.scan, self.kernels.convolution = "steps", "shifts"
 
     def trunk(self) -> Trunk:
         """Return what heads may rely on; its blocks are Transformer blocks with rotary positions."""
@@ -322,8 +321,10 @@ class Mixer(nn.Module):
         self.dt_proj = nn.Linear(rank, channels)
         self.A_log = nn.Parameter(torch.arange(1.0, state + 1).log().repeat(channels, 1))
         self.D = nn.Parameter(torch.ones(channels))
-        self.A_log._no_weight_decay = True  # type: ignore[attr-defined]
         self.out_proj = nn.Linear(channels, config.width, bias=False)
+        set_role(self.A_log, "vector")  # a table of numbers rather than a linear map
+        for part in (self.in_proj, self.x_proj, self.dt_proj, self.out_proj):
+            set_role(part.weight, "matrix")
         self._initialise(config)
 
     def _initialise(self, config: Mamba) -> None:

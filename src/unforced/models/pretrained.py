@@ -6,20 +6,17 @@ symbol of the task (a node, `|`, `/`, `=`) is a token of its own, appended to th
 
 import copy
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from pydantic import Field, field_validator, model_validator
 from torch import nn
 
-from unforced.data.codec import Codec, SymbolCodec
-from unforced.data.text import TextCodec
+from unforced.data.vocabulary import Vocabulary, num_ids
 from unforced.errors import UserError
 from unforced.models.adapters import add_adapters, train_rows
-from unforced.models.base import ModelConfig, SequenceModel
+from unforced.models.base import ModelConfig, Origin, SequenceModel
 from unforced.models.huggingface import (
     FIELD,
     check_tokenizer,
@@ -31,9 +28,6 @@ from unforced.models.huggingface import (
 )
 from unforced.models.mamba import Mamba, MambaModel
 from unforced.models.transformers_model import TransformersModel
-from unforced.tasks.base import Task
-
-_DUMMY, _END = "<|dummy|>", "<|end|>"
 
 
 class Pretrained(ModelConfig):
@@ -95,28 +89,25 @@ class Pretrained(ModelConfig):
         return _kind(read_config(self.name_or_path, self.revision)).attends
 
     @property
-    def keeps_bf16(self) -> bool:
-        """Whether some weights are in bf16."""
-        return self.frozen_weights == "bf16"
+    def origin(self) -> Origin:
+        """The folder or name, with the revision if one was given; a folder is known by its whole path."""
+        name, revision = self.name_or_path, self.revision
+        hub_name = None if Path(name).is_absolute() else name
+        return Origin(
+            name if revision is None else f"{name} at {revision}", hub_name, self.frozen_weights == "bf16"
+        )
 
-    @property
-    def origin(self) -> str:
-        """The folder or name, and the revision if one was given."""
-        return self.name_or_path + ("" if self.revision is None else f" at {self.revision}")
-
-    @property
-    def hub_name(self) -> str | None:
-        """The name on the hub; None for a folder, which is known by its whole path."""
-        return None if Path(self.name_or_path).is_absolute() else self.name_or_path
-
-    def codec(self, task: Task) -> Codec:
-        """Write problems as text, or put the task's symbols behind the model's own vocabulary.
-
-        Raises UserError: the model has no usable tokenizer, or `dummy` is none of its tokens.
-        """
+    def vocabulary(self) -> Vocabulary:
+        """The model's own tokens; with its tokenizer, where problems are text. Raises UserError."""
+        size = read_config(self.name_or_path, self.revision).vocab_size
         if self.encoding == "symbol":
-            return SymbolCodec.of(task, first=read_config(self.name_or_path, self.revision).vocab_size)
-        return _text_codec(self, task)
+            return Vocabulary(size)
+        tokenizer = read_tokenizer(self.name_or_path, self.revision)
+
+        def check(text: str) -> None:
+            check_tokenizer(tokenizer, text, self.name_or_path, size, FIELD)
+
+        return Vocabulary(size, tokenizer, self.dummy, check)
 
     def build(self, vocab_size: int, max_length: int) -> SequenceModel:
         """Load the model; tokens that are new to it start as one more of the old ones might.
@@ -146,8 +137,8 @@ class Pretrained(ModelConfig):
         with loading(self.name_or_path), torch.device("meta"):
             network = transformers().AutoModelForCausalLM.from_config(config, dtype=torch.float32)
             model = behind_the_contract(network, chances, max_length)
-            if isinstance(model, MambaModel):
-                model.count_step_by_step()
+            if isinstance(model, TransformersModel):
+                model.skip_masks()
             return self._adapted(model)
 
     def _adapted(self, model: TransformersModel | MambaModel) -> SequenceModel:
@@ -155,7 +146,7 @@ class Pretrained(ModelConfig):
         if self.lora_rank is None:
             return model
         alpha = 2.0 * self.lora_rank if self.lora_alpha is None else self.lora_alpha
-        dtype = torch.bfloat16 if self.keeps_bf16 else torch.float32
+        dtype = torch.bfloat16 if self.origin.keeps_bf16 else torch.float32
         add_adapters(model, model.linear_maps(), self.lora_rank, alpha, dtype)
         first = self._first_new_token()
         if first is not None:
@@ -169,7 +160,7 @@ class Pretrained(ModelConfig):
         if self.encoding == "symbol":
             return known
         tokenizer = read_tokenizer(self.name_or_path, self.revision)
-        own = _num_ids(tokenizer)
+        own = num_ids(tokenizer)
         if self.dummy is None or tokenizer.eos_token_id is None:
             return min(own, known)
         return known if own > known else None
@@ -217,48 +208,6 @@ def behind_the_contract(
     if _kind(network.config) is MambaModel:
         return Mamba.of_transformers(network, max_length)
     return TransformersModel(network, chances, max_length)
-
-
-@lru_cache(maxsize=8)
-def _text_codec(model: Pretrained, task: Task) -> TextCodec:
-    tokenizer = copy.deepcopy(read_tokenizer(model.name_or_path, model.revision))
-    known = read_config(model.name_or_path, model.revision).vocab_size
-    ((prompt, answer),) = task.texts(task.sample(np.random.default_rng(0), 1))
-    for text in (prompt + answer, task.text.separator.join(task.alphabet)):
-        check_tokenizer(tokenizer, text, model.name_or_path, known, FIELD)
-    if tokenizer.eos_token_id is None:
-        tokenizer.add_special_tokens({"eos_token": _END})
-    if model.dummy is None:
-        tokenizer.add_tokens([_DUMMY], special_tokens=True)
-    dummy = _token_id(tokenizer, model.dummy or _DUMMY)
-    codec = TextCodec.of(task, tokenizer, dummy, tokenizer.eos_token_id, max(_num_ids(tokenizer), known))
-    if dummy in (codec.end, *codec.start) or _is_of_lines(tokenizer.decode([dummy]), task):
-        raise UserError(
-            f"model.dummy: {model.dummy} may stand in problems, or begins or ends texts, so it cannot hide "
-            "tokens; take another token, or null for one more"
-        )
-    return codec
-
-
-def _num_ids(tokenizer: Any) -> int:
-    """Count token ids, unused ones between others as well."""
-    return max(tokenizer.get_vocab().values()) + 1
-
-
-def _token_id(tokenizer: Any, token: str) -> int:
-    """Return a token's id. Raises UserError if it is no token."""
-    if token not in tokenizer.get_vocab():
-        special = ", ".join(tokenizer.all_special_tokens[:5]) or "it has none"
-        raise UserError(
-            f"model.dummy: {token} is no token of the model's tokenizer; take one that problems have no use "
-            f"for (special ones: {special}), or null for one more"
-        )
-    return tokenizer.convert_tokens_to_ids(token)
-
-
-def _is_of_lines(text: str, task: Task) -> bool:
-    """Say whether a token's text may stand in a task's lines: all of its characters do."""
-    return set(text.strip(" ")) <= set("".join((*task.alphabet, task.text.separator)))
 
 
 def _append_tokens(network: Any, vocab_size: int, first: int) -> None:

@@ -4,6 +4,7 @@ import copy
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -27,7 +28,9 @@ from unforced.models.masks import (
     select,
     token_positions,
 )
+from unforced.models.roles import set_role
 
+_OURS = "unforced_sdpa"
 _PADDING = 3  # tokens that stand before others where it is tried whether a model follows its mask
 
 
@@ -58,6 +61,10 @@ class TransformersModel(SequenceModel):
         self.network, self.chances, self.max_length = network, dict(chances), max_length
         self.vocab_size = network.config.get_text_config().vocab_size
         self.width = network.get_output_embeddings().in_features
+        for blocks in (part for part in network.modules() if isinstance(part, nn.ModuleList)):
+            for parameter in blocks.parameters():
+                if parameter.dim() == 2:
+                    set_role(parameter, "matrix")
 
     def check(self, name: str, length: int) -> None:
         """Refuse a network that says something else than this module does, on `length` tokens.
@@ -81,6 +88,7 @@ class TransformersModel(SequenceModel):
         """Say in what this module is unlike the network, whose logits of the tokens are given."""
         if self.network.config._attn_implementation != "sdpa":
             return "does not run on PyTorch's attention, which masks padding here"
+        self.skip_masks()
         padding = min(_PADDING, tokens.shape[1] - 1)
         try:
             ours = self._logits_in_pieces(tokens, padding=0)
@@ -112,16 +120,24 @@ class TransformersModel(SequenceModel):
 
     def _twin(self) -> "TransformersModel":
         causal, config = transformers().AutoModelForCausalLM, copy.deepcopy(self.network.config)
+        config._attn_implementation = "sdpa"
         network = causal.from_config(config, dtype=torch.float32)
-        return TransformersModel(network, self.chances, self.max_length)
+        twin = TransformersModel(network, self.chances, self.max_length)
+        twin.skip_masks()
+        return twin
 
     def to_transformers(self) -> Any:
         """Return the network with the vocabulary and the weights that it has now; adapters are added in."""
         network = copy.deepcopy(self.network)
+        network.config._attn_implementation = "sdpa"
         merge_adapters(network)
         for key, value in self.chances.items():
             setattr(network.config, key, value)
         return network
+
+    def skip_masks(self) -> None:
+        """Leave masks to this module: without one, transformers would build it, or look for packed rows."""
+        self.network.config._attn_implementation = _attention_without_masks()
 
     def checkpoint_activations(self) -> None:
         """Compute activations again in the backward pass, rather than keep them."""
@@ -143,7 +159,7 @@ class TransformersModel(SequenceModel):
         self, device: torch.device, dtype: torch.dtype, length: int, known: Mapping[str, str]
     ) -> dict[str, str]:
         """Leave the kernel to transformers."""
-        return {"attention": self.network.config._attn_implementation}
+        return {"attention": "sdpa"}
 
     def embed(
         self,
@@ -171,8 +187,9 @@ class TransformersModel(SequenceModel):
         self.check_attention(attention)
         batch, steps = inputs.shape[:2]
         past = 0 if cache is None else cache.length
-        mask = None  # PyTorch's causal attention; but of positions alone, transformers would read packed rows
-        if padding is not None or positions is not None or kind_of(attention) != "causal":
+        mask = None  # PyTorch's causal attention, which puts the first query beside the first key
+        behind = past > 0 and steps > 1
+        if padding is not None or positions is not None or kind_of(attention) != "causal" or behind:
             mask = allowed_keys(attention, padding, steps, past, inputs.device)
             mask = mask[:, None].expand(batch, -1, -1, -1)
         if positions is None and padding is not None:
@@ -195,6 +212,14 @@ class TransformersModel(SequenceModel):
     def new_cache(self, batch: int, capacity: int) -> TransformersCache:
         """Return an empty cache; it grows as it must."""
         return TransformersCache(transformers().DynamicCache(config=self.network.config))
+
+
+@cache
+def _attention_without_masks() -> str:
+    """Register PyTorch's attention under a name for which transformers builds no masks; return the name."""
+    sdpa = transformers().AttentionInterface()["sdpa"]
+    transformers().AttentionInterface.register(_OURS, sdpa)
+    return _OURS
 
 
 def _close(logits: Tensor, others: Tensor) -> bool:

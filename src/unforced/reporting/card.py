@@ -100,7 +100,7 @@ class Card:
 
     def _metadata(self) -> str:
         tags = ["unforced", self.run.task.name, self.run.objective.name]
-        base = self.run.model.hub_name
+        base = self.run.model.origin.hub_name
         lines = ["library_name: transformers"]
         lines += ["pipeline_tag: text-generation"] if is_generate(self.run.decoding) else []
         lines += [f"base_model: {base}"] if base else []

@@ -75,7 +75,7 @@ def _seconds_of(run: Run) -> float:
     """Train a run for a moment, in a folder that it leaves empty; return the seconds of a step."""
     with tempfile.TemporaryDirectory() as place:
         trainer = Trainer(run, RunFolder(Path(place)), start_accelerator(run), _no_counts, _Deaf())
-        trainer.tune({})
+        trainer.select_kernels({})
         return _seconds_per_step(trainer)
 
 

@@ -178,7 +178,7 @@ def _load(path: Path, run: Run, learner: Learner, optimizer: Optimizers | None) 
     known = state.get("frozen_sha256")  # an older checkpoint does not say
     if known is not None and known != learner.frozen_sha256:
         raise UserError(
-            f"{path}: what was trained stands beside other weights than {run.model.origin} has now; "
+            f"{path}: what was trained stands beside other weights than {run.model.origin.name} has now; "
             "put back the model that the run started from, or start a new run with another --out"
         )
     _copy_into(learner.weights(), _verified(path, "learner.safetensors", state["sha256"]))

@@ -95,11 +95,11 @@ class Trainer:
         self.saved_at: int | None = None
         self.diverged = False
 
-    def tune(self, known: Mapping[str, str]) -> dict[str, str]:
-        """Let the model choose its implementations, or keep those `known`; all processes agree."""
-        tune, dtype = self.learner.model.select_kernels, matrix_dtype(self.run, self.device)
-        chosen = broadcast_object_list([tune(self.device, dtype, self.learner.length, known)])[0]
-        return tune(self.device, dtype, self.learner.length, chosen)
+    def select_kernels(self, known: Mapping[str, str]) -> dict[str, str]:
+        """Select the model's kernels, or keep those `known`; all processes agree."""
+        select, dtype = self.learner.select_kernels, matrix_dtype(self.run, self.device)
+        chosen = broadcast_object_list([select(self.device, dtype, known)])[0]
+        return select(self.device, dtype, chosen)
 
     def resume(self) -> None:
         """Go back to the newest usable checkpoint, or to the start if there is none yet."""

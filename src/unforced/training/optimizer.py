@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unforced.config import Run
+from unforced.models.roles import role
 from unforced.training.muon import BatchedMuon
 from unforced.training.precision import matrix_dtype
 
@@ -55,21 +56,19 @@ class Optimizers:
 
 
 def build_optimizer(run: Run, module: nn.Module) -> Optimizers:
-    """Build the run's optimiser; vectors (biases, layer norms) are not decayed, nor what a model marks so.
+    """Build the run's optimiser; what it does to a parameter is decided by its role, see models/roles.py.
 
-    A parameter with a true `_no_weight_decay` (Mamba's mark) is a table of numbers rather than a linear map.
-
-    AdamW: arXiv 1711.05101. Muon: matrices inside the blocks take orthogonalised momentum, at steps of the
+    AdamW: arXiv 1711.05101. Muon: matrices take orthogonalised momentum, at steps of the
     size that AdamW's would have, and all else AdamW; https://kellerjordan.github.io/posts/muon, and
     arXiv 2502.16982 for the size. The module is on its device already: with the run's precision, it
     decides what Muon's products are computed in.
     """
-    parameters = {name: each for name, each in module.named_parameters() if each.requires_grad}
-    muon = [p for name, p in parameters.items() if run.optimizer == "muon" and _is_inner_matrix(name, p)]
-    others = [p for p in parameters.values() if not any(p is each for each in muon)]
+    parameters = [each for each in module.parameters() if each.requires_grad]
+    muon = [p for p in parameters if run.optimizer == "muon" and role(p) == "matrix"]
+    others = [p for p in parameters if not any(p is each for each in muon)]
     groups = [
-        {"params": [p for p in others if _is_map(p)], "weight_decay": run.weight_decay},
-        {"params": [p for p in others if not _is_map(p)], "weight_decay": 0.0},
+        {"params": [p for p in others if role(p) != "vector"], "weight_decay": run.weight_decay},
+        {"params": [p for p in others if role(p) == "vector"], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
     adamw = torch.optim.AdamW(groups, lr=run.learning_rate, betas=run.betas, fused=True)
@@ -81,15 +80,6 @@ def build_optimizer(run: Run, module: nn.Module) -> Optimizers:
     inner = BatchedMuon(muon, lr=run.learning_rate, weight_decay=run.weight_decay, dtype=dtype)
     inner.param_groups[0]["rate_factor"] = run.muon_factor
     return Optimizers(inner, adamw)
-
-
-def _is_map(parameter: nn.Parameter) -> bool:
-    return parameter.dim() >= 2 and not getattr(parameter, "_no_weight_decay", False)
-
-
-def _is_inner_matrix(name: str, parameter: nn.Parameter) -> bool:
-    one_of_several_blocks = any(part.isdigit() for part in name.split("."))
-    return one_of_several_blocks and parameter.dim() == 2 and _is_map(parameter)
 
 
 def learning_rate(run: Run, step: int) -> float:

@@ -11,7 +11,7 @@ from unforced.training.environment import has_fast_bf16
 def matrix_dtype(run: Run, device: torch.device) -> torch.dtype:
     """Return the dtype that the run multiplies matrices in on `device`; weights that are trained are fp32."""
     if run.precision == "auto":
-        return torch.bfloat16 if has_fast_bf16(device) or run.model.keeps_bf16 else torch.float32
+        return torch.bfloat16 if has_fast_bf16(device) or run.model.origin.keeps_bf16 else torch.float32
     return {"bf16": torch.bfloat16, "fp32": torch.float32}[run.precision]
 
 

@@ -93,6 +93,9 @@ BACKENDS = {
 }
 
 
+REFERENCE = "explicit"
+"""The kernel whose operations are counted, whichever kernel runs."""
+
 _LONGEST_EXPLICIT = {torch.float32: 128, torch.bfloat16: 512}
 """Lengths up to which the explicit product is the fastest on a CPU: measured, see docs/performance.md."""
 

@@ -60,6 +60,10 @@ class Backend:
 BACKENDS = {"shifts": Backend(_shifts), "kernels": Backend(_kernels, _kernels_available)}
 
 
+REFERENCE = "shifts"
+"""The kernel whose operations are counted, whichever kernel runs."""
+
+
 def select_convolution(device: torch.device, width: int) -> str:
     """Return the kernel by a rule, so that equal machines compute alike."""
     return "kernels" if BACKENDS["kernels"].available(device, width) else "shifts"

@@ -193,6 +193,10 @@ BACKENDS = {
 }
 
 
+REFERENCE = "steps"
+"""The kernel whose operations are counted, whichever kernel runs."""
+
+
 def select_scan(device: torch.device) -> str:
     """Return the kernel of `auto`: a rule, so that equal machines compute alike."""
     if BACKENDS["kernels"].available(device):

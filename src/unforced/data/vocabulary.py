@@ -1,0 +1,90 @@
+"""The tokens that a model knows before a run, and the codec that a run builds on them."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from unforced.data.codec import Codec, SymbolCodec
+from unforced.data.text import TextCodec
+from unforced.errors import UserError
+from unforced.tasks.base import Task
+
+_DUMMY, _END = "<|dummy|>", "<|end|>"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The tokens that a model knows before a run; none where it is trained from scratch.
+
+    size        number of token ids; tokens that are new to the model come behind them
+    tokenizer   transformers' fast tokenizer, which writes problems as text; None: each symbol is a new token
+    mask_token  its token that hides answer tokens; None: one more token
+    check       raises UserError for a text that the tokenizer does not keep
+    """
+
+    size: int = 0
+    tokenizer: Any = None
+    mask_token: str | None = None
+    check: Callable[[str], None] = lambda text: None
+
+
+def build_codec(task: Task, vocabulary: Vocabulary, specials: Sequence[str] = ()) -> Codec:
+    """Build the codec of a task for a model that knows these tokens, with further special tokens by name.
+
+    Raises UserError: the tokenizer is not usable, or `mask_token` is not one of its tokens.
+    """
+    if vocabulary.tokenizer is None:
+        return SymbolCodec.of(task, vocabulary.size, specials)
+    return _text_codec(task, vocabulary, specials)
+
+
+def num_ids(tokenizer: Any) -> int:
+    """Count token ids, unused ones between others as well."""
+    return max(tokenizer.get_vocab().values()) + 1
+
+
+def _text_codec(task: Task, vocabulary: Vocabulary, specials: Sequence[str]) -> TextCodec:
+    mask_token, tokenizer = vocabulary.mask_token, copy.deepcopy(vocabulary.tokenizer)
+    if specials and mask_token is not None:
+        raise UserError(
+            f"model.dummy: the objective adds tokens of its own ({', '.join(specials)}), so it can add this, "
+            "too; drop dummy"
+        )
+    ((prompt, answer),) = task.texts(task.sample(np.random.default_rng(0), 1))
+    for text in (prompt + answer, task.text.separator.join(task.alphabet)):
+        vocabulary.check(text)
+    if tokenizer.eos_token_id is None:
+        tokenizer.add_special_tokens({"eos_token": _END})
+    if mask_token is None:
+        tokenizer.add_tokens([_DUMMY], special_tokens=True)
+    dummy = _token_id(tokenizer, mask_token or _DUMMY)
+    names = {name: f"<|{name}|>" for name in specials}
+    tokenizer.add_tokens(list(names.values()), special_tokens=True)
+    ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in names.items()}
+    size = max(num_ids(tokenizer), vocabulary.size)
+    codec = TextCodec.of(task, tokenizer, dummy, tokenizer.eos_token_id, size, ids)
+    if dummy in (codec.end, *codec.start) or _is_of_lines(tokenizer.decode([dummy]), task):
+        raise UserError(
+            f"model.dummy: {mask_token} may stand in problems, or begins or ends texts, so it cannot hide "
+            "tokens; take another token, or null for one more"
+        )
+    return codec
+
+
+def _token_id(tokenizer: Any, token: str) -> int:
+    """Return a token's id. Raises UserError if it is no token."""
+    if token not in tokenizer.get_vocab():
+        special = ", ".join(tokenizer.all_special_tokens[:5]) or "it has none"
+        raise UserError(
+            f"model.dummy: {token} is no token of the model's tokenizer; take one that problems have no use "
+            f"for (special ones: {special}), or null for one more"
+        )
+    return tokenizer.convert_tokens_to_ids(token)
+
+
+def _is_of_lines(text: str, task: Task) -> bool:
+    """Say whether a token's text may stand in a task's lines: all of its characters do."""
+    return set(text.strip(" ")) <= set("".join((*task.alphabet, task.text.separator)))
