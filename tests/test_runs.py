@@ -12,6 +12,7 @@ from unforced.evaluation.seeds import compare_groups
 from unforced.evaluation.statistics import proportion
 from unforced.reporting.page import write_page
 from unforced.reporting.report import write_report
+from unforced.runs.folder import RunFolder
 from unforced.runs.groups import group_runs
 from unforced.runs.index import find_finished
 
@@ -183,3 +184,12 @@ def test_a_field_that_came_later_makes_no_kind_of_its_own(folder):
         "next_token, clip norm 2.0": [0],
         "teacherless": [0, 1, 2],
     }
+
+
+def test_a_question_that_was_recorded_as_a_line_has_its_prompt_and_its_answer(folder):
+    question = {"line": "1,2/1,2=1,2", "drawing": {}, "decisive": [1], "true": ["1", "2"], "free": ["1", "1"]}
+    question |= {"verdict": "wrong_arm", "chances": {"free": [[["1", 0.9]], [["1", 0.8]]]}}
+    file = folder / "next_token-0" / "traces.json"
+    save(file, {"order": "forward", "reads_answers": True, "problems": [[question]]})
+    ((found,),) = RunFolder(file.parent).read_traces()["problems"]
+    assert (found["prompt"], found["answer"]) == ("1,2/1,2=", "1,2")

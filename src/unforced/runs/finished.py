@@ -10,9 +10,8 @@ from unforced.decoding.modes import Mode, Shows, Writes, forced_note, trained_mo
 from unforced.errors import UserError
 from unforced.parts import Tree, read
 from unforced.registry import SHOWN_NOTHING, TASKS
+from unforced.runs.schemas import DIVERGED
 from unforced.tasks.base import Task
-
-DIVERGED = "diverged"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ trackers/       what experiment trackers keep of the run
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,17 @@ from unforced.errors import ConfigError, UserError
 from unforced.files import is_blank, read_json, write_atomically, write_json
 from unforced.locks import is_locked, locked
 from unforced.parts import Tree
-from unforced.runs.schemas import Config, Diagnosis, Environment, Evaluation, Record, Result, Traces, check
+from unforced.runs.schemas import (
+    Config,
+    Diagnosis,
+    Environment,
+    Evaluation,
+    Record,
+    Result,
+    Traces,
+    check,
+    with_prompts,
+)
 
 if TYPE_CHECKING:  # a run brings torch, which a report does without
     from unforced.config import Run
@@ -130,7 +141,8 @@ class RunFolder:
 
     def read_traces(self) -> dict[str, Any]:
         """Read the traces of a run that is done."""
-        return self._read(self.traces, Traces, "delete it and result.json, and train with --resume")
+        advice = "delete it and result.json, and train with --resume"
+        return self._read(self.traces, Traces, advice, with_prompts)
 
     def read_diagnosis(self) -> dict[str, Any] | None:
         """Read what `unforced diagnose` found; None if it was never asked."""
@@ -196,9 +208,15 @@ class RunFolder:
         except UserError as error:
             raise UserError(f"{error}; {_RESTORE}") from None
 
-    def _read(self, file: Path, shape: type[Record], advice: str) -> dict[str, Any]:
+    def _read(
+        self,
+        file: Path,
+        shape: type[Record],
+        advice: str,
+        updated: Callable[[Any], Any] = lambda value: value,
+    ) -> dict[str, Any]:
         try:
-            return check(shape, read_json(file), str(file))
+            return check(shape, updated(read_json(file)), str(file))
         except UserError as error:
             raise UserError(f"{error}; {advice}") from None
 

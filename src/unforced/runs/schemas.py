@@ -82,6 +82,10 @@ class Proportion(Count):
     high: float
 
 
+DIVERGED = "diverged"
+"""What ends a run whose loss or gradient is not finite; its results are those of its last finite weights."""
+
+
 class Result(Record):
     """result.json."""
 
@@ -121,6 +125,25 @@ class Traces(Record):
     order: Order
     reads_answers: bool
     problems: list[list[Question]]
+
+
+def with_prompts(traces: Any) -> Any:
+    """Give questions of traces.json a prompt and an answer, where they were recorded as one line."""
+    problems = traces.get("problems") if isinstance(traces, dict) else None
+    if not isinstance(problems, list):
+        return traces
+    return traces | {"problems": [_with_prompts(questions) for questions in problems]}
+
+
+def _with_prompts(questions: Any) -> Any:
+    if not isinstance(questions, list):
+        return questions
+    return [_with_prompt(each) if isinstance(each, dict) and "line" in each else each for each in questions]
+
+
+def _with_prompt(question: dict[str, Any]) -> dict[str, Any]:
+    prompt, equals, answer = str(question["line"]).partition("=")
+    return {"prompt": prompt + equals, "answer": answer} | question
 
 
 class ShortVerdict(Record):

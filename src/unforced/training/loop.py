@@ -16,6 +16,7 @@ from unforced.errors import UserError
 from unforced.objectives.moment import Moment
 from unforced.objectives.view import View
 from unforced.runs.folder import RunFolder
+from unforced.runs.schemas import DIVERGED
 from unforced.tasks.sampling import Split
 from unforced.training.checkpoint import Progress, load_newest, mean_losses, save_checkpoint, set_aside
 from unforced.training.finish import Finish
@@ -31,7 +32,6 @@ from unforced.training.step import EagerStep
 Counts = Mapping[str, Mapping[str, int]]
 Evaluate = Callable[[Run, Learner, Split, int], Counts]
 
-DIVERGED = "diverged"
 _SECONDS_BETWEEN_UPDATES = 0.5
 _STEPS_BETWEEN_AGREEMENTS = 20
 _SECONDS_BETWEEN_CHECKPOINTS = 60.0  # beside those of checkpoint_every
