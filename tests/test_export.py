@@ -16,16 +16,19 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.pretrained import CAUSAL, VOCAB, saved
-from tests.runs import tiny_run
+from tests.runs import tiny_run, train
 from unforced.cli.main import main
 from unforced.data.codec import SymbolCodec
 from unforced.data.tokenizer import symbol_tokenizer
+from unforced.decoding.autoregressive import Autoregressive
+from unforced.errors import UserError
 from unforced.evaluation.subject import Subject, answers
 from unforced.experiment import load_run
+from unforced.exported import load_exported
 from unforced.models.gpt import GPT
 from unforced.models.mamba import Mamba
 from unforced.models.pretrained import Pretrained
-from unforced.registry import OBJECTIVES, TASKS
+from unforced.registry import DECODERS, OBJECTIVES, TASKS
 from unforced.reporting.card import Card
 from unforced.tasks.addition import Addition
 from unforced.tasks.base import in_order
@@ -271,6 +274,46 @@ def test_the_folder_and_its_card():
     assert row.endswith(f"{shown} |")
     generation = json.loads((folder / "generation_config.json").read_text())
     assert (generation["do_sample"], generation["max_new_tokens"]) == (False, 5)
+
+
+def test_heads_go_with_the_model_and_the_card_says_what_needs_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(OBJECTIVES, "_entries", OBJECTIVES._entries | {"headed": "tests.parts:Headed"})
+    monkeypatch.setattr(DECODERS, "_entries", DECODERS._entries | {"from_head": "tests.parts:FromHead"})
+    train(tiny_run("objective=headed", "max_steps=3"), tmp_path / "run")
+    cli("export", tmp_path / "run", "--to", tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "in `heads.safetensors`: decoding needs them." in card
+    assert "The decoder `from_head` needs the trained heads: transformers alone cannot decode." in card
+    found, loaded = decoded(tmp_path / "out", monkeypatch), load_run(tmp_path / "run")
+    subject = Subject.of(loaded.run, loaded.learner)
+    said = answers(subject, split_problems(loaded.run, "test", 2), subject.free)
+    assert loaded.run.task.text.read_answers(found["answers"]).tolist() == said.tolist()
+
+
+def test_a_sampled_answer_is_that_of_the_run(tmp_path):
+    run = tiny_run("max_steps=3", "decoder.temperature=1", "model.init_std=1")
+    train(run, tmp_path / "run")
+    cli("export", tmp_path / "run", "--to", tmp_path / "out")
+    assert "its noise is another" in (tmp_path / "out" / "README.md").read_text()
+    generation = json.loads((tmp_path / "out" / "generation_config.json").read_text())
+    assert "do_sample" not in generation
+    model = load_exported(tmp_path / "out")
+    loaded = load_run(tmp_path / "run")
+    subject, problems = Subject.of(run, loaded.learner), split_problems(run, "test", 20)
+    said = model.tokens(run.task.text.prompts(problems))
+    with subject.at_rest():
+        prompts = subject.encode(problems).prompts
+        greedy, drawn = (
+            decoder.decode(subject.model, subject.heads, prompts)
+            for decoder in (Autoregressive(), subject.decoder)
+        )
+    assert torch.equal(said, drawn)
+    assert not torch.equal(said, greedy)
+
+
+def test_what_is_not_exported_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"has no decoding\.json: `unforced export"):
+        load_exported(tmp_path)
 
 
 def test_a_card_tells_of_parameters_that_it_lacks():

@@ -23,7 +23,7 @@ from unforced.errors import UserError
 from unforced.files import read_json
 from unforced.huggingface import import_transformers
 from unforced.models.base import SequenceModel
-from unforced.models.pretrained import behind_the_contract
+from unforced.models.pretrained import Pretrained, behind_the_contract
 
 CONFIG, DECODING, HEADS = "unforced.json", "decoding.json", "heads.safetensors"
 
@@ -101,6 +101,9 @@ def _heads(folder: Path, model: SequenceModel) -> nn.Module:
     if not (folder / HEADS).exists():
         return nn.Identity()
     run = Run.from_tree(read_json(folder / CONFIG))
-    heads = run.objective.build_heads(model.trunk())
+    trunk = model.trunk()
+    if not isinstance(run.model, Pretrained):  # its blocks are those of the model that was trained
+        trunk = run.model.build_empty(model.vocab_size, trunk.max_length).trunk()
+    heads = run.objective.build_heads(trunk)
     heads.load_state_dict(load_file(folder / HEADS))
     return heads

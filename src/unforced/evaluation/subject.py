@@ -67,8 +67,8 @@ class Subject:
 
     @property
     def one_pass(self) -> ParallelDecoder:
-        """What predicts an answer from the prompt alone: a decoder of its own, or the usual one."""
-        own = (self.decoder, self.objective.default_decoder)
+        """What predicts an answer from the prompt alone: as the objective decodes, or as usual."""
+        own = (self.objective.default_decoder, self.decoder)
         return next((each for each in own if isinstance(each, ParallelDecoder)), OnePass())
 
     @property

@@ -72,11 +72,14 @@ def _different(questions: tuple[dict[str, Any], ...]) -> list[dict[str, Any]]:
 
 def _questions(subject: Subject, problems: Problems) -> Iterator[dict[str, Any]]:
     for start in range(0, len(problems), subject.rows):
-        yield from _ask(subject, problems.take(slice(start, start + subject.rows)))
+        some = problems.take(slice(start, start + subject.rows))
+        yield from _ask(subject, some, np.arange(start, start + len(some)))
 
 
-def _ask(subject: Subject, problems: Problems) -> Iterator[dict[str, Any]]:
-    task, batch = subject.task, subject.encode(problems)
+def _ask(
+    subject: Subject, problems: Problems, numbers: Int[np.ndarray, " count"]
+) -> Iterator[dict[str, Any]]:
+    task, batch = subject.task, subject.encode(problems, numbers=numbers)
     free, chances, forced = subject.free(batch), {}, {}
     if _reads_answers(subject):
         logits = subject.forced_logits(batch)
