@@ -120,7 +120,7 @@ def expectations(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTab
             "seeds": str(each.judgement.total),
             "holds in": f"{each.judgement.holds} of {each.judgement.total}",
             "verdict": _MARKS[each.judgement.verdict],
-            "kernels": "; ".join(group.mixed_kernels for group in _selected(each.expectation, groups)),
+            "kernels": _kernels(_selected(each.expectation, groups)),
         }
         for each in judged
     ]
@@ -162,6 +162,10 @@ def _about_failures(groups: Sequence[Group]) -> str:
         "Failed: seeds that did not come to the end of their training; they count as not solved, with the "
         "accuracies of their last finite weights."
     )
+
+
+def _kernels(groups: Sequence[Group]) -> str:
+    return "; ".join(filter(None, (group.mixed_kernels for group in groups)))
 
 
 def _about_kernels(groups: Sequence[Group]) -> str:
