@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.objectives import Scribbled
 from tests.planted import autoregressive, certain, chaotic, chaotic_next, oracle, ragged, uniform
 from unforced.config import Run
 from unforced.data.batch import Batch
@@ -26,9 +27,12 @@ PROMPTS = [PROMPT, [3, 8, SLASH, 3, 8, EQUALS], [5, EQUALS]]
 ANSWERS = [[1, 7, 9], [3, 8], [6]]
 
 
-@pytest.fixture(params=OBJECTIVES.names())
+KINDS = [*map(OBJECTIVES.get, OBJECTIVES.names()), Scribbled]
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
 def objective(request):
-    return OBJECTIVES.get(request.param)()
+    return request.param()
 
 
 def tensors(view):
@@ -70,9 +74,9 @@ def knowing(batch):
     return oracle(VOCAB, EQUALS, known)
 
 
-def heads_of(objective):
+def heads_of(objective, model):
     torch.manual_seed(5)
-    return objective.build_heads(small_gpt("rotary").build(VOCAB, 18).trunk())
+    return objective.build_heads(model.trunk())
 
 
 def small_gpt(positions):
@@ -111,18 +115,19 @@ def forced_tokens(objective):
     return lambda *arguments: forced(objective)(*arguments).argmax(-1)
 
 
-def loss_of(objective, model, batch):
-    """The summed loss of each term, and its count."""
-    view = objective.view(batch, Moment(len(batch)))
-    rows = objective.loss(model, heads_of(objective), view)
-    assert rows.keys() == view.terms.keys()
-    assert all(each.shape == (len(batch),) for each in rows.values())
-    return {name: (each.sum(), view.terms[name].count.sum()) for name, each in rows.items()}
+def losses_of(objective, model, batch, moment=None):
+    """The losses of each term and row, and what they count."""
+    view = objective.view(batch, moment or Moment(len(batch)))
+    rows = objective.loss(model, heads_of(objective, model), view)
+    counts = {name: term.count for name, term in view.terms.items()}
+    assert rows.keys() == counts.keys()
+    assert all(each.shape == (len(batch),) for each in [*rows.values(), *counts.values()])
+    return torch.stack(list(rows.values())), torch.stack(list(counts.values()))
 
 
 def total_of(objective, model, batch):
     """The summed loss of all terms."""
-    return sum(total for total, _ in loss_of(objective, model, batch).values())
+    return losses_of(objective, model, batch)[0].sum()
 
 
 @pytest.mark.parametrize(
@@ -141,6 +146,7 @@ def test_view_of_the_docstrings_example(name, order, fed, targets):
     assert view.targets.tolist() == [targets]
     assert view.at == slice(14, 17)
     assert (view.weights, view.positions, view.padding, view.attention) == (None, None, None, "causal")
+    assert view.terms["answer"].count.tolist() == [3]
 
 
 @pytest.mark.parametrize(
@@ -153,6 +159,7 @@ def test_view_of_ragged_prompts_keeps_padding_out(name, fed):
     assert view.inputs.tolist() == [[5, 6, EQUALS, *fed[0]], [0, 0, EQUALS, *fed[1]]]
     assert view.targets.tolist() == [[2, 3, 1], [4, 0, 0]]
     assert view.weights.tolist() == [[True, True, True], [True, False, False]]
+    assert view.terms["answer"].count.tolist() == [3, 1]
     assert view.at == slice(2, 5)
     drawn = ["".join(".x"[real] for real in row) for row in view.padding.tolist()]
     assert (drawn, view.attention) == (["xxxxx", "..xxx"], "causal")
@@ -167,14 +174,25 @@ class TestEveryObjective:
         assert torch.equal(before.prompt, batch.prompt)
         assert torch.equal(before.answer, batch.answer)
 
+    @pytest.mark.parametrize("parts", [2, 4])
+    def test_the_rows_of_a_part_are_those_of_the_whole(self, objective, parts):
+        """For whatever numbers of processes, and of parts that a batch is worked through in."""
+        batch = star_batch(count=8)
+        whole = objective.view(batch, Moment(8, step=5, num_steps=40))
+        for first in range(parts):
+            rows = slice(first, None, parts)
+            part = objective.view(batch.rows(rows), Moment(8, rows, step=5, num_steps=40))
+            for mine, all_ in zip(tensors(part), tensors(whole), strict=True):
+                assert torch.equal(mine, all_[rows])
+
     def test_a_perfect_model_has_zero_loss(self, objective, batch):
-        for total, count in loss_of(objective, knowing(batch), batch).values():
-            assert total.item() == 0
-            assert count.item() == masks(batch)[1].sum()
+        losses, counts = losses_of(objective, knowing(batch), batch)
+        assert (losses == 0).all()
+        assert counts.sum() > 0
 
     def test_a_model_that_knows_nothing_pays_the_log_of_the_vocabulary_per_target(self, objective, batch):
-        for total, count in loss_of(objective, uniform(VOCAB), batch).values():
-            assert total.item() == pytest.approx(math.log(VOCAB) * count.item(), rel=1e-6)
+        losses, counts = losses_of(objective, uniform(VOCAB), batch)
+        torch.testing.assert_close(losses, math.log(VOCAB) * counts)
 
     def test_gradients_reach_only_what_weighs(self, objective, batch):
         model = uniform(VOCAB)
@@ -184,27 +202,29 @@ class TestEveryObjective:
     def test_an_oracle_decodes_to_the_answers_freely_and_forced(self, objective, batch):
         model, real = knowing(batch), masks(batch)[1]
         for answer in (decode(objective), forced_tokens(objective)):
-            found = answer(model, heads_of(objective), batch)
+            found = answer(model, heads_of(objective, model), batch)
             assert found.shape == batch.answer.shape
             assert torch.equal(found[real], batch.answer[real])
 
     def test_decoding_never_reads_the_answers(self, objective, batch):
         model = chaotic(VOCAB)
         other = replace(batch, answer=(batch.answer + 1) % BAR)
-        found = decode(objective)(model, heads_of(objective), batch)
-        assert torch.equal(found, decode(objective)(model, heads_of(objective), other))
+        found = decode(objective)(model, heads_of(objective, model), batch)
+        assert torch.equal(found, decode(objective)(model, heads_of(objective, model), other))
 
     def test_forced_reads_the_true_answer_up_to_each_token(self, objective, batch):
         prompt_mask, answer_mask = masks(batch)
-        found = forced_tokens(objective)(chaotic(VOCAB), heads_of(objective), batch)
+        model = chaotic(VOCAB)
+        found = forced_tokens(objective)(model, heads_of(objective, model), batch)
         for i, row in enumerate(found.tolist()):
             prompt, answer = batch.prompt[i][prompt_mask[i]].tolist(), batch.answer[i].tolist()
             for j in range(int(answer_mask[i].sum())):
                 assert row[j] == chaotic_next(VOCAB, prompt + answer[:j])
 
     def test_no_sequence_is_longer_than_the_objective_says(self, objective, batch):
-        model, heads = uniform(VOCAB), heads_of(objective)
-        loss_of(objective, model, batch)
+        model = uniform(VOCAB)
+        heads = heads_of(objective, model)
+        total_of(objective, model, batch)
         decode(objective)(model, heads, batch)
         forced(objective)(model, heads, batch)
         limit = objective.sequence_length(batch.prompt.shape[1], batch.answer.shape[1])
@@ -214,17 +234,18 @@ class TestEveryObjective:
 @pytest.mark.parametrize("positions", ["learned", "rotary"])
 @pytest.mark.parametrize("padding", [0, DUMMY])
 def test_ragged_problems_are_decoded_and_weighed_as_one_at_a_time(objective, positions, padding):
-    model, heads, together = random_model(positions), heads_of(objective), padded_batch(padding)
+    model, together = random_model(positions), padded_batch(padding)
+    heads = heads_of(objective, model)
     decoded, told = (
         answer(model, heads, together) for answer in (decode(objective), forced_tokens(objective))
     )
-    total = 0.0
+    losses, _ = losses_of(objective, model, together)
     for i, (prompt, answer) in enumerate(zip(PROMPTS, ANSWERS, strict=True)):
         alone = Batch(torch.tensor([prompt]), torch.tensor([answer]), DUMMY)
         assert decoded[i, : len(answer)].tolist() == decode(objective)(model, heads, alone)[0].tolist()
         assert told[i, : len(answer)].tolist() == forced_tokens(objective)(model, heads, alone)[0].tolist()
-        total += total_of(objective, model, alone).item()
-    assert total_of(objective, model, together).item() == pytest.approx(total, rel=1e-5)
+        of_one, _ = losses_of(objective, model, alone, Moment(3, slice(i, i + 1)))
+        torch.testing.assert_close(losses[:, i : i + 1], of_one)
 
 
 def test_padding_that_a_model_holds_impossible_weighs_nothing(objective):
@@ -245,7 +266,8 @@ def read_ahead(model, batch, count):
 @pytest.mark.parametrize("positions", ["learned", "rotary"])
 @pytest.mark.parametrize("count", [1, 6, 14])
 def test_a_prompt_read_ahead_and_shared_by_forks_changes_nothing(objective, positions, batch, count):
-    model, heads = random_model(positions), heads_of(objective)
+    model = random_model(positions)
+    heads = heads_of(objective, model)
     cache = read_ahead(model, batch, count)
     for answer in (trained(objective), forced(objective), decode(objective), trained(objective)):
         torch.testing.assert_close(
@@ -254,12 +276,13 @@ def test_a_prompt_read_ahead_and_shared_by_forks_changes_nothing(objective, posi
     assert cache.length == count
 
 
+@pytest.mark.parametrize("objective", [each for each in KINDS if each().shows != "parts"])
 def test_predictions_are_made_on_the_inputs_of_training(objective, batch):
-    model = chaotic(VOCAB)
-    objective.loss(model, heads_of(objective), objective.view(batch, Moment(len(batch))))
+    objective, model = objective(), chaotic(VOCAB)
+    objective.loss(model, heads_of(objective, model), objective.view(batch, Moment(len(batch))))
     in_training = model.asked.argmax(-1)
     real = masks(batch)[1]
-    found = trained(objective)(model, heads_of(objective), batch).argmax(-1)
+    found = trained(objective)(model, heads_of(objective, model), batch).argmax(-1)
     assert torch.equal(found[real], in_training[real])
 
 
@@ -275,9 +298,7 @@ def test_predictions_are_made_on_the_inputs_of_training(objective, batch):
 def test_the_loss_counts_only_the_positions_to_train(objective, order, chosen, counted):
     objective = type(objective)(train_positions=chosen)
     batch, model = star_batch(order, count=4), uniform(VOCAB)
-    for total, count in loss_of(objective, model, batch).values():
-        total.backward()
-        assert count.item() == 4 * sum(counted)
+    total_of(objective, model, batch).backward()
     assert ((model.asked.grad.abs().sum(-1) > 0) == torch.tensor(counted)).all()
 
 
@@ -315,3 +336,19 @@ def test_autoregressive_with_a_cache_equals_an_uncached_loop(positions, batch):
     for row, prompt, real in zip(found.tolist(), batch.prompt, masks(batch)[0], strict=True):
         assert row == longhand(say, prompt[real].tolist(), batch.answer.shape[1])
     assert len(found.unique()) > 2
+
+
+def test_random_numbers_of_a_moment_are_even_and_independent():
+    moment = Moment(400, step=3, seed=1)
+    one, other = moment.uniform(50), moment.uniform(50, stream=1)
+    later = replace(moment, step=4).uniform(50)
+    assert 0 <= one.min() < 0.001 < 0.999 < one.max() < 1
+    for numbers in (one, one[:, 0], one[0]):
+        assert numbers.mean().item() == pytest.approx(0.5, abs=2.6 / (12 * numbers.numel()) ** 0.5)
+    pairs = [(one, other), (one, later), (one[1:], one[:-1]), (one[:, 1:], one[:, :-1])]
+    for left, right in pairs:
+        correlation = torch.corrcoef(torch.stack([left.flatten(), right.flatten()]))[0, 1].item()
+        assert abs(correlation) < 0.03
+    counts = moment.integers(2, 7, 50).flatten().bincount(minlength=8)
+    assert counts[[0, 1, 7]].tolist() == [0, 0, 0]
+    assert counts[2:7].tolist() == pytest.approx([4000] * 5, rel=0.06)

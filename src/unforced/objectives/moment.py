@@ -1,15 +1,15 @@
 """What a view may depend on beside its batch: how far training is, and random numbers for each row."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt64
 from numpy.typing import NDArray
 from torch import Tensor
 
 _SPAWN_KEY = 4  # 0-3 are the splits and the epochs' orders
-_UNIFORM, _INTEGERS = 0, 1
 _CPU = torch.device("cpu")
 
 
@@ -17,9 +17,10 @@ _CPU = torch.device("cpu")
 class Moment:
     """A place in training: `rows` of the `batch_size` rows of optimiser step `step`, of `num_steps` in all.
 
-    The numbers of a row are a function of (seed, step, stream, row) and of the shape that is asked for. So
-    they do not depend on the number of processes, nor on how many parts a batch is worked through in. Draws
-    that should be independent of one another need streams of their own. They are on `device`.
+    The numbers of a row are a function of (seed, step, stream, row) and of their place in the row. So they
+    depend neither on the number of processes, nor on how many parts a batch is worked through in, nor on
+    padding on the right. Draws that should be independent of one another need streams of their own. They are
+    on `device`.
     """
 
     batch_size: int
@@ -36,21 +37,32 @@ class Moment:
 
     def uniform(self, *shape: int, stream: int = 0) -> Float[Tensor, "rows ..."]:
         """Draw from [0, 1)."""
-        rng = self._generator(stream, _UNIFORM)
-        return self._mine(rng.random((self.batch_size, *shape), dtype=np.float32))
+        numbers = (self._bits(shape, stream) >> np.uint64(40)).astype(np.float32) / np.float32(2**24)
+        return sent(torch.from_numpy(numbers), self.device)
 
     def integers(self, low: int, high: int, *shape: int, stream: int = 0) -> Int[Tensor, "rows ..."]:
         """Draw from low, ..., high - 1."""
-        rng = self._generator(stream, _INTEGERS)
-        return self._mine(rng.integers(low, high, (self.batch_size, *shape)))
+        shares = (self._bits(shape, stream) >> np.uint64(11)).astype(np.float64) / 2.0**53
+        return sent(torch.from_numpy(low + (shares * (high - low)).astype(np.int64)), self.device)
 
-    def _generator(self, stream: int, kind: int) -> np.random.Generator:
-        key = (_SPAWN_KEY, self.step, stream, kind)
-        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
+    def _bits(self, shape: tuple[int, ...], stream: int) -> UInt64[np.ndarray, "rows ..."]:
+        """Return 64 random bits for each place of each row: a generator that can be asked for any of them.
 
-    def _mine(self, numbers: NDArray[np.generic]) -> Tensor:
-        """Take the rows of this part from those of the whole batch, and send them to the device."""
-        return sent(torch.from_numpy(numbers[self.rows]), self.device)
+        SplitMix64 of a counter: https://doi.org/10.1145/2714064.2660195.
+        """
+        seeds = np.random.SeedSequence(self.seed, spawn_key=(_SPAWN_KEY, self.step, stream))
+        (key,) = seeds.generate_state(1, np.uint64)
+        rows = np.arange(*self.rows.indices(self.batch_size), dtype=np.uint64)[:, None]
+        places = np.arange(math.prod(shape), dtype=np.uint64)
+        return _mixed(_mixed(key + rows) + places).reshape(len(rows), *shape)
+
+
+def _mixed(numbers: UInt64[np.ndarray, "..."]) -> UInt64[np.ndarray, "..."]:
+    """Return the outputs of SplitMix64 in these states."""
+    x: NDArray[np.uint64] = numbers * np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
