@@ -11,19 +11,15 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 
-from unforced.cli.progress import PlainLines
-from unforced.evaluation.accuracy import measure
 from unforced.recipes import resolve_run
-from unforced.runs.folder import RunFolder
-from unforced.training.learner import flops_per_sample
+from unforced.training.flops import flops_of
 from unforced.training.loop import Trainer, start_accelerator
 from unforced.training.precision import matrix_dtype
 from unforced.training.processor import flushed_denormals, keep_freed_memory
-from unforced.training.source import encode, split_problems
+from unforced.training.store import MemoryStore
 
 
 def main(
@@ -36,7 +32,7 @@ def main(
     implementation = trainer.select_kernels({})
     keep_freed_memory()
     trainer.step()
-    work = flops_per_sample(run, encode(run, split_problems(run, "train", 8))) * run.batch_size
+    work = flops_of(run) * run.batch_size
     shares, speeds, peaks = [], [], []
     for _ in range(rounds):
         before = max(matrix_product(size, device, dtype) for size in sizes)
@@ -60,7 +56,7 @@ def paper_trainer(overrides: Sequence[str]) -> Trainer:
 def silent_trainer(overrides: Sequence[str]) -> Trainer:
     """Return a trainer of `paper_gpt_mini` with overrides that writes nothing."""
     run = resolve_run("paper_gpt_mini", overrides)
-    return Trainer(run, RunFolder(Path("nowhere")), start_accelerator(run), measure, PlainLines(quiet=True))
+    return Trainer(run, MemoryStore(), start_accelerator(run))
 
 
 def matrix_product(size: int, device: torch.device, dtype: torch.dtype) -> float:

@@ -12,6 +12,7 @@ from unforced.experiment import run_experiment
 from unforced.models.gpt import GPT
 from unforced.objectives.next_token import NextToken
 from unforced.tasks.path_star import PathStar
+from unforced.training.pace import USUAL
 
 TIMES = ("seconds", "samples_per_second")
 
@@ -60,8 +61,8 @@ def stop_at(step, number=signal.SIGTERM):
     return Silent(on_evaluation)
 
 
-def train(run, path, resume=False, observer=None):
-    return run_experiment(run, Path(path), observer or Silent(), resume)
+def train(run, path, resume=False, observer=None, rhythm=USUAL):
+    return run_experiment(run, Path(path), observer or Silent(), resume, rhythm)
 
 
 def command(*arguments, **options):

@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from tests.runs import metrics, newest_weights, tiny_run, train
+from tests.test_step import gradients_of
 from unforced.files import read_json, write_json
 from unforced.runs.folder import RunFolder
 
@@ -131,3 +133,13 @@ def test_both_of_two_processes_hear_that_a_folder_is_taken(tmp_path):
 def test_accumulated_gradients_are_those_of_the_whole_batch(alone, tmp_path, parts):
     train(tiny_run(f"gradient_accumulation={parts}"), tmp_path / "run")
     assert_close(tmp_path / "run", alone)
+
+
+def test_two_processes_have_the_gradients_of_one_also_of_a_head_that_a_step_does_not_use(tmp_path):
+    launch("tests.two_processes", "gradients", tmp_path)
+    alone = gradients_of()
+    for rank in (0, 1):
+        for together in torch.load(tmp_path / f"gradients of {rank}").values():
+            assert together.keys() == alone.keys()
+            for name, gradient in alone.items():
+                torch.testing.assert_close(together[name], gradient, rtol=1e-3, atol=1e-6)

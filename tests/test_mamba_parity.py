@@ -17,7 +17,7 @@ from unforced.errors import UserError
 from unforced.models.kernels import convolution
 from unforced.models.kernels.scan import BACKENDS, select_scan
 from unforced.models.mamba import Mamba
-from unforced.training.learner import flops_per_sample
+from unforced.training.flops import flops_per_sample
 from unforced.training.source import encode, split_problems
 
 VOCAB, LENGTH, LAYERS, WIDTH, STATE = 19, 12, 2, 16, 5

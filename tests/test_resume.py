@@ -19,7 +19,7 @@ from unforced import experiment
 from unforced.errors import UserError
 from unforced.files import read_json
 from unforced.runs.folder import RunFolder
-from unforced.training import loop
+from unforced.training.pace import Rhythm
 from unforced.training.precision import sum_dtype
 
 
@@ -78,19 +78,16 @@ def test_a_checkpoint_of_150_mib_is_written_from_where_it_lies(tmp_path):
         assert save(load(content)) == content
 
 
-def test_checkpoints_are_written_as_time_passes_and_change_nothing(straight, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    monkeypatch.setattr(loop, "_TRAINING_PER_SAVING", 0.0)
+def test_checkpoints_are_written_as_time_passes_and_change_nothing(straight, tmp_path):
     run = tiny_run("checkpoint_every=1000", "keep_checkpoints=100")
-    train(run, tmp_path / "run")
+    train(run, tmp_path / "run", rhythm=Rhythm(0.5, 0.0, 0.0))
     assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 40
     assert_same(tmp_path / "run", straight)
 
 
-def test_a_checkpoint_that_takes_long_is_not_written_all_the_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    monkeypatch.setattr(loop, "_TRAINING_PER_SAVING", 1e6)
-    train(tiny_run("checkpoint_every=1000", "keep_checkpoints=100"), tmp_path / "run")
+def test_a_checkpoint_that_takes_long_is_not_written_all_the_time(tmp_path):
+    run = tiny_run("checkpoint_every=1000", "keep_checkpoints=100")
+    train(run, tmp_path / "run", rhythm=Rhythm(0.5, 0.0, 1e6))
     written = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
     assert written == {"step-00000001", "step-00000040"}
 

@@ -1,22 +1,23 @@
 """Run in two processes by test_distributed.py: `resume`, a run straight on, and one stopped on its way; and
-`refused`, a run into a folder that is locked.
+`refused`, a run into a folder that is locked; `gradients`, of an objective that is random and has a head.
 """
 
 import os
 import sys
 from pathlib import Path
-from unittest import mock
+
+import torch
 
 from tests.runs import Silent, stop_at, tiny_run, train
+from tests.test_step import gradients_of
 from unforced.errors import UserError
-from unforced.training import loop
+from unforced.training.pace import Rhythm
 
 
 def resume(folder):
     run = tiny_run("evaluate_every=15", "checkpoint_every=1000")
-    always = {"_SECONDS_BETWEEN_CHECKPOINTS": 0.0, "_TRAINING_PER_SAVING": 0.0}
-    with mock.patch.multiple(loop, **always):  # at every step that all can agree on
-        train(run, folder / "straight")
+    at_every_agreement = Rhythm(seconds_between_checkpoints=0.0, training_per_saving=0.0)
+    train(run, folder / "straight", rhythm=at_every_agreement)
     second = os.environ["RANK"] == "1"
     train(run, folder / "stopped", observer=stop_at(15) if second else Silent())
     train(run, folder / "stopped", resume=True)
@@ -29,5 +30,10 @@ def refused(folder):
         (folder / f"refusal of {os.environ['RANK']}").write_text(f"{type(error).__name__}: {error}")
 
 
+def gradients(folder):
+    found = {"whole": gradients_of(), "parts": gradients_of("gradient_accumulation=2")}
+    torch.save(found, folder / f"gradients of {os.environ['RANK']}")
+
+
 if __name__ == "__main__":
-    {"resume": resume, "refused": refused}[sys.argv[1]](Path(sys.argv[2]))
+    {"resume": resume, "refused": refused, "gradients": gradients}[sys.argv[1]](Path(sys.argv[2]))

@@ -24,11 +24,14 @@ from unforced.runs.folder import RunFolder
 from unforced.tasks.sampling import Split
 from unforced.training.checkpoint import load_newest
 from unforced.training.environment import describe
-from unforced.training.learner import Learner, build_learner, flops_per_sample
+from unforced.training.flops import flops_of
+from unforced.training.learner import Learner, build_learner
 from unforced.training.loop import Observer, Outcome, Trainer, start_accelerator
 from unforced.training.memory import told_of_memory
+from unforced.training.pace import USUAL, Rhythm
 from unforced.training.precision import matrix_dtype
-from unforced.training.source import encode, split_problems
+from unforced.training.source import split_problems
+from unforced.training.store import FolderStore
 
 _NUM_ANSWERS = 100
 _NUM_TRACES = 12
@@ -36,7 +39,9 @@ OtherDecoder = str | Mapping[str, Any] | Decoder
 """A decoder by its name, with its fields, or with fields that are changed in the run's own."""
 
 
-def run_experiment(run: Run, path: Path, observer: Observer, resume: bool = False) -> Outcome:
+def run_experiment(
+    run: Run, path: Path, observer: Observer, resume: bool = False, rhythm: Rhythm = USUAL
+) -> Outcome:
     """Train a run into the folder `path`, measure it, and write its result.
 
     Raises UserError: the folder holds something else, the disk is full, the graph does not fit.
@@ -48,10 +53,10 @@ def run_experiment(run: Run, path: Path, observer: Observer, resume: bool = Fals
             if folder.done:
                 folder.check_result(run)
                 return Outcome("done")
-            trainer = Trainer(run, folder, accelerator, measure, observer)
+            trainer = Trainer(run, FolderStore(folder), accelerator, measure, observer, rhythm)
             accelerator.wait_for_everyone()  # all have the memory they need, and have seen what is there
-            with _held_by_the_first(trainer, new=not resume):
-                return _train_and_measure(trainer, resume)
+            with _held_by_the_first(trainer, folder, new=not resume):
+                return _train_and_measure(trainer, folder, resume)
     except OSError as error:
         begun = os.path.exists(path / "config.json")
         advice = "what was written stands, go on with --resume" if begun else "choose another --out"
@@ -59,12 +64,12 @@ def run_experiment(run: Run, path: Path, observer: Observer, resume: bool = Fals
 
 
 @contextlib.contextmanager
-def _held_by_the_first(trainer: Trainer, new: bool) -> Iterator[None]:
+def _held_by_the_first(trainer: Trainer, folder: RunFolder, new: bool) -> Iterator[None]:
     """Let the first process lock the run's folder, and make it if it is `new`.
 
     Raises in every process what went wrong in the first.
     """
-    run, folder, refusal = trainer.run, trainer.folder, None
+    run, refusal = trainer.run, None
     with contextlib.ExitStack() as held:
         if trainer.accelerator.is_main_process:
             try:
@@ -81,8 +86,8 @@ def _held_by_the_first(trainer: Trainer, new: bool) -> Iterator[None]:
         yield
 
 
-def _train_and_measure(trainer: Trainer, resume: bool) -> Outcome:
-    run, folder, accelerator = trainer.run, trainer.folder, trainer.accelerator
+def _train_and_measure(trainer: Trainer, folder: RunFolder, resume: bool) -> Outcome:
+    run, accelerator = trainer.run, trainer.accelerator
     known = folder.implementation() if resume else {}
     environment = describe(accelerator.device) | {
         "processes": accelerator.num_processes,
@@ -101,7 +106,8 @@ def _train_and_measure(trainer: Trainer, resume: bool) -> Outcome:
             metrics |= prefixed(split, measure(run, trainer.learner, split, run.num_test))
         write_json(folder.answers, _answers(run, trainer.learner))
         write_json(folder.traces, _traces(run, trainer.learner), indent=None)
-        write_json(folder.result, _result(trainer, outcome, flops, environment, metrics))
+        result = _result(trainer, outcome, flops, environment, metrics)
+        write_json(folder.result, result | {"config": folder.config_digest()})
     accelerator.wait_for_everyone()
     return outcome
 
@@ -136,7 +142,7 @@ def _traces(run: Run, learner: Learner) -> dict[str, Any]:
 def _flops(trainer: Trainer) -> float | None:
     """Count the operations of training on one problem; None, which is told, where they cannot be counted."""
     try:
-        return flops_per_sample(trainer.run, encode(trainer.run, split_problems(trainer.run, "train", 8)))
+        return flops_of(trainer.run)
     except RuntimeError as error:  # the model runs, but not everything has a shape alone
         trainer.observer.say(
             f"floating-point operations cannot be counted, the result has none ({in_short(error)})"
@@ -154,7 +160,6 @@ def _result(
     run, samples = trainer.run, trainer.progress.step * trainer.run.batch_size
     return {
         "run": run.fingerprint,
-        "config": trainer.folder.config_digest(),
         "ended_by": outcome.reason,
         "steps": trainer.progress.step,
         "samples": samples,

@@ -1,20 +1,15 @@
 """What a study will cost: floating-point operations that are counted, at a speed that is measured here."""
 
-import tempfile
 import time
-from pathlib import Path
-from typing import Any
 
 import torch
 
 from unforced.config import Run
 from unforced.errors import UserError
-from unforced.runs.folder import RunFolder
-from unforced.tasks.sampling import Split
-from unforced.training.learner import Learner, flops_per_sample
+from unforced.training.flops import flops_of
 from unforced.training.loop import Trainer, start_accelerator
 from unforced.training.memory import told_of_memory
-from unforced.training.source import encode, split_problems
+from unforced.training.store import MemoryStore
 
 _PROBLEMS = 64  # in each step that is timed
 _STEPS, _SECONDS = 2, 1.0  # that are timed, at the least
@@ -51,7 +46,7 @@ class Costs:
 
 
 def _per_step(run: Run) -> float:
-    return flops_per_sample(run, encode(run, split_problems(run, "train", 8))) * run.batch_size
+    return flops_of(run) * run.batch_size
 
 
 def _measure(run: Run, threads: int) -> float:
@@ -72,11 +67,10 @@ def _measure(run: Run, threads: int) -> float:
 
 
 def _seconds_of(run: Run) -> float:
-    """Train a run for a moment, in a folder that it leaves empty; return the seconds of a step."""
-    with tempfile.TemporaryDirectory() as place:
-        trainer = Trainer(run, RunFolder(Path(place)), start_accelerator(run), _no_counts, _Deaf())
-        trainer.select_kernels({})
-        return _seconds_per_step(trainer)
+    """Train a run for a moment; return the seconds of a step."""
+    trainer = Trainer(run, MemoryStore(), start_accelerator(run))
+    trainer.select_kernels({})
+    return _seconds_per_step(trainer)
 
 
 def _seconds_per_step(trainer: Trainer) -> float:
@@ -88,15 +82,3 @@ def _seconds_per_step(trainer: Trainer) -> float:
     for sums in trainer.progress.losses.values():
         sums.tolist()  # so that the device has done what it was asked
     return (time.perf_counter() - started) / steps
-
-
-def _no_counts(run: Run, learner: Learner, split: Split, count: int) -> dict[str, Any]:
-    return {}
-
-
-class _Deaf:
-    def say(self, text: str) -> None: ...
-
-    def update(self, step: int, loss: float, samples_per_second: float) -> None: ...
-
-    def evaluated(self, line: Any) -> None: ...

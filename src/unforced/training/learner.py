@@ -9,12 +9,9 @@ from types import MappingProxyType
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from unforced.config import Run
-from unforced.data.batch import Batch
 from unforced.models.base import SequenceModel
-from unforced.objectives.moment import Moment
 from unforced.objectives.view import View
 
 
@@ -78,17 +75,3 @@ def build_learner(run: Run) -> Learner:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         return Learner(run)
-
-
-def flops_per_sample(run: Run, batch: Batch) -> float:
-    """Count the floating-point operations of training on one problem: forward and backward.
-
-    Counted by PyTorch over matrix products, on shapes alone (the meta device). Element-wise work is left out,
-    that of Mamba's scan too: about 4% of the operations of 6 layers of width 384 at 31 tokens.
-    """
-    learner, meta = Learner(run, empty=True), torch.device("meta")
-    learner.select_kernels(meta, torch.float32)
-    view = run.objective.view(batch, Moment(len(batch))).map(lambda tensor: tensor.to(meta))
-    with FlopCounterMode(display=False) as counter:
-        loss_of(learner, view).backward()
-    return counter.get_total_flops() / len(batch)

@@ -15,27 +15,25 @@ from unforced.config import Run
 from unforced.errors import UserError
 from unforced.objectives.moment import Moment
 from unforced.objectives.view import View
-from unforced.runs.folder import RunFolder
 from unforced.runs.schemas import DIVERGED
 from unforced.tasks.sampling import Split
-from unforced.training.checkpoint import Progress, load_newest, mean_losses, save_checkpoint, set_aside
+from unforced.training.checkpoint import Progress, mean_losses
 from unforced.training.finish import Finish
 from unforced.training.learner import Learner, build_learner
 from unforced.training.optimizer import build_optimizer, learning_rate
-from unforced.training.pace import Pace
+from unforced.training.pace import USUAL, Pace, Rhythm
 from unforced.training.precision import matrix_dtype
 from unforced.training.processor import flushed_denormals, keep_freed_memory
 from unforced.training.signals import StopRequest, stop_requests
 from unforced.training.source import build_source
 from unforced.training.step import EagerStep
+from unforced.training.store import Store
 
 Counts = Mapping[str, Mapping[str, int]]
 Evaluate = Callable[[Run, Learner, Split, int], Counts]
 
-_SECONDS_BETWEEN_UPDATES = 0.5
+_SPLITS: tuple[Split, ...] = ("train", "validation")
 _STEPS_BETWEEN_AGREEMENTS = 20
-_SECONDS_BETWEEN_CHECKPOINTS = 60.0  # beside those of checkpoint_every
-_TRAINING_PER_SAVING = 20  # seconds before the next of them: a large model is not saved all the time
 
 
 @runtime_checkable
@@ -50,6 +48,19 @@ class Observer(Protocol):
 
     def evaluated(self, line: Mapping[str, Any]) -> None:
         """Hear of a new line of metrics.jsonl."""
+
+
+class Unobserved:
+    """Nobody watches."""
+
+    def say(self, text: str) -> None:
+        """Drop it."""
+
+    def update(self, step: int, loss: float, samples_per_second: float) -> None:
+        """Drop it."""
+
+    def evaluated(self, line: Mapping[str, Any]) -> None:
+        """Drop it."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +88,19 @@ def start_accelerator(run: Run) -> Accelerator:
 
 
 class Trainer:
-    """Trains one run into its folder."""
+    """Trains one run into a store. evaluate: measures the learner on a split; the first process does it."""
 
     def __init__(
-        self, run: Run, folder: RunFolder, accelerator: Accelerator, evaluate: Evaluate, observer: Observer
+        self,
+        run: Run,
+        store: Store,
+        accelerator: Accelerator,
+        evaluate: Evaluate | None = None,
+        observer: Observer | None = None,
+        rhythm: Rhythm = USUAL,
     ) -> None:
-        self.run, self.folder, self.accelerator = run, folder, accelerator
-        self.evaluate, self.observer = evaluate, observer
+        self.run, self.store, self.accelerator, self.rhythm = run, store, accelerator, rhythm
+        self.evaluate, self.observer = evaluate, observer or Unobserved()
         self.device = accelerator.device
         self.learner = build_learner(run).to(self.device)
         self.optimizer = build_optimizer(run, self.learner)
@@ -103,20 +120,15 @@ class Trainer:
 
     def resume(self) -> None:
         """Go back to the newest usable checkpoint, or to the start if there is none yet."""
-        progress, refused = load_newest(self.folder.checkpoints, self.run, self.learner, self.optimizer)
-        step = -1 if progress is None else progress.step
-        lines = self.folder.evaluations(step)
-        if progress is None:
-            self._say_what_is_lost()
-        else:
-            self.progress, self.saved_at = progress.share(self.accelerator), step
+        loaded = self.store.load(self.run, self.learner, self.optimizer)
+        if loaded.progress is not None:
+            self.progress, self.saved_at = loaded.progress.share(self.accelerator), loaded.progress.step
         self.accelerator.wait_for_everyone()  # until all have read what the first will now change
         if self.accelerator.is_main_process:
-            for path, line in refused.items():
-                self.observer.say(f"{line}; set aside as {set_aside(path).name}")
-            self.folder.rewind_metrics(step)
+            for news in self.store.rewind(loaded):
+                self.observer.say(news)
         self.accelerator.wait_for_everyone()
-        for evaluation in lines:
+        for evaluation in loaded.lines:
             self._hear(evaluation)
 
     def fit(self) -> Outcome:
@@ -171,17 +183,23 @@ class Trainer:
             "learning_rate": learning_rate(run, max(0, progress.step - 1)),
             "samples_per_second": pace.rate(run.batch_size),
         }
-        for split in ("train", "validation"):
-            counts = self.evaluate(run, self.learner, split, run.num_evaluate)
-            line |= {f"{split}.{measure}": count for measure, count in counts.items()}
-        line["seconds"] = pace.seconds()
         progress.losses.clear()
         if self.accelerator.is_main_process:
-            self.folder.append_metrics(line)
+            line |= self._measured() | {"seconds": pace.seconds()}
+            self.store.append(line)
         line = broadcast_object_list([line])[0]
         self._hear(line)
         self.observer.evaluated(line)
         pace.restart()
+
+    def _measured(self) -> dict[str, Any]:
+        """Measure the learner on training and validation problems."""
+        if self.evaluate is None:
+            return {}
+        counts = {
+            split: self.evaluate(self.run, self.learner, split, self.run.num_evaluate) for split in _SPLITS
+        }
+        return {f"{split}.{measure}": n for split, each in counts.items() for measure, n in each.items()}
 
     def _hear(self, line: Mapping[str, Any]) -> None:
         self.evaluated_at = line["step"]
@@ -194,7 +212,7 @@ class Trainer:
         return mean_losses(sums)
 
     def _tell(self, pace: Pace) -> None:
-        if pace.since_update() > _SECONDS_BETWEEN_UPDATES:
+        if pace.since_update() > self.rhythm.seconds_between_updates:
             loss = mean_losses(self.progress.losses)["loss"]
             rate = pace.rate(self.run.batch_size) or 0.0
             self.observer.update(self.progress.step, math.nan if loss is None else loss, rate)
@@ -204,26 +222,19 @@ class Trainer:
         if self.accelerator.is_main_process:
             self.observer.say(text)
 
-    def _say_what_is_lost(self) -> None:
-        lines = self.folder.read_metrics()
-        if lines and lines[-1]["step"] > 0:
-            self._say(
-                f"{self.folder.checkpoints}: no checkpoint is left of the {lines[-1]['step']} steps that "
-                f"{self.folder.metrics.name} tells of; starting over from step 0"
-            )
-
     def _save(self, pace: Pace) -> None:
         self.progress.seconds = pace.seconds()
         with pace.saving():
             progress = self.progress.gathered(self.accelerator)
             if self.accelerator.is_main_process:
-                save_checkpoint(self.folder.checkpoints, self.run, self.learner, self.optimizer, progress)
+                self.store.save(self.run, self.learner, self.optimizer, progress)
             self.accelerator.wait_for_everyone()
         self.saved_at = self.progress.step
 
     def _is_due(self, pace: Pace) -> bool:
         """Whether the first process, whose clock decides, has gone long without a checkpoint."""
-        wait = max(_SECONDS_BETWEEN_CHECKPOINTS, pace.to_save * _TRAINING_PER_SAVING)
+        rhythm = self.rhythm
+        wait = max(rhythm.seconds_between_checkpoints, pace.to_save * rhythm.training_per_saving)
         return self.accelerator.is_main_process and pace.since_save() > wait
 
     def _has_diverged(self) -> bool:

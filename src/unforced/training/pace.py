@@ -3,8 +3,25 @@
 import contextlib
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from unforced.training.checkpoint import Progress
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """How often things are done by the clock.
+
+    Checkpoints beside those of checkpoint_every are at least `seconds_between_checkpoints` apart, and
+    `training_per_saving` times as long as the last one took: a large model is not saved all the time.
+    """
+
+    seconds_between_updates: float = 0.5
+    seconds_between_checkpoints: float = 60.0
+    training_per_saving: float = 20.0
+
+
+USUAL = Rhythm()
 
 
 class Pace:

@@ -54,7 +54,7 @@ class EagerStep:
         accelerator: Accelerator,
         waits: bool | None = None,
     ) -> None:
-        self.run, self.optimizer, self.accelerator = run, optimizer, accelerator
+        self.run, self.learner, self.optimizer, self.accelerator = run, learner, optimizer, accelerator
         self.device = accelerator.device
         self.waits = self.device.type == "cpu" if waits is None else waits
         if any(True for _ in learner.heads.parameters()):  # some of which a step may leave without gradient

@@ -1,0 +1,163 @@
+"""A step of the optimiser: whose gradient it follows, and what it leaves as it is."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.objectives import Scribbled
+from tests.runs import tiny_run
+from unforced.objectives.moment import Moment
+from unforced.objectives.view import Term
+from unforced.training.checkpoint import Progress, mean_losses
+from unforced.training.learner import build_learner, loss_of
+from unforced.training.loop import Trainer, start_accelerator
+from unforced.training.optimizer import build_optimizer
+from unforced.training.step import EagerStep
+from unforced.training.store import MemoryStore
+
+
+def stepper(*overrides, waits=None, **parts):
+    """A step of a run, and a view to take it on."""
+    run = tiny_run(*overrides).replace(**parts)
+    learner, accelerator = build_learner(run), start_accelerator(run)
+    step = EagerStep(run, learner, build_optimizer(run, learner), accelerator, waits)
+    batch = run.codec.encode(run.task.sample(np.random.default_rng(0), 8), run.order)
+    return step, run.objective.view(batch, Moment(8))
+
+
+def state(step):
+    """Weights and moments, as they are now."""
+    learner = step.learner
+    moments = [step.optimizer.state_of(p).values() for p in learner.trained().values()]
+    return [t.clone() for t in [*learner.state_dict().values(), *(m for each in moments for m in each)]]
+
+
+def same(one, other):
+    return len(one) == len(other) and all(map(torch.equal, one, other))
+
+
+def scaled(view, factor):
+    """The same view, whose first term counts `factor` times as much."""
+    terms = {name: Term(term.count * factor, term.weight) for name, term in view.terms.items()}
+    return replace(view, terms=terms)
+
+
+def without_targets(view):
+    return replace(scaled(view, 0.0), weights=torch.zeros_like(view.targets, dtype=torch.bool))
+
+
+def not_finite(view):
+    """A view whose loss is infinite."""
+    return replace(view, weights=torch.full(view.targets.shape, torch.inf))
+
+
+every_way = pytest.mark.parametrize("waits", [True, False], ids=["on the host", "on the device"])
+every_optimizer = pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+
+
+@every_way
+@every_optimizer
+def test_a_step_without_targets_changes_nothing_and_is_counted(waits, optimizer):
+    step, view = stepper(f"optimizer={optimizer}", waits=waits)
+    step([view], 0.01)
+    before = state(step)
+    report = step([without_targets(view)], 0.01)
+    assert same(state(step), before)
+    assert (report.ok.item(), step.idle.item(), step.lost.item()) == (False, 1, 0)
+    assert report.losses["answer"].tolist() == [0, 0, 0]
+    assert step([view], 0.01).ok
+    assert not same(state(step), before)
+
+
+@every_way
+@every_optimizer
+def test_from_a_step_that_is_not_finite_on_nothing_changes(waits, optimizer):
+    step, view = stepper(f"optimizer={optimizer}", waits=waits)
+    step([view], 0.01)
+    before = state(step)
+    for lost in (1, 2, 3):
+        report = step([not_finite(view) if lost < 3 else view], 0.01)
+        assert same(state(step), before)
+        assert (report.ok.item(), step.lost.item()) == (False, lost)
+        assert report.losses["answer"].tolist() == [0, 0, 0]
+    assert all(tensor.isfinite().all() for tensor in before)
+
+
+@every_optimizer
+def test_both_ways_train_alike(optimizer):
+    ends = []
+    for waits in (True, False):
+        step, view = stepper(f"optimizer={optimizer}", waits=waits)
+        for _ in range(3):
+            step([view], 0.01)
+        ends.append(state(step))
+    assert same(*ends)
+
+
+@pytest.mark.parametrize("clip_norm", ["null", "0.1"])
+def test_the_gradient_is_that_of_the_weighted_means(clip_norm):
+    step, view = stepper(f"clip_norm={clip_norm}", objective=Scribbled())
+    loss_of(step.learner, view).backward()
+    gradients = [p.grad.clone() for p in step.learner.parameters()]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    step.learner.zero_grad()
+    report = step([view], 0.01)
+    assert report.grad_norm.item() == pytest.approx(norm.item(), rel=1e-5)
+    scale = 1 if clip_norm == "null" else 0.1 / norm
+    for gradient, parameter in zip(gradients, step.learner.parameters(), strict=True):
+        moved = step.optimizer.state_of(parameter)["exp_avg"]
+        torch.testing.assert_close(moved, 0.1 * scale * gradient, rtol=1e-4, atol=1e-7)
+
+
+def test_a_term_is_averaged_over_its_own_count():
+    step, view = stepper()
+    report = step([scaled(view, 0.5)], 0.0)
+    other = step([view], 0.0)
+    assert report.grad_norm.item() == pytest.approx(2 * other.grad_norm.item(), rel=1e-6)
+    total, weighted, count = report.losses["answer"].tolist()
+    assert (total, count) == (weighted, 0.5 * view.targets.numel())
+
+
+def test_the_loss_of_a_line_is_weighted_and_its_terms_are_not():
+    progress = Progress()
+    assert mean_losses(progress.losses) == {"loss": None}
+    progress.add({"answer": torch.tensor([6.0, 6.0, 2.0])})
+    assert mean_losses(progress.losses) == {"loss": 3.0}
+    progress.add({"head": torch.tensor([10.0, 5.0, 5.0]), "none": torch.zeros(3)})
+    expected = {"loss": 4.0, "loss.answer": 3.0, "loss.head": 2.0, "loss.none": None}
+    assert mean_losses(progress.losses) == expected
+
+
+def test_a_run_in_memory_keeps_its_lines_and_tells_of_each_term(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = tiny_run("max_steps=4", "evaluate_every=2").replace(objective=Scribbled())
+    store = MemoryStore()
+    trainer = Trainer(run, store, start_accelerator(run))
+    assert trainer.fit().reason == "steps"
+    assert [line["step"] for line in store.lines] == [0, 2, 4]
+    assert store.lines[0]["loss"] is None
+    for line, weight in zip(store.lines[1:], (0.3, 0.0), strict=True):
+        assert line["loss"] == pytest.approx(line["loss.answer"] + weight * line["loss.head"])
+    assert not list(tmp_path.iterdir())
+
+
+def gradients_of(*overrides):
+    """The average gradient after two steps of two, in the second of which the head has none."""
+    run = tiny_run("max_steps=2", *overrides).replace(objective=Scribbled())
+    trainer = Trainer(run, MemoryStore(), start_accelerator(run))
+    trainer.step()
+    trainer.step()
+    return {
+        name: trainer.optimizer.state_of(p)["exp_avg"].clone()
+        for name, p in trainer.learner.trained().items()
+    }
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_parts_of_a_batch_have_the_gradient_of_the_whole(parts):
+    whole, in_parts = gradients_of(), gradients_of(f"gradient_accumulation={parts}")
+    for name, gradient in whole.items():
+        assert gradient.abs().max() > 0
+        torch.testing.assert_close(in_parts[name], gradient, rtol=1e-3, atol=1e-6)
