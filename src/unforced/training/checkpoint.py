@@ -219,8 +219,17 @@ def _check_owner(path: Path, state: Mapping[str, Any], run: Run) -> None:
 def _write(path: Path, tensors: Mapping[str, Tensor]) -> str:
     """Write tensors from where they lie, without a second copy in memory; return the file's SHA-256."""
     with atomically(path) as draft:
-        save_file(_contiguous(tensors), draft)
+        try:
+            save_file(_contiguous(tensors), draft)
+        except SafetensorError as error:
+            raise _of_the_system(error, path) from error
     return _sha256(path)
+
+
+def _of_the_system(error: SafetensorError, path: Path) -> Exception:
+    """Return the OSError that safetensors tells in words, if it is one: a full disk, say."""
+    number = re.search(r"os error (\d+)", str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1])), str(path)) if number else error
 
 
 def _sha256(path: Path) -> str:
