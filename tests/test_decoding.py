@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.parts import Rounds
 from tests.planted import Planted, chaotic, chaotic_next, ragged
 from tests.runs import tiny_run, train
 from unforced.data.batch import Prompts
@@ -29,6 +30,12 @@ SAMPLING = Autoregressive(temperature=1.0)
 @pytest.fixture(params=DECODERS.names())
 def decoder(request):
     return DECODERS.get(request.param)()
+
+
+class Beam(Rounds):
+    """A decoder of another package, for an objective of this one."""
+
+    objectives = ("next_token",)
 
 
 def small_gpt():
@@ -139,6 +146,11 @@ class TestConfig:
             UserError, match="decoder: one_pass does not fit the objective next_token; choose"
         ):
             tiny_run("decoder=one_pass")
+
+    def test_a_decoder_may_name_the_objectives_that_it_fits(self):
+        with pytest.raises(UserError, match="rounds does not fit the objective next_token"):
+            tiny_run().replace(decoder=Rounds())
+        assert tiny_run().replace(decoder=Beam()).decoding == Beam()
 
     @pytest.mark.parametrize("override", ["decoder.top_k=3", "decoder.temperature=-1", "decoder=beam"])
     def test_what_is_no_setting_is_refused(self, override):

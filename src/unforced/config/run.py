@@ -53,7 +53,7 @@ class Run(Settings):
                 f"gradient_accumulation: {self.gradient_accumulation} does not divide "
                 f"batch_size {self.batch_size}"
             )
-        if self.decoding.name not in self.objective.decoders:
+        if not self.objective.fits(self.decoding):
             raise ValueError(
                 f"decoder: {self.decoding.name} does not fit the objective {self.objective.name}; "
                 f"choose {' or '.join(self.objective.decoders)}, or null"

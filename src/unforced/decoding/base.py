@@ -24,11 +24,13 @@ class Decoder(Part, ABC):
     ignore it.
 
     writes       how an answer comes about
+    objectives   names of objectives that it fits, though they do not name it: for decoders of other packages
     needs_heads  whether decoding needs the objective's heads, so that the model alone cannot do it
     """
 
     registry: ClassVar[Registry] = DECODERS
     writes: ClassVar[Writes]
+    objectives: ClassVar[tuple[str, ...]] = ()
     needs_heads: ClassVar[bool] = False
 
     @abstractmethod

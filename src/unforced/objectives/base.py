@@ -58,6 +58,10 @@ class Objective(Part, ABC):
     def default_decoder(self) -> Decoder:
         """The decoder that fits the training, where a run names no other."""
 
+    def fits(self, decoder: Decoder) -> bool:
+        """Whether a decoder fits the training: one of the two names the other."""
+        return decoder.name in self.decoders or self.name in decoder.objectives
+
     def sequence_length(self, prompt: int, answer: int) -> int:
         """Return the longest sequence that training or decoding feeds the model."""
         return prompt + answer - 1

@@ -79,7 +79,7 @@ function inSentences({ run, step }, questions, question) {
   const at = positionOf(run.traces.order, step, question.true.length);
   const guesses = modesOf(question).map((mode) => {
     const [said, chance] = question.chances[mode][at]?.[0] ?? [];
-    return said && `${run.traces.reads_answers ? mode : "in one pass"} ${said}, ${percent(chance)}`;
+    return said && `${inOnePass(run.traces, mode) ? "in one pass" : mode} ${said}, ${percent(chance)}`;
   });
   return `Asked: ${asks(question)}. token_${at}: true ${question.true[at]}; `
     + `${guesses.filter(Boolean).join("; ") || "no probabilities"}. `
@@ -180,19 +180,25 @@ function showStep(step, length, at, question, order) {
 /** What is predicted at a position, as bars. */
 function prediction(run, question, mode, at, step) {
   const top = question.chances[mode][at] ?? [];
-  const lone = !run.traces.reads_answers;
+  const lone = inOnePass(run.traces, mode);
   const read = (mode === "forced" ? question.true : question.free)
     .filter((_, position) => positionOf(run.traces.order, position, question.true.length) < step);
   const shown = run.traces.order === "reversed" ? read.reverse() : read;
   const reads = lone ? "the prompt alone: the whole answer in one pass"
     : `${MODES[mode].reads}: ${shown.join(" ") || "nothing yet"}`;
   const content = top.length ? html("ol", { class: "bars" }, ...top.map((each) => bar(each, question, at)))
-    : html("p", { class: "hint" }, nothingKnown(question, mode));
+    : html("p", { class: "hint" }, nothingKnown(run.traces, question, mode));
   return html("section", { class: `prediction ${mode}`, "aria-label": `${MODES[mode].title} prediction` },
     html("h3", {}, lone ? "In one pass" : MODES[mode].title), html("p", { class: "reads" }, `reads ${reads}`), content);
 }
 
-function nothingKnown(question, mode) {
+// Whether a prediction has read the prompt alone (traces of early runs do not say how answers are written).
+const inOnePass = (traces, mode) => mode === "free" && (traces.writes ?? (traces.reads_answers || "one_pass")) === "one_pass";
+
+function nothingKnown(traces, question, mode) {
+  if (mode === "free" && traces.writes === "any_order") {
+    return "No probabilities: its answer was not written from left to right.";
+  }
   return mode === "free" && question.free.includes("?")
     ? "No probabilities: its own answer holds what is no symbol of the task."
     : "No probabilities: the tokens do not tell symbols apart here.";
