@@ -85,6 +85,8 @@ TASKS = Registry(
     {
         "addition": "unforced.tasks.addition:Addition",
         "branching_path": "unforced.tasks.branching_path:BranchingPath",
+        "countdown": "unforced.tasks.countdown:Countdown",
+        "crossing_lines": "unforced.tasks.crossing_lines:CrossingLines",
         "path_star": "unforced.tasks.path_star:PathStar",
     },
 )

@@ -144,7 +144,7 @@ class Task(Part, ABC):
     @property
     def text(self) -> TextFormat:
         """How problems are written as text: by default, the symbols with spaces between them."""
-        return self.text_format(" ", self._spaced, self._instruction)
+        return self.text_format(" ", self.spaced, self._instruction)
 
     @property
     def pictures(self) -> Pictures | None:
@@ -204,7 +204,8 @@ class Task(Part, ABC):
             return self.pictures.draw(problems, index)
         return [" ".join(pair) for pair in self.texts(problems.take(slice(index, index + 1)))]
 
-    def _spaced(self, problems: Problems) -> list[str]:
+    def spaced(self, problems: Problems) -> list[str]:
+        """Write prompts as their symbols with spaces between them."""
         texts = self.alphabet
         return [" ".join(texts[s] for s in row if s >= 0) for row in self.prompts(problems).tolist()]
 
