@@ -20,7 +20,10 @@ from unforced.tasks.sampling import SPLITS, _Kept, block, problems
 
 COUNT = 200
 # Spaces so large that two draws of thousands share nothing, for tasks whose default is smaller.
-ROOMY = {"addition": {"num_digits": 8}}
+ROOMY = {
+    "addition": {"num_digits": 8},
+    "countdown": {"fewest": 4, "largest": 999, "max_value": 9999},
+}
 
 
 @pytest.fixture(scope="module", params=TASKS.names())

@@ -23,8 +23,9 @@ SECTIONS: Mapping[str, str] = {
 
 DEFINITIONS: Mapping[str, str] = {
     "exact.train": (
-        "Share of training problems whose whole free answer is right. Where objective.train_positions "
-        "restricts the loss: whose tokens at those positions are right, on the inputs of training."
+        "Share of training problems whose whole free answer the task's verifier accepts. Where "
+        "objective.train_positions restricts the loss: whose tokens at those positions are right, on the "
+        "inputs of training."
     ),
     "exact.test": "The same on held-out problems.",
     "exact.as_trained": (
@@ -71,9 +72,14 @@ DEFINITIONS: Mapping[str, str] = {
         "decision alike; what tells these apart is where the errors are. They differ where errors of "
         "one problem come together. Interval by the delta method."
     ),
-    "snowball.forced.token_i": "Accuracy of a token given the true answer so far, on held-out problems.",
+    "snowball.forced.token_i": (
+        "Accuracy of a token given the true answer so far, on held-out problems that have this position. "
+        "Where a task has several right answers, this, and every other measure of tokens, is agreement with "
+        "one of them, the reference: a model that is always right may agree with it less."
+    ),
     "snowball.first_error": (
-        "How many failed free answers have their first wrong token, in order of generation, at each position."
+        "How many free answers that the verifier does not accept have the first token that differs from the "
+        "reference answer, in order of generation, at each position."
     ),
     "snowball.errors_at_decisions.observed": (
         "Share of failed free answers whose first wrong token is a decision."
@@ -113,7 +119,9 @@ DEFINITIONS: Mapping[str, str] = {
     "probability.token_i.other_answer_symbols": (
         "Mean probability of all other symbols that answers are made of."
     ),
-    "probability.token_i.rest": "Mean probability of symbols that occur in no answer: separators, the dummy.",
+    "probability.token_i.rest": (
+        "Mean probability of tokens that are not symbols of answers: separators, the dummy, the end."
+    ),
     "learned.fitted": (
         "Step of the first of two evaluations in a row at which a position (or the whole answer) was "
         f"right in {SOLVED:.0%} of training problems; censored where training ended before. Positions are "

@@ -21,7 +21,8 @@ def learned(
     """
     if not lines:
         return {"does_not_apply": "metrics.jsonl has no evaluations"}
-    tokens = [f"token_{i}" for i in range(length)]
+    measured = {key for line in lines for key in line}
+    tokens = [f"token_{i}" for i in range(length) if f"validation.{mode}.token_{i}" in measured]
     steps = {split: _steps(lines, split, tokens, mode, positions) for split in ("train", "validation")}
     solved = {token: steps["validation"][token]["steps"] for token in tokens}
     order = [

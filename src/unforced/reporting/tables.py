@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # a run brings torch, which a report does without
     from unforced.config import Run
 
 MET, MISSED, NONE = "✓", "✗", "–"
+_MOST_COLUMNS = 8
 SPLIT_NAMES = {"train": "train", "validation": "validation", "test": "held-out", "file": "file"}
 
 
@@ -72,6 +73,15 @@ def accuracy_table(result: Mapping[str, Any], chance: float | None) -> pd.DataFr
     return table.fillna("")
 
 
+def _narrow(table: pd.DataFrame) -> pd.DataFrame:
+    """Let measures stand below each other, where there are too many for a terminal's width."""
+    if len(table.columns) <= _MOST_COLUMNS:
+        return table
+    turned = table.T
+    turned.index.name = table.index.name
+    return turned
+
+
 def error_table(result: Mapping[str, Any]) -> pd.DataFrame:
     """Count the free answers of each kind: a row per split."""
     rows = {
@@ -100,7 +110,7 @@ def show(table: pd.DataFrame, note: str = "", console: Console | None = None) ->
 
 def show_accuracy(result: Mapping[str, Any], run: "Run") -> None:
     """Print what a run gets right, forced and free, by which decoder, and the kinds of its free answers."""
-    show(accuracy_table(result, run.task.chance), run.forced_note)
+    show(_narrow(accuracy_table(result, run.task.chance)), run.forced_note)
     print(f"decoder: {run.decoding}")
     print()
     slices = slice_table(result)

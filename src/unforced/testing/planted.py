@@ -48,6 +48,14 @@ class Known:
         return Known(self.task, self.problems.take(index), self.truth[index], self.trained[index])
 
 
+def closed(task: Task, answers: Symbols) -> Symbols:
+    """Write answers as a model does: where they vary in length, the end token stands behind them."""
+    end = SymbolCodec.of(task).end
+    if end is None:
+        return answers
+    return np.pad(np.where(answers < 0, end, answers), [(0, 0), (0, 1)], constant_values=end)
+
+
 @runtime_checkable
 class Behaviour(Protocol):
     """What a planted model says: a symbol, or -1 for no idea (all symbols alike)."""
@@ -131,8 +139,9 @@ class Cheater:
             blind = ~known.trained if self.memorises else np.ones(len(said), dtype=np.bool_)
             said = np.where(ahead.decisive(known.problems)[:, position] & blind, picked, said)
         for decoy in ahead.decoys(known.problems).transpose(1, 0, 2):
-            follows = ~on_path & (so_far == decoy[:, :position]).all(axis=1)
-            said = np.where(follows, decoy[:, position], said)
+            written = closed(known.task, decoy)
+            follows = ~on_path & (so_far == written[:, :position]).all(axis=1)
+            said = np.where(follows, written[:, position], said)
         return said
 
 
@@ -164,7 +173,8 @@ class PlantedModel(SequenceModel):
         self.behaviour, self.known, self.seed = behaviour, known, seed
         self.vocab_size = self.width = SymbolCodec.of(known.task).vocab_size
         self.prompt_length = known.task.prompt_length
-        keys = hash_rows(known.task.prompts(known.problems))
+        prompts = SymbolCodec.of(known.task).encode(known.problems, "forward").prompt
+        keys = hash_rows(prompts.numpy())
         self._sorting = np.argsort(keys, kind="stable")  # of equal prompts, the one trained on comes first
         self._keys = keys[self._sorting]
 
@@ -265,7 +275,7 @@ def planted_subject(
     parts = [trained, held_out, *others]
     problems = type(trained).concatenate(parts)
     was_trained = np.arange(len(problems)) < len(trained)
-    known = Known(task, problems, task.answers(problems), was_trained)
+    known = Known(task, problems, closed(task, task.answers(problems)), was_trained)
     model = PlantedModel(behaviour, known, seed)
     objective = objective or NextToken()
     return Subject(

@@ -1,0 +1,144 @@
+"""Tasks whose answers vary in length, of which some have several right ones, through every verb."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from examples.own_task import Sorting
+
+from tests.runs import tiny_run, train
+from unforced.data.files import read_problems, write_problems
+from unforced.errors import UserError
+from unforced.evaluation.diagnosis import diagnose
+from unforced.evaluation.subject import Subject
+from unforced.evaluation.trace import symbol_texts
+from unforced.tasks.countdown import Countdown
+from unforced.tasks.crossing_lines import CrossingLines
+from unforced.tasks.sampling import problems
+from unforced.testing.planted import Cheater, Perfect, planted_subject
+from unforced.training.learner import build_learner
+
+TASKS = {"crossing_lines": CrossingLines(), "countdown": Countdown(), "sorting": Sorting()}
+
+
+def tiny(task, *overrides):
+    return tiny_run("max_steps=4", "evaluate_every=2", "model.width=8", *overrides).replace(task=task)
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def folder(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / request.param
+    train(tiny(TASKS[request.param]), folder)
+    return folder
+
+
+def test_every_verb_works_on_a_task_whose_answers_vary(folder, call, tmp_path):
+    name, table, again = folder.name, tmp_path / "a.parquet", tmp_path / "b.parquet"
+    task = TASKS[name]
+    code, output, _ = call("evaluate", folder, "--split", "validation", "--count", 40, "--json")
+    found = json.loads(output)
+    slices = [value["total"] for key, value in found.items() if key.startswith("validation.slice.")]
+    assert (code, sum(slices)) == (0, 40 * len(task.score(*scored(task)).slices))
+    assert (
+        call("data", "export", folder / "config.json", "--split", "test", "--count", 30, "--out", table)[0]
+        == 0
+    )
+    assert call("data", "import", table, "--task", name, "--out", again)[0] == 0
+    assert pq.read_table(table).drop("index") == pq.read_table(again).drop("index")
+    assert (
+        json.loads(call("evaluate", folder, "--data", again, "--json")[1])["file.free.exact"]["total"] == 30
+    )
+    assert call("export", folder, "--to", tmp_path / "exported")[0] == 0
+    words = "chance: unknown" if task.chance is None else "chance: 33.3%"
+    assert words in (tmp_path / "exported" / "README.md").read_text()
+    assert call("report", folder.parent, "--to", tmp_path / "report")[0] == 0
+    assert str(task) in (tmp_path / "report" / "index.html").read_text()
+    chance = "unknown" if task.chance is None else "33.3"
+    assert chance in (tmp_path / "report" / "tables" / "accuracy.md").read_text()
+
+
+def scored(task):
+    some = problems(task, 0, "test", 0, 5)
+    return some, task.answers(some)
+
+
+def test_a_position_is_counted_over_the_problems_that_have_it(folder):
+    task, result = TASKS[folder.name], json.loads((folder / "result.json").read_text())
+    tested = problems(task, 0, "test", 0, 60)
+    having = task.exists(task.answers(tested)).sum(axis=0)
+    assert 0 < having[-1] < 60 or folder.name == "crossing_lines"
+    for position, count in enumerate(having):
+        for mode in ("free", "forced"):
+            key = f"test.{mode}.token_{position}"
+            assert (result[key]["total"] if count else key not in result) == (count or True)
+
+
+def test_text_of_another_task_is_not_read(call, tmp_path):
+    (tmp_path / "a.txt").write_text("3 4 > 7 :3 + 4 = 7\n")
+    code, _, errors = call("data", "import", tmp_path / "a.txt", "--task", "countdown")
+    assert code == 2
+    assert "problems of countdown cannot be told from text; give a .parquet file" in errors
+
+
+def test_symbols_that_are_not_those_of_the_stream_are_refused(call, tmp_path):
+    some = problems(Countdown(), 3, "test", 0, 10)
+    write_problems(tmp_path / "a.parquet", Countdown(), some, "forward", {"seed": 4, "split": "test"})
+    with pytest.raises(UserError, match="its prompt_symbols are not those of its text"):
+        read_problems(tmp_path / "a.parquet", Countdown)
+    write_problems(tmp_path / "b.parquet", Countdown(), some, "forward")
+    with pytest.raises(UserError, match="it does not say which problems of countdown it holds"):
+        read_problems(tmp_path / "b.parquet", Countdown)
+
+
+def diagnosis_of_a_random_model(task, *overrides):
+    run = tiny(task, *overrides)
+    held_out = problems(task, 0, "test", 0, 1600)
+    return diagnose(Subject.of(run, build_learner(run)), held_out, held_out)
+
+
+def test_what_needs_lookahead_is_unknown_or_nothing_or_measured():
+    found = diagnosis_of_a_random_model(Sorting())
+    for section in ("clever_hans", "indecipherable_token", "probability"):
+        assert "what needs lookahead in sorting most=6 is unknown" in found[section]["does_not_apply"]
+    assert set(found["snowball"]["first_error"]) == {f"token_{i}" for i in range(6)}
+    backwards = diagnosis_of_a_random_model(CrossingLines(), "order=reversed")
+    assert "the last node before the crossing is decided ahead" in backwards["probability"]["does_not_apply"]
+
+
+class AnotherWay(Perfect):
+    """Knows the answer, and swaps the first two operands where the operation lets it."""
+
+    def next(self, known, so_far, chance):
+        position, values = so_far.shape[1], known.task.max_value + 1
+        swaps = np.isin(known.truth[:, 1], [values, values + 2])  # + and *
+        other = {0: 2, 2: 0}.get(position, position)
+        return np.where(swaps, known.truth[:, other], known.truth[:, position])
+
+
+def test_a_cheater_is_found_where_the_decision_stands_in_the_middle():
+    task = CrossingLines()
+    train, held_out = problems(task, 0, "train", 0, 200), problems(task, 0, "test", 0, 4000)
+    found = diagnose(planted_subject(task, Cheater(), train, held_out), train, held_out)
+    assert found["verdict"]["name"] == "clever_hans"
+    assert found["clever_hans"]["cheat_accuracy"]["value"] == 1
+    assert found["clever_hans"]["wrong_arm_following"]["value"] == 1
+    assert found["snowball"]["errors_at_decisions"]["observed"]["value"] == 1
+    assert found["error_kinds"]["wrong_line"] == 4000 - found["error_kinds"]["correct"]
+    knows = diagnose(planted_subject(task, Perfect(), train, held_out), train, held_out)
+    assert knows["verdict"]["name"] == "solved"
+    assert knows["clever_hans"]["goal_blindness"]["decisions"]["value"] == 0
+
+
+def test_an_accepted_answer_that_is_not_the_reference_is_no_first_error():
+    task = Countdown(fewest=3, most=3)
+    train, held_out = problems(task, 0, "train", 0, 100), problems(task, 0, "test", 0, 1600)
+    found = diagnose(planted_subject(task, AnotherWay(), train, held_out), train, held_out)
+    assert found["exact"]["test"]["value"] == 1
+    assert found["snowball"]["forced"]["token_0"]["value"] < 1
+    assert sum(found["snowball"]["first_error"].values()) == 0
+    assert found["verdict"]["name"] == "solved"
+
+
+def test_an_answer_is_shown_up_to_its_end():
+    assert symbol_texts(Sorting(), np.array([1, 2, -2, -1, -1, -1])) == ["1", "2", "?"]
