@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from examples.own_task import Sorting
 
+from examples.own_task import Sorting
 from tests.runs import tiny_run, train
 from unforced.data.files import read_problems, write_problems
 from unforced.errors import UserError

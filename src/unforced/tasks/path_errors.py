@@ -72,9 +72,8 @@ def _malformed(answers: Symbols, num_nodes: int, varied: bool) -> Bool[np.ndarra
     if not varied:
         return ~np.all(nodes, axis=1)
     behind = np.arange(answers.shape[1]) >= np.maximum(answer_lengths(answers), 1)[:, None]
-    well_formed: Marks = nodes | (behind & (answers == END))
-    malformed: Bool[np.ndarray, " count"] = ~well_formed.all(axis=1) | ~nodes[:, 0]
-    return malformed
+    well_formed: Marks = np.where(behind, answers == END, nodes)
+    return ~np.all(well_formed, axis=1)
 
 
 def _any(conditions: list[Bool[np.ndarray, " count"]], count: int) -> Bool[np.ndarray, " count"]:
