@@ -255,9 +255,7 @@ def test_written_answers_are_read_again_and_what_is_no_answer_is_told(task, some
     assert (shorter[rows, task.exists(answers).sum(axis=1) - 1] == -1).all()
     odd = ["?", task.alphabet[-1], "I do not know"]
     assert (task.text.read_answers(odd)[:, 0] == wrong).all()
-    assert (
-        task.text.read_answers(["", task.text.separator])[:, 1:] == task.text.read_answers(["", ""])[:, 1:]
-    ).all()
+    assert (task.text.read_answers(["", task.text.separator]) < 0).all()
 
 
 SIGN_NAMES = {" ": "space", ":": "sign :", ">": "sign >", "-": "sign -", "*": "sign *"}

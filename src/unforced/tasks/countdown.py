@@ -66,13 +66,13 @@ class Countdown(Task):
         return self
 
     def __str__(self) -> str:
-        return self.topology
+        return f"{self.topology}, values up to {self.max_value}"
 
     @property
     def topology(self) -> str:
         """How many numbers, and how large."""
-        count = str(self.most) if self.fewest == self.most else f"{self.fewest} to {self.most}"
-        return f"countdown of {count} numbers up to {self.largest}, values up to {self.max_value}"
+        count = str(self.most) if self.fewest == self.most else f"{self.fewest}-{self.most}"
+        return f"countdown({count},{self.largest})"
 
     @property
     def alphabet(self) -> tuple[str, ...]:

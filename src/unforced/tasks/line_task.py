@@ -22,6 +22,7 @@ from unforced.tasks.problems import END
 from unforced.tasks.sampling import hash_rows
 
 Signs = Sequence[str]
+Prompt = Int[np.ndarray, " prompt"]
 Row = Int[np.ndarray, " length"]
 
 
@@ -130,7 +131,7 @@ class LineTask(Task, ABC):
             tuple(self.verdict_kinds), np.array([self._kind(*row) for row in rows], dtype=np.int64)
         )
 
-    def _kind(self, prompt: Row, reference: Row, answer: Row) -> int:
+    def _kind(self, prompt: Prompt, reference: Row, answer: Row) -> int:
         end = int((answer == END).argmax()) if (answer == END).any() else len(answer)
         made_of = (answer[:end] >= 0) & (answer[:end] < self.answer_symbols)
         if not made_of.all() or (answer[end:] != END).any():

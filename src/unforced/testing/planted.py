@@ -48,7 +48,7 @@ class Known:
         return Known(self.task, self.problems.take(index), self.truth[index], self.trained[index])
 
 
-def closed(task: Task, answers: Symbols) -> Symbols:
+def closed(task: Task, answers: Symbols) -> Int[np.ndarray, "count closed"]:
     """Write answers as a model does: where they vary in length, the end token stands behind them."""
     end = SymbolCodec.of(task).end
     if end is None:
