@@ -6,41 +6,11 @@ import shutil
 # One thread: tiny models are fastest so, and results do not depend on the machine's cores.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import jaxtyping
 import pytest
 from filelock import FileLock
 
-from tests.runs import stop_at, tiny_run, train
+from tests.runs import stop_at, tiny_run, train, unchecked
 from unforced.cli.main import main
-
-# Files that train whole runs. There the checks of types and shapes, on by default (pyproject.toml), take two
-# fifths of the time, and find nothing that the other files do not.
-UNCHECKED = {
-    "test_cli",
-    "test_cluster",
-    "test_damage",
-    "test_diagnose",
-    "test_distributed",
-    "test_failures",
-    "test_finish",
-    "test_golden",
-    "test_learning",
-    "test_page",
-    "test_pretrained_text",
-    "test_quickstart",
-    "test_report",
-    "test_resume",
-    "test_scripts",
-    "test_studies",
-    "test_study_recipes",
-    "test_tracking",
-}
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item):
-    """Switch the checks before fixtures are made; the decorators look at it at each call."""
-    jaxtyping.config.update("jaxtyping_disable", item.path.stem in UNCHECKED)
 
 
 @pytest.fixture
@@ -89,7 +59,7 @@ def call(capsys):
     """Call the command line; return its exit code, output and errors."""
 
     def call(*arguments):
-        with pytest.raises(SystemExit) as exit_:
+        with unchecked(), pytest.raises(SystemExit) as exit_:
             main([str(argument) for argument in arguments])
         captured = capsys.readouterr()
         return exit_.value.code, captured.out, captured.err

@@ -5,7 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+
+from jaxtyping import config
 
 from unforced.config import Run
 from unforced.experiment import run_experiment
@@ -61,8 +64,24 @@ def stop_at(step, number=signal.SIGTERM):
     return Silent(on_evaluation)
 
 
+@contextmanager
+def unchecked():
+    """Do without the checks of types and shapes, which tests have by default (pyproject.toml).
+
+    Whole runs and verbs would take nearly twice as long with them; their parts are checked where tests call
+    these themselves.
+    """
+    before = config.jaxtyping_disable
+    config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        config.update("jaxtyping_disable", before)
+
+
 def train(run, path, resume=False, observer=None, rhythm=USUAL):
-    return run_experiment(run, Path(path), observer or Silent(), resume, rhythm)
+    with unchecked():
+        return run_experiment(run, Path(path), observer or Silent(), resume, rhythm)
 
 
 def command(*arguments, **options):

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.pretrained import CAUSAL, VOCAB, saved
-from tests.runs import tiny_run, train
+from tests.runs import tiny_run, train, unchecked
 from unforced.cli.main import main
 from unforced.data.codec import SymbolCodec
 from unforced.data.tokenizer import symbol_tokenizer
@@ -73,7 +73,7 @@ RUNS["pretrained_gpt2_teacherless"] = [*PRETRAINED["pretrained_gpt2"], "objectiv
 
 
 def cli(*arguments):
-    with pytest.raises(SystemExit) as exit_:
+    with unchecked(), pytest.raises(SystemExit) as exit_:
         main([str(argument) for argument in arguments])
     assert exit_.value.code == 0
 

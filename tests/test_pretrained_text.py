@@ -45,7 +45,10 @@ def subject_of(run):
     return Subject.of(run, build_learner(run).eval())
 
 
-@pytest.mark.parametrize("way", [*WAYS, "model.lora_rank=2"])
+PIPELINES = [(family, WAYS[0]) for family in CAUSAL] + [("gpt2", way) for way in [*WAYS[1:], *LORA]]
+
+
+@pytest.mark.parametrize(("family", "way"), PIPELINES)
 def test_a_model_goes_through_train_resume_evaluate_diagnose_and_export(family, way, tmp_path, call):
     def cli(*arguments):
         code, printed, errors = call(*arguments)
@@ -212,6 +215,16 @@ def trained(family, *overrides):
         optimizer.step()
         optimizer.zero_grad()
     return run, learner, before
+
+
+@pytest.mark.parametrize("more", [*LORA, "objective=teacherless", "order=reversed"])
+def test_what_transformers_is_given_computes_what_was_trained(family, more):
+    run, learner, _ = trained(family, more)
+    model, noise = learner.eval().model, torch.Generator().manual_seed(3)
+    tokens = torch.randint(run.codec.vocab_size, (3, 20), generator=noise)
+    with torch.no_grad():
+        ours = model.logits(model.hidden(tokens))
+        torch.testing.assert_close(model.to_transformers()(tokens).logits, ours, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("weights", ["fp32", "bf16"])

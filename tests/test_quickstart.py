@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image
 
-from tests.runs import tiny_run, train
+from tests.runs import tiny_run, train, unchecked
 from unforced.cli.main import main
 from unforced.files import write_json
 from unforced.recipes import resolve_run
@@ -27,7 +27,7 @@ SMALL = ["max_steps=20", "evaluate_every=10", "num_evaluate=50", "num_test=200",
 
 
 def quickstart(out, *arguments):
-    with pytest.raises(SystemExit) as exit_:
+    with unchecked(), pytest.raises(SystemExit) as exit_:
         main(["quickstart", *SMALL, "--out", str(out), *arguments])
     return exit_.value.code
 
