@@ -1,5 +1,6 @@
 """Mamba against transformers' MambaForCausalLM with the same weights, and the scans against a slow loop."""
 
+import subprocess
 import sys
 import types
 from dataclasses import replace
@@ -64,6 +65,13 @@ def test_gradients_equal_those_of_transformers(ours, theirs):
     assert set(mine) == set(dict(theirs.named_parameters()))
     for name, parameter in theirs.named_parameters():
         torch.testing.assert_close(mine[name].grad, parameter.grad, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("scan", PORTABLE)
+def test_a_compiled_model_has_the_same_gradients(scan):
+    command = [sys.executable, "-m", "tests.compiled", scan]  # a process without checks of shapes
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("lengths", [(6, 6, 6, 6), (6, 1, 4, 3)], ids=["equal", "ragged"])

@@ -71,7 +71,7 @@ class _Steps(torch.autograd.Function):
             torch.sum(scratch.mul_(log_decay), 1, out=grad_delta[t])
         grad_delta.addcmul_(grad_drive, x)
         grads = (grad_drive.mul_(delta), grad_delta, grad_log_decay.sum(0), grad_b, grad_c)
-        return *(each if each.dim() == 2 else each.transpose(0, 1) for each in grads), grad
+        return *(each if each.dim() == 2 else _batch_first(each) for each in grads), grad
 
 
 class _Doubling(torch.autograd.Function):
@@ -114,17 +114,18 @@ class _Doubling(torch.autograd.Function):
         before[1:] *= states[:-1]  # of delta A
         grad_delta = torch.einsum("tbnd,nd->tbd", before, log_decay).addcmul_(grad_drive, x)
         grad_log_decay = torch.einsum("tbnd,tbd->nd", before, delta)
-        outer = (each.transpose(0, 1) for each in (grad_b, grad_c))
-        return (
-            (grad_drive * delta).transpose(0, 1),
-            grad_delta.transpose(0, 1),
-            grad_log_decay,
-            *outer,
-            start_grad,
+        grad_x, grad_delta, grad_b, grad_c = (
+            _batch_first(each) for each in (grad_drive * delta, grad_delta, grad_b, grad_c)
         )
+        return grad_x, grad_delta, grad_log_decay, grad_b, grad_c, start_grad
 
 
 def _time_first(tensor: Tensor) -> Tensor:
+    return tensor.transpose(0, 1).contiguous()
+
+
+def _batch_first(tensor: Tensor) -> Tensor:
+    """Return a gradient in the layout of its input: `torch.compile` assumes that one is contiguous."""
     return tensor.transpose(0, 1).contiguous()
 
 
