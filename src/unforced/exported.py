@@ -6,7 +6,7 @@
 For decoders that `generate` of transformers does not have.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ class ExportedModel:
     room          most tokens of an answer
     mask_token    id that stands where an answer token is hidden
     end           id of the token that ends an answer; None where all answers are alike long
+    specials      ids of further special tokens, by name
     dtype         of matrix products, as where it was measured
     """
 
@@ -45,6 +46,7 @@ class ExportedModel:
     room: int
     mask_token: int
     end: int | None
+    specials: Mapping[str, int]
     dtype: torch.dtype
     device: torch.device
 
@@ -67,7 +69,9 @@ class ExportedModel:
         for length in sorted({len(row) for row in rows}):  # so that none is padded
             numbers = torch.tensor([i for i, row in enumerate(rows) if len(row) == length])
             tokens = torch.tensor([rows[i] for i in numbers]).to(self.device)
-            some = Prompts(tokens, None, self.room, self.mask_token, self.end, numbers.to(self.device))
+            some = Prompts(
+                tokens, None, self.room, self.mask_token, self.end, numbers.to(self.device), self.specials
+            )
             with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
                 answers[numbers] = self.decoder.decode(self.model, self.heads, some).cpu()
         return answers
@@ -92,6 +96,7 @@ def load_exported(folder: Path | str, device: torch.device | str = "cpu") -> Exp
         room=facts["room"],
         mask_token=facts["mask_token"],
         end=facts["end"],
+        specials=facts["specials"],
         dtype=getattr(torch, facts["matrix_dtype"]),
         device=device,
     )

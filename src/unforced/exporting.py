@@ -87,6 +87,7 @@ def _decoding(run: Run, matrix_dtype: str) -> dict[str, Any]:
         "room": codec.answer_length,
         "mask_token": codec.dummy,
         "end": codec.end,
+        "specials": dict(codec.specials),
         "matrix_dtype": matrix_dtype,
     }
 
