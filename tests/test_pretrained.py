@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, GPT2Model
 
 from tests.pretrained import CAUSAL, VOCAB, save, saved
 from tests.runs import tiny_run
@@ -145,7 +145,7 @@ REFUSED = {
     "bert": "sees the tokens after the one it predicts; take a causal model",
     "lfm2": r"\(lfm2\) does not keep padding out of what it says; take a model of the GPT-2",
     "jamba": r"\(jamba\) does not keep padding out of what it says; take a model of the GPT-2",
-    "opt": r"\(opt\) does not take positions and masks as these families do .*; take a model of",
+    "rwkv": r"\(rwkv\) does not run on PyTorch's attention, which masks padding here; take a model of",
 }
 
 
@@ -155,6 +155,33 @@ def test_a_model_that_does_not_fit_is_refused_in_one_line(family, tmp_path):
     with pytest.raises(UserError, match=REFUSED[family]) as error:
         config.build(build_codec(TASK, config.vocabulary()).vocab_size, LENGTH)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("family", ["mixtral", "opt"])
+def test_a_family_that_is_not_named_is_taken_where_it_does_the_same(family, tmp_path):
+    model = Pretrained(encoding="symbol", name_or_path=save(family, tmp_path / family)).build(VOCAB, LENGTH)
+    rows, real = torch.arange(8).repeat(2, 1), torch.ones(2, 8, dtype=torch.bool)
+    real[0, :3] = False
+    with torch.no_grad():
+        alone = model.hidden(rows[:1, 3:], attention="full")
+        torch.testing.assert_close(model.hidden(rows, padding=real, attention="full")[:1, 3:], alone)
+
+
+def test_a_network_that_takes_no_positions_is_refused(tmp_path, monkeypatch):
+    forward = GPT2Model.forward
+
+    def without_positions(self, *arguments, position_ids=None, **options):
+        if position_ids is not None:
+            raise TypeError("no positions\nhere")
+        return forward(self, *arguments, **options)
+
+    monkeypatch.setattr(GPT2Model, "forward", without_positions)
+    config = Pretrained(encoding="symbol", name_or_path=save("gpt2", tmp_path / "gpt2"))
+    line = (
+        r"\(gpt2\) does not take positions and masks as these families do \(no positions here\); take a model"
+    )
+    with pytest.raises(UserError, match=line):
+        config.build(VOCAB, LENGTH)
 
 
 def test_a_model_with_too_few_positions_is_refused(tmp_path):

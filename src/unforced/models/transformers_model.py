@@ -192,8 +192,9 @@ class TransformersModel(SequenceModel):
         if padding is not None or positions is not None or kind_of(attention) != "causal" or behind:
             mask = allowed_keys(attention, padding, steps, past, inputs.device)
             mask = mask[:, None].expand(batch, -1, -1, -1)
-        if positions is None and padding is not None:
-            positions = token_positions(padding, steps, past, inputs.device)
+            positions = (
+                token_positions(padding, steps, past, inputs.device) if positions is None else positions
+            )
         states = self.network.base_model(
             **{"inputs_embeds" if inputs.is_floating_point() else "input_ids": inputs},
             position_ids=None if positions is None else positions.expand(batch, -1),
