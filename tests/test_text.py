@@ -16,6 +16,8 @@ from unforced.objectives.next_token import NextToken
 from unforced.tasks.addition import Addition
 from unforced.tasks.base import in_order
 from unforced.tasks.branching_path import BranchingPath
+from unforced.tasks.countdown import Countdown
+from unforced.tasks.crossing_lines import CrossingLines
 from unforced.tasks.path_star import PathStar, PathStarProblems
 
 STAR = PathStar(degree=2, path_length=3, num_nodes=120)
@@ -25,6 +27,7 @@ TASKS = [
     BranchingPath(degree=2, path_length=4, forks=(0, 1), num_nodes=1200),
     Addition(num_digits=5),
 ]
+VARIED = [CrossingLines(num_nodes=120), Countdown()]
 ORDERS = ["forward", "reversed"]
 DUMMY = "<dummy>"
 
@@ -347,3 +350,22 @@ def test_the_loss_of_some_positions_leaves_no_problem_out():
         assert weights.any(dim=1).all()
         joined = Batch.join([batch.rows(slice(0, 50)), batch.rows(slice(50, 100))])
         assert torch.equal(NextToken(train_positions=(position,)).weights(joined), weights)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("task", VARIED, ids=str)
+def test_answers_of_any_length_come_back_and_a_wrong_token_spoils_its_symbol(task, order):
+    codec, some = codec_of(task, next(iter(KINDS.values()))), drawn(task, 40)
+    truth = task.answers(some)
+    batch = codec.encode(some, order)
+    assert np.array_equal(codec.read(batch.answer, order), truth)
+    assert np.array_equal(codec.read_beside(batch.answer, batch), truth)
+    begun = codec.encode(some, order, given=1)
+    rest = task.in_order(task.in_order(truth, order)[:, 1:], order)
+    assert np.array_equal(codec.read(begun.answer, order, given=1), rest)
+    for position in range(task.answer_length):
+        here = (batch.places == position) & (batch.answer_mask if batch.answer_mask is not None else True)
+        wrong = codec.read_beside(batch.answer.masked_fill(here, codec.dummy), batch) != truth
+        expected = np.zeros_like(wrong)
+        expected[:, position] = task.exists(truth)[:, position]
+        assert np.array_equal(wrong, expected)

@@ -25,7 +25,8 @@ from unforced.data.batch import Batch
 from unforced.data.codec import Codec, Options
 from unforced.data.spelling import Spelled, Tokens
 from unforced.errors import UserError
-from unforced.tasks.base import Order, Problems, Symbols, Task, in_order
+from unforced.tasks.base import Order, Problems, Symbols, Task
+from unforced.tasks.problems import NOT_A_SYMBOL
 
 _ORDERS: tuple[Order, ...] = get_args(Order)
 _CHUNK = 4096  # lines tokenised at once
@@ -77,7 +78,8 @@ class TextCodec(Codec):
         each = np.arange(max(self.task.answer_symbols, _SAMPLE)) % self.task.answer_symbols
         problems = self.task.sample(np.random.default_rng(0), len(each))
         answers = self.task.answers(problems)
-        answers[:, [0, -1]] = each[:, None]
+        last = self.task.exists(answers).sum(axis=1) - 1
+        answers[:, 0] = answers[np.arange(len(each)), last] = each
         for order in _ORDERS:
             self.encode(problems, order, answers)
 
@@ -88,9 +90,12 @@ class TextCodec(Codec):
         answers = self.task.answers(problems) if answers is None else answers
         prompts = self.task.text.prompts(problems)
         lines = self.task.text.answers(self.task.in_order(answers, order))
-        heads, tails, written, reached, last = [], [], [], [], self.task.answer_length - 1
+        lasts = (self.task.exists(answers).sum(axis=1) - 1).clip(min=0)
+        heads, tails, written, reached = [], [], [], []
         room = 0  # for an answer, which is not told from the true one's length
-        for head, tail, (place, until) in self._tokenized(prompts, lines):
+        for (head, tail, (place, until)), last in zip(
+            self._tokenized(prompts, lines), lasts.tolist(), strict=True
+        ):
             begun = sum(index < given for index in place)
             heads.append((*self.start, *head, *tail[:begun]))
             tails.append((*tail[begun:], self.end))
@@ -102,7 +107,8 @@ class TextCodec(Codec):
         answer, answer_mask = _padded(tails, self.end, room)
         places, reach = (_padded(rows, -1, room)[0] for rows in (written, reached))
         if order == "reversed":
-            places, reach = (torch.where(each < 0, each, last - each) for each in (places, reach))
+            most = torch.from_numpy(lasts)[:, None]
+            places, reach = (torch.where(each < 0, each, most - each) for each in (places, reach))
         return Batch(
             prompt,
             answer,
@@ -123,12 +129,12 @@ class TextCodec(Codec):
         length = np.where(ended.any(axis=1), ended.argmax(axis=1), ids.shape[1])
         texts = self._texts([row[:most] for row, most in zip(ids, length, strict=True)])
         written = self.task.text.read_answers(texts, self.task.answer_length - given)
-        written[~ended.any(axis=1), -1] = -1
-        return in_order(written, order)
+        written[~ended.any(axis=1), -1] = self._none
+        return self.task.in_order(written, order)
 
     def read_beside(self, tokens: Int[Tensor, "count answer"], batch: Batch) -> Symbols:
         """Read each symbol's tokens by themselves; the true one with a wrong end is none."""
-        written = in_order(self.read(batch.answer, batch.order), batch.order)
+        written = self.task.in_order(self.read(batch.answer, batch.order), batch.order)
         said, wrong = tokens.numpy(force=True), (tokens != batch.answer).numpy(force=True)
         groups = [
             (row, first, last, columns)
@@ -140,8 +146,14 @@ class TextCodec(Codec):
         trues = self._texts([batch.answer[row, columns].numpy(force=True) for row, *_, columns in groups])
         for (row, first, last, _), text, true in zip(groups, texts, trues, strict=True):
             (read,) = self.task.text.read_answers([self._bare(text, true)], last - first)
-            written[row, first:last] = -1 if (read == written[row, first:last]).all() else read
-        return in_order(written, batch.order)
+            read[read < 0] = self._none
+            written[row, first:last] = self._none if (read == written[row, first:last]).all() else read
+        return self.task.in_order(written, batch.order)
+
+    @property
+    def _none(self) -> int:
+        """What stands for what is not a symbol."""
+        return NOT_A_SYMBOL if self.task.varied else -1
 
     def _bare(self, text: str, true: str) -> str:
         """Take off the separator that follows a symbol, and one before it where the true text has it, too."""
@@ -194,7 +206,8 @@ class TextCodec(Codec):
     def _apart(self, batch: Batch) -> Bool[np.ndarray, " count"]:
         """Say in which answers no two symbols share a token."""
         places = batch.places.numpy(force=True)
-        each = [(places == place).any(axis=1) for place in range(self.task.answer_length)]
+        longest = places.max(axis=1)
+        each = [(places == place).any(axis=1) | (place > longest) for place in range(self.task.answer_length)]
         return np.logical_and.reduce(each)
 
     def _check_bounds(self, prompts: Sequence[Tokens], answers: Sequence[Tokens], given: int) -> None:
@@ -247,8 +260,8 @@ class TextCodec(Codec):
 
     def _groups(self, batch: Batch, row: int) -> Iterator[tuple[int, int, Int[np.ndarray, " columns"]]]:
         """Cut an answer into symbols, or some that share a token: the first, the next one's, the columns."""
-        length, places = self.task.answer_length, batch.places[row].numpy(force=True)
-        real = np.flatnonzero(places >= 0)
+        places = batch.places[row].numpy(force=True)
+        real, length = np.flatnonzero(places >= 0), int(places.max()) + 1
         written = places[real] if batch.order == "forward" else length - 1 - places[real]
         firsts = np.unique(written)
         for first, last in zip(firsts, [*firsts[1:], length], strict=True):
@@ -284,11 +297,21 @@ def _putting_before(tokenizer: Any, start: Tokens) -> Any:
 
 def _most_tokens(task: Task, tokenizer: Any) -> tuple[int, int]:
     """Bound the tokens of a prompt and of an answer, in either order."""
+    if task.varied:  # a sample need not have the longest
+        return _most_bytes(task)
     problems = task.sample(np.random.default_rng(0), _SAMPLE)
     prompts, answers = task.text.prompts(problems), task.answers(problems)
     both = [line for order in _ORDERS for line in task.text.answers(task.in_order(answers, order))]
     costs = _costs(tokenizer, task.alphabet[: task.answer_symbols], prompts[0][-1])
     return _most(tokenizer, prompts, costs), _most(tokenizer, both, costs)
+
+
+def _most_bytes(task: Task) -> tuple[int, int]:
+    """Bound the bytes of a prompt and of an answer, by the longest symbols with a separator after each."""
+    longest, between = (
+        max(len(text.encode()) for text in texts) for texts in (task.alphabet, [task.text.separator])
+    )
+    return task.prompt_length * (longest + between) + 1, task.answer_length * (longest + between) + 1
 
 
 def _costs(tokenizer: Any, labels: Sequence[str], sign: str) -> Mapping[str, int]:
@@ -341,7 +364,11 @@ def _spelling(codec: TextCodec, position: int, order: Order) -> list[Tokens] | N
     """Spell every symbol at an answer position, with what ends it; None where symbols share tokens."""
     task = codec.task
     count = task.answer_symbols
-    problems = task.sample(np.random.default_rng(0), 1).take(np.zeros(count, dtype=np.int64))
+    problems = task.sample(np.random.default_rng(0), _SAMPLE if task.varied else 1)
+    lengths = task.exists(task.answers(problems)).sum(axis=1)
+    if lengths.max() <= position:
+        return None
+    problems = problems.take(np.full(count, lengths.argmax()))
     answers = task.answers(problems)
     answers[:, position] = np.arange(count)
     batch = codec.encode(problems, order, answers)
