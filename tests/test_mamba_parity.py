@@ -293,9 +293,18 @@ def test_the_official_kernel_is_refused_where_it_cannot_run():
         model.select_kernels(torch.device("cpu"), torch.float32, LENGTH, {})
 
 
-def test_operations_are_counted_alike_however_they_are_computed():
-    def count(scan):
-        run = tiny_run("model=mamba", "model.layers=1", "model.width=8", f"model.scan={scan}")
+@pytest.mark.parametrize(
+    ("model", "setting", "kernels"),
+    [
+        ("mamba", "scan", ["auto", "steps", "doubling", "kernels"]),
+        ("gpt", "attention", ["auto", "explicit", "explicit_fp32", "fused"]),
+    ],
+)
+def test_operations_are_counted_alike_however_they_are_computed(model, setting, kernels):
+    def count(kernel):
+        run = tiny_run(f"model={model}", "model.layers=1", "model.width=8", f"model.{setting}={kernel}")
         return flops_per_sample(run, encode(run, split_problems(run, "train", 2)))
 
-    assert count("steps") == count("doubling") == count("kernels") > 0
+    first, *others = map(count, kernels)
+    assert others == [first] * 3
+    assert first > 0

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.pretrained import CAUSAL, saved
 from unforced.registry import MODELS
+from unforced.testing.models import small_config
 
 VOCAB, LENGTH, BATCH = 13, 8, 3
 SMALL = {
@@ -38,12 +39,18 @@ CHOICES = {
     "mamba": [{"scan": name, "convolution": "shifts"} for name in ("steps", "doubling")],
     "pretrained": [],
 }
-CONFIGS = {f"{name}{i}": (name, options) for name in MODELS.names() for i, options in enumerate(SMALL[name])}
+CONFIGS = {
+    f"{name}{i}": (name, options)
+    for name in MODELS.names()
+    for i, options in enumerate(SMALL.get(name, [None]))  # None: of a plug-in
+}
 CPU = torch.device("cpu")
 
 
 def build_config(name, options):
     """The config of a model; a pretrained one is saved first."""
+    if options is None:
+        return small_config(name)
     options = dict(options)
     if "family" in options:
         options["name_or_path"] = saved(options.pop("family"))
@@ -290,7 +297,7 @@ def test_selecting_kernels_names_them_keeps_known_ones_and_leaves_the_logits(con
 
 
 @pytest.mark.parametrize(
-    ("name", "known"), [(name, known) for name in MODELS.names() for known in CHOICES[name]], ids=str
+    ("name", "known"), [(name, known) for name in MODELS.names() for known in CHOICES.get(name, [])], ids=str
 )
 def test_the_kernels_of_an_earlier_session_are_kept(name, known):
     model = build_config(name, SMALL[name][-1]).build(VOCAB, LENGTH)
