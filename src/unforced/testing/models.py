@@ -9,4 +9,5 @@ _SIZES = {"layers": 2, "width": 16}
 def small_config(name: str) -> ModelConfig:
     """Return the default config of a model by name, with 2 layers of width 16 where it has such fields."""
     kind: type[ModelConfig] = MODELS.get(name)
-    return kind(**{key: size for key, size in _SIZES.items() if key in kind.model_fields})
+    sizes = {key: size for key, size in _SIZES.items() if key in kind.model_fields}
+    return kind.model_validate({"name": name, **sizes})
