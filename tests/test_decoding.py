@@ -56,7 +56,7 @@ def drawn(row):
 def test_prompts_hold_no_answer_and_no_mask_of_it():
     prompts = BATCH.prompts
     assert {field.name for field in fields(prompts)} == {
-        "tokens", "mask", "room", "mask_token", "end", "numbers",
+        "tokens", "mask", "room", "mask_token", "end", "numbers", "specials",
     }  # fmt: skip
     assert (prompts.room, prompts.mask_token, prompts.end) == (3, MASK, None)
     other = replace(BATCH, answer=BATCH.answer + 1, answer_mask=None).prompts
