@@ -73,7 +73,7 @@ def test_every_package_that_is_imported_is_declared():
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     asked = [project["dependencies"], *project["optional-dependencies"].values()]
     declared = {re.split("[>=]", each)[0] for each in itertools.chain(*asked)}
-    known = {*sys.stdlib_module_names, *declared, "unforced", "tests", "benchmarks"}
+    known = {*sys.stdlib_module_names, *declared, "unforced", "tests", "benchmarks", "examples"}
     folders = [PACKAGE, root / "tests", root / "benchmarks", root / "papers"]
     for file in itertools.chain(*(folder.rglob("*.py") for folder in folders)):
         for name in packages(file):
