@@ -118,9 +118,11 @@ class Mixture(NextToken):
 
 
 @pytest.fixture
-def mixed(monkeypatch):
-    monkeypatch.setitem(OBJECTIVES._entries, "mixture", "tests.test_config:Mixture")
-    return BASE.override(['objective={"name": "mixture", "parts": ["next_token", {"name": "teacherless"}]}'])
+def mixed():
+    with OBJECTIVES.holding(mixture="tests.test_config:Mixture"):
+        yield BASE.override(
+            ['objective={"name": "mixture", "parts": ["next_token", {"name": "teacherless"}]}']
+        )
 
 
 def test_parts_are_named_anywhere_in_the_tree(mixed):

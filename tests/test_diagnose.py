@@ -9,7 +9,7 @@ import pytest
 from tests.runs import tiny_run, train
 from unforced.evaluation.glossary import DEFINITIONS, SECTIONS, definition, metrics_page
 from unforced.reporting.collecting import collect_runs
-from unforced.reporting.diagnosis import _rows
+from unforced.reporting.diagnosis import rows_of
 
 ROOT = Path(__file__).parent.parent
 ENOUGH = "num_test=1600"
@@ -52,7 +52,7 @@ def test_every_number_is_defined(runs, call, name):
     _, output, _ = call("diagnose", runs / name, "--json")
     found = json.loads(output)
     for section in SECTIONS:
-        for path, value in _rows(section, found[section]):
+        for path, value in rows_of(section, found[section]):
             assert value.startswith("does not apply") or definition(path), path
 
 

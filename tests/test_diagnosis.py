@@ -9,7 +9,7 @@ import torch
 from tests.runs import tiny_run
 from unforced.errors import UserError
 from unforced.evaluation.diagnosis import diagnose
-from unforced.evaluation.diagnostics import _errors_at_one_position, goal_blindness, snowball
+from unforced.evaluation.diagnostics import errors_at_one_position, goal_blindness, snowball
 from unforced.evaluation.probe import probe
 from unforced.evaluation.statistics import problems_needed
 from unforced.evaluation.subject import Subject, answers
@@ -336,7 +336,7 @@ def test_a_position_chosen_for_its_errors_is_seldom_significant_by_chance():
         first = np.concatenate(
             [first, np.zeros((4000, 4), bool)]
         )  # few fail, so the hazard is as good as even
-        found = _errors_at_one_position(first, "forward", 0.95)
+        found = errors_at_one_position(first, "forward", 0.95)
         significant += found["p_value"] < 0.05
         assert (found["observed"]["low"] > found["expected"]) <= (found["p_value"] < 0.1)
     assert significant <= 30  # 22 with this seed; uncorrected they are 40

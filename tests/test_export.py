@@ -276,9 +276,14 @@ def test_the_folder_and_its_card():
     assert (generation["do_sample"], generation["max_new_tokens"]) == (False, 5)
 
 
-def test_heads_go_with_the_model_and_the_card_says_what_needs_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(OBJECTIVES, "_entries", OBJECTIVES._entries | {"headed": "tests.parts:Headed"})
-    monkeypatch.setattr(DECODERS, "_entries", DECODERS._entries | {"from_head": "tests.parts:FromHead"})
+@pytest.fixture
+def headed():
+    """An objective with a head, and a decoder that decodes by it."""
+    with OBJECTIVES.holding(headed="tests.parts:Headed"), DECODERS.holding(from_head="tests.parts:FromHead"):
+        yield
+
+
+def test_heads_go_with_the_model_and_the_card_says_what_needs_them(tmp_path, monkeypatch, headed):
     train(tiny_run("objective=headed", "max_steps=3"), tmp_path / "run")
     cli("export", tmp_path / "run", "--to", tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()

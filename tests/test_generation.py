@@ -1,5 +1,6 @@
 """Models of transformers asked in text, with tokenizers of their own; and the verb that does so."""
 
+import itertools
 import json
 import shutil
 
@@ -11,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 from tests.pretrained import CAUSAL, save, save_with_symbols, save_with_tokenizer, saved, saved_with_tokenizer
 from unforced.errors import UserError
 from unforced.evaluation.asking import Questions
-from unforced.models.generation import Reader, Writer, _first_line
+from unforced.models.generation import Reader, Writer, first_line
 from unforced.models.pretrained import Pretrained
 from unforced.tasks.base import in_order
 from unforced.tasks.path_star import PathStar
@@ -128,7 +129,8 @@ def test_the_answer_is_the_likeliest_token_each_time(folder, questions):
     for _ in range(6):
         with torch.no_grad():
             ids.append(int(writer.network(torch.tensor([ids])).logits[0, -1].argmax()))
-    assert writer([prompt])[0] == _first_line(writer._written(ids[start:]))
+    said = list(itertools.takewhile(lambda token: token not in writer.ends, ids[start:]))
+    assert writer([prompt])[0] == first_line(reader.text(said))
 
 
 def test_what_a_model_says_of_sampling_is_not_followed(questions, tmp_path):
@@ -165,7 +167,7 @@ def test_writing_ends_with_the_first_line_that_is_not_blank(questions, monkeypat
     [("", ""), ("1,7", "1,7"), ("1,7\n8", "1,7"), ("\n\n 1\n2", "\n\n 1"), ("\n", "\n"), ("1\n", "1")],
 )
 def test_the_first_line_is_cut(text, line):
-    assert _first_line(text) == line
+    assert first_line(text) == line
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ def pair():
 
 
 @pytest.fixture(autouse=True)
-def pair_recipe(monkeypatch):
-    monkeypatch.setitem(RECIPES._entries, "pair", "tests.test_recipes:pair")
+def pair_recipe():
+    with RECIPES.holding(pair="tests.test_recipes:pair"):
+        yield
 
 
 def test_an_override_changes_every_run():

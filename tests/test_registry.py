@@ -61,11 +61,10 @@ def test_a_taken_name_cannot_be_registered():
     assert registry.names() == ["mine", "other"]
 
 
-def test_the_list_shows_the_rest_and_why_one_cannot_be_had(install, call, monkeypatch):
+def test_the_list_shows_the_rest_and_why_one_cannot_be_had(install, call):
     install("some-tasks", {"broken": "plugin_c:Task"}, plugin_c="1 / 0")
-    monkeypatch.setattr(TASKS, "_plugins_read", False)
-    monkeypatch.setattr(TASKS, "_entries", dict(TASKS._entries))
-    code, output, _ = call("list", "tasks", "--json")
+    with TASKS.holding():
+        code, output, _ = call("list", "tasks", "--json")
     assert code == 0
     listed = json.loads(output)["tasks"]
     assert "of some-tasks cannot be imported (ZeroDivisionError" in listed["broken"]

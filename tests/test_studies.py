@@ -538,8 +538,9 @@ def test_two_studies_share_a_tree_but_not_a_folder(tmp_path, uninterrupted):
 
 
 @pytest.fixture
-def registered(monkeypatch):
-    monkeypatch.setitem(STUDIES._entries, "small", "tests.small_study:small_study")
+def registered():
+    with STUDIES.holding(small="tests.small_study:small_study"):
+        yield
 
 
 def test_a_finished_study_is_left_alone_within_seconds(tmp_path, call, registered, uninterrupted):

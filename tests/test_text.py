@@ -188,7 +188,7 @@ def test_a_symbol_is_right_exactly_where_its_tokens_are(codec):
     noise = torch.randint(codec.vocab_size, batch.answer.shape, generator=generator)
     said = torch.where(torch.rand(batch.answer.shape, generator=generator) < 0.2, noise, batch.answer)
     right = codec.read_beside(said, batch) == truth
-    same, places, apart = (said == batch.answer).numpy(), batch.places.numpy(), codec._apart(batch)
+    same, places, apart = (said == batch.answer).numpy(), batch.places.numpy(), codec.apart(batch)
     for row in range(len(some)):
         for place in np.unique(places[row][places[row] >= 0]):
             whole = same[row][places[row] == place].all()
@@ -200,7 +200,7 @@ def test_digits_that_share_a_token_are_told_apart():
     task = Addition(num_digits=5)
     codec, some = codec_of(task, byte_level), drawn(task, 300)
     batch = codec.encode(some, "forward")
-    groups = [list(codec._groups(batch, row)) for row in range(300)]
+    groups = [list(codec.groups(batch, row)) for row in range(300)]
     row = next(i for i, each in enumerate(groups) if any(last - first == 2 for first, last, _ in each))
     first, last, (column, *_) = next(group for group in groups[row] if group[1] - group[0] == 2)
     true = task.answers(some)[row, first:last]
@@ -306,7 +306,7 @@ class TestMass:
         logits = self.logits(codec, batch)
         for position in task.decisive_positions:
             total = codec.mass(logits, batch, position, np.arange(task.answer_symbols)[None])
-            if not codec._apart(batch).all():
+            if not codec.apart(batch).all():
                 assert np.isnan(total).all()
                 continue
             assert (total <= 1 + 1e-5).all()

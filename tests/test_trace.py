@@ -10,7 +10,7 @@ from tests.runs import tiny_run, train
 from tests.test_text import KINDS, codec_of, drawn
 from unforced.data.codec import SymbolCodec
 from unforced.evaluation.subject import Subject
-from unforced.evaluation.trace import MOST_OTHERS, _on_its_own, trace
+from unforced.evaluation.trace import MOST_OTHERS, on_its_own, trace
 from unforced.registry import TASKS
 from unforced.runs.folder import RunFolder
 from unforced.tasks.path_star import PathStar
@@ -90,7 +90,7 @@ def test_nothing_is_said_behind_what_is_no_symbol():
     problems = drawn(run.task, 3)
     free = np.full((3, 3), bar)
     with subject.at_rest():
-        probabilities = _on_its_own(subject, problems, free)
+        probabilities = on_its_own(subject, problems, free)
     assert np.isfinite(probabilities[:, 0]).all()
     assert np.isnan(probabilities[:, 1:]).all()
 

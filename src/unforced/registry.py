@@ -7,6 +7,8 @@ at names costs nothing. Other packages add theirs through entry points (`unforce
 """
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
@@ -36,6 +38,19 @@ class Registry:
             )
         if name not in self._entries:
             self._entries[name], self._origins[name] = target, origin
+
+    @contextmanager
+    def holding(self, **entries: str) -> Iterator[None]:
+        """Hold these entries too until the end of a `with` block, and look for those of packages anew."""
+        before = self._entries, self._origins, self._clashes, self._plugins_read
+        self._entries, self._origins = dict(self._entries), dict(self._origins)
+        self._clashes, self._plugins_read = {}, False
+        try:
+            for name, target in entries.items():
+                self.register(name, target)
+            yield
+        finally:
+            self._entries, self._origins, self._clashes, self._plugins_read = before
 
     def names(self) -> list[str]:
         """All names, in alphabetical order."""

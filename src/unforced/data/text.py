@@ -139,7 +139,7 @@ class TextCodec(Codec):
         groups = [
             (row, first, last, columns)
             for row in np.flatnonzero(wrong.any(axis=1))
-            for first, last, columns in self._groups(batch, int(row))
+            for first, last, columns in self.groups(batch, int(row))
             if wrong[row, columns].any()
         ]
         texts = self._texts([_before(said[row, columns], self.end) for row, *_, columns in groups])
@@ -183,7 +183,7 @@ class TextCodec(Codec):
         if spelled is None:
             return None
         found = Spelled.of(spelled, logits, batch.answer, batch.places == position)
-        found.probability[~self._apart(batch)] = np.nan
+        found.probability[~self.apart(batch)] = np.nan
         return found
 
     def build_tokenizer(self, max_length: int) -> Any:
@@ -203,7 +203,7 @@ class TextCodec(Codec):
             f"An answer is what stands before `{end}`; `{dummy}` hides answer tokens in teacherless training."
         )
 
-    def _apart(self, batch: Batch) -> Bool[np.ndarray, " count"]:
+    def apart(self, batch: Batch) -> Bool[np.ndarray, " count"]:
         """Say in which answers no two symbols share a token."""
         places = batch.places.numpy(force=True)
         longest = places.max(axis=1)
@@ -258,7 +258,7 @@ class TextCodec(Codec):
         last = np.searchsorted(starts, stops, side="left") - 1
         return first.tolist(), np.maximum(first, last).tolist()
 
-    def _groups(self, batch: Batch, row: int) -> Iterator[tuple[int, int, Int[np.ndarray, " columns"]]]:
+    def groups(self, batch: Batch, row: int) -> Iterator[tuple[int, int, Int[np.ndarray, " columns"]]]:
         """Cut an answer into symbols, or some that share a token: the first, the next one's, the columns."""
         places = batch.places[row].numpy(force=True)
         real, length = np.flatnonzero(places >= 0), int(places.max()) + 1
@@ -372,6 +372,6 @@ def _spelling(codec: TextCodec, position: int, order: Order) -> list[Tokens] | N
     answers = task.answers(problems)
     answers[:, position] = np.arange(count)
     batch = codec.encode(problems, order, answers)
-    if not codec._apart(batch).all():
+    if not codec.apart(batch).all():
         return None
     return [tuple(ids[at == position].tolist()) for ids, at in zip(batch.answer, batch.places, strict=True)]

@@ -153,7 +153,7 @@ def snowball(asked: Probe, confidence: float) -> Measures:
         },
         "first_error": dict(zip(tokens, first.sum(axis=0).tolist(), strict=True)),
         "errors_at_decisions": _errors_at_decisions(first, asked, confidence),
-        "errors_at_one_position": _errors_at_one_position(
+        "errors_at_one_position": errors_at_one_position(
             first, subject.order, confidence, subject.task.lengths(asked.truth)
         ),
     }
@@ -178,7 +178,7 @@ def _errors_at_decisions(first: Marks, asked: Probe, confidence: float) -> Measu
     return _gathering(first, asked.decisive, asked.subject.order, confidence, lengths)
 
 
-def _errors_at_one_position(
+def errors_at_one_position(
     first: Marks, order: Order, confidence: float, lengths: Lengths | None = None
 ) -> Measures:
     """Test the position at which first errors exceed most what a steady hazard expects.

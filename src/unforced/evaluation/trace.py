@@ -107,14 +107,14 @@ def _freely(
 ) -> Float[np.ndarray, "count length n"]:
     """Return the probabilities that free answers were chosen by; NaN where they cannot be told."""
     if subject.writes == "left_to_right":
-        return _on_its_own(subject, problems, free)
+        return on_its_own(subject, problems, free)
     if isinstance(subject.decoder, ParallelDecoder):
         logits = subject.decoder.logits(subject.model, subject.heads, batch.prompts)
         return _probabilities(subject, logits, batch)
     return np.full((*free.shape, subject.task.answer_symbols), np.nan)
 
 
-def _on_its_own(subject: Subject, problems: Problems, free: Symbols) -> Float[np.ndarray, "count length n"]:
+def on_its_own(subject: Subject, problems: Problems, free: Symbols) -> Float[np.ndarray, "count length n"]:
     """Return probabilities with the subject's own answers as input; NaN behind what is not a symbol."""
     task = subject.task
     none, lengths = (free < 0) | (free >= task.answer_symbols), task.lengths(free)

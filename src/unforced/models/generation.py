@@ -179,7 +179,7 @@ class Writer:
         start = tokens.shape[1]
 
         def after_a_line(ids: Int[Tensor, "batch time"], scores: Any, **_: Any) -> Bool[Tensor, " batch"]:
-            done = [text != _first_line(text) for text in map(self._written, ids[:, start:].tolist())]
+            done = [text != first_line(text) for text in map(self._written, ids[:, start:].tolist())]
             return torch.tensor(done, device=ids.device)
 
         with _running(self.reader.name):
@@ -188,7 +188,7 @@ class Writer:
                 attention_mask=mask.to(self.device),
                 stopping_criteria=transformers().StoppingCriteriaList([after_a_line]),
             )
-        return [_first_line(self._written(row)) for row in written[:, start:].tolist()]
+        return [first_line(self._written(row)) for row in written[:, start:].tolist()]
 
     def _written(self, ids: list[int]) -> str:
         end = next((i for i, token in enumerate(ids) if token in self.ends), len(ids))
@@ -223,7 +223,7 @@ def _alike_while_equal(steps: Sequence[Tensor], others: Sequence[Tensor]) -> boo
     return True
 
 
-def _first_line(text: str) -> str:
+def first_line(text: str) -> str:
     """Cut a text after its first line that is not blank; blank ones before it stay."""
     line = text.lstrip()
     return text[: len(text) - len(line)] + line.partition("\n")[0]

@@ -36,7 +36,7 @@ def _table(section: str, measures: Any, explain: bool) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(min_width=34, no_wrap=True)
     table.add_column()
-    for path, value in _rows(section, measures):
+    for path, value in rows_of(section, measures):
         label = (
             path.removeprefix(f"{section}.").replace("_", " ").replace(".", ", ").replace("token ", "token_")
         )
@@ -46,7 +46,7 @@ def _table(section: str, measures: Any, explain: bool) -> Table:
     return table
 
 
-def _rows(path: str, value: Any) -> Iterator[tuple[str, str]]:
+def rows_of(path: str, value: Any) -> Iterator[tuple[str, str]]:
     """Flatten measures into rows: a path and a value in words."""
     if not isinstance(value, Mapping):
         yield path, _number(path, value)
@@ -54,7 +54,7 @@ def _rows(path: str, value: Any) -> Iterator[tuple[str, str]]:
         yield path, f"does not apply: {value['does_not_apply']}"
         rest = {key: each for key, each in value.items() if key != "does_not_apply"}
         if rest:
-            yield from _rows(path, rest)
+            yield from rows_of(path, rest)
     elif "low" in value:
         yield path, _interval(path, value)
     elif "censored_at" in value:
@@ -69,7 +69,7 @@ def _rows(path: str, value: Any) -> Iterator[tuple[str, str]]:
         )
     else:
         for key, each in value.items():
-            yield from _rows(f"{path}.{key}", each)
+            yield from rows_of(f"{path}.{key}", each)
 
 
 def _interval(path: str, estimate: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """What a study will cost: floating-point operations that are counted, at a speed that is measured here."""
 
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -16,10 +17,13 @@ _STEPS, _SECONDS = 2, 1.0  # that are timed, at the least
 
 
 class Costs:
-    """What runs cost on `threads` threads of this machine. UserError is raised if a model cannot be had."""
+    """What runs cost on `threads` threads of this machine. UserError is raised if a model cannot be had.
 
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
+    measure: gives the operations per second at which a run trains on so many threads.
+    """
+
+    def __init__(self, threads: int, measure: Callable[[Run, int], float] | None = None) -> None:
+        self.threads, self._measure = threads, measure or measure_speed
         self._speeds: dict[str, float] = {}
         self._refused: dict[str, UserError] = {}
 
@@ -41,7 +45,7 @@ class Costs:
         """
         model = run.model.model_dump_json()
         if model not in self._speeds:
-            self._speeds[model] = _measure(run, self.threads)
+            self._speeds[model] = self._measure(run, self.threads)
         return self._speeds[model]
 
 
@@ -49,7 +53,8 @@ def _per_step(run: Run) -> float:
     return flops_of(run) * run.batch_size
 
 
-def _measure(run: Run, threads: int) -> float:
+def measure_speed(run: Run, threads: int) -> float:
+    """Train a run for about a second on so many threads; return its operations per second."""
     few = run.replace(
         batch_size=min(_PROBLEMS, run.batch_size),
         gradient_accumulation=1,
