@@ -43,7 +43,7 @@ def test_a_taken_name_and_a_broken_module_concern_no_other_name(install):
         assert registry.names() == ["broken", "lacking", "mine", "z"]
         assert registry.get("z").__name__ == "Task"
         with pytest.raises(
-            UserError, match=r"task 'mine' is there twice: .*PathStar of unforced, .* some-tasks"
+            UserError, match=r"task 'mine' is there twice: .*PathStar of unforced and .* of some-tasks"
         ):
             registry.get("mine")
         with pytest.raises(UserError, match=r"'broken': plugin_b:Task of some-tasks .*no_such_package"):
