@@ -196,6 +196,7 @@ def test_values_replace_fields_and_parts():
         assert str(error.value) == line
 
 
+ALL_TASKS = "addition, branching_path, countdown, crossing_lines, path_star"
 MISTAKES = {
     "": "'' is not an override; write dotted.key=value, as in seed=3",
     "seed": "'seed' is not an override; write dotted.key=value, as in seed=3",
@@ -207,8 +208,8 @@ MISTAKES = {
     "objective=teacherles": "unknown objective 'teacherles'; did you mean 'teacherless'?",
     "task=star": "unknown task 'star'; did you mean 'path_star'?",
     "model=zzz": "unknown model 'zzz'; choose from gpt, mamba, pretrained",
-    "task=null": "task: give a name, one of addition, branching_path, countdown, crossing_lines, path_star",
-    "task.name=null": "task: give a name, one of addition, branching_path, countdown, crossing_lines, path_star",
+    "task=null": f"task: give a name, one of {ALL_TASKS}",
+    "task.name=null": f"task: give a name, one of {ALL_TASKS}",
     "seed=1.5": "seed: input should be a valid integer, not 1.5",
     "seed=": 'seed: input should be a valid integer, not ""',
     "seed=-1": "seed: input should be greater than or equal to 0, not -1",
