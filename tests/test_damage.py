@@ -8,6 +8,7 @@ from safetensors.torch import load
 
 from tests.runs import Silent, metrics, newest_weights, tiny_run, train
 from unforced.cli.main import main
+from unforced.files import write_json
 from unforced.runs.folder import RunFolder
 
 DEEP = "[" * 100_000
@@ -189,6 +190,15 @@ def test_a_run_that_diverges_ends_there_with_its_last_finite_weights(tmp_path):
     assert name == "step-00000001"
     assert all(tensor.isfinite().all() for tensor in load(weights).values())
     assert train(run, path, resume=True).reason == "done"
+
+
+def test_the_command_of_a_run_that_diverges_says_so_and_has_an_exit_code_of_its_own(tmp_path, call):
+    write_json(tmp_path / "config.json", tiny_run("learning_rate=1e30").tree())
+    command = ("train", tmp_path / "config.json", "--out", tmp_path / "run")
+    code, output, _ = call(*command)
+    assert (code, output.splitlines()[0]) == (3, f"diverged: {tmp_path / 'run'} (1 steps)")
+    code, output, _ = call(*command, "--resume")
+    assert (code, output.splitlines()[0]) == (0, f"already done: {tmp_path / 'run'} (1 steps)")
 
 
 def strict_json(text):

@@ -55,7 +55,8 @@ class EagerStep:
         waits: bool | None = None,
     ) -> None:
         self.run, self.learner, self.optimizer, self.accelerator = run, learner, optimizer, accelerator
-        self.device = accelerator.device
+        self.device, self.world = accelerator.device, accelerator.num_processes
+        self._sent: tuple[tuple[float, ...], Tensor] = (), torch.empty(0)
         self.waits = self.device.type == "cpu" if waits is None else waits
         if any(True for _ in learner.heads.parameters()):  # some of which a step may leave without gradient
             accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
@@ -66,11 +67,10 @@ class EagerStep:
     def __call__(self, views: Sequence[View], rate: float) -> StepReport:
         """Take a step at a learning rate. views: this process's rows, in parts to be taken in turn."""
         names = tuple(views[0].terms)
-        weights = self._numbers([term.weight for term in views[0].terms.values()])
+        weights = self._numbers(tuple(term.weight for term in views[0].terms.values()))
         counts = _counts(views, names).to(weights.dtype)
-        everywhere = self.accelerator.reduce(counts.clone(), "sum")
-        scales = self.accelerator.num_processes * weights / everywhere
-        scales = scales.masked_fill(everywhere == 0, 0.0)
+        everywhere = counts if self.world == 1 else self.accelerator.reduce(counts.clone(), "sum")
+        scales = (self.world * weights / everywhere).masked_fill(everywhere == 0, 0.0)
         totals = torch.zeros_like(counts)
         for view in views:
             whole = view is views[-1]
@@ -81,8 +81,11 @@ class EagerStep:
         sums = torch.stack([totals, weights * totals, counts], dim=1).masked_fill(self.lost > 0, 0.0)
         return StepReport(dict(zip(names, sums, strict=True)), norm, ok)
 
-    def _numbers(self, values: Sequence[float]) -> Float[Tensor, " values"]:
-        return sent(torch.tensor(values, dtype=sum_dtype(self.device)), self.device)
+    def _numbers(self, values: tuple[float, ...]) -> Float[Tensor, " values"]:
+        """Return numbers on the device; the last ones are kept, since they seldom change."""
+        if self._sent[0] != values:
+            self._sent = values, sent(torch.tensor(values, dtype=sum_dtype(self.device)), self.device)
+        return self._sent[1]
 
     def _backward(
         self, view: View, names: Sequence[str], scales: Float[Tensor, " terms"]
