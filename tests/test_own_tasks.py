@@ -142,14 +142,17 @@ def test_a_cheater_is_found_where_the_decision_stands_in_the_middle():
     assert knows["clever_hans"]["goal_blindness"]["decisions"]["value"] == 0
 
 
-def test_an_accepted_answer_that_is_not_the_reference_is_no_first_error():
+def test_where_several_answers_are_right_no_token_is_called_an_error():
     task = Countdown(fewest=3, most=3)
     train, held_out = problems(task, 0, "train", 0, 100), problems(task, 0, "test", 0, 1600)
     found = diagnose(planted_subject(task, AnotherWay(), train, held_out), train, held_out)
     assert found["exact"]["test"]["value"] == 1
-    assert found["snowball"]["forced"]["token_0"]["value"] < 1
-    assert sum(found["snowball"]["first_error"].values()) == 0
+    assert found["exact"]["as_trained"]["test"]["value"] < 1
+    assert "has several right answers" in found["snowball"]["does_not_apply"]
     assert found["verdict"]["name"] == "solved"
+    failed = diagnosis_of_a_random_model(task)["verdict"]
+    assert failed["name"] == "not_yet_fitted"
+    assert not any("given the true ones before it" in line for line in failed["because"])
 
 
 def test_an_answer_is_shown_up_to_its_end():

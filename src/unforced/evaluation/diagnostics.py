@@ -139,6 +139,8 @@ def snowball(asked: Probe, confidence: float) -> Measures:
         return does_not_apply(f"{subject.decoder.name} {_NO_ORDER[subject.writes]}")
     if subject.tokens_trained:
         return does_not_apply(subject.tokens_trained)
+    if not subject.task.unique_answer:
+        return does_not_apply(f"{subject.task} has several right answers: no token by itself is an error")
     right, exists = asked.answered.forced == asked.truth, subject.task.exists(asked.truth)
     exact = subject.task.score(asked.problems, asked.answered.free).exact
     first = _first_errors(asked, exact)

@@ -74,12 +74,12 @@ DEFINITIONS: Mapping[str, str] = {
     ),
     "snowball.forced.token_i": (
         "Accuracy of a token given the true answer so far, on held-out problems that have this position. "
-        "Where a task has several right answers, this, and every other measure of tokens, is agreement with "
-        "one of them, the reference: a model that is always right may agree with it less."
+        "Where a task has several right answers, accuracy of tokens is agreement with one of them, the "
+        "reference, and a model that is always right may agree with it less: snowball does not apply then."
     ),
     "snowball.first_error": (
-        "How many free answers that the verifier does not accept have the first token that differs from the "
-        "reference answer, in order of generation, at each position."
+        "How many free answers that the verifier does not accept have their first wrong token, in order of "
+        "generation, at each position."
     ),
     "snowball.errors_at_decisions.observed": (
         "Share of failed free answers whose first wrong token is a decision."
