@@ -155,5 +155,38 @@ def test_where_several_answers_are_right_no_token_is_called_an_error():
     assert not any("given the true ones before it" in line for line in failed["because"])
 
 
+@pytest.mark.parametrize(
+    ("made", "mistake"),
+    [
+        ((["x", "="], ["1"]), r"made the prompt 'x =', but 'x' is none of its signs; add it to"),
+        ((["1", "="], ["="]), r"made the answer '=', but '=' is none of its signs; add it to `answer_signs`"),
+        ((["1"] * 9, ["1"]), r"made the prompt '1 1 1 1 1 1 1 1 1' of 9 signs, more than 7; give `longest`"),
+        ((["1", "="], ["1"] * 7), r"made the answer '1 1 1 1 1 1 1' of 7 signs, more than 6; give `longest`"),
+    ],
+)
+def test_signs_that_a_task_does_not_have_are_one_line(made, mistake):
+    class Wrong(Sorting):
+        def make(self, rng):
+            return made
+
+    with pytest.raises(UserError, match=f"task: sorting {mistake}"):
+        Wrong().sample(np.random.default_rng(0), 1)
+
+
+def test_a_sign_of_prompts_and_answers_is_one_of_answers():
+    class Both(Sorting):
+        @property
+        def other_signs(self):
+            return ("=", "1")
+
+        def make(self, rng):
+            return ["1", "="], ["1"]
+
+    task = Both()
+    made = task.sample(np.random.default_rng(0), 1)
+    assert (task.answers(made)[0, 0], task.prompts(made)[0, -2]) == (1, 1)
+    assert task.score(made, task.answers(made)).exact.all()
+
+
 def test_an_answer_is_shown_up_to_its_end():
     assert symbol_texts(Sorting(), np.array([1, 2, -2, -1, -1, -1])) == ["1", "2", "?"]

@@ -17,6 +17,7 @@ from typing import ClassVar, cast
 import numpy as np
 from jaxtyping import Int, UInt64
 
+from unforced.errors import UserError
 from unforced.tasks.base import Problems, Symbols, Task, Verdicts
 from unforced.tasks.problems import END
 from unforced.tasks.sampling import hash_rows
@@ -101,15 +102,34 @@ class LineTask(Task, ABC):
         return True
 
     def sample(self, rng: np.random.Generator, count: int) -> LineProblems:
-        """Make problems one by one."""
-        symbols = {sign: number for number, sign in enumerate(self.alphabet)}
+        """Make problems one by one. Raises UserError if `make` gives what the task does not have."""
+        made = [self.make(rng) for _ in range(count)]
         prompts = np.full((count, self.prompt_length), END, dtype=np.int64)
         answers = np.full((count, self.answer_length), END, dtype=np.int64)
-        for row in range(count):
-            prompt, answer = ([symbols[sign] for sign in signs] for signs in self.make(rng))
-            prompts[row, self.prompt_length - len(prompt) :] = prompt
-            answers[row, : len(answer)] = answer
+        known = self._numbers("prompt"), self._numbers("answer")
+        for row, (prompt, answer) in enumerate(made):
+            symbols = self._symbols(prompt, known[0], "prompt"), self._symbols(answer, known[1], "answer")
+            prompts[row, self.prompt_length - len(prompt) :], answers[row, : len(answer)] = symbols
         return LineProblems(prompts, answers)
+
+    def _numbers(self, what: str) -> dict[str, int]:
+        signs = self.alphabet if what == "prompt" else self.answer_signs
+        return {sign: number for number, sign in reversed([*enumerate(signs)])}  # the first, of two alike
+
+    def _symbols(self, signs: Signs, known: Mapping[str, int], what: str) -> list[int]:
+        most = self.prompt_length if what == "prompt" else self.answer_length
+        if len(signs) > most:
+            raise UserError(
+                f"task: {self.name} made the {what} {' '.join(signs)!r} of {len(signs)} signs, more than "
+                f"{most}; give `longest` more"
+            )
+        if strange := [sign for sign in signs if sign not in known]:
+            where = "`answer_signs` or `other_signs`" if what == "prompt" else "`answer_signs`"
+            raise UserError(
+                f"task: {self.name} made the {what} {' '.join(signs)!r}, but {strange[0]!r} is none of its "
+                f"signs; add it to {where}"
+            )
+        return [known[sign] for sign in signs]
 
     def keys(self, problems: Problems) -> UInt64[np.ndarray, " count"]:
         """Hash the prompt."""
