@@ -82,10 +82,11 @@ class FromHead(ParallelDecoder):
 
 
 class Headed(Objective):
-    """Trains a head for each of three positions on the last token of the prompt."""
+    """Trains a head for each of three positions on the last token of the prompt; beside it, maybe, a twin."""
 
     name: Literal["headed"] = "headed"
     decoders: ClassVar[tuple[str, ...]] = ("from_head",)
+    twin: bool = False
 
     @property
     def shows(self):
@@ -96,7 +97,10 @@ class Headed(Objective):
         return FromHead()
 
     def build_heads(self, trunk):
-        return nn.Linear(trunk.width, 3 * trunk.vocab_size)
+        head = nn.Linear(trunk.width, 3 * trunk.vocab_size)
+        if self.twin:
+            head.add_module("twin", trunk.twin())
+        return head
 
     def view(self, batch, moment):
         return lay_out(batch, batch.answer[:, :0], self.weights(batch))

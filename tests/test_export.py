@@ -283,8 +283,9 @@ def headed():
         yield
 
 
-def test_heads_go_with_the_model_and_the_card_says_what_needs_them(tmp_path, monkeypatch, headed):
-    train(tiny_run("objective=headed", "max_steps=3"), tmp_path / "run")
+@pytest.mark.parametrize("twin", [[], ["objective.twin=true", "model.tied=true"]], ids=["head", "tied_twin"])
+def test_heads_go_with_the_model_and_the_card_says_what_needs_them(tmp_path, monkeypatch, headed, twin):
+    train(tiny_run("objective=headed", "max_steps=3", *twin), tmp_path / "run")
     cli("export", tmp_path / "run", "--to", tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
     assert "in `heads.safetensors`: decoding needs them." in card

@@ -54,7 +54,7 @@ def export_run(path: Path, folder: Path) -> Exported:
     network.generation_config = _generation_config(loaded.run)
     tokenizer = loaded.run.codec.build_tokenizer(loaded.learner.length)
     card = _card(RunFolder.open(path), loaded, network)
-    heads = {key: each.contiguous() for key, each in loaded.learner.heads.state_dict().items()}
+    heads = {key: each.clone() for key, each in loaded.learner.heads.state_dict().items()}  # none is shared
     with _written_whole(folder) as draft:
         network.save_pretrained(draft)
         tokenizer.save_pretrained(draft)
