@@ -218,6 +218,7 @@ class TestAnotherDecoder:
             ("seed=3", "'seed=3': a run is measured as it was trained"),
             ("decoder=beam", "unknown decoder 'beam'"),
             ("decoder.top_k=3", "decoder.top_k"),
+            ("decoder=null", "decoder=null: name a decoder"),
         ],
     )
     def test_what_is_no_decoder_is_one_line(self, folder, call, given, line):

@@ -39,6 +39,8 @@ def other_decoder(texts: Iterable[str]) -> Any:
                 "decoder=NAME, decoder.KEY=VALUE"
             )
         assign(tree, text, ("decoder",))
+        if not tree["decoder"]:
+            raise UserError(f"{text}: name a decoder; where none is given, the run's own decodes")
     return tree["decoder"] or None
 
 
