@@ -1,6 +1,7 @@
 """The studies that come with the package: their settings, and what they expect of which runs."""
 
 import re
+import sys
 
 import pytest
 
@@ -75,7 +76,8 @@ def seven():
 """
 
 
-def test_a_study_or_recipe_of_ones_own_is_a_function_in_a_file(tmp_path):
+def test_a_study_or_recipe_of_ones_own_is_a_function_in_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.path", [*sys.path])
     file = tmp_path / "mine.py"
     file.write_text(OWN)
     assert list(resolve_study(f"{file}:rates", []).runs) == ["one-0", "one-1"]
@@ -104,6 +106,11 @@ def test_a_study_or_recipe_of_ones_own_is_a_function_in_a_file(tmp_path):
             resolve_study(wrong, [])
     with pytest.raises(UserError, match="is a study; carry it out with `unforced study"):
         resolve(f"{file}:rates", [])
+    (tmp_path / "neighbour_of_mine.py").write_text("seed = 7")
+    file.write_text(
+        f"{OWN}import neighbour_of_mine\ndef near(): return one().replace(seed=neighbour_of_mine.seed)"
+    )
+    assert resolve_run(f"{file}:near", []).seed == 7
     file.write_text("1 / 0")
     with pytest.raises(UserError, match=r"it cannot be run .ZeroDivisionError: division by zero"):
         resolve_study(f"{file}:rates", [])

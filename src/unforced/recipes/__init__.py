@@ -1,6 +1,7 @@
 """Named experiments: functions that return a run, several runs by name, or a study."""
 
 import runpy
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -100,6 +101,9 @@ def _from_functions(path: str, name: str) -> Any:
     """Return what FUNCTION, or FUNCTION.RUN, of a file stands for."""
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file")
+    folder = str(Path(path).resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)  # as if Python ran the file: it may import its neighbours
     try:
         found = runpy.run_path(path)
     except Exception as error:
