@@ -5,8 +5,10 @@ import sys
 
 import pytest
 
+from tests.runs import unchecked
 from unforced.errors import UserError
 from unforced.registry import TASKS, Registry
+from unforced.tasks.path_star import PathStar
 
 OWN = {"mine": "unforced.tasks.path_star:PathStar"}
 
@@ -59,6 +61,13 @@ def test_a_taken_name_cannot_be_registered():
         registry.register("mine", "elsewhere:Task")
     registry.register("other", "elsewhere:Task")
     assert registry.names() == ["mine", "other"]
+
+
+def test_a_class_in_place_of_its_place_cannot_be_registered():
+    registry = Registry("task", OWN)
+    with unchecked(), pytest.raises(UserError, match=r"task 'other': say where it is, as in"):
+        registry.register("other", PathStar)
+    assert registry.names() == ["mine"]
 
 
 def test_the_list_shows_the_rest_and_why_one_cannot_be_had(install, call):

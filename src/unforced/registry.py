@@ -27,10 +27,14 @@ class Registry:
         self._plugins_read = False
 
     def register(self, name: str, target: str, origin: str = "your code") -> None:
-        """Add an entry; `target` is `module:attribute`. Raises UserError if the name is taken.
+        """Add an entry; `target` is the text `module:attribute`. Raises UserError if the name is taken.
 
         origin: whose entry it is, for messages.
         """
+        if not isinstance(target, str):  # other processes find it by its place
+            raise UserError(
+                f"{self.kind} {name!r}: say where it is, as in 'module:attribute', not {target!r}"
+            )
         if self._entries.get(name, target) != target:
             raise UserError(
                 f"{self.kind} {name!r} is there twice: {self._entries[name]} of "
