@@ -120,7 +120,7 @@ class Task(Part, ABC):
 
     @property
     def splits(self) -> Mapping[str, float]:
-        """Verify answers in forward order, and name the kind of each error; all right answers count."""
+        """The share of problems that falls to each split; train, validation and test are always there."""
         return _SPLITS
 
     def families(self, problems: Problems) -> UInt64[np.ndarray, " count"]:
@@ -174,12 +174,8 @@ class Task(Part, ABC):
 
     def exists(self, answers: Symbols) -> Marks:
         """Mark the positions that each answer has."""
-        return (
-            np.arange(answers.shape[1])
-            < (np.full(len(answers), answers.shape[1]) if not self.varied else answer_lengths(answers))[
-                :, None
-            ]
-        )
+        lengths = answer_lengths(answers) if self.varied else np.full(len(answers), answers.shape[1])
+        return np.arange(answers.shape[1]) < lengths[:, None]
 
     def in_order(self, answers: Symbols, order: Order) -> Symbols:
         """Turn answers from forward order into `order`, or back: the end stays where it is."""
