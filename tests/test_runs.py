@@ -173,6 +173,21 @@ def test_a_position_that_no_answer_reaches_has_no_accuracy(tmp_path):
     assert '"token_2":[0.0,null,null,0.4]' in (tmp_path / "out" / "index.html").read_text()
 
 
+def test_a_long_answer_that_only_some_test_sets_hold_is_reported(folder):
+    result = json.loads((folder / "next_token-0" / "result.json").read_text())
+    for mode in ("free", "forced"):
+        del result[f"test.{mode}.token_2"]
+    save(folder / "next_token-0" / "result.json", result)
+    write_report([folder], folder.parent / "out")
+    assert '"forced_tokens":[0.4,0.4,0.4]' in (folder.parent / "out" / "index.html").read_text()
+    runs = groups(folder)["next_token"].runs
+    assert [each.length for each in runs] == [2, 3, 3]
+    for mode in ("free", "forced"):
+        del result[f"test.{mode}.token_0"]
+    save(folder / "next_token-0" / "result.json", result)
+    assert groups(folder)["next_token"].runs[0].length == 2
+
+
 def test_a_field_that_came_later_makes_no_kind_of_its_own(folder):
     config = json.loads((folder / "next_token-1" / "config.json").read_text())
     del config["clip_norm"], config["model"]["gelu"]

@@ -67,8 +67,10 @@ class FinishedRun:
 
     @property
     def length(self) -> int:
-        """How many answer positions were measured."""
-        return sum(key.startswith("test.forced.token_") for key in self.result)
+        """How many answer positions were measured, up to the last that a test answer has."""
+        prefix = "test.forced.token_"
+        places = [int(key.removeprefix(prefix)) for key in self.result if key.startswith(prefix)]
+        return 1 + max(places, default=-1)
 
     @property
     def decisive(self) -> tuple[int, ...]:

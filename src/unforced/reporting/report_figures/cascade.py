@@ -21,12 +21,16 @@ def prepare_cascade(
     """Return the samples at which any seed was evaluated, from 0 on, and each position between two of them.
 
     An interval is as the evaluation at its end found it, the median over seeds: what a model was before
-    training is no interval. A run that has ended stays as it ended.
+    training is no interval. A run that has ended stays as it ended. NaN where a seed has no such position.
     """
     curves = [prepare_tokens(each, mode) for each in group.runs if each.lines]
     edges = np.unique(np.concatenate([[0.0], *(at for at, _ in curves)]))
     held = [right[np.minimum(np.searchsorted(at, edges[1:]), len(at) - 1)] for at, right in curves]
-    return edges, np.median(held, axis=0)
+    longest = max(right.shape[1] for right in held)
+    padded = [
+        np.pad(right, ((0, 0), (0, longest - right.shape[1])), constant_values=np.nan) for right in held
+    ]
+    return edges, np.median(padded, axis=0)
 
 
 def cascade(groups: Sequence[Group]) -> dict[str, Figure]:

@@ -64,7 +64,7 @@ def learning_curves(groups: Sequence[Group]) -> dict[str, Figure]:
 
 
 def _curves(groups: Sequence[Group]) -> Figure:
-    columns, length = across(len(groups)), max(group.runs[0].length for group in groups)
+    columns, length = across(len(groups)), max(each.length for group in groups for each in group.runs)
     cells = [
         (len(_MODES) * (i // columns) + row) * columns + i % columns
         for row in range(len(_MODES))
@@ -73,7 +73,7 @@ def _curves(groups: Sequence[Group]) -> Figure:
     figure, axes = panels(cells, 1.4, (SAMPLES, ""), columns)
     drawn = [(mode, group) for mode in _MODES for group in groups]
     for cell, panel, (mode, group) in zip(cells, axes, drawn, strict=True):
-        _panel(panel, group, mode)
+        _panel(panel, group, mode, length)
         if mode == _MODES[0]:
             panel.set_title(titled(group, columns))
         if cell % columns == 0:
@@ -93,7 +93,7 @@ def _whole_handle() -> Line2D:
     return Line2D([], [], label="training, whole answers", **_WHOLE)
 
 
-def _panel(axes: Axes, group: Group, mode: str) -> None:
+def _panel(axes: Axes, group: Group, mode: str, length: int) -> None:
     """Draw the lines of every seed; a note instead where forced is not what the objective trains."""
     note = group.runs[0].forced_note if mode == "forced" else ""
     if note:
@@ -101,15 +101,15 @@ def _panel(axes: Axes, group: Group, mode: str) -> None:
         axes.text(0.5, 0.5, wrapped(f"not drawn: {note}"), fontsize=7, **middle)
     else:
         for each in group.runs:
-            _seed_lines(axes, each, mode)
+            _seed_lines(axes, each, mode, length)
         if group.chance is not None:
             axes.axhline(group.chance, **CHANCE)
     percent_axis(axes)
 
 
-def _seed_lines(axes: Axes, each: FinishedRun, mode: str) -> None:
+def _seed_lines(axes: Axes, each: FinishedRun, mode: str, length: int) -> None:
     samples, right = prepare_tokens(each, mode)
     for position, curve in enumerate(right.T):
-        color = position_color(position, right.shape[1])
+        color = position_color(position, length)
         axes.plot(samples / THOUSAND, curve, color=color, linewidth=0.8, alpha=0.75)
     axes.plot(samples / THOUSAND, prepare_whole(each, mode), **_WHOLE)
