@@ -189,7 +189,7 @@ def test_a_run_that_diverges_ends_there_with_its_last_finite_weights(tmp_path):
     name, weights = newest_weights(path)
     assert name == "step-00000001"
     assert all(tensor.isfinite().all() for tensor in load(weights).values())
-    assert train(run, path, resume=True).reason == "done"
+    assert train(run, path, resume=True).reason == "diverged"
 
 
 def test_the_command_of_a_run_that_diverges_says_so_and_has_an_exit_code_of_its_own(tmp_path, call):
@@ -198,7 +198,7 @@ def test_the_command_of_a_run_that_diverges_says_so_and_has_an_exit_code_of_its_
     code, output, _ = call(*command)
     assert (code, output.splitlines()[0]) == (3, f"diverged: {tmp_path / 'run'} (1 steps)")
     code, output, _ = call(*command, "--resume")
-    assert (code, output.splitlines()[0]) == (0, f"already done: {tmp_path / 'run'} (1 steps)")
+    assert (code, output.splitlines()[0]) == (3, f"diverged: {tmp_path / 'run'} (1 steps)")
 
 
 def strict_json(text):

@@ -21,6 +21,7 @@ from unforced.evaluation.trace import symbol_texts, trace
 from unforced.files import write_json
 from unforced.models.failures import in_short
 from unforced.runs.folder import RunFolder
+from unforced.runs.schemas import DIVERGED
 from unforced.tasks.sampling import Split
 from unforced.training.checkpoint import load_newest
 from unforced.training.environment import describe
@@ -52,7 +53,8 @@ def run_experiment(
             folder = RunFolder.reopen(path, run) if resume else RunFolder.claim(path, run)
             if folder.done:
                 folder.check_result(run)
-                return Outcome("done")
+                diverged = folder.read_result().get("ended_by") == DIVERGED
+                return Outcome(DIVERGED if diverged else "done")
             trainer = Trainer(run, FolderStore(folder), accelerator, measure, observer, rhythm)
             accelerator.wait_for_everyone()  # all have the memory they need, and have seen what is there
             with _held_by_the_first(trainer, folder, new=not resume):

@@ -54,9 +54,10 @@ class Run(Settings):
                 f"batch_size {self.batch_size}"
             )
         if not self.objective.fits(self.decoding):
+            fitting = dict.fromkeys([*self.objective.decoders, self.objective.default_decoder.name])
             raise ValueError(
                 f"decoder: {self.decoding.name} does not fit the objective {self.objective.name}; "
-                f"choose {' or '.join(self.objective.decoders)}, or null"
+                f"choose {' or '.join(fitting)}, or null"
             )
         last = self.task.answer_length - 1
         for position in self.objective.train_positions or ():

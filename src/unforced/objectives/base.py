@@ -38,7 +38,7 @@ class Objective(Part, ABC):
     """
 
     registry: ClassVar[Registry] = OBJECTIVES
-    decoders: ClassVar[tuple[str, ...]]
+    decoders: ClassVar[tuple[str, ...]] = ()
     train_positions: tuple[int, ...] | None = Field(
         None, min_length=1, description="answer positions that the loss counts, forward order (null: all)"
     )
