@@ -625,7 +625,7 @@ def test_an_objective_that_reads_no_answer_shows_one_pass(page):
 
 def test_a_task_without_a_graph_shows_its_line(page):
     explore(page, "sums")
-    assert re.fullmatch(r"\d{4}\+\d{4}=\d{5}", text(page, "#picture"))
+    assert re.fullmatch(r"\d{4}\+\d{4}= \d{5}", text(page, "#picture"))
 
 
 def test_a_run_without_traces_says_so(page):

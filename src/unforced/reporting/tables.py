@@ -83,13 +83,13 @@ def _narrow(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def error_table(result: Mapping[str, Any]) -> pd.DataFrame:
-    """Count the free answers of each kind: a row per split."""
-    rows = {
+    """Count the free answers of each kind: a row per kind, a column per split."""
+    columns = {
         f"{name}, free": {kind.replace("_", " "): f"{count:,}" for kind, count in result[key].items()}
         for split, name in _split_names(result).items()
         if (key := f"{split}.free.errors") in result
     }
-    table = pd.DataFrame.from_dict(rows, orient="index")
+    table = pd.DataFrame(columns)
     table.index.name = "answers"
     return table
 
