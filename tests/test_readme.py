@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.pretrained import saved_with_tokenizer
+from tests.runs import unchecked
 from unforced.cli.main import main
 
 ROOT = Path(__file__).parent.parent
@@ -24,7 +25,7 @@ def test_every_command_of_the_tour_runs_in_order(tmp_path, monkeypatch):
         arguments = shlex.split(command.replace("FOLDER_OR_NAME", saved_with_tokenizer("gpt2")))[1:]
         if arguments[0] == "train":
             arguments[2:2] = SMALL
-        with pytest.raises(SystemExit) as exit_:
+        with unchecked(), pytest.raises(SystemExit) as exit_:
             main(arguments)
         assert exit_.value.code == 0, command
     assert (tmp_path / "runs" / "mine" / "result.json").exists()
