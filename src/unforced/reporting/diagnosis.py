@@ -14,6 +14,8 @@ from unforced.evaluation.statistics import percent
 
 def show_diagnosis(name: str, diagnosis: Mapping[str, Any], explain: bool) -> None:
     """Print the verdict, what it rests on, and every number; with `explain`, what each number means."""
+    from unforced.config import build_decoder  # which imports torch
+
     console = Console(highlight=False)
     verdict = diagnosis["verdict"]
     console.print(Text.assemble((f"{name}: ", ""), (verdict["title"], "bold")))
@@ -24,8 +26,7 @@ def show_diagnosis(name: str, diagnosis: Mapping[str, Any], explain: bool) -> No
     test, train = diagnosis["problems"]["test"], diagnosis["problems"]["train"]
     confidence = f"{100 * diagnosis['confidence']:g}%"
     console.print(f"\n{test:,} held-out and {train:,} training problems; intervals at {confidence}")
-    settings = ", ".join(f"{key} {value}" for key, value in diagnosis["decoder"].items() if value is not None)
-    console.print(f"decoder: {settings.removeprefix('name ')}")
+    console.print(f"decoder: {build_decoder(diagnosis['decoder'])}")
     for section, title in SECTIONS.items():
         if section in diagnosis:
             console.print(f"\n{title}", style="bold")
