@@ -200,8 +200,8 @@ TASKS_ = [
 ]
 
 
-def test_every_task_is_here():
-    assert {task.name for task in TASKS_} == set(TASKS.names())
+def test_every_task_whose_answers_have_one_length_is_here():  # tests/test_own_tasks.py exports the others
+    assert {task.name for task in TASKS_} == {name for name in TASKS.names() if not TASKS.get(name)().varied}
 
 
 @pytest.mark.parametrize("task", TASKS_, ids=str)

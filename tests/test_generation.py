@@ -211,7 +211,8 @@ MISUSES = {
     ("runs/mine", *ASKING): (
         "'runs/mine' is no field of the task, as in degree=3; to measure a run folder, drop --model"
     ),
-    ("--model", "X"): "--model: say what to ask, with --task and one of addition, branching_path, path_star",
+    ("--model", "X"): "--model: say what to ask, with --task and one of addition, branching_path, countdown, "
+    "crossing_lines, path_star",
     ("runs/mine", "--task", "path_star"): f"--task {NO_MODEL} --task",
     ("runs/mine", "--shots", "0"): f"--shots {NO_MODEL} --shots",
     ("runs/mine", "--show", "2"): f"--show {NO_MODEL} --show",
