@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from benchmarks.training import paper_trainer, timed
 from unforced.evaluation.diagnosis import diagnose
+from unforced.evaluation.evaluator import Evaluator, answers
 from unforced.evaluation.probe import probe
-from unforced.evaluation.subject import Subject, answers
-from unforced.training.processor import keep_freed_memory
+from unforced.training.cpu import keep_freed_memory
 from unforced.training.source import split_problems
 
 
@@ -23,13 +23,13 @@ def main(overrides: Sequence[str], rounds: int = 5, num_problems: int = 20_000) 
     run = trainer.run
     trainer.select_kernels({})
     keep_freed_memory()
-    subject = Subject.of(run, trainer.learner)
+    evaluator = Evaluator.of(run, trainer.train_module)
     held_out, train = (split_problems(run, split, num_problems // rounds) for split in ("test", "train"))
     free, probed, whole = [], [], []
     for _ in range(rounds):
-        free.append(timed(lambda: answers(subject, held_out, subject.free), trainer.device))
-        probed.append(timed(lambda: probe(subject, held_out), trainer.device))
-        whole.append(timed(lambda: diagnose(subject, train, held_out), trainer.device))
+        free.append(timed(lambda: answers(evaluator, held_out, evaluator.free), trainer.device))
+        probed.append(timed(lambda: probe(evaluator, held_out), trainer.device))
+        whole.append(timed(lambda: diagnose(evaluator, train, held_out), trainer.device))
     print(f"{run.task}, {run.objective.name}, {trainer.device}")
     print(f"free answers to {num_problems:,} problems            {sum(free):8.1f} s")
     show(f"all questions about {num_problems:,} held-out ones", probed, free)

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 
 from benchmarks.training import paper_trainer, timed
-from unforced.evaluation.subject import Subject, answers
-from unforced.training.processor import flushed_denormals, keep_freed_memory
+from unforced.evaluation.evaluator import Evaluator, answers
+from unforced.training.cpu import flushed_denormals, keep_freed_memory
 from unforced.training.source import split_problems
 
 
@@ -22,14 +22,14 @@ def main(overrides: Sequence[str], rounds: int = 5, num_problems: int = 20_000) 
     trainer.select_kernels({})
     keep_freed_memory()
     trainer.step()
-    subject = Subject.of(run, trainer.learner)
+    evaluator = Evaluator.of(run, trainer.train_module)
     problems = split_problems(run, "test", num_problems // rounds)
     steps = num_problems // rounds // run.batch_size
     training, free = [], []
     for _ in range(rounds):
         with flushed_denormals():
             training.append(timed(lambda: [trainer.step() for _ in range(steps)], trainer.device))
-        free.append(timed(lambda: answers(subject, problems, subject.free), trainer.device))
+        free.append(timed(lambda: answers(evaluator, problems, evaluator.free), trainer.device))
     ratios = [ours / theirs for ours, theirs in zip(free, training, strict=True)]
     print(f"{run.task}, {run.objective.name}, {trainer.device}")
     print(f"training on {num_problems:,} problems      {sum(training):8.1f} s")

@@ -27,9 +27,9 @@ from benchmarks.training import silent_trainer, timed
 from tests.tokens import byte_level
 from unforced.tasks.path_star import PathStar
 from unforced.tasks.sampling import problems
+from unforced.training.cpu import keep_freed_memory
 from unforced.training.loop import Trainer
-from unforced.training.precision import matrix_dtype
-from unforced.training.processor import keep_freed_memory
+from unforced.training.precision import autocast_dtype
 
 
 def main(overrides: Sequence[str], warmup: int = 3, rounds: int = 15) -> None:
@@ -47,7 +47,7 @@ def main(overrides: Sequence[str], warmup: int = 3, rounds: int = 15) -> None:
         theirs(ours, turns, folder, warmup + rounds).train()
     ratios = [mine / other for mine, other in zip(turns.ours, turns.theirs, strict=True)][warmup:]
     run, rate = ours.run, ours.run.batch_size
-    print(f"{run.task}, batch {rate}, {ours.device}, {matrix_dtype(run, ours.device)}")
+    print(f"{run.task}, batch {rate}, {ours.device}, {autocast_dtype(run, ours.device)}")
     print(f"unforced              {rate / statistics.median(turns.ours[warmup:]):10,.1f} samples/s")
     print(f"transformers' Trainer {rate / statistics.median(turns.theirs[warmup:]):10,.1f} samples/s")
     spread = f"({min(ratios):.2f} to {max(ratios):.2f})"
@@ -80,7 +80,7 @@ def theirs(ours: Trainer, turns: "InTurn", folder: str, steps: int) -> TheirTrai
         per_device_train_batch_size=ours.run.batch_size,
         learning_rate=ours.run.learning_rate,
         optim="adamw_torch_fused",
-        bf16=matrix_dtype(ours.run, ours.device) == torch.bfloat16,
+        bf16=autocast_dtype(ours.run, ours.device) == torch.bfloat16,
         use_cpu=ours.device.type == "cpu",
         report_to=[],
         save_strategy="no",
@@ -88,7 +88,7 @@ def theirs(ours: Trainer, turns: "InTurn", folder: str, steps: int) -> TheirTrai
         disable_tqdm=True,
     )
     model = AutoModelForCausalLM.from_pretrained(ours.run.model.name_or_path, dtype=torch.float32)
-    model.resize_token_embeddings(ours.learner.model.vocab_size, mean_resizing=False)
+    model.resize_token_embeddings(ours.train_module.model.vocab_size, mean_resizing=False)
     return TheirTrainer(model=model, args=arguments, train_dataset=rows, callbacks=[turns])
 
 

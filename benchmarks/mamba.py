@@ -22,9 +22,9 @@ from transformers import MambaConfig, MambaForCausalLM, logging
 from benchmarks.training import paper_trainer, timed
 from unforced.models.mamba import Mamba
 from unforced.objectives.moment import Moment
+from unforced.training.cpu import flushed_denormals, keep_freed_memory
 from unforced.training.loop import Trainer
-from unforced.training.precision import autocast, matrix_dtype
-from unforced.training.processor import flushed_denormals, keep_freed_memory
+from unforced.training.precision import autocast, autocast_dtype
 
 OURS, THEIRS = "unforced", "transformers"
 
@@ -38,7 +38,7 @@ def main(overrides: Sequence[str], rounds: int = 5) -> None:
     # A process begins with the most that the one which started it has held: so before that holds much.
     held = {name: memory_of_its_own(name, overrides) for name in (OURS, THEIRS)}
     trainer = mamba_trainer(overrides)
-    implementation, dtype = trainer.select_kernels({}), matrix_dtype(trainer.run, trainer.device)
+    implementation, dtype = trainer.select_kernels({}), autocast_dtype(trainer.run, trainer.device)
     keep_freed_memory()
     steps = {name: step_of(name, trainer) for name in (OURS, THEIRS)}
     seconds: dict[str, list[float]] = {name: [] for name in steps}
@@ -80,7 +80,7 @@ def reference_step(trainer: Trainer) -> Callable[[], object]:
     assert isinstance(config, Mamba)
     model = MambaForCausalLM(
         MambaConfig(
-            vocab_size=trainer.learner.model.vocab_size,
+            vocab_size=trainer.train_module.model.vocab_size,
             hidden_size=config.width,
             state_size=config.state,
             num_hidden_layers=config.layers,

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 import torch
 
 from unforced.recipes import resolve_run
+from unforced.training.cpu import flushed_denormals, keep_freed_memory
 from unforced.training.flops import flops_of
 from unforced.training.loop import Trainer, start_accelerator
-from unforced.training.precision import matrix_dtype
-from unforced.training.processor import flushed_denormals, keep_freed_memory
+from unforced.training.precision import autocast_dtype
 from unforced.training.store import MemoryStore
 
 
@@ -28,7 +28,7 @@ def main(
     """Measure and print."""
     trainer = paper_trainer(overrides)
     run = trainer.run
-    device, dtype = trainer.device, matrix_dtype(run, trainer.device)
+    device, dtype = trainer.device, autocast_dtype(run, trainer.device)
     implementation = trainer.select_kernels({})
     keep_freed_memory()
     trainer.step()

@@ -39,7 +39,7 @@ class Scribbled(Objective):
         weights = 0.1 + moment.uniform(batch.answer.shape[1], stream=1)
         real = self.weights(batch)
         weights = weights if real is None else weights * real
-        view = lay_out(batch, batch.answer[:, :-1].masked_fill(hidden, batch.dummy), weights)
+        view = lay_out(batch, batch.answer[:, :-1].masked_fill(hidden, batch.mask_token), weights)
         count = count_of(batch.answer, real) * moment.integers(0, 2, stream=2)
         head = Term(count, 0.3 if moment.progress < 0.5 else 0.0)
         return type(view)(**{**vars(view), "terms": {ANSWER: view.terms[ANSWER], "head": head}})

@@ -15,7 +15,7 @@ from unforced.experiment import run_experiment
 from unforced.models.gpt import GPT
 from unforced.objectives.next_token import NextToken
 from unforced.tasks.path_star import PathStar
-from unforced.training.pace import USUAL
+from unforced.training.timer import USUAL
 
 TIMES = ("seconds", "samples_per_second")
 
@@ -23,7 +23,7 @@ TIMES = ("seconds", "samples_per_second")
 def tiny_run(*overrides):
     run = Run(
         task=PathStar(degree=2, path_length=3, num_nodes=12),
-        model=GPT(layers=2, width=16, heads=2, attention="explicit"),
+        model=GPT(layers=2, width=16, heads=2, attention="math"),
         objective=NextToken(),
         num_train=300,
         batch_size=32,

@@ -8,8 +8,8 @@ import torch
 
 from tests.runs import tiny_run
 from unforced.training.checkpoint import Progress, save_checkpoint
-from unforced.training.learner import build_learner
 from unforced.training.optimizer import build_optimizer
+from unforced.training.train_module import build_train_module
 
 
 def peak():
@@ -18,14 +18,14 @@ def peak():
 
 def main(folder):
     run = tiny_run("model.layers=4", "model.width=512")
-    learner = build_learner(run)
-    optimizer = build_optimizer(run, learner)
-    for parameter in learner.parameters():
+    train_module = build_train_module(run)
+    optimizer = build_optimizer(run, train_module)
+    for parameter in train_module.parameters():
         parameter.grad = torch.ones_like(parameter)
     optimizer.step()
     optimizer.zero_grad()
     before = peak()
-    save_checkpoint(folder, run, learner, optimizer, Progress(1, 0.0))
+    save_checkpoint(folder, run, train_module, optimizer, Progress(1, 0.0))
     print(peak() - before)
 
 

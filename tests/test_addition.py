@@ -82,19 +82,19 @@ def test_decisive_and_given_away_are_what_enumeration_says(base, digits):
     task = Addition(base=base, num_digits=digits)
     sums = everything(task)
     answers, views = task.answers(sums), seen(task, sums)
-    decisive, followers = task.lookahead.decisive(sums), task.lookahead.followers(sums)
+    decisive, given_away = task.lookahead.decisive(sums), task.lookahead.given_away(sums)
     for j in range(task.answer_length):
         possible, alone, options = (
             defaultdict(set),
             defaultdict(set),
-            task.lookahead.options(sums, j).tolist(),
+            task.lookahead.choices(sums, j).tolist(),
         )
         for view, answer in zip(views, answers.tolist(), strict=True):
             possible[view[j]].add(answer[j])
             alone[view[j][: 2 * j]].add(answer[j])  # from the columns, without the answer before
         for i, view in enumerate(views):
             assert decisive[i, j] == (len(possible[view[j]]) > 1)
-            assert followers[i, j] == (not decisive[i, j] and len(alone[view[j][: 2 * j]]) > 1)
+            assert given_away[i, j] == (not decisive[i, j] and len(alone[view[j][: 2 * j]]) > 1)
             if decisive[i, j]:
                 assert possible[view[j]] == set(options[i])
 
@@ -145,7 +145,7 @@ def test_chance_is_that_of_the_best_policy_without_lookahead(base, digits):
 @given(tasks(), SEEDS)
 def test_another_last_digit_flips_the_lowest_carry_wherever_it_can(task, seed):
     sums = sample(task, seed)
-    (other,) = task.lookahead.other_questions(sums)
+    (other,) = task.lookahead.counterfactual_prompts(sums)
     assert np.array_equal(other.a, sums.a)
     assert np.array_equal(other.b[:, :-1], sums.b[:, :-1])
     carried, carries = ((each.a + each.b)[:, -1] >= task.base for each in (sums, other))
@@ -159,7 +159,7 @@ def test_another_last_digit_flips_the_lowest_carry_wherever_it_can(task, seed):
 def test_another_question_changes_the_answer_first_where_it_is_decisive(base, digits):
     task = Addition(base=base, num_digits=digits)
     sums = everything(task)
-    (other,) = task.lookahead.other_questions(sums)
+    (other,) = task.lookahead.counterfactual_prompts(sums)
     differs = task.answers(sums) != task.answers(other)
     changed = differs.any(axis=1)
     assert changed.mean() == pytest.approx(1 - 1 / base)
@@ -202,11 +202,11 @@ def test_a_line_by_hand():
     assert task.lines(sums, "reversed") == ["472+328=0080"]
     assert task.draw(sums, 0) == ["carry ·11", "       472", "    +  328", "    = 0800"]
     assert task.lookahead.decisive(sums).tolist() == [[True, True, False, False]]
-    assert task.lookahead.followers(sums).tolist() == [[False, False, True, False]]
-    assert [task.lookahead.options(sums, j).tolist() for j in range(3)] == [[[0, 1]], [[8, 7]], [[0, 9]]]
+    assert task.lookahead.given_away(sums).tolist() == [[False, False, True, False]]
+    assert [task.lookahead.choices(sums, j).tolist() for j in range(3)] == [[[0, 1]], [[8, 7]], [[0, 9]]]
     assert task.lookahead.position_chances() == (0.5005, 0.505, 0.55, 1.0)
     assert task.chance == pytest.approx(0.55**3)
-    (other,) = task.lookahead.other_questions(sums)
+    (other,) = task.lookahead.counterfactual_prompts(sums)
     assert task.lines(other) == ["472+327=0799"]
     assert task.lookahead.decoys(sums).shape == (1, 0, 4)
 
@@ -240,7 +240,7 @@ def test_the_other_option_alone_is_a_wrong_carry(task, seed):
     sums = sample(task, seed)
     for position in task.decisive_positions:
         answers = task.answers(sums)
-        answers[:, position] = task.lookahead.options(sums, position)[:, 1]
+        answers[:, position] = task.lookahead.choices(sums, position)[:, 1]
         assert task.score(sums, answers).counts()["wrong_carry"] == len(sums)
 
 

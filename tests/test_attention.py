@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from unforced.models.gpt import GPT
 from unforced.models.kernels import attention
-from unforced.models.kernels.attention import BACKENDS, Backend, Pattern, causal_pattern, select_attention
+from unforced.models.kernels.attention import BACKENDS, AttentionBias, Backend, causal_bias, select_attention
 
 CPU = torch.device("cpu")
 CASE = (CPU, torch.float32, 2, 4, 16)
@@ -31,17 +31,17 @@ def slow_attention(query, key, value, bias):
 def pattern_of(kind, batch, heads, steps, past):
     """Draw a pattern of one of the kinds that the back-ends must serve; every query sees itself."""
     if kind == "none":
-        return Pattern(None)
+        return AttentionBias(None)
     if kind == "causal":
-        return causal_pattern(steps, past, CPU)
+        return causal_bias(steps, past, CPU)
     if kind == "rows of causal":
-        return causal_pattern(steps + 2, max(past - 2, 0), CPU).rows(slice(2, None))
+        return causal_bias(steps + 2, max(past - 2, 0), CPU).rows(slice(2, None))
     allowed = torch.rand(batch if kind == "mask per row" else 1, steps, past + steps) < 0.5
     allowed |= torch.eye(steps, past + steps, dtype=torch.bool).roll(past, 1)
     if kind != "bias per head":
-        return Pattern.of(allowed)
-    bias = Pattern.of(allowed).bias
-    return Pattern(torch.cat([bias, *[torch.zeros_like(bias)] * (heads - 1)], dim=1))
+        return AttentionBias.of(allowed)
+    bias = AttentionBias.of(allowed).bias
+    return AttentionBias(torch.cat([bias, *[torch.zeros_like(bias)] * (heads - 1)], dim=1))
 
 
 KINDS = ["none", "causal", "rows of causal", "mask for all", "mask per row", "bias per head"]
@@ -86,7 +86,7 @@ def test_bf16_stays_bf16_and_close_to_the_slow_loop(name, kind):
 @pytest.mark.parametrize("past", [0, 3])
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_causal_pattern_lets_each_query_see_the_past_and_itself(steps, past):
-    pattern = causal_pattern(steps, past, CPU)
+    pattern = causal_bias(steps, past, CPU)
     bias = torch.zeros(steps, past + steps) if pattern.bias is None else pattern.bias[0, 0]
     for query in range(steps):
         for key in range(past + steps):
@@ -96,12 +96,12 @@ def test_causal_pattern_lets_each_query_see_the_past_and_itself(steps, past):
 
 def test_pattern_of_a_mask_is_zero_where_allowed():
     allowed = torch.tensor([[[True, False], [True, True]]])
-    assert Pattern.of(allowed).bias.tolist() == [[[[0.0, -torch.inf], [0.0, 0.0]]]]
+    assert AttentionBias.of(allowed).bias.tolist() == [[[[0.0, -torch.inf], [0.0, 0.0]]]]
 
 
 @pytest.mark.parametrize("at", [slice(1, 3), torch.tensor([4, 0])], ids=str)
 def test_rows_keeps_the_queries_asked_for_and_no_longer_claims_to_be_square(at):
-    pattern = causal_pattern(5, 0, CPU)
+    pattern = causal_bias(5, 0, CPU)
     rows = pattern.rows(at)
     assert torch.equal(rows.bias, pattern.bias[:, :, at])
     assert pattern.causal
@@ -116,8 +116,8 @@ def test_a_model_under_autocast_hands_a_backend_the_dtype_it_works_in(monkeypatc
         seen.append((*(each.dtype for each in sources[:3]), torch.is_autocast_enabled("cpu")))
         return attention.explicit(*sources)
 
-    monkeypatch.setitem(BACKENDS, "explicit", Backend(spy, dtype))
-    model = GPT(layers=1, width=8, heads=2, attention="explicit").build(5, 4)
+    monkeypatch.setitem(BACKENDS, "math", Backend(spy, dtype))
+    model = GPT(layers=1, width=8, heads=2, attention="math").build(5, 4)
     with torch.autocast("cpu", torch.bfloat16):
         model.hidden(torch.zeros(1, 4, dtype=torch.long))
     assert seen == [(*[dtype or torch.bfloat16] * 3, False)]
@@ -126,14 +126,14 @@ def test_a_model_under_autocast_hands_a_backend_the_dtype_it_works_in(monkeypatc
 @pytest.mark.parametrize(
     ("device", "dtype", "length", "expected"),
     [
-        ("cpu", torch.float32, 16, "explicit"),
-        ("cpu", torch.float32, 128, "explicit"),
-        ("cpu", torch.float32, 129, "fused"),
-        ("cpu", torch.bfloat16, 512, "explicit"),
-        ("cpu", torch.bfloat16, 513, "fused"),
-        ("cpu", torch.float16, 16, "fused"),
-        ("cuda", torch.bfloat16, 16, "fused"),
-        ("mps", torch.float32, 16, "fused"),
+        ("cpu", torch.float32, 16, "math"),
+        ("cpu", torch.float32, 128, "math"),
+        ("cpu", torch.float32, 129, "sdpa"),
+        ("cpu", torch.bfloat16, 512, "math"),
+        ("cpu", torch.bfloat16, 513, "sdpa"),
+        ("cpu", torch.float16, 16, "sdpa"),
+        ("cuda", torch.bfloat16, 16, "sdpa"),
+        ("mps", torch.float32, 16, "sdpa"),
     ],
 )
 def test_the_kernel_follows_a_rule(device, dtype, length, expected):
@@ -141,7 +141,7 @@ def test_the_kernel_follows_a_rule(device, dtype, length, expected):
     model = GPT(layers=1, width=8, heads=1).build(5, length)
     for known, selected in (
         ({}, expected),
-        ({"attention": "explicit_fp32"}, "explicit_fp32"),
+        ({"attention": "math_fp32"}, "math_fp32"),
         ({"attention": "gone"}, expected),
     ):
         choices = model.select_kernels(torch.device(device), dtype, length, known)

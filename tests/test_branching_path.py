@@ -98,11 +98,11 @@ def test_options_and_decoys_are_the_other_branches_and_the_other_paths(task, see
         assert sorted(task.lookahead.decoys(trees)[index].tolist()) == sorted(others)
         for position in task.decisive_positions:
             children = {child for parent, child in edges if parent == answer[position - 1]}
-            first, *rest = task.lookahead.options(trees, position)[index].tolist()
+            first, *rest = task.lookahead.choices(trees, position)[index].tolist()
             assert first == answer[position]
             assert {first, *rest} == children
             assert len(children) == 1 + len(rest) == task.degree
-        for position in np.flatnonzero(task.lookahead.followers(trees)[index]):
+        for position in np.flatnonzero(task.lookahead.given_away(trees)[index]):
             assert [child for parent, child in edges if parent == answer[position - 1]] == [answer[position]]
 
 
@@ -110,7 +110,7 @@ def test_options_and_decoys_are_the_other_branches_and_the_other_paths(task, see
 @given(tasks(), SEEDS)
 def test_other_questions_ask_for_every_other_leaf_of_the_same_edges(task, seed):
     trees = sample(task, seed, 5)
-    others = task.lookahead.other_questions(trees)
+    others = task.lookahead.counterfactual_prompts(trees)
     for index in range(5):
         edges, start, goal, _ = problem(task, trees, index)
         asked = [problem(task, other, index) for other in others]
@@ -149,7 +149,7 @@ def test_chances_are_those_of_a_walker_who_does_not_look_ahead(degree, length, f
     rng, count = np.random.default_rng(0), 20_000
     trees = task.sample(rng, count)
     for position in task.decisive_positions:
-        options = task.lookahead.options(trees, position)
+        options = task.lookahead.choices(trees, position)
         guess = rng.permuted(options, axis=1)[:, 0]
         right = (guess == task.answers(trees)[:, position]).mean()
         assert right == pytest.approx(task.lookahead.position_chances()[position], abs=5 * 0.5 / count**0.5)
@@ -190,7 +190,7 @@ def test_with_one_fork_at_the_start_it_is_path_star(degree, length):
     trees = BranchingPathProblems(labels, order)
     assert np.array_equal(task.prompts(trees), star.prompts(stars))
     assert np.array_equal(task.lookahead.decisive(trees), star.lookahead.decisive(stars))
-    assert np.array_equal(task.lookahead.followers(trees), star.lookahead.followers(stars))
+    assert np.array_equal(task.lookahead.given_away(trees), star.lookahead.given_away(stars))
 
 
 def test_labels_goals_and_orders_of_edges_are_uniform():
@@ -210,7 +210,9 @@ def test_a_key_depends_on_the_goal_but_not_on_the_order_of_edges(task, seed):
     trees = sample(task, seed)
     shuffled = replace(trees, edge_order=np.random.default_rng(seed + 1).permuted(trees.edge_order, axis=1))
     assert np.array_equal(task.keys(shuffled), task.keys(trees))
-    goals = np.stack([task.keys(each) for each in (trees, *task.lookahead.other_questions(trees))], axis=1)
+    goals = np.stack(
+        [task.keys(each) for each in (trees, *task.lookahead.counterfactual_prompts(trees))], axis=1
+    )
     assert all(len(set(row)) == task.tree.num_leaves for row in goals.tolist())
 
 
@@ -218,8 +220,8 @@ def test_a_key_depends_on_the_goal_but_not_on_the_order_of_edges(task, seed):
 def test_two_problems_have_one_key_exactly_if_they_are_one_problem(length, forks, nodes):
     task = BranchingPath(degree=2, path_length=length, forks=forks, num_nodes=nodes)
     trees = sample(task, 0, 500)
-    others = task.lookahead.other_questions(trees)
-    trees = trees.concatenate([trees, *others, *task.lookahead.other_questions(others[-1])])
+    others = task.lookahead.counterfactual_prompts(trees)
+    trees = trees.concatenate([trees, *others, *task.lookahead.counterfactual_prompts(others[-1])])
     parsed = [read(prompt, nodes) for prompt in task.prompts(trees).tolist()]
     asked = [(frozenset(edges), start, goal) for edges, start, goal in parsed]
     keys, families = task.keys(trees).tolist(), task.families(trees).tolist()
@@ -241,8 +243,8 @@ def test_a_line_by_hand():
         "  └─ 7 ┬─ 6 → 0",
         "       └─ 2 → 10",
     ]
-    assert task.lookahead.options(trees, 1).tolist() == [[5, 7]]
-    assert task.lookahead.options(trees, 2).tolist() == [[3, 8]]
+    assert task.lookahead.choices(trees, 1).tolist() == [[5, 7]]
+    assert task.lookahead.choices(trees, 2).tolist() == [[3, 8]]
     assert task.decisive_positions == (1, 2)
     assert task.lookahead.position_chances() == (1, 0.5, 0.5, 1)
     assert task.lookahead.position_chances(given_answer=False) == (1, 0.5, 0.25, 1)

@@ -316,11 +316,12 @@ def test_a_run_ends_at_its_first_limit(max_steps, epochs, num_train, batch_size,
 
 OPERATIONAL = {"checkpoint_every": 7, "keep_checkpoints": 5}
 CHANGES = {
-    "task.degree": 3, "task.path_length": 4, "task.num_nodes": 13, "model.width": 32, "model.tied": True,
+    "task.degree": 3, "task.path_length": 4, "task.num_nodes": 13, "model.width": 32,
+    "model.tie_embeddings": True,
     "objective.name": "teacherless", "decoder.temperature": 1.0, "order": "reversed", "seed": 1,
     "stream": True, "num_train": 301,
     "batch_size": 64, "gradient_accumulation": 2, "max_steps": 41, "epochs": 6, "stop_when": "solved",
-    "overtrain": 1.5,
+    "train_past_stop": 1.5,
     "learning_rate": 0.02, "schedule": "cosine", "schedule_steps": 9, "min_learning_rate": 0.001,
     "optimizer": "muon", "muon_factor": 2.0, "warmup_steps": 1, "warmup_from_zero": True,
     "betas": [0.9, 0.99], "weight_decay": 0.02,

@@ -45,7 +45,7 @@ def walks(edges, start):
 def test_the_answer_is_the_one_walk_from_the_start_to_the_goal_and_others_end_elsewhere(task):
     problems = sample(task, 30)
     answers, decoys = task.text.answers(task.answers(problems)), task.lookahead.decoys(problems)
-    others = [task.text.prompts(asked) for asked in task.lookahead.other_questions(problems)]
+    others = [task.text.prompts(asked) for asked in task.lookahead.counterfactual_prompts(problems)]
     for index in range(30):
         edges, start, goal = graph(task, problems, index)
         found = [",".join(map(str, walk)) for walk in walks(edges, start)]
@@ -83,8 +83,8 @@ def test_a_line_by_hand():
     assert task.draw(problems, 0) == ["    1 → [7] → 9 → 2  (goal)", "3 → 4 → [7] → 5 → 8"]
     ahead = task.lookahead
     assert np.flatnonzero(ahead.decisive(problems)[0]).tolist() == [2]
-    assert np.flatnonzero(ahead.followers(problems)[0]).tolist() == [1, 3]
-    assert ahead.options(problems, 2).tolist() == [[9, 5]]
+    assert np.flatnonzero(ahead.given_away(problems)[0]).tolist() == [1, 3]
+    assert ahead.choices(problems, 2).tolist() == [[9, 5]]
     assert ahead.decoys(problems).tolist() == [[[1, 7, 5, 8, -1, -1, -1]]]
     assert ahead.position_chances() == (1, 0.5, 0.5, 0.5, 1, 1, 1)
     assert f"prompt  {LINE.replace('=1,7,9,2', '=')}     answer  1 7 9 2\n" in crossing_lines.__doc__

@@ -16,11 +16,11 @@ from unforced.decoding.modes import exact_measures, forced_note, trained_mode
 from unforced.decoding.noise import gumbel
 from unforced.decoding.one_pass import OnePass
 from unforced.errors import UserError
-from unforced.evaluation.subject import Subject, answers
+from unforced.evaluation.evaluator import Evaluator, answers
 from unforced.models.gpt import GPT
 from unforced.registry import DECODERS, OBJECTIVES
-from unforced.training.learner import build_learner
 from unforced.training.source import split_problems
+from unforced.training.train_module import build_train_module
 
 EQUALS, MASK, VOCAB = 8, 9, 10
 BATCH = ragged([[1, 2, 3, EQUALS], [4, EQUALS], [5, 6, EQUALS]], [[1, 2, 3]] * 3, MASK)
@@ -40,7 +40,7 @@ class Beam(Rounds):
 
 def small_gpt():
     torch.manual_seed(4)
-    return GPT(layers=2, width=16, heads=2, attention="explicit", init_std=0.5).build(VOCAB, 12).eval()
+    return GPT(layers=2, width=16, heads=2, attention="math", init_std=0.5).build(VOCAB, 12).eval()
 
 
 def write(decoder, model, prompts):
@@ -120,11 +120,11 @@ class TestSampling:
 
     def test_a_split_is_answered_alike_in_batches_of_any_size(self, monkeypatch):
         run = tiny_run("decoder.temperature=1", "model.init_std=1")
-        subject = Subject.of(run, build_learner(run))
+        evaluator = Evaluator.of(run, build_train_module(run))
         problems = split_problems(run, "test", 40)
-        whole = answers(subject, problems, subject.free)
-        monkeypatch.setattr("unforced.evaluation.subject._MOST_ROWS", 7)
-        assert (answers(subject, problems, subject.free) == whole).all()
+        whole = answers(evaluator, problems, evaluator.free)
+        monkeypatch.setattr("unforced.evaluation.evaluator._MOST_ROWS", 7)
+        assert (answers(evaluator, problems, evaluator.free) == whole).all()
 
 
 class TestConfig:

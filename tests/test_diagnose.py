@@ -8,8 +8,8 @@ import pytest
 
 from tests.runs import tiny_run, train
 from unforced.evaluation.glossary import DEFINITIONS, SECTIONS, definition, metrics_page
-from unforced.reporting.collecting import collect_runs
 from unforced.reporting.diagnosis import rows_of
+from unforced.reporting.load import collect_runs
 
 ROOT = Path(__file__).parent.parent
 ENOUGH = "num_test=1600"
@@ -126,7 +126,7 @@ def test_a_damaged_run_among_others_is_left_out(tmp_path, call, trained):
     found = json.loads(output)
     assert code == 0
     assert found["groups"]["G(2,3), gpt, next_token"]["seeds"] == [0]
-    assert "not JSON" in found["left_out"][str(tmp_path / "bad")]
+    assert "not JSON" in found["skipped"][str(tmp_path / "bad")]
 
 
 def test_no_run_folder_is_one_line(tmp_path, call):
@@ -161,7 +161,7 @@ def test_runs_that_differ_in_their_seed_are_summarised_and_compared(seeds, call)
     (pair,) = found["pairs"]
     assert (pair["first"], pair["second"]) == ("G(2,3), gpt, next_token", "G(2,3), gpt, teacherless")
     assert pair["seeds"] == [0, 1, 2]
-    assert found["left_out"] == {str(seeds / "stopped"): "not finished"}
+    assert found["skipped"] == {str(seeds / "stopped"): "not finished"}
 
 
 def test_the_table_of_seeds_says_what_was_left_out(seeds, call, monkeypatch):
@@ -201,16 +201,16 @@ def test_seeds_and_report_find_the_same_runs(seeds, tmp_path, call):
         "G(2,3), gpt, next_token": [0, 2],
         "G(2,3), gpt, teacherless": [0, 2],
     }
-    assert set(found["left_out"]) == {
+    assert set(found["skipped"]) == {
         str(tree / name) for name in ("next_token-1", "stopped", "teacherless-1")
     }
-    assert found["twins"] == {str(tree / "twin"): str(tree / "next_token-0")}
+    assert found["duplicates"] == {str(tree / "twin"): str(tree / "next_token-0")}
     reported = collect_runs([tree, tree / "twin"])
     assert [each.name for each in reported.runs] == [
         f"{kind}-{seed}" for kind in ("next_token", "teacherless") for seed in (0, 2)
     ]
-    assert reported.skipped == found["left_out"]
-    assert {str(twin): str(first) for twin, first in reported.twins.items()} == found["twins"]
+    assert reported.skipped == found["skipped"]
+    assert {str(twin): str(first) for twin, first in reported.duplicates.items()} == found["duplicates"]
 
 
 def test_a_run_that_two_folders_hold_counts_once_and_it_is_said(tmp_path, call, trained):

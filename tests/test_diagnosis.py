@@ -9,10 +9,10 @@ import torch
 from tests.runs import tiny_run, unchecked
 from unforced.errors import UserError
 from unforced.evaluation.diagnosis import diagnose
-from unforced.evaluation.diagnostics import errors_at_one_position, goal_blindness, snowball
+from unforced.evaluation.diagnostics import errors_at_one_position, question_blindness, snowball
+from unforced.evaluation.evaluator import Evaluator, answers
 from unforced.evaluation.probe import probe
 from unforced.evaluation.statistics import problems_needed
-from unforced.evaluation.subject import Subject, answers
 from unforced.objectives.next_token import NextToken
 from unforced.objectives.teacherless import Teacherless
 from unforced.tasks.addition import Addition
@@ -27,7 +27,7 @@ from unforced.testing.planted import (
     Uniform,
     planted_subject,
 )
-from unforced.training.learner import build_learner
+from unforced.training.train_module import build_train_module
 
 CONFIDENCE = 0.95
 STAR = PathStar(degree=3, path_length=5, num_nodes=30)
@@ -46,7 +46,7 @@ VERDICTS = {
 
 
 def planted(task, behaviour, seed=0, count=1600, objective=None):
-    """A planted subject, and the training and held-out problems that it knows."""
+    """A planted evaluator, and the training and held-out problems that it knows."""
     train, held_out = problems(task, seed, "train", 0, 200), problems(task, seed, "test", 0, count)
     return planted_subject(task, behaviour, train, held_out, seed, objective), train, held_out
 
@@ -56,8 +56,8 @@ def diagnosis(task, behaviour, **options):
 
 
 def asked(task, behaviour, **options):
-    subject, _, held_out = planted(task, behaviour, **options)
-    return probe(subject, held_out)
+    evaluator, _, held_out = planted(task, behaviour, **options)
+    return probe(evaluator, held_out)
 
 
 @pytest.mark.parametrize("behaviour", VERDICTS, ids=repr)
@@ -90,7 +90,7 @@ class TestEachPlantedModel:
         assert found["clever_hans"]["cheat_accuracy"]["value"] == 1
         assert found["error_kinds"]["correct"] == 1600
         assert all(each["gap"]["value"] == 0 for each in found["indecipherable_token"].values())
-        assert found["clever_hans"]["goal_blindness"]["decisions"]["value"] == 0
+        assert found["clever_hans"]["question_blindness"]["decisions"]["value"] == 0
         assert found["snowball"]["errors_at_decisions"] == {"does_not_apply": "no answer failed"}
         assert all(each["true"] == pytest.approx(1) for each in found["probability"].values())
 
@@ -102,8 +102,8 @@ class TestEachPlantedModel:
             assert abs(each["gap"]["value"]) < 0.15
         assert found["snowball"]["errors_at_decisions"]["observed"]["value"] == 1
         for each in found["probability"].values():
-            assert each["true"] + each["other_options"] == pytest.approx(1)
-            assert each["other_options"] > 0.3
+            assert each["true"] + each["other_choices"] == pytest.approx(1)
+            assert each["other_choices"] > 0.3
 
     def test_memoriser(self, task):
         found = diagnosis(task, Memoriser())
@@ -146,31 +146,31 @@ def test_a_coin_flip_at_the_first_hop_is_a_failure_of_training():
 @pytest.mark.parametrize("task", [STAR, TREE], ids=["path_star", "branching_path"])
 def test_a_cheater_follows_wrong_arms_and_is_blind_to_the_goal(task):
     found = diagnosis(task, Cheater())["clever_hans"]
-    assert found["wrong_arm_following"]["value"] == (1 if task is STAR else pytest.approx(0.75, abs=0.1))
-    assert found["goal_blindness"]["followers"]["value"] > 0.99
+    assert found["decoy_following"]["value"] == (1 if task is STAR else pytest.approx(0.75, abs=0.1))
+    assert found["question_blindness"]["given_away"]["value"] > 0.99
 
 
 @pytest.mark.parametrize("task", [STAR, TREE], ids=["path_star", "branching_path"])
 def test_who_knows_the_answer_anyway_follows_no_wrong_arm(task):
     found = diagnosis(task, Perfect())["clever_hans"]
     # The goal's own arm is taken up again; where nothing but the goal is left to say, that is the same.
-    assert found["wrong_arm_following"]["value"] < 0.05
-    assert found["goal_blindness"]["followers"]["value"] == 0
+    assert found["decoy_following"]["value"] < 0.05
+    assert found["question_blindness"]["given_away"]["value"] == 0
 
 
 def test_addition_says_where_a_measure_does_not_apply():
     found = diagnosis(SUM, Cheater())["clever_hans"]
-    assert "no wrong answer" in found["wrong_arm_following"]["does_not_apply"]
+    assert "no wrong answer" in found["decoy_following"]["does_not_apply"]
     assert "value" in found["cheat_accuracy"]
-    assert "value" in found["goal_blindness"]["decisions"]
+    assert "value" in found["question_blindness"]["decisions"]
 
 
 def test_who_never_reads_the_answer_has_no_cheat_and_no_snowball():
     found = diagnosis(STAR, Perfect(), objective=Teacherless())
     assert found["verdict"]["name"] == "solved"
     assert "not trained on the true answer" in found["clever_hans"]["does_not_apply"]
-    assert found["clever_hans"]["goal_blindness"]["decisions"]["value"] == 0
-    assert "followers" not in found["clever_hans"]["goal_blindness"]
+    assert found["clever_hans"]["question_blindness"]["decisions"]["value"] == 0
+    assert "given_away" not in found["clever_hans"]["question_blindness"]
     assert "does not read its own answer" in found["snowball"]["does_not_apply"]
     assert found["indecipherable_token"]["token_1"]["test"]["value"] == 1
 
@@ -202,10 +202,10 @@ def test_training_one_position_is_learned_memorised_or_at_chance(behaviour, name
 
 
 def test_a_small_training_set_measured_whole_is_certain():
-    subject, train, held_out = planted(STAR, Memoriser())
+    evaluator, train, held_out = planted(STAR, Memoriser())
     few = train.take(slice(0, 60))
-    assert diagnose(subject, few, held_out)["verdict"]["name"] == "inconclusive"
-    assert diagnose(subject, few, held_out, all_of_training=True)["verdict"]["name"] == "memorised"
+    assert diagnose(evaluator, few, held_out)["verdict"]["name"] == "inconclusive"
+    assert diagnose(evaluator, few, held_out, all_of_training=True)["verdict"]["name"] == "memorised"
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ class Guesser:
 
 def test_a_guesser_that_reads_the_goal_is_no_cheater():
     found = diagnosis(STAR, Guesser())
-    assert found["clever_hans"]["wrong_arm_following"]["value"] == 0
+    assert found["clever_hans"]["decoy_following"]["value"] == 0
     assert found["verdict"]["name"] == "inconclusive"
 
 
@@ -235,8 +235,8 @@ def test_a_second_fork_is_harder_to_guess_for_who_reads_no_answer():
 
 def test_more_questions_than_are_asked_are_spread_over_all():
     task = PathStar(degree=40, path_length=3, num_nodes=90)
-    subject, _, held_out = planted(task, Cheater(), count=20)
-    answered = probe(subject, held_out).answered
+    evaluator, _, held_out = planted(task, Cheater(), count=20)
+    answered = probe(evaluator, held_out).answered
     assert answered.moved.shape == answered.other_truths.shape == (20, 16, 3)
     leaves = task.lookahead.decoys(held_out)[:, :, -1]
     asked_for = answered.other_truths[:, :, -1]
@@ -248,30 +248,30 @@ def random_subject(*overrides):
     """An untrained model, which answers all kinds of things."""
     wide = ["model.init_std=1", "task.degree=3", "task.path_length=4", "task.num_nodes=14"]
     run = tiny_run(*wide, *overrides)
-    return Subject.of(run, build_learner(run).eval())
+    return Evaluator.of(run, build_train_module(run).eval())
 
 
 @pytest.mark.parametrize("order", ["forward", "reversed"])
 @pytest.mark.parametrize("objective", ["next_token", "teacherless"])
 def test_sharing_prompts_changes_no_answer(objective, order):
-    subject = random_subject(f"objective={objective}", f"order={order}")
-    held_out = subject.task.sample(np.random.default_rng(0), 40)
-    found = probe(subject, held_out).answered
-    assert np.array_equal(found.free, answers(subject, held_out, subject.free))
-    assert np.array_equal(found.forced, answers(subject, held_out, subject.forced))
-    for number, other in enumerate(subject.task.lookahead.other_questions(held_out)):
-        with subject.at_rest():
-            moved, _ = subject.trained(subject.encode(other, subject.task.answers(held_out)))
+    evaluator = random_subject(f"objective={objective}", f"order={order}")
+    held_out = evaluator.task.sample(np.random.default_rng(0), 40)
+    found = probe(evaluator, held_out).answered
+    assert np.array_equal(found.free, answers(evaluator, held_out, evaluator.free))
+    assert np.array_equal(found.forced, answers(evaluator, held_out, evaluator.forced))
+    for number, other in enumerate(evaluator.task.lookahead.counterfactual_prompts(held_out)):
+        with evaluator.inference():
+            moved, _ = evaluator.trained(evaluator.encode(other, evaluator.task.answers(held_out)))
         assert np.array_equal(found.moved[:, number], moved)
 
 
 def test_following_feeds_a_decoy_up_to_its_first_difference():
-    subject = random_subject(
+    evaluator = random_subject(
         "task=branching_path", "task.forks=[0,2]", "task.path_length=5", "task.num_nodes=14"
     )
-    task = subject.task
+    task = evaluator.task
     held_out = task.sample(np.random.default_rng(0), 30)
-    found = probe(subject, held_out).answered
+    found = probe(evaluator, held_out).answered
     truth, decoys = task.answers(held_out), task.lookahead.decoys(held_out)
     assert set(found.fed) == {2, 4}  # forks at depths 0 and 2: the second symbol, or the fourth
     for i, fed in enumerate(found.fed):
@@ -284,7 +284,7 @@ def test_following_feeds_a_decoy_up_to_its_first_difference():
         for decoy in same:
             tokens = torch.tensor([[*task.prompts(held_out)[i], *decoy[:fed]]])
             for _ in range(task.answer_length - fed):
-                logits = subject.model.logits(subject.model.hidden(tokens))
+                logits = evaluator.model.logits(evaluator.model.hidden(tokens))
                 tokens = torch.cat([tokens, logits[:, -1:].argmax(-1)], dim=1)
             ends.append(tokens[0, -(task.answer_length - fed) :].tolist() == decoy[fed:].tolist())
         assert found.completed[i] in ends
@@ -302,7 +302,7 @@ class Jumper(Cheater):
 @pytest.mark.parametrize(("task", "kind"), [(STAR, "wrong_arm_to_goal"), (LONG_ENDS, "wrong_branch_to_goal")])
 def test_a_wrong_arm_counts_as_followed_whatever_stands_at_its_end(task, kind):
     ends, jumps = (diagnosis(task, behaviour) for behaviour in (Cheater(), Jumper()))
-    assert jumps["clever_hans"]["wrong_arm_following"] == ends["clever_hans"]["wrong_arm_following"]
+    assert jumps["clever_hans"]["decoy_following"] == ends["clever_hans"]["decoy_following"]
     assert jumps["error_kinds"][kind] == 1600 - jumps["error_kinds"]["correct"] > 700
     assert jumps["verdict"]["name"] == "clever_hans"
 
@@ -310,23 +310,23 @@ def test_a_wrong_arm_counts_as_followed_whatever_stands_at_its_end(task, kind):
 def test_the_end_of_an_arm_counts_where_nothing_else_is_left_to_say():
     short = PathStar(degree=2, path_length=3, num_nodes=30)
     ends, jumps = (diagnosis(short, behaviour) for behaviour in (Cheater(), Jumper()))
-    assert ends["clever_hans"]["wrong_arm_following"]["value"] == 1
-    assert jumps["clever_hans"]["wrong_arm_following"]["value"] == 0
+    assert ends["clever_hans"]["decoy_following"]["value"] == 1
+    assert jumps["clever_hans"]["decoy_following"]["value"] == 0
 
 
-def test_goal_blindness_looks_at_the_first_token_that_differs_and_those_after_it():
-    subject, _, held_out = planted(STAR, Perfect())
-    found = goal_blindness(probe(subject, held_out), CONFIDENCE)
+def test_question_blindness_looks_at_the_first_token_that_differs_and_those_after_it():
+    evaluator, _, held_out = planted(STAR, Perfect())
+    found = question_blindness(probe(evaluator, held_out), CONFIDENCE)
     assert found["decisions"]["total"] == 1600 * (STAR.degree - 1)
-    assert found["followers"]["total"] == 1600 * (STAR.degree - 1) * (STAR.answer_length - 2)
+    assert found["given_away"]["total"] == 1600 * (STAR.degree - 1) * (STAR.answer_length - 2)
 
 
 def test_too_few_problems_are_refused_in_one_line():
-    subject, train, held_out = planted(STAR, Perfect(), count=100)
+    evaluator, train, held_out = planted(STAR, Perfect(), count=100)
     with pytest.raises(
         UserError, match=r"100 held-out problems are too few .* takes 1537 .* `unforced evaluate`"
     ):
-        diagnose(subject, train, held_out)
+        diagnose(evaluator, train, held_out)
     assert problems_needed(0.99, 0.05) == 664
 
 
@@ -346,16 +346,16 @@ def test_a_position_chosen_for_its_errors_is_seldom_significant_by_chance():
 def test_a_reversed_answer_that_is_not_read_is_decided_as_any_other():
     run = tiny_run("order=reversed", "objective=teacherless", "model.width=8")
     held_out = problems(run.task, 0, "test", 0, 1600)
-    found = diagnose(Subject.of(run, build_learner(run)), held_out, held_out)
+    found = diagnose(Evaluator.of(run, build_train_module(run)), held_out, held_out)
     assert found["indecipherable_token"]["token_1"]["chance"] == 0.5
-    assert "value" in found["clever_hans"]["goal_blindness"]["decisions"]
+    assert "value" in found["clever_hans"]["question_blindness"]["decisions"]
 
 
 def test_a_reversed_answer_has_no_cheat_to_measure():
     run = tiny_run("order=reversed", "model.width=8")
-    subject = Subject.of(run, build_learner(run))
+    evaluator = Evaluator.of(run, build_train_module(run))
     held_out = problems(run.task, 0, "test", 0, 1600)
-    found = diagnose(subject, held_out, held_out)
+    found = diagnose(evaluator, held_out, held_out)
     for section in ("clever_hans", "indecipherable_token", "probability"):
         assert "reversed" in found[section]["does_not_apply"]
     assert "reversed" in found["snowball"]["errors_at_decisions"]["does_not_apply"]
@@ -364,7 +364,7 @@ def test_a_reversed_answer_has_no_cheat_to_measure():
 
 def test_probing_leaves_the_model_as_it_was():
     run = tiny_run()
-    learner = build_learner(run).train()
-    probe(Subject.of(run, learner), problems(run.task, 0, "test", 0, 20))
-    assert learner.model.training
-    assert all(parameter.grad is None for parameter in learner.parameters())
+    train_module = build_train_module(run).train()
+    probe(Evaluator.of(run, train_module), problems(run.task, 0, "test", 0, 20))
+    assert train_module.model.training
+    assert all(parameter.grad is None for parameter in train_module.parameters())

@@ -126,7 +126,7 @@ def test_both_of_two_processes_hear_that_a_folder_is_taken(tmp_path):
     with RunFolder(path).locked():
         launch("tests.two_processes", "refused", tmp_path)
     refusals = [(tmp_path / f"refusal of {rank}").read_text() for rank in (0, 1)]
-    assert refusals == [f"PassingError: {path}: another process is training this run"] * 2
+    assert refusals == [f"TransientError: {path}: another process is training this run"] * 2
 
 
 @pytest.mark.parametrize("parts", [2, 4])

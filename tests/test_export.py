@@ -22,7 +22,7 @@ from unforced.data.codec import SymbolCodec
 from unforced.data.tokenizer import symbol_tokenizer
 from unforced.decoding.autoregressive import Autoregressive
 from unforced.errors import UserError
-from unforced.evaluation.subject import Subject, answers
+from unforced.evaluation.evaluator import Evaluator, answers
 from unforced.experiment import load_run
 from unforced.exported import load_exported
 from unforced.models.gpt import GPT
@@ -50,9 +50,9 @@ STEPS = [
 ]
 STEPS += ["evaluate_every=3", "num_evaluate=20", "num_test=40", "precision=fp32"]
 OWN = {
-    "learned": ["model.positions=learned", "model.tied=true", *GPT_, *STAR],
-    "rotary": ["model.positions=rotary", "model.tied=false", *GPT_, *TREE, "order=reversed"],
-    "mamba": ["model=mamba", "model.layers=2", "model.width=16", "model.tied=false", *SUMS],
+    "learned": ["model.positions=learned", "model.tie_embeddings=true", *GPT_, *STAR],
+    "rotary": ["model.positions=rotary", "model.tie_embeddings=false", *GPT_, *TREE, "order=reversed"],
+    "mamba": ["model=mamba", "model.layers=2", "model.width=16", "model.tie_embeddings=false", *SUMS],
 }
 PRETRAINED = {
     f"pretrained_{family}": [
@@ -99,11 +99,11 @@ def both(name):
 def test_transformers_computes_the_same_logits(name):
     ours, theirs = both(name)
     problems = split_problems(ours.run, "test", 8)
-    subject = Subject.of(ours.run, ours.learner)
-    batch = subject.encode(problems)
+    evaluator = Evaluator.of(ours.run, ours.train_module)
+    batch = evaluator.encode(problems)
     tokens = torch.cat([batch.prompt, batch.answer[:, :-1]], dim=1)
-    with subject.at_rest():
-        expected = ours.learner.model.logits(ours.learner.model.hidden(tokens))
+    with evaluator.inference():
+        expected = ours.train_module.model.logits(ours.train_module.model.hidden(tokens))
         torch.testing.assert_close(theirs(tokens).logits, expected, rtol=1e-5, atol=1e-5)
     assert expected.std() > 0.1
 
@@ -122,12 +122,12 @@ def test_the_code_in_the_card_decodes_as_the_run_does(name, monkeypatch, capsys)
     run_dir, folder = exported(name)
     found = decoded(folder, monkeypatch)
     loaded = load_run(run_dir)
-    run, subject = loaded.run, Subject.of(loaded.run, loaded.learner)
+    run, evaluator = loaded.run, Evaluator.of(loaded.run, loaded.train_module)
     problems = split_problems(run, "test", len(found["prompts"]))
     assert found["prompts"] == run.task.text.prompts(problems)
-    with subject.at_rest():
-        batch = subject.encode(problems)
-        expected = subject.decoder.decode(subject.model, subject.heads, batch.prompts)
+    with evaluator.inference():
+        batch = evaluator.encode(problems)
+        expected = evaluator.decoder.decode(evaluator.model, evaluator.heads, batch.prompts)
     if run.decoding.writes == "left_to_right":
         assert [answer.tolist() for answer in found["answers"]] == expected.tolist()
     else:
@@ -135,7 +135,7 @@ def test_the_code_in_the_card_decodes_as_the_run_does(name, monkeypatch, capsys)
     assert len(expected.unique()) > 1
     said = json.loads(capsys.readouterr().out.splitlines()[-1].replace("'", '"'))
     symbols = in_order(run.task.text.read_answers(said), run.order)
-    ours = answers(subject, problems, subject.free)
+    ours = answers(evaluator, problems, evaluator.free)
     whole = ((ours >= 0) & (ours < run.task.answer_symbols)).all(axis=1)
     assert symbols[whole].tolist() == ours[whole].tolist()
     assert run.task.score(problems, symbols).kind.tolist() == run.task.score(problems, ours).kind.tolist()
@@ -151,13 +151,13 @@ def test_no_token_ends_an_answer_early(tmp_path, monkeypatch):
     assert torch.equal(torch.stack(decoded(tmp_path / "model", monkeypatch)["answers"]), expected)
 
 
-@pytest.mark.parametrize("gelu", ["exact", "tanh"])
+@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh"])
 @pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
 @pytest.mark.parametrize("positions", ["learned", "rotary"])
-def test_every_kind_of_gpt_has_its_like_(positions, tied, gelu):
+def test_every_kind_of_gpt_has_its_like_(positions, tied, activation):
     config = GPT(
-        layers=2, width=24, heads=3, positions=positions, tied=tied, gelu=gelu,
-        rotary_base=50.0, attention="explicit",
+        layers=2, width=24, heads=3, positions=positions, tie_embeddings=tied, activation=activation,
+        rotary_base=50.0, attention="math",
     )  # fmt: skip
     model = scrambled(config.build(19, 12))
     assert_same_logits(model)
@@ -168,7 +168,9 @@ def test_every_kind_of_gpt_has_its_like_(positions, tied, gelu):
 def test_a_mamba_of_any_shape_has_its_like(tied):
     assert_same_logits(
         scrambled(
-            Mamba(layers=2, width=16, state=5, convolution=3, expand=3, rank=2, tied=tied).build(19, 12)
+            Mamba(layers=2, width=16, d_state=5, d_conv=3, expand=3, dt_rank=2, tie_embeddings=tied).build(
+                19, 12
+            )
         )
     )
 
@@ -212,7 +214,7 @@ def test_the_tokenizer_reads_and_writes_what_the_codec_and_the_task_do(task, fir
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     problems = task.sample(np.random.default_rng(0), 50)
     assert len(tokenizer) == codec.vocab_size
-    assert tokenizer.mask_token_id == codec.dummy
+    assert tokenizer.mask_token_id == codec.mask_token
     prompts = torch.tensor(tokenizer(task.text.prompts(problems)).input_ids)
     assert torch.equal(prompts, codec.ids(task.prompts(problems)))
     assert set(tokenizer(["0"])) == {"input_ids", "attention_mask"}
@@ -283,7 +285,9 @@ def headed():
         yield
 
 
-@pytest.mark.parametrize("twin", [[], ["objective.twin=true", "model.tied=true"]], ids=["head", "tied_twin"])
+@pytest.mark.parametrize(
+    "twin", [[], ["objective.twin=true", "model.tie_embeddings=true"]], ids=["head", "tied_twin"]
+)
 def test_heads_go_with_the_model_and_the_card_says_what_needs_them(tmp_path, monkeypatch, headed, twin):
     train(tiny_run("objective=headed", "max_steps=3", *twin), tmp_path / "run")
     cli("export", tmp_path / "run", "--to", tmp_path / "out")
@@ -291,8 +295,8 @@ def test_heads_go_with_the_model_and_the_card_says_what_needs_them(tmp_path, mon
     assert "in `heads.safetensors`: decoding needs them." in card
     assert "The decoder `from_head` needs the trained heads: transformers alone cannot decode." in card
     found, loaded = decoded(tmp_path / "out", monkeypatch), load_run(tmp_path / "run")
-    subject = Subject.of(loaded.run, loaded.learner)
-    said = answers(subject, split_problems(loaded.run, "test", 2), subject.free)
+    evaluator = Evaluator.of(loaded.run, loaded.train_module)
+    said = answers(evaluator, split_problems(loaded.run, "test", 2), evaluator.free)
     assert loaded.run.task.text.read_answers(found["answers"]).tolist() == said.tolist()
 
 
@@ -305,13 +309,13 @@ def test_a_sampled_answer_is_that_of_the_run(tmp_path):
     assert "do_sample" not in generation
     model = load_exported(tmp_path / "out")
     loaded = load_run(tmp_path / "run")
-    subject, problems = Subject.of(run, loaded.learner), split_problems(run, "test", 20)
+    evaluator, problems = Evaluator.of(run, loaded.train_module), split_problems(run, "test", 20)
     said = model.tokens(run.task.text.prompts(problems))
-    with subject.at_rest():
-        prompts = subject.encode(problems).prompts
+    with evaluator.inference():
+        prompts = evaluator.encode(problems).prompts
         greedy, drawn = (
-            decoder.decode(subject.model, subject.heads, prompts)
-            for decoder in (Autoregressive(), subject.decoder)
+            decoder.decode(evaluator.model, evaluator.heads, prompts)
+            for decoder in (Autoregressive(), evaluator.decoder)
         )
     assert torch.equal(said, drawn)
     assert not torch.equal(said, greedy)
@@ -340,7 +344,7 @@ def test_a_card_names_a_base_on_the_hub_alone(tmp_path):
 
 
 def test_what_was_measured_in_bf16_is_decoded_in_bf16(tmp_path, call, monkeypatch):
-    recipe = [*RUNS["learned"], *STEPS, "precision=bf16"]
+    recipe = [*RUNS["learned"], *STEPS, "precision=bf16-mixed"]
     assert call("train", "paper_gpt_mini", *recipe, "--out", tmp_path / "run")[0] == 0
     assert call("export", tmp_path / "run", "--to", tmp_path / "out")[0] == 0
     assert "Matrix products were of bfloat16" in (tmp_path / "out" / "README.md").read_text()
@@ -421,10 +425,10 @@ def test_a_folder_that_holds_something_is_left_alone(make, tmp_path, call):
 
 
 def test_what_cannot_be_exported_is_one_line_and_leaves_nothing(tmp_path, call):
-    smeared = ["model.smear=true", *GPT_, *STAR, *STEPS]
-    assert call("train", "paper_gpt_mini", *smeared, "--out", tmp_path / "smeared")[0] == 0
+    shifted = ["model.token_shift=true", *GPT_, *STAR, *STEPS]
+    assert call("train", "paper_gpt_mini", *shifted, "--out", tmp_path / "shifted")[0] == 0
     for run_dir, reason in {
-        tmp_path / "smeared": "model.smear: no network of transformers",
+        tmp_path / "shifted": "model.token_shift: no network of transformers",
         tmp_path / "absent": "no such run folder",
         exported("learned")[1].parent: "is not a run folder",
         copied(tmp_path, "learned", "step-*"): "has no checkpoint yet",

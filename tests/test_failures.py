@@ -6,7 +6,7 @@ import torch
 
 from tests.runs import tiny_run, train
 from unforced.errors import UserError
-from unforced.models.failures import in_short
+from unforced.models.failures import first_words
 from unforced.training import loop
 
 
@@ -30,7 +30,7 @@ def mac_has_too_little():
     raise RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)")
 
 
-def instead(monkeypatch, function, name="build_learner"):
+def instead(monkeypatch, function, name="build_train_module"):
     monkeypatch.setattr(loop, name, lambda *arguments: function())
 
 
@@ -47,7 +47,7 @@ every_failure = pytest.mark.parametrize(
 
 
 @every_failure
-@pytest.mark.parametrize("name", ["build_learner", "build_source"])
+@pytest.mark.parametrize("name", ["build_train_module", "build_source"])
 def test_too_little_memory_to_begin_is_one_line_and_leaves_no_folder(tmp_path, monkeypatch, fail, name):
     instead(monkeypatch, fail, name)
     with pytest.raises(UserError, match=r"^out of memory: lower batch_size, num_train or .*model.width"):
@@ -63,11 +63,11 @@ def test_too_little_memory_for_a_step_is_one_line(tmp_path, monkeypatch, fail):
 
 
 def test_what_a_library_says_is_cut_between_words():
-    said = in_short(ValueError("it is  not\nat " + "https://a.hub/models/" * 3 + " " + "and so on " * 20))
+    said = first_words(ValueError("it is  not\nat " + "https://a.hub/models/" * 3 + " " + "and so on " * 20))
     assert said.startswith("it is not at https://a.hub/models/https")
     assert len(said) <= 200
     assert said.endswith(("and ...", "so ...", "on ..."))
-    assert in_short(ValueError()) == "ValueError"
+    assert first_words(ValueError()) == "ValueError"
 
 
 def test_other_errors_stay_what_they_are(tmp_path, monkeypatch):

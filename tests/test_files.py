@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from tests.runs import tiny_run, train
-from unforced.errors import PassingError, UserError
+from unforced.errors import TransientError, UserError
 from unforced.files import write_atomically
 from unforced.locks import is_locked, locked
 
@@ -32,7 +32,7 @@ def test_a_lock_is_one_process_s_and_ends_with_the_context(tmp_path):
     assert list(tmp_path.iterdir()) == []  # to look leaves nothing
     with locked(tmp_path, "taken"):
         assert is_locked(tmp_path)
-        with pytest.raises(PassingError, match=f"^{tmp_path}: taken$"), locked(tmp_path, "taken"):
+        with pytest.raises(TransientError, match=f"^{tmp_path}: taken$"), locked(tmp_path, "taken"):
             pass
     assert not is_locked(tmp_path)
 
@@ -43,7 +43,7 @@ def test_where_the_file_system_has_no_locks_a_file_is_one(tmp_path, flock_raises
     with locked(tmp_path, "taken"):
         assert is_locked(tmp_path)
         holder = f"process {os.getpid()} on {socket.gethostname()} does; if it has ended, delete {tmp_path}"
-        with pytest.raises(PassingError, match=f"taken; {holder}"), locked(tmp_path, "taken"):
+        with pytest.raises(TransientError, match=f"taken; {holder}"), locked(tmp_path, "taken"):
             pass
     assert not is_locked(tmp_path)
 

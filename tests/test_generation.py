@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 
 from tests.pretrained import CAUSAL, save, save_with_symbols, save_with_tokenizer, saved, saved_with_tokenizer
 from unforced.errors import UserError
-from unforced.evaluation.asking import Questions
+from unforced.evaluation.prompting import Questions
 from unforced.models.generation import Reader, Writer, first_line
 from unforced.models.pretrained import Pretrained
 from unforced.tasks.base import in_order

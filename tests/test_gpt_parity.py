@@ -21,7 +21,7 @@ from unforced.models.kernels.rotary import split_heads, turns
 
 VOCAB, LENGTH, LAYERS, WIDTH, HEADS = 19, 12, 2, 16, 2
 TOKENS = torch.randint(VOCAB, (4, LENGTH), generator=torch.Generator().manual_seed(1))
-GELU = {"gelu_new": "tanh", "gelu": "exact"}
+ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu": "gelu"}
 OF_BLOCK = {
     "ln_1": "norm1",
     "attn.c_attn": "attention.projection",
@@ -48,7 +48,7 @@ def in_our_layout(name, tensor):
     return tensor.mT if ".h." in name and tensor.dim() == 2 else tensor
 
 
-@pytest.fixture(scope="module", params=GELU)
+@pytest.fixture(scope="module", params=ACTIVATIONS)
 def theirs(request):
     torch.manual_seed(2)
     config = GPT2Config(
@@ -67,8 +67,8 @@ def theirs(request):
 def ours(theirs, request):
     """Our model with GPT-2's weights, one per attention back-end."""
     config = GPT(
-        layers=LAYERS, width=WIDTH, heads=HEADS, positions="learned", tied=True,
-        gelu=GELU[theirs.config.activation_function], attention=request.param,
+        layers=LAYERS, width=WIDTH, heads=HEADS, positions="learned", tie_embeddings=True,
+        activation=ACTIVATIONS[theirs.config.activation_function], attention=request.param,
     )  # fmt: skip
     model = config.build(VOCAB, LENGTH)
     weights = {NAMES[name]: in_our_layout(name, tensor) for name, tensor in theirs.named_parameters()}
@@ -100,7 +100,7 @@ def test_gradients_equal_those_of_gpt2(ours, theirs):
 @pytest.mark.parametrize("lengths", [(6, 6, 6, 6), (6, 1, 4, 3)], ids=["equal", "ragged"])
 def test_greedy_decoding_equals_that_of_gpt2(ours, theirs, lengths):
     prompts = [row[:length] for row, length in zip(TOKENS.tolist(), lengths, strict=True)]
-    batch = ragged(prompts, [[0] * 6] * 4, dummy=0)
+    batch = ragged(prompts, [[0] * 6] * 4, mask_token=0)
     mask = batch.prompt_mask.long()
     expected = theirs.generate(batch.prompt, attention_mask=mask, do_sample=False, max_new_tokens=6)[:, 6:]
     if mask.all():

@@ -5,7 +5,7 @@ import pytest
 from tests.runs import tiny_run
 from unforced.evaluation.learning import grokking, learned
 from unforced.runs.history import steps_to
-from unforced.training.finish import Finish
+from unforced.training.stopping import Finish
 
 
 def lines(curves, total=1000, every=100):

@@ -23,7 +23,7 @@ from unforced.training.source import encode, split_problems
 
 VOCAB, LENGTH, LAYERS, WIDTH, STATE = 19, 12, 2, 16, 5
 TOKENS = torch.randint(VOCAB, (4, LENGTH), generator=torch.Generator().manual_seed(1))
-PORTABLE = ["steps", "doubling"]
+PORTABLE = ["sequential", "parallel"]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def theirs():
 @pytest.fixture(params=PORTABLE)
 def ours(theirs, request):
     """Our model with their weights, by their own names."""
-    model = Mamba(layers=LAYERS, width=WIDTH, state=STATE, scan=request.param).build(VOCAB, LENGTH)
+    model = Mamba(layers=LAYERS, width=WIDTH, d_state=STATE, scan=request.param).build(VOCAB, LENGTH)
     model.load_state_dict(theirs.state_dict())
     return model
 
@@ -77,7 +77,7 @@ def test_a_compiled_model_has_the_same_gradients(scan):
 @pytest.mark.parametrize("lengths", [(6, 6, 6, 6), (6, 1, 4, 3)], ids=["equal", "ragged"])
 def test_greedy_decoding_equals_that_of_transformers_row_by_row(ours, theirs, lengths):
     prompts = [row[:length] for row, length in zip(TOKENS.tolist(), lengths, strict=True)]
-    batch = ragged(prompts, [[0] * 6] * 4, dummy=0)
+    batch = ragged(prompts, [[0] * 6] * 4, mask_token=0)
     if batch.prompt_mask.all():
         batch = replace(batch, prompt_mask=None)
     with torch.no_grad():
@@ -173,7 +173,7 @@ def test_the_official_kernel_is_called_as_it_is_documented(monkeypatch):
     inputs = [torch.rand(shape) for shape in shapes]
     inputs[2].neg_()
     for start in (None, torch.rand(2, 4, 3)):
-        found, expected = (BACKENDS[name].scan(*inputs, start) for name in ("kernels", "steps"))
+        found, expected = (BACKENDS[name].scan(*inputs, start) for name in ("mamba_ssm", "sequential"))
         torch.testing.assert_close(found[0], expected[0])
         torch.testing.assert_close(found[1], expected[1])
 
@@ -194,8 +194,8 @@ def kernel(monkeypatch):
     module = types.ModuleType("causal_conv1d")
     module.causal_conv1d_fn = causal_conv1d_fn
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    backend = replace(convolution.BACKENDS["kernels"], available=lambda device, width: 2 <= width <= 4)
-    monkeypatch.setitem(convolution.BACKENDS, "kernels", backend)
+    backend = replace(convolution.BACKENDS["causal_conv1d"], available=lambda device, width: 2 <= width <= 4)
+    monkeypatch.setitem(convolution.BACKENDS, "causal_conv1d", backend)
 
 
 @pytest.mark.parametrize("width", [2, 3, 4])
@@ -205,7 +205,7 @@ def test_the_official_convolution_equals_ours_with_all_its_gradients(kernel, wid
     shapes = [(3, width - 1 + time, 5), (5, width), (5,)]
     inputs = [torch.randn(shape, generator=noise, dtype=torch.float64).requires_grad_() for shape in shapes]
     results = []
-    for name in ("kernels", "shifts"):
+    for name in ("causal_conv1d", "pytorch"):
         y = convolution.BACKENDS[name].convolve(*inputs)
         assert y.shape == (3, time, 5)
         results.append((y, *torch.autograd.grad((y * y).sum(), inputs)))
@@ -214,7 +214,7 @@ def test_the_official_convolution_equals_ours_with_all_its_gradients(kernel, wid
 
 
 def test_a_model_says_the_same_with_the_official_convolution(kernel, ours, theirs):
-    ours.kernels.convolution = "kernels"
+    ours.kernels.convolution = "causal_conv1d"
     with torch.no_grad():
         expected = theirs(TOKENS).logits
         torch.testing.assert_close(ours.logits(ours.hidden(TOKENS)), expected)
@@ -225,19 +225,19 @@ def test_a_model_says_the_same_with_the_official_convolution(kernel, ours, their
 
 def test_the_official_convolution_is_taken_where_it_can_run(kernel):
     def selected(known, width=4):
-        model = Mamba(layers=1, width=8, scan="steps", convolution=width).build(VOCAB, LENGTH)
+        model = Mamba(layers=1, width=8, scan="sequential", d_conv=width).build(VOCAB, LENGTH)
         choices = model.select_kernels(torch.device("cpu"), torch.float32, LENGTH, known)
         assert choices == vars(model.kernels)
         return choices["convolution"]
 
-    assert selected({}) == "kernels"
-    assert selected({}, width=5) == "shifts"
-    assert selected({"scan": "steps", "convolution": "shifts"}) == "shifts"
-    assert selected({"scan": "steps"}) == "shifts"  # a session from before there was a choice
+    assert selected({}) == "causal_conv1d"
+    assert selected({}, width=5) == "pytorch"
+    assert selected({"scan": "sequential", "convolution": "pytorch"}) == "pytorch"
+    assert selected({"scan": "sequential"}) == "pytorch"  # a session from before there was a choice
 
 
 @pytest.mark.parametrize(
-    ("device", "expected"), [("cpu", "steps"), ("cuda", "doubling"), ("mps", "doubling")]
+    ("device", "expected"), [("cpu", "sequential"), ("cuda", "parallel"), ("mps", "parallel")]
 )
 def test_the_scan_is_selected_by_device(device, expected, monkeypatch):
     monkeypatch.setitem(sys.modules, "mamba_ssm.ops.selective_scan_interface", None)
@@ -247,12 +247,12 @@ def test_the_scan_is_selected_by_device(device, expected, monkeypatch):
 def test_the_official_scan_is_taken_on_a_gpu_where_it_is_installed(monkeypatch):
     name = "mamba_ssm.ops.selective_scan_interface"
     monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-    assert select_scan(torch.device("cuda")) == "kernels"
-    assert select_scan(torch.device("cpu")) == "steps"
+    assert select_scan(torch.device("cuda")) == "mamba_ssm"
+    assert select_scan(torch.device("cpu")) == "sequential"
 
 
 def test_the_official_convolution_needs_its_package_a_gpu_and_few_weights(monkeypatch):
-    available = convolution.BACKENDS["kernels"].available
+    available = convolution.BACKENDS["causal_conv1d"].available
     monkeypatch.setitem(sys.modules, "causal_conv1d", types.ModuleType("causal_conv1d"))
     assert available(torch.device("cuda"), 4)
     assert not available(torch.device("cpu"), 4)
@@ -262,7 +262,7 @@ def test_the_official_convolution_needs_its_package_a_gpu_and_few_weights(monkey
 
 
 def test_a_decoding_step_costs_the_same_at_any_length():
-    model = Mamba(layers=2, width=16, state=4, scan="steps").build(VOCAB, LENGTH)
+    model = Mamba(layers=2, width=16, d_state=4, scan="sequential").build(VOCAB, LENGTH)
     cache = model.new_cache(1, 1)
     sizes = set()
     for _ in range(3):
@@ -275,7 +275,7 @@ def test_a_decoding_step_costs_the_same_at_any_length():
 
 def test_initial_weights_are_those_of_the_authors():
     torch.manual_seed(0)
-    model = Mamba(layers=3, width=64, state=16).build(VOCAB, LENGTH)
+    model = Mamba(layers=3, width=64, d_state=16).build(VOCAB, LENGTH)
     mixer = model.backbone.layers[0].mixer
     assert torch.equal(mixer.A_log.exp().round(), torch.arange(1.0, 17).repeat(128, 1))
     assert (mixer.D == 1).all()
@@ -288,7 +288,7 @@ def test_initial_weights_are_those_of_the_authors():
 
 
 def test_the_official_kernel_is_refused_where_it_cannot_run():
-    model = Mamba(layers=1, width=8, scan="kernels").build(VOCAB, LENGTH)
+    model = Mamba(layers=1, width=8, scan="mamba_ssm").build(VOCAB, LENGTH)
     with pytest.raises(UserError, match=r"model.scan: kernels needs a CUDA device .*; take auto, steps or"):
         model.select_kernels(torch.device("cpu"), torch.float32, LENGTH, {})
 
@@ -296,8 +296,8 @@ def test_the_official_kernel_is_refused_where_it_cannot_run():
 @pytest.mark.parametrize(
     ("model", "setting", "kernels"),
     [
-        ("mamba", "scan", ["auto", "steps", "doubling", "kernels"]),
-        ("gpt", "attention", ["auto", "explicit", "explicit_fp32", "fused"]),
+        ("mamba", "scan", ["auto", "sequential", "parallel", "mamba_ssm"]),
+        ("gpt", "attention", ["auto", "math", "math_fp32", "sdpa"]),
     ],
 )
 def test_operations_are_counted_alike_however_they_are_computed(model, setting, kernels):

@@ -14,29 +14,36 @@ from unforced.testing.models import small_config
 VOCAB, LENGTH, BATCH = 13, 8, 3
 SMALL = {
     "gpt": [
-        {"layers": 2, "width": 16, "heads": 2, "positions": "rotary", "attention": "explicit"},
+        {"layers": 2, "width": 16, "heads": 2, "positions": "rotary", "attention": "math"},
         {
             "layers": 2,
             "width": 16,
             "heads": 2,
             "positions": "learned",
-            "attention": "explicit_fp32",
-            "tied": True,
+            "attention": "math_fp32",
+            "tie_embeddings": True,
         },
-        {"layers": 2, "width": 16, "heads": 2, "positions": "rotary", "attention": "fused", "gelu": "tanh"},
-        {"layers": 2, "width": 16, "heads": 2, "smear": True, "attention": "explicit"},
+        {
+            "layers": 2,
+            "width": 16,
+            "heads": 2,
+            "positions": "rotary",
+            "attention": "sdpa",
+            "activation": "gelu_tanh",
+        },
+        {"layers": 2, "width": 16, "heads": 2, "token_shift": True, "attention": "math"},
         {"layers": 1, "width": 12, "heads": 3, "positions": "learned", "attention": "auto"},
     ],
     "mamba": [
-        {"layers": 2, "width": 12, "state": 3, "scan": "steps", "embedding_std": 0.5},
-        {"layers": 2, "width": 12, "state": 4, "scan": "doubling", "tied": False, "convolution": 2},
-        {"layers": 1, "width": 8, "state": 2, "expand": 1, "rank": 3, "convolution": 1},
+        {"layers": 2, "width": 12, "d_state": 3, "scan": "sequential", "embedding_std": 0.5},
+        {"layers": 2, "width": 12, "d_state": 4, "scan": "parallel", "tie_embeddings": False, "d_conv": 2},
+        {"layers": 1, "width": 8, "d_state": 2, "expand": 1, "dt_rank": 3, "d_conv": 1},
     ],
     "pretrained": [{"family": family, "encoding": "symbol"} for family in CAUSAL],
 }
 CHOICES = {
-    "gpt": [{"attention": name} for name in ("explicit", "explicit_fp32", "fused")],
-    "mamba": [{"scan": name, "convolution": "shifts"} for name in ("steps", "doubling")],
+    "gpt": [{"attention": name} for name in ("math", "math_fp32", "sdpa")],
+    "mamba": [{"scan": name, "convolution": "pytorch"} for name in ("sequential", "parallel")],
     "pretrained": [],
 }
 CONFIGS = {

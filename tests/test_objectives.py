@@ -12,7 +12,7 @@ from tests.planted import autoregressive, certain, chaotic, chaotic_next, oracle
 from unforced.config import Run
 from unforced.data.batch import Batch
 from unforced.data.codec import SymbolCodec
-from unforced.evaluation.subject import Subject
+from unforced.evaluation.evaluator import Evaluator
 from unforced.models.gpt import GPT
 from unforced.objectives.moment import Moment
 from unforced.objectives.view import View
@@ -80,7 +80,7 @@ def heads_of(objective, model):
 
 
 def small_gpt(positions):
-    return GPT(layers=2, width=16, heads=2, positions=positions, attention="explicit", init_std=0.5)
+    return GPT(layers=2, width=16, heads=2, positions=positions, attention="math", init_std=0.5)
 
 
 def random_model(positions):
@@ -104,8 +104,8 @@ def trained(objective):
     decoder, cpu = objective.default_decoder, torch.device("cpu")
 
     def logits(model, heads, batch, cache=None):
-        subject = Subject(STAR, batch.order, objective, decoder, model, heads, cpu, SymbolCodec.of(STAR))
-        return subject.trained_logits(batch, cache)
+        evaluator = Evaluator(STAR, batch.order, objective, decoder, model, heads, cpu, SymbolCodec.of(STAR))
+        return evaluator.trained_logits(batch, cache)
 
     return logits
 

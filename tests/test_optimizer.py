@@ -14,9 +14,9 @@ from unforced.models.pretrained import Pretrained
 from unforced.models.roles import role
 from unforced.recipes.paper import paper_code
 from unforced.registry import MODELS
-from unforced.training.learner import build_learner
 from unforced.training.muon import BatchedMuon, orthogonalised
 from unforced.training.optimizer import build_optimizer, learning_rate
+from unforced.training.train_module import build_train_module
 
 # A cosine from 8 to 0 over four steps: 8 (1 + cos(k pi / 4)) / 2.
 COSINE = [8, 6.828427, 4, 1.171573]
@@ -105,12 +105,12 @@ def test_without_weight_decay_nothing_decays():
 
 @pytest.mark.parametrize("tied", ["true", "false"])
 def test_every_weight_of_a_model_is_optimised_once(tied):
-    run = tiny_run(f"model.tied={tied}", "betas=[0.8,0.9]", "weight_decay=0.3")
-    learner = build_learner(run)
-    optimizer = build_optimizer(run, learner)
+    run = tiny_run(f"model.tie_embeddings={tied}", "betas=[0.8,0.9]", "weight_decay=0.3")
+    train_module = build_train_module(run)
+    optimizer = build_optimizer(run, train_module)
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(decay)
-    assert decay == {id(p): 0.3 if p.dim() > 1 else 0.0 for p in learner.parameters()}
+    assert decay == {id(p): 0.3 if p.dim() > 1 else 0.0 for p in train_module.parameters()}
     assert all(group["betas"] == (0.8, 0.9) for group in optimizer.param_groups)
 
 
@@ -124,14 +124,14 @@ def test_the_first_step_moves_each_weight_by_the_learning_rate():
 
 @pytest.mark.parametrize("tied", ["true", "false"])
 def test_muon_takes_the_matrices_inside_the_blocks_alone(tied):
-    run = tiny_run(f"model.tied={tied}", "optimizer=muon", "muon_factor=3", "weight_decay=0.3")
-    learner = build_learner(run)
-    inner, outer = build_optimizer(run, learner).parts
+    run = tiny_run(f"model.tie_embeddings={tied}", "optimizer=muon", "muon_factor=3", "weight_decay=0.3")
+    train_module = build_train_module(run)
+    inner, outer = build_optimizer(run, train_module).parts
     taken = {id(p) for group in inner.param_groups for p in group["params"]}
-    matrices = {id(p) for p in learner.model.blocks.parameters() if p.dim() == 2}
+    matrices = {id(p) for p in train_module.model.blocks.parameters() if p.dim() == 2}
     assert taken == matrices
     rest = [id(p) for group in outer.param_groups for p in group["params"]]
-    assert sorted(rest) == sorted({id(p) for p in learner.parameters()} - matrices)
+    assert sorted(rest) == sorted({id(p) for p in train_module.parameters()} - matrices)
     assert [group["rate_factor"] for group in inner.param_groups] == [3]
     assert {group["rate_factor"] for group in outer.param_groups} == {1}
 
@@ -184,13 +184,13 @@ def test_of_heads_the_blocks_are_matrices_and_the_unembeddings_are_not():
 def test_a_step_of_muon_is_an_orthogonal_matrix_of_the_size_of_adamws():
     """Nearly: its singular values are near one another, and its root mean square is 0.2 times the rate."""
     run = tiny_run("optimizer=muon", "weight_decay=0", "learning_rate=0.1")
-    learner = build_learner(run)
-    weight = learner.model.blocks[0].up.weight
+    train_module = build_train_module(run)
+    weight = train_module.model.blocks[0].up.weight
     before = weight.detach().clone()
     generator = torch.Generator().manual_seed(0)
-    for parameter in learner.parameters():
+    for parameter in train_module.parameters():
         parameter.grad = torch.randn(parameter.shape, generator=generator) ** 3
-    build_optimizer(run, learner).step()
+    build_optimizer(run, train_module).step()
     moved = before - weight.detach()
     singular = torch.linalg.svdvals(moved)
     assert singular.max() / singular.min() < 2.5
@@ -250,7 +250,7 @@ class Dtypes(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("model", ["gpt", "mamba"])
-@pytest.mark.parametrize(("precision", "expected"), [("fp32", False), ("bf16", True)])
+@pytest.mark.parametrize(("precision", "expected"), [("fp32", False), ("bf16-mixed", True)])
 def test_a_run_in_fp32_rounds_nothing_to_bf16(tmp_path, model, precision, expected):
     shape = ["model.heads=2"] if model == "gpt" else []
     settings = [f"precision={precision}", "optimizer=muon", "max_steps=1", f"model={model}", *shape]

@@ -11,13 +11,13 @@ from unforced import registry
 from unforced.data.files import read_problems, write_problems
 from unforced.errors import UserError
 from unforced.evaluation.diagnosis import diagnose
-from unforced.evaluation.subject import Subject
+from unforced.evaluation.evaluator import Evaluator
 from unforced.evaluation.trace import symbol_texts
 from unforced.tasks.countdown import Countdown
 from unforced.tasks.crossing_lines import CrossingLines
 from unforced.tasks.sampling import problems
 from unforced.testing.planted import Cheater, Perfect, planted_subject
-from unforced.training.learner import build_learner
+from unforced.training.train_module import build_train_module
 
 with registry.TASKS.holding():  # the example registers its task: here alone, not for the tests of other files
     from examples.own_task import Sorting
@@ -115,7 +115,7 @@ def test_symbols_that_are_not_those_of_the_stream_are_refused(call, tmp_path):
 def diagnosis_of_a_random_model(task, *overrides):
     run = tiny(task, *overrides)
     held_out = problems(task, 0, "test", 0, 1600)
-    return diagnose(Subject.of(run, build_learner(run)), held_out, held_out)
+    return diagnose(Evaluator.of(run, build_train_module(run)), held_out, held_out)
 
 
 def test_what_needs_lookahead_is_unknown_or_nothing_or_measured():
@@ -143,12 +143,12 @@ def test_a_cheater_is_found_where_the_decision_stands_in_the_middle():
     found = diagnose(planted_subject(task, Cheater(), train, held_out), train, held_out)
     assert found["verdict"]["name"] == "clever_hans"
     assert found["clever_hans"]["cheat_accuracy"]["value"] == 1
-    assert found["clever_hans"]["wrong_arm_following"]["value"] == 1
+    assert found["clever_hans"]["decoy_following"]["value"] == 1
     assert found["snowball"]["errors_at_decisions"]["observed"]["value"] == 1
     assert found["error_kinds"]["wrong_line"] == 4000 - found["error_kinds"]["correct"]
     knows = diagnose(planted_subject(task, Perfect(), train, held_out), train, held_out)
     assert knows["verdict"]["name"] == "solved"
-    assert knows["clever_hans"]["goal_blindness"]["decisions"]["value"] == 0
+    assert knows["clever_hans"]["question_blindness"]["decisions"]["value"] == 0
 
 
 def test_where_several_answers_are_right_no_token_is_called_an_error():

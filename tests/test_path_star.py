@@ -186,7 +186,7 @@ def test_the_papers_line_in_tokens():
     tokens = [1, 7, bar, 1, 4, bar, 7, 9, bar, 4, 2, slash, 1, 9, equals]
     assert codec.ids(task.prompts(stars)).tolist() == [tokens]
     assert codec.ids(task.answers(stars)).tolist() == [[1, 7, 9]]
-    assert codec.dummy == dummy
+    assert codec.mask_token == dummy
     assert task.lines(stars) == [LINE]
     assert task.lines(stars, "reversed") == ["1,7|1,4|7,9|4,2/1,9=9,7,1"]
     assert task.draw(stars, 0) == ["1 → 7 → 9  (goal)", "1 → 4 → 2"]
@@ -230,14 +230,14 @@ def children(edges, parent):
 @given(tasks(), SEEDS)
 def test_the_first_hop_is_decisive_where_it_is_neither_forced_nor_the_goal(task, seed):
     stars = sample(task, seed, 3)
-    decisive, followers = task.lookahead.decisive(stars), task.lookahead.followers(stars)
+    decisive, given_away = task.lookahead.decisive(stars), task.lookahead.given_away(stars)
     for index, answer in enumerate(task.answers(stars).tolist()):
         edges, start, goal = read(task.prompts(stars)[index].tolist(), task.num_nodes)
         assert not decisive[index, 0]
-        assert not followers[index, 0]
+        assert not given_away[index, 0]
         for position in range(1, task.path_length):
             ways = children(edges, answer[position - 1])
-            assert followers[index, position] == (len(ways) == 1)
+            assert given_away[index, position] == (len(ways) == 1)
             assert decisive[index, position] == (len(ways) > 1 and answer[position] not in (start, goal))
     assert task.decisive_positions == tuple(np.flatnonzero(decisive[0]))
 
@@ -262,14 +262,14 @@ def test_decoys_are_the_other_paths_where_a_decision_can_go_wrong(task, seed):
         edges, start, _ = read(task.prompts(stars)[index].tolist(), task.num_nodes)
         others = [path for path in walk(edges, start) if path != answer]
         assert sorted(decoys[index]) == sorted(others if task.decisive_positions else [])
-        assert set(task.lookahead.options(stars, 1)[index].tolist()) == set(children(edges, start))
+        assert set(task.lookahead.choices(stars, 1)[index].tolist()) == set(children(edges, start))
 
 
 @QUICK
 @given(tasks(), SEEDS)
 def test_other_questions_ask_for_the_other_leaves_of_the_same_edges(task, seed):
     stars = sample(task, seed, 3)
-    others = task.lookahead.other_questions(stars)
+    others = task.lookahead.counterfactual_prompts(stars)
     for index in range(3):
         edges, start, goal = read(task.prompts(stars)[index].tolist(), task.num_nodes)
         asked = {goal: task.answers(stars)[index].tolist()}
@@ -289,7 +289,7 @@ def test_a_path_of_start_and_goal_alone_needs_no_lookahead():
     assert task.lookahead.decoys(stars).shape == (1, 0, 2)
     assert (
         task.lookahead.decisive(stars).tolist()
-        == task.lookahead.followers(stars).tolist()
+        == task.lookahead.given_away(stars).tolist()
         == [[False, False]]
     )
     assert task.score(stars, np.array([[1, 4]])).counts()["wrong_arm"] == 1
@@ -299,8 +299,8 @@ def test_with_a_single_arm_every_node_follows_from_the_one_before():
     task, stars = PathStar.read_lines(["1,4|4,2/1,2=1,4,2"], "line")
     assert task.decisive_positions == ()
     assert task.chance == 1
-    assert task.lookahead.followers(stars).tolist() == [[False, True, True]]
-    assert task.lookahead.other_questions(stars) == []
+    assert task.lookahead.given_away(stars).tolist() == [[False, True, True]]
+    assert task.lookahead.counterfactual_prompts(stars) == []
 
 
 @QUICK

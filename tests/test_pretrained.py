@@ -17,8 +17,8 @@ from unforced.errors import UserError
 from unforced.models.huggingface import read_config
 from unforced.models.pretrained import Pretrained
 from unforced.tasks.path_star import PathStar
-from unforced.training.learner import build_learner
 from unforced.training.optimizer import build_optimizer
+from unforced.training.train_module import build_train_module
 
 TASK = PathStar(degree=2, path_length=3, num_nodes=6)
 LENGTH = 20
@@ -43,11 +43,13 @@ def tokens(model):
 
 def test_the_tasks_symbols_come_behind_the_models_own_vocabulary(folder, model):
     codec = build_codec(TASK, Pretrained(encoding="symbol", name_or_path=folder).vocabulary())
-    assert (codec.first, codec.dummy, codec.vocab_size) == (VOCAB, VOCAB + 9, VOCAB + 10)
+    assert (codec.first, codec.mask_token, codec.vocab_size) == (VOCAB, VOCAB + 9, VOCAB + 10)
     assert model.vocab_size == codec.vocab_size
     symbols = TASK.prompts(TASK.sample(np.random.default_rng(0), 4))
     assert (codec.symbols(codec.ids(symbols)) == symbols).all()
-    assert codec.symbols(torch.tensor([[0, VOCAB - 1, VOCAB, codec.dummy]])).tolist() == [[-1, -1, 0, -1]]
+    assert codec.symbols(torch.tensor([[0, VOCAB - 1, VOCAB, codec.mask_token]])).tolist() == [
+        [-1, -1, 0, -1]
+    ]
 
 
 def test_logits_of_old_tokens_equal_those_of_transformers(folder, model):
@@ -212,9 +214,9 @@ def test_muon_takes_the_matrices_of_every_family(folder):
         "optimizer=muon",
         "weight_decay=0.3",
     )
-    learner = build_learner(run)
-    inner, outer = build_optimizer(run, learner).parts
-    names = {id(parameter): name for name, parameter in learner.named_parameters()}
+    train_module = build_train_module(run)
+    inner, outer = build_optimizer(run, train_module).parts
+    names = {id(parameter): name for name, parameter in train_module.named_parameters()}
     taken = [names[id(p)] for group in inner.param_groups for p in group["params"]]
     assert len(taken) >= 8
     assert not [name for name in taken if "A_log" in name or "embed" in name or "wte" in name]

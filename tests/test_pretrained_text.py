@@ -15,14 +15,14 @@ from tests.runs import tiny_run, unchecked
 from tests.tokens import END, ending
 from unforced.data.vocabulary import build_codec
 from unforced.errors import UserError
-from unforced.evaluation.probe import Answered, probe
-from unforced.evaluation.subject import Subject, answers
+from unforced.evaluation.evaluator import Evaluator, answers
+from unforced.evaluation.probe import Responses, probe
 from unforced.experiment import load_run
 from unforced.models.pretrained import Pretrained
 from unforced.objectives.moment import Moment
 from unforced.tasks.path_star import PathStar
-from unforced.training.learner import build_learner, loss_of
 from unforced.training.source import split_problems
+from unforced.training.train_module import build_train_module, loss_of
 
 TASK = PathStar(degree=3, path_length=4, num_nodes=120)
 GRAPH = ["task.degree=3", "task.path_length=4", "task.num_nodes=120", "precision=fp32"]
@@ -42,7 +42,7 @@ def family(request):
 
 
 def subject_of(run):
-    return Subject.of(run, build_learner(run).eval())
+    return Evaluator.of(run, build_train_module(run).eval())
 
 
 PIPELINES = [(family, WAYS[0]) for family in CAUSAL] + [("gpt2", way) for way in [*WAYS[1:], *LORA]]
@@ -79,7 +79,7 @@ def test_a_model_goes_through_train_resume_evaluate_diagnose_and_export(family, 
 def check_exported(out, folder):
     """What was exported says, and decodes by the code in its card, what the run does."""
     loaded = load_run(out)
-    run, subject = loaded.run, Subject.of(loaded.run, loaded.learner)
+    run, evaluator = loaded.run, Evaluator.of(loaded.run, loaded.train_module)
     problems = split_problems(run, "test", 6)
     network = AutoModelForCausalLM.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -87,15 +87,15 @@ def check_exported(out, folder):
     code = (folder / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
     exec(code.replace('folder = "."', f"folder = {str(folder)!r}").replace("print(", "texts = list("), found)
     said = [text.partition(END)[0] if END in text else text for text in found["texts"]]
-    ours = answers(subject, problems, subject.free)
+    ours = answers(evaluator, problems, evaluator.free)
     for row in range(6):
         alone = problems.take(slice(row, row + 1))
-        batch = subject.encode(alone)
+        batch = evaluator.encode(alone)
         tokens = torch.cat([batch.prompt, batch.answer[:, :-1]], dim=1)
         line = run.task.text.prompts(alone)[0]
         assert tokenizer(line).input_ids == batch.prompt[0].tolist()
-        with subject.at_rest():
-            expected = subject.model.logits(subject.model.hidden(tokens))
+        with evaluator.inference():
+            expected = evaluator.model.logits(evaluator.model.hidden(tokens))
             torch.testing.assert_close(network(tokens).logits, expected, rtol=1e-4, atol=1e-4)
         if row < len(said):
             assert found["prompts"][row] == line
@@ -136,56 +136,56 @@ def test_an_exported_model_has_the_config_of_its_base(family, tmp_path, call):
         assert was["resid_pdrop"] == was["summary_first_dropout"] == 0.1
 
 
-class OneAtATime(Subject):
-    """A subject that is asked about one problem at a time, so that nothing is padded."""
+class OneAtATime(Evaluator):
+    """A evaluator that is asked about one problem at a time, so that nothing is padded."""
 
     rows = 1
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_ragged_batch_says_what_its_problems_say_one_at_a_time(family, way):
-    subject = subject_of(tiny_run(*own(family, way)))
+    evaluator = subject_of(tiny_run(*own(family, way)))
     held_out = TASK.sample(np.random.default_rng(0), 12)
-    assert subject.encode(held_out).prompt_mask is not None
-    together = probe(subject, held_out).answered
+    assert evaluator.encode(held_out).prompt_mask is not None
+    together = probe(evaluator, held_out).answered
     with unchecked():
-        alone = probe(OneAtATime(**vars(subject)), held_out).answered
-    for field in fields(Answered):
+        alone = probe(OneAtATime(**vars(evaluator)), held_out).answered
+    for field in fields(Responses):
         found, parts = getattr(together, field.name), getattr(alone, field.name)
         same = np.allclose(found, parts, rtol=1e-3, atol=1e-6) if found.dtype.kind == "f" else found == parts
         assert np.all(same), field.name
-    assert_same_tokens(subject, held_out)
+    assert_same_tokens(evaluator, held_out)
 
 
-def assert_same_tokens(subject, problems):
+def assert_same_tokens(evaluator, problems):
     """Free answers are the same tokens, in a batch and alone, readable or not."""
-    with subject.at_rest():
-        decode = subject.decoder.decode
-        together = decode(subject.model, subject.heads, subject.encode(problems).prompts)
+    with evaluator.inference():
+        decode = evaluator.decoder.decode
+        together = decode(evaluator.model, evaluator.heads, evaluator.encode(problems).prompts)
         for i in range(len(problems)):
-            alone = subject.encode(problems.take(slice(i, i + 1))).prompts
-            assert torch.equal(decode(subject.model, subject.heads, alone)[0], together[i])
+            alone = evaluator.encode(problems.take(slice(i, i + 1))).prompts
+            assert torch.equal(decode(evaluator.model, evaluator.heads, alone)[0], together[i])
     assert len(together.unique(dim=0)) > 1
 
 
 @pytest.mark.parametrize("objective", ["next_token", "teacherless"])
 def test_the_loss_of_a_ragged_batch_is_the_sum_of_its_problems_losses(family, objective):
     run = tiny_run(*own(family, f"objective={objective}"))
-    learner, problems = build_learner(run), TASK.sample(np.random.default_rng(1), 8)
+    train_module, problems = build_train_module(run), TASK.sample(np.random.default_rng(1), 8)
 
     def losses_of(some):
         batch = run.codec.encode(some, run.order)
-        (rows,) = learner(run.objective.view(batch, Moment(len(batch)))).values()
+        (rows,) = train_module(run.objective.view(batch, Moment(len(batch)))).values()
         return rows
 
     whole = losses_of(problems)
     parts = [losses_of(problems.take(slice(i, i + 1))).sum() for i in range(8)]
     assert whole.tolist() == pytest.approx([part.item() for part in parts], rel=1e-5)
     whole.sum().backward()
-    gradients = [p.grad.clone() for p in learner.parameters()]
-    learner.zero_grad()
+    gradients = [p.grad.clone() for p in train_module.parameters()]
+    train_module.zero_grad()
     sum(parts).backward()
-    for whole, parameter in zip(gradients, learner.parameters(), strict=True):
+    for whole, parameter in zip(gradients, train_module.parameters(), strict=True):
         torch.testing.assert_close(whole, parameter.grad, rtol=1e-3, atol=1e-5)
 
 
@@ -198,28 +198,28 @@ def test_only_tokens_of_chosen_nodes_weigh():
 
 
 def trained(family, *overrides):
-    """A learner before and after a few steps; tensors by name."""
+    """A train_module before and after a few steps; tensors by name."""
     from unforced.training.optimizer import build_optimizer
 
     run = tiny_run(*own(family, "weight_decay=0.1", *overrides))
-    learner = build_learner(run)
-    before = {name: tensor.clone() for name, tensor in learner.state_dict().items()}
-    optimizer = build_optimizer(run, learner)
+    train_module = build_train_module(run)
+    before = {name: tensor.clone() for name, tensor in train_module.state_dict().items()}
+    optimizer = build_optimizer(run, train_module)
     problems = TASK.sample(np.random.default_rng(2), 8)
     for _ in range(3):
         batch = run.codec.encode(problems, run.order)
         with torch.autocast("cpu", torch.bfloat16, enabled=run.model.origin.keeps_bf16):
-            loss = loss_of(learner, run.objective.view(batch, Moment(len(batch))))
+            loss = loss_of(train_module, run.objective.view(batch, Moment(len(batch))))
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    return run, learner, before
+    return run, train_module, before
 
 
 @pytest.mark.parametrize("more", [*LORA, "objective=teacherless", "order=reversed"])
 def test_what_transformers_is_given_computes_what_was_trained(family, more):
-    run, learner, _ = trained(family, more)
-    model, noise = learner.eval().model, torch.Generator().manual_seed(3)
+    run, train_module, _ = trained(family, more)
+    model, noise = train_module.eval().model, torch.Generator().manual_seed(3)
     tokens = torch.randint(run.codec.vocab_size, (3, 20), generator=noise)
     with torch.no_grad():
         ours = model.logits(model.hidden(tokens))
@@ -228,31 +228,33 @@ def test_what_transformers_is_given_computes_what_was_trained(family, more):
 
 @pytest.mark.parametrize("weights", ["fp32", "bf16"])
 def test_adapters_and_new_tokens_alone_are_trained(family, weights):
-    run, learner, before = trained(
+    run, train_module, before = trained(
         family, *LORA, "objective=teacherless", f"model.frozen_weights={weights}", "precision=auto"
     )
-    after = learner.state_dict()
+    after = train_module.state_dict()
     changed = {name for name in after if not torch.equal(after[name], before[name])}
     tables = {name for name in changed if "lora_" not in name}
     assert len(changed - tables) >= 8
     assert tables
     assert all(name.endswith(("wte.weight", "embed_in.weight", "embed_tokens.weight", "embeddings.weight"))
                or "embed_out" in name or "lm_head" in name for name in tables)  # fmt: skip
-    new = run.codec.dummy
+    new = run.codec.mask_token
     for name in tables:
         assert torch.equal(after[name][:new], before[name][:new]), name
     dtypes = {tensor.dtype for name, tensor in after.items() if ".base_layer.weight" in name}
     assert dtypes == {torch.bfloat16 if weights == "bf16" else torch.float32}
-    assert all(p.dtype == torch.float32 for p in learner.parameters() if p.requires_grad)
+    assert all(p.dtype == torch.float32 for p in train_module.parameters() if p.requires_grad)
 
 
 def test_a_dummy_in_a_row_that_the_model_has_to_spare_is_trained(tmp_path):
     save_with_tokenizer("gpt_neox", tmp_path)
     folder = save("gpt_neox", tmp_path, vocab=320, positions=128)
-    run, learner, before = trained("gpt_neox", f"model.name_or_path={folder}", *LORA, "objective=teacherless")
+    run, train_module, before = trained(
+        "gpt_neox", f"model.name_or_path={folder}", *LORA, "objective=teacherless"
+    )
     name = "model.network.gpt_neox.embed_in.weight"
-    table = learner.state_dict()[name]
-    assert (run.codec.dummy, len(table)) == (300, 320)
+    table = train_module.state_dict()[name]
+    assert (run.codec.mask_token, len(table)) == (300, 320)
     assert torch.equal(table[:300], before[name][:300])
     assert not torch.equal(table[300], before[name][300])
 
@@ -266,13 +268,13 @@ def test_new_tokens_in_rows_to_spare_are_drawn_as_the_old_ones_are(tmp_path):
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     codec = build_codec(TASK, Pretrained(name_or_path=folder).vocabulary())
     model = Pretrained(name_or_path=folder).build(codec.vocab_size, 100)
-    assert (codec.dummy, codec.vocab_size) == (300, 320)
+    assert (codec.mask_token, codec.vocab_size) == (300, 320)
     for table, name in zip(
         model.token_tables(), ("gpt_neox.embed_in.weight", "embed_out.weight"), strict=True
     ):
         assert torch.equal(table[:300], weights[name][:300])
         assert (table[300] - table[:300].mean(0)).abs().max() < 6 * table[:300].std()
-    own_dummy = Pretrained(name_or_path=folder, dummy="<bos>").build(320, 100)
+    own_dummy = Pretrained(name_or_path=folder, mask_token="<bos>").build(320, 100)
     assert torch.equal(own_dummy.token_tables()[0], weights["gpt_neox.embed_in.weight"])
 
 
@@ -330,16 +332,18 @@ def test_a_run_whose_frozen_weights_have_changed_is_refused_in_one_line(tmp_path
 
 
 def test_nothing_is_frozen_where_all_weights_are_trained():
-    assert build_learner(tiny_run(*own("gpt2"))).frozen_sha256 is None
-    hashes = {build_learner(tiny_run(*own("gpt2", *LORA, f"seed={seed}"))).frozen_sha256 for seed in (0, 1)}
+    assert build_train_module(tiny_run(*own("gpt2"))).frozen_sha256 is None
+    hashes = {
+        build_train_module(tiny_run(*own("gpt2", *LORA, f"seed={seed}"))).frozen_sha256 for seed in (0, 1)
+    }
     assert len(hashes) == 1
     assert None not in hashes
 
 
-def counted_passes(learner):
+def counted_passes(train_module):
     """Count the forward passes of the first block's first norm."""
     passes = []
-    norms = [part for part in learner.modules() if type(part).__name__.endswith("Norm")]
+    norms = [part for part in train_module.modules() if type(part).__name__.endswith("Norm")]
     norms[0].register_forward_hook(lambda *_: passes.append(1))
     return passes
 
@@ -349,11 +353,11 @@ def test_checkpointed_activations_are_computed_again_and_change_no_gradient(fami
     gradients, counts = [], []
     for checkpointing in ("false", "true"):
         run = tiny_run(*own(family, *more, f"model.gradient_checkpointing={checkpointing}"))
-        learner = build_learner(run)
-        passes = counted_passes(learner)
+        train_module = build_train_module(run)
+        passes = counted_passes(train_module)
         batch = run.codec.encode(TASK.sample(np.random.default_rng(2), 4), run.order)
-        loss_of(learner, run.objective.view(batch, Moment(len(batch)))).backward()
-        gradients.append([p.grad for p in learner.parameters() if p.requires_grad])
+        loss_of(train_module, run.objective.view(batch, Moment(len(batch)))).backward()
+        gradients.append([p.grad for p in train_module.parameters() if p.requires_grad])
         counts.append(len(passes))
     assert counts == [1, 2]
     for plain, again in zip(*gradients, strict=True):
@@ -363,30 +367,38 @@ def test_checkpointed_activations_are_computed_again_and_change_no_gradient(fami
 @pytest.mark.parametrize("more", [[], LORA])
 def test_a_learner_to_be_trained_drops_nothing_out(family, more):
     run = tiny_run(*own(family, *more, "model.gradient_checkpointing=true"))
-    learner = build_learner(run)
-    assert all(module.training for module in learner.modules())
-    assert {each.p for each in learner.modules() if isinstance(each, torch.nn.Dropout)} <= {0.0}
+    train_module = build_train_module(run)
+    assert all(module.training for module in train_module.modules())
+    assert {each.p for each in train_module.modules() if isinstance(each, torch.nn.Dropout)} <= {0.0}
     batch = run.codec.encode(TASK.sample(np.random.default_rng(2), 4), run.order)
     view = run.objective.view(batch, Moment(len(batch)))
     with torch.no_grad():
-        assert loss_of(learner, view) == loss_of(learner, view) == loss_of(learner.eval(), view)
+        assert (
+            loss_of(train_module, view) == loss_of(train_module, view) == loss_of(train_module.eval(), view)
+        )
 
 
 def test_a_dummy_of_its_own_adds_no_token():
-    model = Pretrained(name_or_path=saved_with_tokenizer("gpt2"), dummy="<bos>")
+    model = Pretrained(name_or_path=saved_with_tokenizer("gpt2"), mask_token="<bos>")
     codec = build_codec(TASK, model.vocabulary())
     assert codec.vocab_size == 300
-    assert codec.tokenizer.convert_ids_to_tokens(codec.dummy) == "<bos>"
+    assert codec.tokenizer.convert_ids_to_tokens(codec.mask_token) == "<bos>"
     assert build_codec(TASK, Pretrained(name_or_path=model.name_or_path).vocabulary()).vocab_size == 301
 
 
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["model.dummy=nonsense"], "model.dummy: nonsense is no token of the model's tokenizer; take one"),
-        (["model.dummy=<eos>"], "model.dummy: <eos> may stand in problems, or begins or ends"),
-        (["model.dummy=|"], "model.dummy: | may stand in problems, or begins or ends"),
-        (["model.dummy=|", "model.encoding=symbol"], "model.dummy: encoding=symbol has one of its own"),
+        (
+            ["model.mask_token=nonsense"],
+            "model.mask_token: nonsense is no token of the model's tokenizer; take one",
+        ),
+        (["model.mask_token=<eos>"], "model.mask_token: <eos> may stand in problems, or begins or ends"),
+        (["model.mask_token=|"], "model.mask_token: | may stand in problems, or begins or ends"),
+        (
+            ["model.mask_token=|", "model.encoding=symbol"],
+            "model.mask_token: encoding=symbol has one of its own",
+        ),
         (["model.lora_rank=100000"], "model.lora_rank: 100000 is more than 16, the highest rank of a map in"),
         (["model.lora_alpha=4"], "model.lora_alpha: it scales adapters, and there are none; give lora_rank"),
         (
@@ -431,9 +443,9 @@ def with_tokens(folder, *tokens):
 def test_a_dummy_of_which_problems_are_made_is_refused(token, tmp_path, call):
     folder = with_tokens(tmp_path / "model", token)
     recipe = ["paper_gpt_mini", *own("gpt2", *SIZES, "epochs=null", f"model.name_or_path={folder}")]
-    code, _, errors = call("train", *recipe, f"model.dummy={token}", "--out", tmp_path / "run")
+    code, _, errors = call("train", *recipe, f"model.mask_token={token}", "--out", tmp_path / "run")
     assert (code, errors.count("\n")) == (2, 1)
-    assert f"model.dummy: {token} may stand in problems" in errors
+    assert f"model.mask_token: {token} may stand in problems" in errors
     assert not (tmp_path / "run").exists()
 
 

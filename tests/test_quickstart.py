@@ -14,11 +14,11 @@ from unforced.reporting.comparison import notes
 from unforced.reporting.quickstart import worked_problem
 from unforced.runs.folder import RunFolder
 from unforced.tasks.sampling import problems
-from unforced.training.learner import build_learner
+from unforced.training.train_module import build_train_module
 
 NAMES = ("next_token", "reversed", "teacherless")
 RUN = resolve_run("quickstart.next_token", [])
-PARAMETERS = sum(parameter.numel() for parameter in build_learner(RUN).parameters())
+PARAMETERS = sum(parameter.numel() for parameter in build_train_module(RUN).parameters())
 RATES = (
     f"muon at {RUN.learning_rate * RUN.muon_factor:g} for the matrices inside blocks, "
     f"adamw at {RUN.learning_rate:g} for all else"

@@ -90,7 +90,7 @@ def assert_usable(done, begun, straight, run):
     assert train(run, begun, resume=True).reason == "done"
     assert diagnose_run(done, None, 0.95)["verdict"]
     found = find_finished([done, begun])
-    assert (len(found.runs), found.left_out, len(found.twins)) == (1, {}, 1)
+    assert (len(found.runs), found.skipped, len(found.duplicates)) == (1, {}, 1)
     with pytest.raises(UserError, match="holds this run already"):
         train(run, done)
 

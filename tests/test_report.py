@@ -14,8 +14,8 @@ from PIL import Image
 
 from tests.runs import command, tiny_run
 from unforced.experiment import diagnose_run
-from unforced.reporting.collecting import collect_runs
-from unforced.reporting.judging import judge_studies
+from unforced.reporting.expectations_table import judge_studies
+from unforced.reporting.load import collect_runs
 from unforced.reporting.report import write_report
 from unforced.reporting.report_figures import FIGURES as DRAWN
 from unforced.reporting.report_figures.accuracy import prepare_accuracy
@@ -123,8 +123,8 @@ def test_the_tidy_table_names_studies_and_kinds_and_holds_the_diagnosis(written,
     cheats, token = found["clever_hans"], found["indecipherable_token"]["token_1"]
     for measure, split, estimate in [
         ("clever_hans.cheat_accuracy", "test", cheats["cheat_accuracy"]),
-        ("clever_hans.wrong_arm_following", "test", cheats["wrong_arm_following"]),
-        ("clever_hans.goal_blindness.decisions", "test", cheats["goal_blindness"]["decisions"]),
+        ("clever_hans.decoy_following", "test", cheats["decoy_following"]),
+        ("clever_hans.question_blindness.decisions", "test", cheats["question_blindness"]["decisions"]),
         ("indecipherable_token.token_1", "train", token["train"]),
         ("indecipherable_token.token_1", "test", token["test"]),
     ]:
@@ -326,7 +326,7 @@ def test_a_copy_of_a_run_is_no_second_seed(copy):
     shutil.copytree(copy / "reversed-1", copy / "zzz")
     found = collect_runs([copy, copy / "zzz"])
     assert len(found.runs) == 4
-    assert found.twins == {copy / "zzz": copy / "reversed-1"}
+    assert found.duplicates == {copy / "zzz": copy / "reversed-1"}
     assert found.skipped == {}
 
 

@@ -19,8 +19,8 @@ from unforced import experiment
 from unforced.errors import UserError
 from unforced.files import read_json
 from unforced.runs.folder import RunFolder
-from unforced.training.pace import Rhythm
 from unforced.training.precision import sum_dtype
+from unforced.training.timer import Rhythm
 
 
 def assert_same(one, other):
@@ -222,7 +222,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing_written(straight, tmp_path, t
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest)),
     )
     assert full.returncode != 0
-    assert "PassingError" in full.stderr
+    assert "TransientError" in full.stderr
     assert "go on with --resume" in full.stderr
     assert newest_weights(path) == before[0]
     assert metrics(path)[: len(before[1])] == before[1]

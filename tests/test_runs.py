@@ -51,7 +51,7 @@ def write_run(path, *overrides, right=40, result=(), environment=()):
     }
     ended = {"run": run.fingerprint, "ended_by": "steps", "steps": 40, "samples": 1280, "seconds": 1.0}
     ended |= {"flops": 1e6, "chance": 0.5, "test.free.errors": {"correct": right, "wrong_arm": 100 - right}}
-    kernels = {"implementation": {"attention": "fused"}, "matrix_dtype": "float32"}
+    kernels = {"implementation": {"attention": "sdpa"}, "autocast_dtype": "float32"}
     save(path / "config.json", run.tree())
     save(path / "env.json", kernels | dict(environment))
     save(path / "result.json", ended | shares | dict(result))
@@ -115,19 +115,19 @@ def test_a_run_of_a_part_that_is_unknown_here_is_reported(folder, tmp_path):
 
 def test_seeds_that_ran_on_different_kernels_are_marked(folder, tmp_path):
     assert [group.mixed_kernels for group in groups(folder).values()] == ["", ""]
-    change(folder / "next_token-1" / "result.json", implementation={"attention": "explicit"})
-    change(folder / "next_token-2" / "env.json", matrix_dtype="bfloat16")
+    change(folder / "next_token-1" / "result.json", implementation={"attention": "math"})
+    change(folder / "next_token-2" / "env.json", autocast_dtype="bfloat16")
     (folder / "teacherless-1" / "env.json").unlink()  # what it ran on is unknown, which is no difference
-    words = "attention: fused 2, explicit 1; matrix dtype: float32 2, bfloat16 1"
+    words = "attention: sdpa 2, explicit 1; autocast dtype: float32 2, bfloat16 1"
     found = groups(folder)
     assert (found["next_token"].mixed_kernels, found["teacherless"].mixed_kernels) == (words, "")
     write_report([folder], tmp_path / "out")
     for name in ("accuracy", "success"):
         rows, note = table(tmp_path / "out", name)
         assert (rows["next_token"]["kernels"], rows["teacherless"]["kernels"]) == (words, "")
-        assert "ran on different implementations or matrix dtypes" in note
+        assert "ran on different implementations or autocast dtypes" in note
     runs = pd.read_csv(tmp_path / "out" / "runs.csv").groupby("run")["kernels"].first()
-    assert runs["next_token-2"] == "attention=fused; matrix dtype=bfloat16"
+    assert runs["next_token-2"] == "attention=sdpa; autocast dtype=bfloat16"
     assert words in (tmp_path / "out" / "index.html").read_text()
     summary = compare_groups(list(found.values()), "free.exact")
     assert summary["groups"]["G(2,3), gpt, next_token"]["kernels"] == words
@@ -190,7 +190,7 @@ def test_a_long_answer_that_only_some_test_sets_hold_is_reported(folder):
 
 def test_a_field_that_came_later_makes_no_kind_of_its_own(folder):
     config = json.loads((folder / "next_token-1" / "config.json").read_text())
-    del config["clip_norm"], config["model"]["gelu"]
+    del config["clip_norm"], config["model"]["activation"]
     save(folder / "next_token-1" / "config.json", config)
     assert groups(folder)["next_token"].seeds == [0, 1, 2]
     change(folder / "next_token-0" / "config.json", clip_norm=2.0)

@@ -81,7 +81,7 @@ def test_a_stream_is_the_stream_of_problems():
         batch = source.batch(step, WHOLE)
         assert np.array_equal(batch.prompt.numpy(), run.task.prompts(fresh))
         assert np.array_equal(batch.answer.numpy(), run.task.answers(fresh))
-        assert batch.dummy == len(run.task.alphabet)
+        assert batch.mask_token == len(run.task.alphabet)
 
 
 def test_a_stream_is_fresh_at_every_step():

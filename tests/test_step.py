@@ -10,28 +10,28 @@ from tests.objectives import Scribbled
 from tests.runs import tiny_run
 from unforced.objectives.moment import Moment
 from unforced.objectives.view import Term
-from unforced.training.checkpoint import Progress, mean_losses
-from unforced.training.learner import build_learner, loss_of
+from unforced.training.checkpoint import TrainState, mean_losses
 from unforced.training.loop import Trainer, start_accelerator
 from unforced.training.optimizer import build_optimizer
 from unforced.training.step import EagerStep
 from unforced.training.store import MemoryStore
+from unforced.training.train_module import build_train_module, loss_of
 
 
 def stepper(*overrides, waits=None, **parts):
     """A step of a run, and a view to take it on."""
     run = tiny_run(*overrides).replace(**parts)
-    learner, accelerator = build_learner(run), start_accelerator(run)
-    step = EagerStep(run, learner, build_optimizer(run, learner), accelerator, waits)
+    train_module, accelerator = build_train_module(run), start_accelerator(run)
+    step = EagerStep(run, train_module, build_optimizer(run, train_module), accelerator, waits)
     batch = run.codec.encode(run.task.sample(np.random.default_rng(0), 8), run.order)
     return step, run.objective.view(batch, Moment(8))
 
 
 def state(step):
     """Weights and moments, as they are now."""
-    learner = step.learner
-    moments = [step.optimizer.state_of(p).values() for p in learner.trained().values()]
-    return [t.clone() for t in [*learner.state_dict().values(), *(m for each in moments for m in each)]]
+    train_module = step.train_module
+    moments = [step.optimizer.state_of(p).values() for p in train_module.trained().values()]
+    return [t.clone() for t in [*train_module.state_dict().values(), *(m for each in moments for m in each)]]
 
 
 def same(one, other):
@@ -99,14 +99,14 @@ def test_both_ways_train_alike(optimizer):
 @pytest.mark.parametrize("clip_norm", ["null", "0.1"])
 def test_the_gradient_is_that_of_the_weighted_means(clip_norm):
     step, view = stepper(f"clip_norm={clip_norm}", objective=Scribbled())
-    loss_of(step.learner, view).backward()
-    gradients = [p.grad.clone() for p in step.learner.parameters()]
+    loss_of(step.train_module, view).backward()
+    gradients = [p.grad.clone() for p in step.train_module.parameters()]
     norm = torch.nn.utils.get_total_norm(gradients)
-    step.learner.zero_grad()
+    step.train_module.zero_grad()
     report = step([view], 0.01)
     assert report.grad_norm.item() == pytest.approx(norm.item(), rel=1e-5)
     scale = 1 if clip_norm == "null" else 0.1 / norm
-    for gradient, parameter in zip(gradients, step.learner.parameters(), strict=True):
+    for gradient, parameter in zip(gradients, step.train_module.parameters(), strict=True):
         moved = step.optimizer.state_of(parameter)["exp_avg"]
         torch.testing.assert_close(moved, 0.1 * scale * gradient, rtol=1e-4, atol=1e-7)
 
@@ -121,7 +121,7 @@ def test_a_term_is_averaged_over_its_own_count():
 
 
 def test_the_loss_of_a_line_is_weighted_and_its_terms_are_not():
-    progress = Progress()
+    progress = TrainState()
     assert mean_losses(progress.losses) == {"loss": None}
     progress.add({"answer": torch.tensor([6.0, 6.0, 2.0])})
     assert mean_losses(progress.losses) == {"loss": 3.0}
@@ -151,7 +151,7 @@ def gradients_of(*overrides):
     trainer.step()
     return {
         name: trainer.optimizer.state_of(p)["exp_avg"].clone()
-        for name, p in trainer.learner.trained().items()
+        for name, p in trainer.train_module.trained().items()
     }
 
 

@@ -176,10 +176,10 @@ def test_tokens_turn_back_into_symbols(task, some, order):
 def test_the_dummy_is_not_a_symbol_and_comes_after_the_alphabet(task, some):
     codec = SymbolCodec.of(task)
     tokens = codec.encode(some, "forward").answer
-    read = codec.read(tokens.fill_(codec.dummy), "forward")
+    read = codec.read(tokens.fill_(codec.mask_token), "forward")
     assert (read == (-2 if task.varied else -1)).all()
-    assert codec.dummy == len(task.alphabet) == codec.vocab_size - 1 - task.varied
-    assert codec.end == (codec.dummy + 1 if task.varied else None)
+    assert codec.mask_token == len(task.alphabet) == codec.vocab_size - 1 - task.varied
+    assert codec.end == (codec.mask_token + 1 if task.varied else None)
 
 
 def test_an_answer_without_an_end_is_read_as_wrong(task, some):
@@ -309,10 +309,10 @@ class TestLookahead:
         assert all(without <= knowing for without, knowing in zip(blind, given, strict=True))
 
     def test_no_position_is_both_decisive_and_given_away(self, task, ahead, some):
-        marked = ahead.decisive(some) | ahead.followers(some)
-        assert not (ahead.decisive(some) & ahead.followers(some)).any()
+        marked = ahead.decisive(some) | ahead.given_away(some)
+        assert not (ahead.decisive(some) & ahead.given_away(some)).any()
         assert not (marked & ~task.exists(task.answers(some))).any()
-        assert ahead.decisive(some).shape == ahead.followers(some).shape == (COUNT, task.answer_length)
+        assert ahead.decisive(some).shape == ahead.given_away(some).shape == (COUNT, task.answer_length)
 
     def test_answers_are_made_of_answer_symbols(self, task, some):
         assert task.answers(some).max() < task.answer_symbols <= len(task.alphabet)
@@ -320,7 +320,7 @@ class TestLookahead:
     def test_options_are_distinct_and_the_true_one_comes_first(self, task, ahead, some):
         for position in task.decisive_positions:
             here = ahead.decisive(some)[:, position]
-            options = ahead.options(some, position)[here]
+            options = ahead.choices(some, position)[here]
             assert np.array_equal(options[:, 0], task.answers(some)[here, position])
             assert options.shape[1] > 1
             assert (np.diff(np.sort(options, axis=1), axis=1) > 0).all()
@@ -328,7 +328,7 @@ class TestLookahead:
 
     def test_guessing_an_option_is_at_least_as_good_as_chance_says_on_average(self, task, ahead, some):
         for position in task.decisive_positions:
-            assert ahead.position_chances()[position] >= 1 / ahead.options(some, position).shape[1] - 1e-9
+            assert ahead.position_chances()[position] >= 1 / ahead.choices(some, position).shape[1] - 1e-9
 
     def test_decoys_are_answers_that_go_wrong_at_a_decision(self, task, ahead, some):
         truth, decoys = task.answers(some), ahead.decoys(some)
@@ -343,7 +343,7 @@ class TestLookahead:
             assert ahead.decisive(some)[np.arange(COUNT), first].all()
 
     def test_other_questions_change_the_answer_first_at_a_decision(self, task, ahead, some):
-        for other in ahead.other_questions(some):
+        for other in ahead.counterfactual_prompts(some):
             assert len(other) == COUNT
             differs = task.answers(other) != task.answers(some)
             changed = differs.any(axis=1)
@@ -354,7 +354,7 @@ class TestLookahead:
             assert np.array_equal(task.families(other), task.families(some))
 
     def test_other_questions_change_little_of_the_prompt(self, task, ahead, some):
-        for other in ahead.other_questions(some):
+        for other in ahead.counterfactual_prompts(some):
             assert ((task.prompts(other) != task.prompts(some)).sum(axis=1) <= 1).all()
 
 

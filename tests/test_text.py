@@ -140,10 +140,10 @@ def test_no_text_is_longer_than_the_codec_says(codec):
 def test_what_does_not_end_or_is_no_text_of_the_task_is_no_answer():
     codec, some = codec_of(STAR, letters), drawn(STAR, 30)
     batch, truth = codec.encode(some, "forward"), STAR.answers(some)
-    unended = codec.read(torch.where(batch.answer == codec.end, codec.dummy, batch.answer), "forward")
+    unended = codec.read(torch.where(batch.answer == codec.end, codec.mask_token, batch.answer), "forward")
     assert (unended[:, -1] == -1).all()
     assert np.array_equal(unended[:, :-1], truth[:, :-1])
-    hidden = codec.read(batch.answer.index_fill(1, torch.tensor([0]), codec.dummy), "forward")
+    hidden = codec.read(batch.answer.index_fill(1, torch.tensor([0]), codec.mask_token), "forward")
     assert (hidden[:, 0] == -1).all()
     beyond = codec.read(batch.answer.index_fill(1, torch.tensor([0]), codec.vocab_size + 5), "forward")
     assert (beyond[:, 0] == -1).all()
@@ -248,8 +248,8 @@ def test_a_tokenizer_that_ends_texts_leaves_without_that(start, tmp_path):
     batch = codec.encode(some, "forward")
     prompts = tokenizer(STAR.text.prompts(some)).input_ids
     assert prompts == real(batch.prompt, batch.prompt_mask)
-    dummies = tokenizer(tokenizer.mask_token * 3).input_ids
-    assert dummies == [*codec.start, *[codec.dummy] * 3]
+    masks = tokenizer(tokenizer.mask_token * 3).input_ids
+    assert masks == [*codec.start, *[codec.mask_token] * 3]
     assert len(codec.start) == len(start.split())
 
 
@@ -273,7 +273,7 @@ class TestMass:
             here = int((batch.places[0] == place).nonzero()[0, 0])
             bare[:, column, :10] = logits[:, here].log_softmax(-1)[:, labels]
             bare[:, column, -1] = (1 - bare[:, column, :10].exp().sum(-1)).log()
-        others = task.lookahead.options(some, 1)[:, 1:]
+        others = task.lookahead.choices(some, 1)[:, 1:]
         found, expected = (
             codec.mass(given, each, 1, others)
             for codec, given, each in ((text, logits, batch), (symbol, bare, plain))
@@ -365,7 +365,7 @@ def test_answers_of_any_length_come_back_and_a_wrong_token_spoils_its_symbol(tas
     assert np.array_equal(codec.read(begun.answer, order, given=1), rest)
     for position in range(task.answer_length):
         here = (batch.places == position) & (batch.answer_mask if batch.answer_mask is not None else True)
-        wrong = codec.read_beside(batch.answer.masked_fill(here, codec.dummy), batch) != truth
+        wrong = codec.read_beside(batch.answer.masked_fill(here, codec.mask_token), batch) != truth
         expected = np.zeros_like(wrong)
         expected[:, position] = task.exists(truth)[:, position]
         assert np.array_equal(wrong, expected)

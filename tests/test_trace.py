@@ -9,13 +9,13 @@ import torch
 from tests.runs import tiny_run, train
 from tests.test_text import KINDS, codec_of, drawn
 from unforced.data.codec import SymbolCodec
-from unforced.evaluation.subject import Subject
+from unforced.evaluation.evaluator import Evaluator
 from unforced.evaluation.trace import MOST_OTHERS, on_its_own, trace
 from unforced.registry import TASKS
 from unforced.runs.folder import RunFolder
 from unforced.tasks.path_star import PathStar
 from unforced.testing.planted import Cheater, Perfect, planted_subject
-from unforced.training.learner import build_learner
+from unforced.training.train_module import build_train_module
 
 STAR = PathStar(degree=3, path_length=4, num_nodes=20)
 
@@ -68,9 +68,9 @@ def test_other_questions_keep_the_drawing_and_change_the_goal():
 def test_probabilities_are_those_of_the_model_on_its_own_answer(order):
     run = tiny_run(f"order={order}")
     torch.manual_seed(3)
-    subject = Subject.of(run, build_learner(run))
+    evaluator = Evaluator.of(run, build_train_module(run))
     problems = drawn(run.task, 5)
-    questions = [questions[0] for questions in trace(subject, problems)["problems"]]
+    questions = [questions[0] for questions in trace(evaluator, problems)["problems"]]
     for row, question in enumerate(questions):
         one = problems.take(slice(row, row + 1))
         said = question["free"] if order == "forward" else question["free"][::-1]
@@ -79,8 +79,8 @@ def test_probabilities_are_those_of_the_model_on_its_own_answer(order):
         prompt = torch.from_numpy(run.task.prompts(one))
         for place in range(run.task.answer_length):
             with torch.inference_mode():
-                states = subject.model.hidden(prompt)
-                expected = subject.model.logits(states)[0, -1].softmax(-1)
+                states = evaluator.model.hidden(prompt)
+                expected = evaluator.model.logits(states)[0, -1].softmax(-1)
             position = place if order == "forward" else run.task.answer_length - 1 - place
             for symbol, chance in question["chances"]["free"][position]:
                 token = run.task.alphabet.index(symbol)
@@ -90,19 +90,19 @@ def test_probabilities_are_those_of_the_model_on_its_own_answer(order):
 
 def test_nothing_is_said_behind_what_is_no_symbol():
     run = tiny_run()
-    subject = Subject.of(run, build_learner(run))
+    evaluator = Evaluator.of(run, build_train_module(run))
     bar = run.task.alphabet.index("|")
     problems = drawn(run.task, 3)
     free = np.full((3, 3), bar)
-    with subject.at_rest():
-        probabilities = on_its_own(subject, problems, free)
+    with evaluator.inference():
+        probabilities = on_its_own(evaluator, problems, free)
     assert np.isfinite(probabilities[:, 0]).all()
     assert np.isnan(probabilities[:, 1:]).all()
 
 
 def test_an_objective_that_reads_no_answer_has_one_pass():
     run = tiny_run("objective=teacherless")
-    said = trace(Subject.of(run, build_learner(run)), drawn(run.task, 3))
+    said = trace(Evaluator.of(run, build_train_module(run)), drawn(run.task, 3))
     assert said["reads_answers"] is False
     for questions in said["problems"]:
         for question in questions:

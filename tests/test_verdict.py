@@ -45,8 +45,8 @@ CHEATER = Evidence(
     decoder="autoregressive",
     clever_hans={
         "cheat_accuracy": share(1.0),
-        "wrong_arm_following": share(1.0),
-        "goal_blindness": {"decisions": share(1.0), "followers": share(1.0)},
+        "decoy_following": share(1.0),
+        "question_blindness": {"decisions": share(1.0), "given_away": share(1.0)},
     },
     decisions={"token_1": decision(0.5)},
     snowball=snowball([1, 0.5, 1, 1, 1], decisions=1, one_position=1),
@@ -96,8 +96,8 @@ CASES = {
         replace(CHEATER, clever_hans=cheat(cheat_accuracy=share(0.95))),
         "inconclusive",
     ),
-    "followers that see the goal": (
-        replace(CHEATER, clever_hans=cheat(goal_blindness={"followers": share(0.0)})),
+    "given_away that see the goal": (
+        replace(CHEATER, clever_hans=cheat(question_blindness={"given_away": share(0.0)})),
         "inconclusive",
     ),
     "no cheat to learn, guessed": (replace(CHEATER, clever_hans=NO_CHEAT), "not_yet_fitted"),

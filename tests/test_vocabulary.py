@@ -20,9 +20,9 @@ TASK = PathStar(degree=2, path_length=3, num_nodes=12)
 @given(known=st.integers(0, 50), names=st.lists(st.sampled_from("abcdef"), unique=True))
 def test_symbols_come_behind_what_a_model_knows_and_special_tokens_behind_the_symbols(known, names):
     codec = build_codec(TASK, Vocabulary(known), names)
-    assert codec.dummy == known + len(TASK.alphabet)
-    assert codec.specials == {name: codec.dummy + 1 + i for i, name in enumerate(names)}
-    assert codec.vocab_size == codec.dummy + 1 + len(names)
+    assert codec.mask_token == known + len(TASK.alphabet)
+    assert codec.specials == {name: codec.mask_token + 1 + i for i, name in enumerate(names)}
+    assert codec.vocab_size == codec.mask_token + 1 + len(names)
     batch = codec.encode(TASK.sample(np.random.default_rng(0), 4), "forward")
     assert batch.specials == codec.specials
     assert batch.rows(slice(2)).specials == codec.specials
@@ -54,7 +54,7 @@ def test_a_tokenizer_gets_special_tokens_of_its_own():
 
 def test_special_tokens_do_not_go_with_a_dummy_of_the_tokenizers_own():
     with pytest.raises(
-        UserError, match=r"model.dummy: the objective adds tokens of its own \(stop\).*drop dummy"
+        UserError, match=r"model.mask_token: the objective adds tokens of its own \(stop\).*drop dummy"
     ):
         build_codec(TASK, text_vocabulary("0"), ["stop"])
 

@@ -55,8 +55,8 @@ class TestNothingIsShownAndOnePassWrites:
         assert "given the true" not in json.dumps(found["verdict"])
 
     def test_it_has_nothing_forced_to_trace(self):
-        subject, _, held_out = planted(Perfect(), self.OBJECTIVE)
-        found = trace(subject, held_out.take(slice(0, 3)))
+        evaluator, _, held_out = planted(Perfect(), self.OBJECTIVE)
+        found = trace(evaluator, held_out.take(slice(0, 3)))
         assert (found["shows"], found["writes"], found["reads_answers"]) == ("nothing", "one_pass", False)
         assert all(set(question["chances"]) == {"free"} for each in found["problems"] for question in each)
 
@@ -88,15 +88,15 @@ class TestNothingIsShownAndTokenByTokenWrites:
         assert diagnosis(Snowballer(0.05), Teacherless(), Autoregressive())["snowball"]["forced"]
 
     def test_the_inputs_of_training_are_measured_too(self):
-        subject, train, _ = planted(OnlyAhead(), Teacherless(), Autoregressive())
-        counts = measure_problems(subject, train)
+        evaluator, train, _ = planted(OnlyAhead(), Teacherless(), Autoregressive())
+        counts = measure_problems(evaluator, train)
         assert counts["one_pass.exact"] == {"correct": 400, "total": 400}
         assert counts["free.exact"]["correct"] == 0
         assert not any("one_pass" in key for key in measure_problems(*planted(Perfect(), NextToken())[:2]))
 
     def test_its_own_answers_are_traced(self):
-        subject, _, held_out = planted(Perfect(), Teacherless(), Autoregressive())
-        found = trace(subject, held_out.take(slice(0, 3)))
+        evaluator, _, held_out = planted(Perfect(), Teacherless(), Autoregressive())
+        found = trace(evaluator, held_out.take(slice(0, 3)))
         assert found["reads_answers"] is True
         questions = [question for each in found["problems"] for question in each]
         assert all(set(question["chances"]) == {"free", "forced"} for question in questions)
@@ -109,15 +109,15 @@ class TestPartsAreShownAndAnyOrderIsWritten:
         found = diagnosis(Cheater(), Masked())
         assert found["verdict"]["name"] == "clever_hans"
         assert "random parts of the true answer" in found["clever_hans"]["note"]
-        assert found["clever_hans"]["wrong_arm_following"]["value"] == 1
+        assert found["clever_hans"]["decoy_following"]["value"] == 1
         assert found["snowball"] == {
             "does_not_apply": "rounds does not write from left to right: no error is the first"
         }
         assert "note" not in diagnosis(Cheater(), NextToken())["clever_hans"]
 
     def test_free_probabilities_cannot_be_told(self):
-        subject, _, held_out = planted(Cheater(), Masked())
-        question = trace(subject, held_out.take(slice(0, 1)))["problems"][0][0]
+        evaluator, _, held_out = planted(Cheater(), Masked())
+        question = trace(evaluator, held_out.take(slice(0, 1)))["problems"][0][0]
         assert question["chances"]["free"] == [[]] * STAR.answer_length
         assert all(question["chances"]["forced"])
 

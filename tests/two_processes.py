@@ -11,7 +11,7 @@ import torch
 from tests.runs import Silent, stop_at, tiny_run, train
 from tests.test_step import gradients_of
 from unforced.errors import UserError
-from unforced.training.pace import Rhythm
+from unforced.training.timer import Rhythm
 
 
 def resume(folder):

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from tests.runs import metrics, newest_weights, stop_at, tiny_run, train
-from unforced.training.processor import flushed_denormals
+from unforced.training.cpu import flushed_denormals
 
 
 def flushed():

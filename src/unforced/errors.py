@@ -17,7 +17,7 @@ class UserError(Exception):
         super().__init__(" ".join(message.split()))
 
 
-class PassingError(UserError):
+class TransientError(UserError):
     """One that may pass by itself: a full disk, memory that others hold, a run that another trains."""
 
 

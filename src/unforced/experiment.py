@@ -13,26 +13,26 @@ from accelerate.utils import broadcast_object_list
 from unforced.config import Run
 from unforced.data.files import read_problems
 from unforced.decoding.base import Decoder
-from unforced.errors import PassingError, UserError
+from unforced.errors import TransientError, UserError
 from unforced.evaluation.accuracy import Counts, measure, measure_problems, prefixed, with_intervals
 from unforced.evaluation.diagnosis import check_enough, diagnose, history
-from unforced.evaluation.subject import Subject, answers
+from unforced.evaluation.evaluator import Evaluator, answers
 from unforced.evaluation.trace import symbol_texts, trace
 from unforced.files import write_json
-from unforced.models.failures import in_short
+from unforced.models.failures import first_words
 from unforced.runs.folder import RunFolder
 from unforced.runs.schemas import DIVERGED
 from unforced.tasks.sampling import Split
 from unforced.training.checkpoint import load_newest
 from unforced.training.environment import describe
 from unforced.training.flops import flops_of
-from unforced.training.learner import Learner, build_learner
 from unforced.training.loop import Observer, Outcome, Trainer, start_accelerator
-from unforced.training.memory import told_of_memory
-from unforced.training.pace import USUAL, Rhythm
-from unforced.training.precision import matrix_dtype
+from unforced.training.memory import oom_as_user_error
+from unforced.training.precision import autocast_dtype
 from unforced.training.source import split_problems
 from unforced.training.store import FolderStore
+from unforced.training.timer import USUAL, Rhythm
+from unforced.training.train_module import TrainModule, build_train_module
 
 _NUM_ANSWERS = 100
 _NUM_TRACES = 12
@@ -49,7 +49,7 @@ def run_experiment(
     """
     accelerator = start_accelerator(run)
     try:
-        with told_of_memory():
+        with oom_as_user_error():
             folder = RunFolder.reopen(path, run) if resume else RunFolder.claim(path, run)
             if folder.done:
                 folder.check_result(run)
@@ -62,7 +62,7 @@ def run_experiment(
     except OSError as error:
         begun = os.path.exists(path / "config.json")
         advice = "what was written stands, go on with --resume" if begun else "choose another --out"
-        raise PassingError(f"{error.filename or path}: {error.strerror or error}; {advice}") from error
+        raise TransientError(f"{error.filename or path}: {error.strerror or error}; {advice}") from error
 
 
 @contextlib.contextmanager
@@ -93,7 +93,7 @@ def _train_and_measure(trainer: Trainer, folder: RunFolder, resume: bool) -> Out
     known = folder.implementation() if resume else {}
     environment = describe(accelerator.device) | {
         "processes": accelerator.num_processes,
-        "matrix_dtype": str(matrix_dtype(run, accelerator.device)).removeprefix("torch."),
+        "autocast_dtype": str(autocast_dtype(run, accelerator.device)).removeprefix("torch."),
         "implementation": trainer.select_kernels(known),
     }
     if accelerator.is_main_process:
@@ -105,20 +105,20 @@ def _train_and_measure(trainer: Trainer, folder: RunFolder, resume: bool) -> Out
     if outcome.stopped_by is None and accelerator.is_main_process:
         metrics: Counts = {}
         for split in run.task.splits:
-            metrics |= prefixed(split, measure(run, trainer.learner, split, run.num_test))
-        write_json(folder.answers, _answers(run, trainer.learner))
-        write_json(folder.traces, _traces(run, trainer.learner), indent=None)
+            metrics |= prefixed(split, measure(run, trainer.train_module, split, run.num_test))
+        write_json(folder.answers, _answers(run, trainer.train_module))
+        write_json(folder.traces, _traces(run, trainer.train_module), indent=None)
         result = _result(trainer, outcome, flops, environment, metrics)
         write_json(folder.result, result | {"config": folder.config_digest()})
     accelerator.wait_for_everyone()
     return outcome
 
 
-def _answers(run: Run, learner: Learner) -> list[dict[str, Any]]:
+def _answers(run: Run, train_module: TrainModule) -> list[dict[str, Any]]:
     """Answer the first test problems freely: texts, a drawing, the true answer, the model's, the verdict."""
     problems = split_problems(run, "test", min(_NUM_ANSWERS, run.num_test))
-    subject = Subject.of(run, learner)
-    free = answers(subject, problems, subject.free)
+    evaluator = Evaluator.of(run, train_module)
+    free = answers(evaluator, problems, evaluator.free)
     verdicts = run.task.score(problems, free)
     return [
         {
@@ -135,10 +135,10 @@ def _answers(run: Run, learner: Learner) -> list[dict[str, Any]]:
     ]
 
 
-def _traces(run: Run, learner: Learner) -> dict[str, Any]:
+def _traces(run: Run, train_module: TrainModule) -> dict[str, Any]:
     """Follow the first test problems symbol by symbol."""
     problems = split_problems(run, "test", min(_NUM_TRACES, run.num_test))
-    return {"run": run.fingerprint, **trace(Subject.of(run, learner), problems)}
+    return {"run": run.fingerprint, **trace(Evaluator.of(run, train_module), problems)}
 
 
 def _flops(trainer: Trainer) -> float | None:
@@ -147,7 +147,7 @@ def _flops(trainer: Trainer) -> float | None:
         return flops_of(trainer.run)
     except RuntimeError as error:  # the model runs, but not everything has a shape alone
         trainer.observer.say(
-            f"floating-point operations cannot be counted, the result has none ({in_short(error)})"
+            f"floating-point operations cannot be counted, the result has none ({first_words(error)})"
         )
         return None
 
@@ -166,13 +166,13 @@ def _result(
         "steps": trainer.progress.step,
         "samples": samples,
         **({} if flops is None else {"flops": flops * samples}),
-        "parameters": sum(parameter.numel() for parameter in trainer.learner.parameters()),
-        "trained_parameters": sum(parameter.numel() for parameter in trainer.learner.trained().values()),
+        "parameters": sum(parameter.numel() for parameter in trainer.train_module.parameters()),
+        "trained_parameters": sum(parameter.numel() for parameter in trainer.train_module.trained().values()),
         "seconds": trainer.progress.seconds,
         "implementation": environment["implementation"],
         "hardware": {key: environment[key] for key in ("device", "processor", "threads", "processes")},
         "chance": run.task.chance,
-        **Subject.of(run, trainer.learner).decoded(),
+        **Evaluator.of(run, trainer.train_module).decoded(),
         **with_intervals(metrics),
     }
 
@@ -182,7 +182,7 @@ class LoadedRun:
     """A run folder's newest usable weights, ready to measure."""
 
     run: Run
-    learner: Learner
+    train_module: TrainModule
     step: int
     refused: list[str]
 
@@ -196,21 +196,21 @@ def load_run(path: Path) -> LoadedRun:
     folder = RunFolder.open(path)
     run = folder.run()
     device = PartialState().device
-    learner = build_learner(run).to(device)
-    learner.select_kernels(device, matrix_dtype(run, device), folder.implementation())
-    progress, refused = load_newest(folder.checkpoints, run, learner)
+    train_module = build_train_module(run).to(device)
+    train_module.select_kernels(device, autocast_dtype(run, device), folder.implementation())
+    progress, refused = load_newest(folder.checkpoints, run, train_module)
     if progress is None:
         raise UserError(f"{path} has no checkpoint yet; train it further with --resume")
-    return LoadedRun(run, learner, progress.step, list(refused.values()))
+    return LoadedRun(run, train_module, progress.step, list(refused.values()))
 
 
 def evaluate_run(loaded: LoadedRun, splits: Iterable[Split], count: int | None) -> dict[str, Any]:
     """Measure loaded weights on `count` problems of each split (None: the run's num_test)."""
     metrics: Counts = {}
     for split in splits:
-        counts = measure(loaded.run, loaded.learner, split, count or loaded.run.num_test)
+        counts = measure(loaded.run, loaded.train_module, split, count or loaded.run.num_test)
         metrics |= prefixed(split, counts)
-    return Subject.of(loaded.run, loaded.learner).decoded() | with_intervals(metrics)
+    return Evaluator.of(loaded.run, loaded.train_module).decoded() | with_intervals(metrics)
 
 
 def diagnose_run(
@@ -238,19 +238,19 @@ def diagnose_run(
         )
     loaded = loaded.decoded_by(decoder)
     run, count = loaded.run, count or loaded.run.num_test
-    subject = Subject.of(run, loaded.learner)
+    evaluator = Evaluator.of(run, loaded.train_module)
     check_enough(count, confidence)
     train, held_out = (split_problems(run, split, count) for split in ("train", "test"))
     all_of_training = run.num_train is not None and len(train) == run.num_train
     diagnosis = {
         "run": run.fingerprint,
-        **diagnose(subject, train, held_out, confidence, all_of_training),
+        **diagnose(evaluator, train, held_out, confidence, all_of_training),
     }
     if decoder is not None:
         by = folder.run().decoding
         reason = {"does_not_apply": f"the evaluations of training were decoded by {by}"}
         return diagnosis | {"learned": reason, "grokking": reason}
-    diagnosis |= history(subject, held_out, folder.read_metrics(), run.stream)
+    diagnosis |= history(evaluator, held_out, folder.read_metrics(), run.stream)
     write_json(folder.diagnosis, diagnosis)
     return diagnosis
 
@@ -263,5 +263,5 @@ def evaluate_file(loaded: LoadedRun, file: Path) -> dict[str, Any]:
     run = loaded.run
     known = run.task.model_dump()
     _, problems, _ = read_problems(file, type(run.task), known=known, default_order=run.order)
-    subject = Subject.of(run, loaded.learner)
-    return subject.decoded() | with_intervals(prefixed("file", measure_problems(subject, problems)))
+    evaluator = Evaluator.of(run, loaded.train_module)
+    return evaluator.decoded() | with_intervals(prefixed("file", measure_problems(evaluator, problems)))

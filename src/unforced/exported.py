@@ -97,7 +97,7 @@ def load_exported(folder: Path | str, device: torch.device | str = "cpu") -> Exp
         mask_token=facts["mask_token"],
         end=facts["end"],
         specials=facts["specials"],
-        dtype=getattr(torch, facts["matrix_dtype"]),
+        dtype=getattr(torch, facts["autocast_dtype"]),
         device=device,
     )
 

@@ -19,6 +19,7 @@ from unforced.files import read_json, write_json
 from unforced.huggingface import import_transformers
 from unforced.reporting.card import Card, is_generate
 from unforced.runs.folder import RunFolder
+from unforced.runs.schemas import with_present_names
 from unforced.training.source import split_problems
 
 _NUM_EXAMPLES = 2
@@ -50,17 +51,19 @@ def export_run(path: Path, folder: Path) -> Exported:
     """
     _check_free(folder)
     loaded = load_run(path)
-    network = loaded.learner.model.to_transformers()
+    network = loaded.train_module.model.to_transformers()
     network.generation_config = _generation_config(loaded.run)
-    tokenizer = loaded.run.codec.build_tokenizer(loaded.learner.length)
+    tokenizer = loaded.run.codec.build_tokenizer(loaded.train_module.length)
     card = _card(RunFolder.open(path), loaded, network)
-    heads = {key: each.clone() for key, each in loaded.learner.heads.state_dict().items()}  # none is shared
+    heads = {
+        key: each.clone() for key, each in loaded.train_module.heads.state_dict().items()
+    }  # none is shared
     with _written_whole(folder) as draft:
         network.save_pretrained(draft)
         tokenizer.save_pretrained(draft)
         (draft / "README.md").write_text(card.text())
         shutil.copyfile(RunFolder(path).config, draft / CONFIG)
-        write_json(draft / DECODING, _decoding(loaded.run, card.matrix_dtype))
+        write_json(draft / DECODING, _decoding(loaded.run, card.autocast_dtype))
         if heads:
             save_file(heads, draft / HEADS)
         _let_all_be_read_alike(draft)
@@ -80,15 +83,15 @@ def _generation_config(run: Run) -> Any:
     )
 
 
-def _decoding(run: Run, matrix_dtype: str) -> dict[str, Any]:
+def _decoding(run: Run, autocast_dtype: str) -> dict[str, Any]:
     codec = run.codec
     return {
         "decoder": run.decoding.model_dump(mode="json"),
         "room": codec.answer_length,
-        "mask_token": codec.dummy,
+        "mask_token": codec.mask_token,
         "end": codec.end,
         "specials": dict(codec.specials),
-        "matrix_dtype": matrix_dtype,
+        "autocast_dtype": autocast_dtype,
     }
 
 
@@ -99,19 +102,19 @@ def _card(folder: RunFolder, loaded: LoadedRun, network: Any) -> Card:
         run=run,
         architecture=type(network).__name__,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
-        head_parameters=sum(parameter.numel() for parameter in loaded.learner.heads.parameters()),
+        head_parameters=sum(parameter.numel() for parameter in loaded.train_module.heads.parameters()),
         step=loaded.step,
         examples=run.task.texts(problems, run.order),
         tokens=run.codec.description,
         result=result if result is not None and result["steps"] == loaded.step else None,
-        matrix_dtype=_matrix_dtype(folder),
+        autocast_dtype=_matrix_dtype(folder),
     )
 
 
 def _matrix_dtype(folder: RunFolder) -> str:
     """Read what a run's last session multiplied matrices in; float32 where it does not say."""
-    environment = read_json(folder.env) if folder.env.exists() else {}
-    return str(environment.get("matrix_dtype", "float32"))
+    environment = with_present_names(read_json(folder.env)) if folder.env.exists() else {}
+    return str(environment.get("autocast_dtype", "float32"))
 
 
 def _check_free(folder: Path) -> None:

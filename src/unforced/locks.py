@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
-from unforced.errors import PassingError
+from unforced.errors import TransientError
 
 LOCK = ".lock"
 _SOFT = ".lock.soft"
@@ -26,12 +26,12 @@ _LONGER_THAN_A_LOOK = 0.2  # seconds
 def locked(folder: Path, taken: str) -> Iterator[None]:
     """Have a folder to oneself, until the context or the process ends.
 
-    Raises PassingError if it is `taken`, and OSError, which names the lock's file, if it cannot be locked.
+    Raises TransientError if it is `taken`, and OSError, which names the lock's file, if it cannot be locked.
     """
     try:
         lock = _acquire(folder, _LONGER_THAN_A_LOOK)
     except Timeout as error:
-        raise PassingError(f"{folder}: {taken}{_holder(Path(error.lock_file))}") from None
+        raise TransientError(f"{folder}: {taken}{_holder(Path(error.lock_file))}") from None
     try:
         yield
     finally:

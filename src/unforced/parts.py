@@ -11,7 +11,11 @@ A config is read from JSON values by `read`, and written by `tree`. When a defau
     earlier_defaults: ClassVar[...] = {1: {"init_std": 0.02}}
 
 Then fingerprints of the two differ, and a config that was recorded before the change, and does not state the
-field, is read with the old default. A new field with a default needs neither.
+field, is read with the old default. A new field with a default needs neither. A field or a value that got
+another name is also read by its old one:
+
+    former_names: ClassVar[...] = {"smear": "token_shift"}
+    former_values: ClassVar[...] = {"attention": {"fused": "sdpa"}}
 """
 
 import json
@@ -67,6 +71,10 @@ class Config(BaseModel):
     """Grows by one when a default changes."""
     earlier_defaults: ClassVar[Mapping[int, Mapping[str, Any]]] = MappingProxyType({})
     """By version: the defaults that were changed when the next version was made."""
+    former_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """By former name of a field: its name."""
+    former_values: ClassVar[Mapping[str, Mapping[str, str]]] = MappingProxyType({})
+    """By field: its value by the former name of that value."""
 
     @model_validator(mode="before")
     @classmethod
@@ -81,9 +89,20 @@ class Config(BaseModel):
             line = f".{_VERSION}: {version} is newer than {cls.schema_version}, the newest known here"
             raise _Mistake(line, newer=True).for_pydantic()
         fields = {key: _tuples(value) for key, value in fields.items() if key != _VERSION}
+        fields = cls.renamed(fields)
         for earlier in range(version, cls.schema_version):
             fields = {**cls.earlier_defaults.get(earlier, {}), **fields}
         return fields
+
+    @classmethod
+    def renamed(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields with present names; a former name replaces the present one (it was typed)."""
+        former = {cls.former_names[key]: value for key, value in fields.items() if key in cls.former_names}
+        present = {key: value for key, value in fields.items() if key not in cls.former_names} | former
+        for key, values in cls.former_values.items():
+            if isinstance(present.get(key), str):
+                present[key] = values.get(present[key], present[key])
+        return present
 
 
 class Part(Config, ABC):

@@ -11,7 +11,7 @@ import typer
 from unforced.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from unforced.evaluation.asking import Answerer, Asked
+    from unforced.evaluation.prompting import Answerer, Asked
     from unforced.tasks.base import Order
 
 NUM_SHOTS, NUM_PROBLEMS, NUM_SHOWN = 3, 100, 1
@@ -60,10 +60,10 @@ def ask_model(model: str, fields: Sequence[str], wanted: Wanted, count: int | No
     from accelerate import PartialState
 
     from unforced.config import assignments, build_task
-    from unforced.evaluation.asking import Questions, ask
+    from unforced.evaluation.prompting import Questions, ask
     from unforced.models.generation import Reader, Writer
     from unforced.registry import TASKS
-    from unforced.training.memory import told_of_memory
+    from unforced.training.memory import oom_as_user_error
 
     for field in fields:
         if "=" not in field:
@@ -81,7 +81,7 @@ def ask_model(model: str, fields: Sequence[str], wanted: Wanted, count: int | No
     reader = Reader.load(model, wanted.chat)
     prompts = reader.converse(questions.conversations()) if wanted.chat else questions.prompts()
     reader.check(prompts, questions.most_tokens())
-    with told_of_memory("take a smaller model, lower --shots, or make the task smaller"):
+    with oom_as_user_error("take a smaller model, lower --shots, or make the task smaller"):
         writer = Writer(reader, questions.most_tokens(), PartialState().device)
         with _watched(writer, len(prompts), as_json) as answer:
             asked = ask(questions, prompts, answer)

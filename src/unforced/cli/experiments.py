@@ -91,7 +91,7 @@ def _say_stopped(number: "Signals", going_on: str, as_json: bool) -> None:
 
 
 def evaluate(
-    subject: Annotated[
+    evaluator: Annotated[
         list[str] | None,
         typer.Argument(
             help="A run folder, and decoder=NAME for another decoder; with --model, the task's fields.",
@@ -129,7 +129,7 @@ def evaluate(
     Example: unforced evaluate --model FOLDER_OR_NAME --task path_star degree=3 path_length=4 --shots 5
     """
     wanted = Wanted(task, shots, seed, order, chat, show)
-    given = subject or []
+    given = evaluator or []
     if model is None:
         wanted.check_unused()
         folders = [each for each in given if "=" not in each or Path(each).exists()]

@@ -35,7 +35,7 @@ def report(
     summary = write_report(folders, to or folders[0] / "report")
     for folder, reason in summary["skipped"].items():
         print(f"skipped {folder}: {reason}", file=sys.stderr)
-    for twin, first in summary["twins"].items():
+    for twin, first in summary["duplicates"].items():
         print(f"counted once: {twin} is the same run as {first}", file=sys.stderr)
     for note in summary["notes"]:
         print(f"index.html: {note}", file=sys.stderr)

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from unforced.cli.words import duration
+from unforced.cli.formatting import duration
 from unforced.studies.plan import Kind, Plan
 from unforced.study import Study
 

@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from unforced.cli.formatting import duration
 from unforced.cli.progress import shares, summarise
-from unforced.cli.words import duration
 from unforced.config import Run
 from unforced.runs.folder import RunFolder
 from unforced.runs.tail import Tail

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from unforced.cli.experiments import Trackers
-from unforced.errors import DIVERGED, TEMPORARY, PassingError, UserError
+from unforced.errors import DIVERGED, TEMPORARY, TransientError, UserError
 
 _MISTAKE = 2
 
@@ -48,7 +48,7 @@ def _code_of(config: Path, folder: Path, diagnose: bool, trackers: list[str]) ->
     """Carry out one run; return what would be the exit code of a process of its own."""
     try:
         return _work(config, folder, diagnose, trackers)
-    except PassingError as error:
+    except TransientError as error:
         print(f"unforced: {error}", flush=True)
         return TEMPORARY
     except UserError as error:

@@ -68,7 +68,7 @@ class Run(Settings):
                 )
         self._check_attention()
         if self.model.origin.keeps_bf16 and self.precision == "fp32":
-            raise ValueError("precision: fp32 does not go with weights in bf16; use precision=bf16")
+            raise ValueError("precision: fp32 does not go with weights in bf16; use precision=bf16-mixed")
         if self.min_learning_rate > self.learning_rate:
             raise ValueError(
                 f"min_learning_rate: {self.min_learning_rate} is above learning_rate {self.learning_rate}"

@@ -1,6 +1,7 @@
 """What a run is set to, beside its parts: data, length, optimiser, evaluation. No torch."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -18,6 +19,9 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 class Settings(Config):
     """Every field of a run that is not a part. A field's role is written on it, and nowhere else."""
 
+    former_names = MappingProxyType({"overtrain": "train_past_stop"})
+    former_values = MappingProxyType({"precision": {"bf16": "bf16-mixed"}})
+
     order: Order = Field("forward", description="the order in which the answer is written")
     seed: int = Field(
         0, ge=0, lt=2**63, description="decides the data, the initial weights and the order of training"
@@ -32,7 +36,7 @@ class Settings(Config):
     stop_when: Annotated[Literal["never", "solved", "fitted"], Role.LENGTH] = Field(
         "never", description="stop once two evaluations in a row are solved (validation) or fitted (train)"
     )
-    overtrain: Annotated[float, Role.LENGTH] = Field(
+    train_past_stop: Annotated[float, Role.LENGTH] = Field(
         1.0, ge=1, description="go on until this many times the steps after which stop_when was reached"
     )
     max_steps: Annotated[int | None, Role.LENGTH] = Field(
@@ -57,8 +61,8 @@ class Settings(Config):
     betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="AdamW's moment decays")
     weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay, on matrices only")
     clip_norm: float | None = Field(1.0, gt=0, description="largest global gradient norm (null: no clipping)")
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="matrix products in bf16 (auto: where the processor has it) or fp32"
+    precision: Literal["auto", "fp32", "bf16-mixed"] = Field(
+        "auto", description="fp32, or autocast to bf16 (auto: bf16-mixed where the hardware supports it)"
     )
 
     evaluate_every: Annotated[int, Role.LENGTH] = Field(

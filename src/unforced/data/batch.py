@@ -41,7 +41,7 @@ class Prompts:
 class Batch:
     """Prompts (right-aligned) and answers (left-aligned, in `order`) as token ids.
 
-    The masks say which tokens are real; None means that all are. `dummy` is the id that stands where an
+    The masks say which tokens are real; None means that all are. `mask_token` is the id that stands where an
     objective hides an answer token. `answer_places` says of which symbol of the answer each token is a part,
     counted in forward order, -1 for none; of several, the one that is written first, and `answer_reach` says
     which is written last. None means that each token is a symbol. `end` is the id of the token that ends an
@@ -51,7 +51,7 @@ class Batch:
 
     prompt: Int[Tensor, "batch prompt"]
     answer: Int[Tensor, "batch answer"]
-    dummy: int
+    mask_token: int
     prompt_mask: Bool[Tensor, "batch prompt"] | None = None
     answer_mask: Bool[Tensor, "batch answer"] | None = None
     order: Order = "forward"
@@ -77,7 +77,7 @@ class Batch:
         if numbers is None:
             numbers = torch.arange(len(self), device=self.prompt.device)
         room = self.answer.shape[1]
-        return Prompts(self.prompt, self.prompt_mask, room, self.dummy, self.end, numbers, self.specials)
+        return Prompts(self.prompt, self.prompt_mask, room, self.mask_token, self.end, numbers, self.specials)
 
     @property
     def places(self) -> Int[Tensor, "#batch answer"]:

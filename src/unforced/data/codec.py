@@ -15,14 +15,14 @@ from unforced.data.tokenizer import END_TEXT, symbol_tokenizer
 from unforced.tasks.base import Marks, Order, Problems, Symbols, Task, in_order
 from unforced.tasks.problems import END, NOT_A_SYMBOL, answer_lengths
 
-Options = Int[np.ndarray, "#count options"]
+Choices = Int[np.ndarray, "#count choices"]
 
 
 @dataclass(frozen=True, eq=False)
 class Codec(ABC):
     """How a model reads a task's problems and writes its answers.
 
-    dummy           id of the token that stands where an answer token is hidden
+    mask_token           id of the token that stands where an answer token is hidden
     vocab_size      number of token ids
     prompt_length   tokens of a prompt, at the most
     answer_length   tokens of an answer, at the most
@@ -31,7 +31,7 @@ class Codec(ABC):
     """
 
     task: Task
-    dummy: int
+    mask_token: int
     vocab_size: int
     prompt_length: int
     answer_length: int
@@ -64,9 +64,9 @@ class Codec(ABC):
 
     @abstractmethod
     def mass(
-        self, logits: Float[Tensor, "count answer vocab"], batch: Batch, position: int, options: Options
+        self, logits: Float[Tensor, "count answer vocab"], batch: Batch, position: int, choices: Choices
     ) -> Float[np.ndarray, " count"]:
-        """Return the probability on any of the `options` at an answer position (forward order).
+        """Return the probability on any of the `choices` at an answer position (forward order).
 
         Of a symbol that takes several tokens, those count up to the first that tells it from the true
         symbol. NaN where that cannot be told.
@@ -85,7 +85,7 @@ class Codec(ABC):
     def build_tokenizer(self, max_length: int) -> Any:
         """Build transformers' tokenizer of the same tokens, for texts of `max_length` tokens at the most.
 
-        Its mask token is the dummy.
+        Its mask token is the mask_token.
         """
 
     @property
@@ -96,10 +96,10 @@ class Codec(ABC):
 
 @dataclass(frozen=True, eq=False)
 class SymbolCodec(Codec):
-    """One token id per symbol, as in the paper's from-scratch models; then the dummy `$`.
+    """One token id per symbol, as in the paper's from-scratch models; then the mask token `$`.
 
-    Where answers vary in length, a token that ends them comes after the dummy, and prompts that are shorter
-    than others are padded on the left.
+    Where answers vary in length, a token that ends them comes after the mask token, and prompts that are
+    shorter than others are padded on the left.
     Source: arXiv 2403.06963, App. For path-star: nodes 0..N-1, `|` N, `=` N+1, `/` N+2, `$` N+3.
 
     first: id of the first symbol; those before it are a vocabulary that a model had already.
@@ -110,12 +110,12 @@ class SymbolCodec(Codec):
     @classmethod
     def of(cls, task: Task, first: int = 0, specials: Sequence[str] = ()) -> "SymbolCodec":
         """Build the codec of a task's alphabet, with further special tokens behind it."""
-        dummy = first + len(task.alphabet)
-        end = dummy + 1 if task.varied else None
+        mask_token = first + len(task.alphabet)
+        end = mask_token + 1 if task.varied else None
         ends = int(task.varied)
-        ids = {name: dummy + 1 + ends + index for index, name in enumerate(specials)}
+        ids = {name: mask_token + 1 + ends + index for index, name in enumerate(specials)}
         lengths = task.prompt_length, task.answer_length + ends
-        return cls(task, dummy, dummy + 1 + ends + len(ids), *lengths, end, ids, first)
+        return cls(task, mask_token, mask_token + 1 + ends + len(ids), *lengths, end, ids, first)
 
     def ids(self, symbols: Symbols) -> Int[Tensor, "count length"]:
         """Turn symbols into token ids."""
@@ -125,7 +125,7 @@ class SymbolCodec(Codec):
         """Turn token ids into symbols; what is not one becomes -1, or -2 where answers vary in length."""
         ids = tokens.numpy(force=True).astype(np.int64)
         other = -1 if self.end is None else NOT_A_SYMBOL
-        return np.where((ids >= self.first) & (ids < self.dummy), ids - self.first, other)
+        return np.where((ids >= self.first) & (ids < self.mask_token), ids - self.first, other)
 
     def encode(
         self, problems: Problems, order: Order, answers: Symbols | None = None, given: int = 0
@@ -140,12 +140,17 @@ class SymbolCodec(Codec):
         prompt = self.ids(prompts) if mask is None else self._padded(prompts, real)
         if self.end is None:
             return Batch(
-                prompt, self.ids(written[:, given:]), self.dummy, mask, order=order, specials=self.specials
+                prompt,
+                self.ids(written[:, given:]),
+                self.mask_token,
+                mask,
+                order=order,
+                specials=self.specials,
             )
         return self._closed(prompt, mask, written, order, given)
 
     def _padded(self, symbols: Symbols, real: Marks) -> Int[Tensor, "count length"]:
-        filling = self.dummy if self.end is None else self.end
+        filling = self.mask_token if self.end is None else self.end
         return self.ids(symbols).masked_fill(torch.from_numpy(~real), filling)
 
     def _closed(
@@ -166,7 +171,7 @@ class SymbolCodec(Codec):
         return Batch(
             prompt,
             self._padded(rest, place < lengths),
-            self.dummy,
+            self.mask_token,
             prompt_mask,
             torch.from_numpy(real),
             order,
@@ -199,11 +204,11 @@ class SymbolCodec(Codec):
         return read
 
     def mass(
-        self, logits: Float[Tensor, "count answer vocab"], batch: Batch, position: int, options: Options
+        self, logits: Float[Tensor, "count answer vocab"], batch: Batch, position: int, choices: Choices
     ) -> Float[np.ndarray, " count"]:
-        """Add the probabilities of the options' tokens."""
+        """Add the probabilities of the choices' tokens."""
         each = self.probabilities(logits, batch, position)
-        return np.take_along_axis(each, np.broadcast_to(options, (len(each), options.shape[1])), 1).sum(1)
+        return np.take_along_axis(each, np.broadcast_to(choices, (len(each), choices.shape[1])), 1).sum(1)
 
     def probabilities(
         self, logits: Float[Tensor, "count answer vocab"], batch: Batch, position: int

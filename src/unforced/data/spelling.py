@@ -56,10 +56,10 @@ class Spelled:
             probability[row] = np.exp(before[depths] + there)
         return cls(probability, parting)
 
-    def of_any(self, options: Int[np.ndarray, "#count options"]) -> Float[np.ndarray, " count"]:
-        """Return the probability on any of the options; those that part alike count once."""
-        options = np.broadcast_to(options, (len(self.probability), options.shape[1]))
-        each, parting = (np.take_along_axis(of, options, 1) for of in (self.probability, self.parting))
+    def of_any(self, choices: Int[np.ndarray, "#count choices"]) -> Float[np.ndarray, " count"]:
+        """Return the probability on any of the choices; those that part alike count once."""
+        choices = np.broadcast_to(choices, (len(self.probability), choices.shape[1]))
+        each, parting = (np.take_along_axis(of, choices, 1) for of in (self.probability, self.parting))
         again = np.tril(parting[:, :, None] == parting[:, None, :], k=-1).any(axis=2)
         return np.where(again, 0.0, each).sum(axis=1)
 

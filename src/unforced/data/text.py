@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unforced.data.batch import Batch
-from unforced.data.codec import Codec, Options
+from unforced.data.codec import Choices, Codec
 from unforced.data.spelling import Spelled, Tokens
 from unforced.errors import UserError
 from unforced.tasks.base import Order, Problems, Symbols, Task
@@ -39,7 +39,7 @@ class TextCodec(Codec):
 
     A tokenizer's own beginning of a text (as Llama's) stands before the prompt.
 
-    tokenizer  a fast tokenizer, which knows `dummy` and `end`
+    tokenizer  a fast tokenizer, which knows `mask_token` and `end`
     start      what it puts before a text
     """
 
@@ -52,7 +52,7 @@ class TextCodec(Codec):
         cls,
         task: Task,
         tokenizer: Any,
-        dummy: int,
+        mask_token: int,
         end: int,
         vocab_size: int,
         specials: Mapping[str, int] = MappingProxyType({}),
@@ -69,7 +69,9 @@ class TextCodec(Codec):
             )
         start, _ = _around(tokenizer)
         prompt, answer = _most_tokens(task, tokenizer)
-        codec = cls(task, dummy, vocab_size, len(start) + prompt, answer + 1, end, specials, tokenizer, start)
+        codec = cls(
+            task, mask_token, vocab_size, len(start) + prompt, answer + 1, end, specials, tokenizer, start
+        )
         codec._begin_with_every_symbol()
         return codec
 
@@ -112,7 +114,7 @@ class TextCodec(Codec):
         return Batch(
             prompt,
             answer,
-            self.dummy,
+            self.mask_token,
             prompt_mask,
             answer_mask,
             order,
@@ -162,11 +164,11 @@ class TextCodec(Codec):
         return text.removeprefix(separator) if true.strip().startswith(separator) else text
 
     def mass(
-        self, logits: Float[Tensor, "count answer vocab"], batch: Batch, position: int, options: Options
+        self, logits: Float[Tensor, "count answer vocab"], batch: Batch, position: int, choices: Choices
     ) -> Float[np.ndarray, " count"]:
-        """Follow the options as far as they are spelled like the true symbol, and one token further."""
+        """Follow the choices as far as they are spelled like the true symbol, and one token further."""
         found = self._spelled(logits, batch, position)
-        return np.full(len(batch), np.nan) if found is None else found.of_any(options)
+        return np.full(len(batch), np.nan) if found is None else found.of_any(choices)
 
     def probabilities(
         self, logits: Float[Tensor, "count answer vocab"], batch: Batch, position: int
@@ -189,7 +191,7 @@ class TextCodec(Codec):
     def build_tokenizer(self, max_length: int) -> Any:
         """Return a copy of its own, which puts nothing behind a text: a prompt ends as in training."""
         tokenizer = copy.deepcopy(self.tokenizer)
-        tokenizer.add_special_tokens({"mask_token": tokenizer.convert_ids_to_tokens(self.dummy)})
+        tokenizer.add_special_tokens({"mask_token": tokenizer.convert_ids_to_tokens(self.mask_token)})
         if _around(tokenizer)[1]:
             tokenizer.backend_tokenizer.post_processor = _putting_before(tokenizer, self.start)
         tokenizer.model_max_length = max_length
@@ -198,9 +200,10 @@ class TextCodec(Codec):
     @property
     def description(self) -> str:
         """How answers end."""
-        end, dummy = self.tokenizer.convert_ids_to_tokens([self.end, self.dummy])
+        end, mask_token = self.tokenizer.convert_ids_to_tokens([self.end, self.mask_token])
         return (
-            f"An answer is what stands before `{end}`; `{dummy}` hides answer tokens in teacherless training."
+            f"An answer is what stands before `{end}`; "
+            f"`{mask_token}` hides answer tokens in teacherless training."
         )
 
     def apart(self, batch: Batch) -> Bool[np.ndarray, " count"]:
@@ -268,12 +271,12 @@ class TextCodec(Codec):
             yield int(first), int(last), real[written == first]
 
     def _texts(self, rows: Sequence[NDArray[np.int64]]) -> list[str]:
-        """Decode token ids; one that the tokenizer does not know is written as the dummy."""
+        """Decode token ids; one that the tokenizer does not know is written as the mask_token."""
         if not rows:
             return []
         known = len(self.tokenizer)
         return self.tokenizer.batch_decode(
-            [np.where(row < known, row, self.dummy).tolist() for row in rows],
+            [np.where(row < known, row, self.mask_token).tolist() for row in rows],
             skip_special_tokens=False,
             clean_up_tokenization_spaces=False,
         )

@@ -12,7 +12,7 @@ from unforced.data.text import TextCodec
 from unforced.errors import UserError
 from unforced.tasks.base import Task
 
-_DUMMY, _END = "<|dummy|>", "<|end|>"
+_DUMMY, _END = "<|mask_token|>", "<|end|>"
 
 
 @dataclass(frozen=True)
@@ -47,29 +47,29 @@ def num_ids(tokenizer: Any) -> int:
 
 
 def _text_codec(task: Task, vocabulary: Vocabulary, specials: Sequence[str]) -> TextCodec:
-    mask_token, tokenizer = vocabulary.mask_token, copy.deepcopy(vocabulary.tokenizer)
-    if specials and mask_token is not None:
+    own, tokenizer = vocabulary.mask_token, copy.deepcopy(vocabulary.tokenizer)
+    if specials and own is not None:
         raise UserError(
-            f"model.dummy: the objective adds tokens of its own ({', '.join(specials)}), so it can add this, "
-            "too; drop dummy"
+            f"model.mask_token: the objective adds tokens of its own ({', '.join(specials)}), so it can "
+            "add this, too; drop mask_token"
         )
     ((prompt, answer),) = task.texts(task.sample(np.random.default_rng(0), 1))
     for text in (prompt + answer, task.text.separator.join(task.alphabet)):
         vocabulary.check(text)
     if tokenizer.eos_token_id is None:
         tokenizer.add_special_tokens({"eos_token": _END})
-    if mask_token is None:
-        tokenizer.add_tokens([_DUMMY], special_tokens=True)
-    dummy = _token_id(tokenizer, mask_token or _DUMMY)
+    if own is None:
+        tokenizer.add_tokens([_MASK], special_tokens=True)
+    mask_token = _token_id(tokenizer, own or _MASK)
     names = {name: f"<|{name}|>" for name in specials}
     tokenizer.add_tokens(list(names.values()), special_tokens=True)
     ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in names.items()}
     size = max(num_ids(tokenizer), vocabulary.size)
-    codec = TextCodec.of(task, tokenizer, dummy, tokenizer.eos_token_id, size, ids)
-    if dummy in (codec.end, *codec.start) or _is_of_lines(tokenizer.decode([dummy]), task):
+    codec = TextCodec.of(task, tokenizer, mask_token, tokenizer.eos_token_id, size, ids)
+    if mask_token in (codec.end, *codec.start) or _is_of_lines(tokenizer.decode([mask_token]), task):
         raise UserError(
-            f"model.dummy: {mask_token} may stand in problems, or begins or ends texts, so it cannot hide "
-            "tokens; take another token, or null for one more"
+            f"model.mask_token: {own} may stand in problems, or begins or ends texts, so it cannot "
+            "hide tokens; take another token, or null for one more"
         )
     return codec
 
@@ -79,8 +79,8 @@ def _token_id(tokenizer: Any, token: str) -> int:
     if token not in tokenizer.get_vocab():
         special = ", ".join(tokenizer.all_special_tokens[:5]) or "it has none"
         raise UserError(
-            f"model.dummy: {token} is no token of the model's tokenizer; take one that problems have no use "
-            f"for (special ones: {special}), or null for one more"
+            f"model.mask_token: {token} is no token of the model's tokenizer; take one that problems have no "
+            f"use for (special ones: {special}), or null for one more"
         )
     return tokenizer.convert_tokens_to_ids(token)
 

@@ -7,23 +7,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unforced.config import Run
+from unforced.evaluation.evaluator import Evaluator, answers
 from unforced.evaluation.statistics import proportion
-from unforced.evaluation.subject import Subject, answers
 from unforced.tasks.base import Marks, Problems, Symbols, Task, Verdicts
 from unforced.tasks.sampling import Split
-from unforced.training.learner import Learner
 from unforced.training.source import split_problems
+from unforced.training.train_module import TrainModule
 
 Counts = dict[str, dict[str, int]]
 
 
-def measure(run: Run, learner: Learner, split: Split, count: int) -> Counts:
-    """Measure a learner on the first `count` problems of a split; see `measure_problems`."""
-    return measure_problems(Subject.of(run, learner), split_problems(run, split, count))
+def measure(run: Run, train_module: TrainModule, split: Split, count: int) -> Counts:
+    """Measure a train_module on the first `count` problems of a split; see `measure_problems`."""
+    return measure_problems(Evaluator.of(run, train_module), split_problems(run, split, count))
 
 
-def measure_problems(subject: Subject, problems: Problems) -> Counts:
-    """Count what a subject gets right, answering freely and given the true answer so far.
+def measure_problems(evaluator: Evaluator, problems: Problems) -> Counts:
+    """Count what a evaluator gets right, answering freely and given the true answer so far.
 
     Returns `free.exact`, `free.token_i`, `forced.exact`, `forced.token_i` as {correct, total} and
     `free.errors` as {kind: count}; and `one_pass.exact`, `one_pass.token_i` where neither mode gives the
@@ -32,14 +32,14 @@ def measure_problems(subject: Subject, problems: Problems) -> Counts:
     the reference answer, which is less where a task has several right answers. Where the verifier sorts
     problems, `slice.NAME_VALUE.free.exact`; where it judges parts of answers, `free.PART`.
     """
-    task = subject.task
-    free = answers(subject, problems, subject.free)
-    forced = answers(subject, problems, subject.forced)
+    task = evaluator.task
+    free = answers(evaluator, problems, evaluator.free)
+    forced = answers(evaluator, problems, evaluator.forced)
     truth = task.answers(problems)
     exists = task.exists(truth)
     right = count_right("forced", forced == truth, exists)
-    if subject.trained_mode == "one_pass":
-        trained = answers(subject, problems, lambda batch: subject.trained(batch)[0])
+    if evaluator.trained_mode == "one_pass":
+        trained = answers(evaluator, problems, lambda batch: evaluator.trained(batch)[0])
         right |= count_right("one_pass", trained == truth, exists)
     return count_free(task, problems, free, task.score(problems, free)) | right
 

@@ -1,4 +1,4 @@
-"""A whole diagnosis: every diagnostic on one subject, what it learned when, and the verdict."""
+"""A whole diagnosis: every diagnostic on one evaluator, what it learned when, and the verdict."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,29 +15,29 @@ from unforced.evaluation.diagnostics import (
     probability,
     snowball,
 )
+from unforced.evaluation.evaluator import Evaluator
 from unforced.evaluation.learning import grokking, learned
 from unforced.evaluation.probe import Probe, probe
 from unforced.evaluation.statistics import CONFIDENCE, Estimate, problems_needed, proportion
-from unforced.evaluation.subject import Subject
 from unforced.evaluation.verdict import MARGIN, Evidence, judge
 from unforced.tasks.base import Problems
 
 
 def diagnose(
-    subject: Subject,
+    evaluator: Evaluator,
     train: Problems,
     held_out: Problems,
     confidence: float = CONFIDENCE,
     all_of_training: bool = False,
 ) -> dict[str, Any]:
-    """Diagnose a subject from problems that it was trained on and problems that it was not.
+    """Diagnose a evaluator from problems that it was trained on and problems that it was not.
 
     all_of_training: `train` is the whole training set, so that its accuracy needs no interval.
     Returns JSON values: `verdict` and a section per diagnostic; docs/metrics.md defines each number.
     Raises UserError if there are too few held-out problems for the confidence.
     """
     check_enough(len(held_out), confidence)
-    known, fresh = probe(subject, train, counterfactuals=False), probe(subject, held_out)
+    known, fresh = probe(evaluator, train, counterfactuals=False), probe(evaluator, held_out)
     fitted, as_trained = _exact(known, confidence), _as_trained(known, confidence)
     if all_of_training:
         fitted, as_trained = (
@@ -56,19 +56,19 @@ def diagnose(
         "probability": probability(fresh),
     }
     evidence = Evidence(
-        what="right at the positions trained" if subject.tokens_trained else "whole answers",
+        what="right at the positions trained" if evaluator.trained_positions_note else "whole answers",
         problems=len(fresh),
         test_exact=sections["exact"]["test"],
         train_exact=sections["exact"]["train"],
         as_trained=as_trained,
-        decoder=str(subject.decoder),
+        decoder=str(evaluator.decoder),
         clever_hans=sections["clever_hans"],
         decisions=sections["indecipherable_token"],
         snowball=sections["snowball"],
     )
     problems = {"train": len(known), "test": len(fresh)}
     found = {"verdict": judge(evidence).as_dict(), "confidence": confidence, "problems": problems}
-    return found | subject.decoded() | sections
+    return found | evaluator.decoded() | sections
 
 
 def check_enough(count: int, confidence: float) -> None:
@@ -83,36 +83,38 @@ def check_enough(count: int, confidence: float) -> None:
 
 
 def history(
-    subject: Subject, held_out: Problems, lines: Sequence[Mapping[str, Any]], stream: bool
+    evaluator: Evaluator, held_out: Problems, lines: Sequence[Mapping[str, Any]], stream: bool
 ) -> dict[str, Any]:
     """Say what a run learned when, from the lines of its metrics.jsonl; a `stream` has no set to fit."""
-    task, mode, positions = subject.task, subject.trained_mode, subject.objective.train_positions
-    reason = "a stream of fresh problems has no training set to fit" if stream else nothing_decided(subject)
-    late = does_not_apply(reason) if reason else grokking(lines, _chances(subject, held_out), mode, positions)
+    task, mode, positions = evaluator.task, evaluator.trained_mode, evaluator.objective.train_positions
+    reason = "a stream of fresh problems has no training set to fit" if stream else nothing_decided(evaluator)
+    late = (
+        does_not_apply(reason) if reason else grokking(lines, _chances(evaluator, held_out), mode, positions)
+    )
     return {"learned": learned(lines, task.answer_length, mode, positions), "grokking": late}
 
 
-def _chances(subject: Subject, problems: Problems) -> dict[int, float]:
+def _chances(evaluator: Evaluator, problems: Problems) -> dict[int, float]:
     """Return the accuracy without lookahead of decisive positions, over all problems that have them."""
-    ahead = subject.lookahead
+    ahead = evaluator.lookahead
     if ahead is None:
         return {}
-    having = subject.task.exists(subject.task.answers(problems)).sum(axis=0)
+    having = evaluator.task.exists(evaluator.task.answers(problems)).sum(axis=0)
     share = ahead.decisive(problems).sum(axis=0) / np.maximum(having, 1)
-    chances = ahead.position_chances(subject.shows != "nothing")
+    chances = ahead.position_chances(evaluator.shows != "nothing")
     return {i: float(share[i] * chances[i] + 1 - share[i]) for i in ahead.decisive_positions if having[i]}
 
 
 def _exact(asked: Probe, confidence: float) -> Estimate:
     """Count whole free answers; where the loss counts some positions alone, predictions right at those."""
-    if asked.subject.objective.train_positions is not None:
+    if asked.evaluator.objective.train_positions is not None:
         return _as_trained(asked, confidence)
-    exact = asked.subject.task.score(asked.problems, asked.answered.free).exact
+    exact = asked.evaluator.task.score(asked.problems, asked.responses.free).exact
     return proportion(int(exact.sum()), len(exact), confidence)
 
 
 def _as_trained(asked: Probe, confidence: float) -> Estimate:
     """Count the problems in which every position that is trained is right on the inputs of training."""
-    positions = asked.subject.objective.train_positions
+    positions = asked.evaluator.objective.train_positions
     right = asked.right if positions is None else asked.right[:, list(positions)]
     return proportion(int(right.all(axis=1).sum()), len(right), confidence)

@@ -1,4 +1,4 @@
-"""The diagnostics: which tokens fail, and by which mechanism. Pure functions of what a subject answered.
+"""The diagnostics: which tokens fail, and by which mechanism. Pure functions of what a evaluator responses.
 
 Source: arXiv 2403.06963, Sec. 3 (snowballing against training failure) and 4 (Clever Hans cheat,
 indecipherable token). Its code measures neither mechanism; the measures are ours, defined in docs/metrics.md.
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from unforced.evaluation.evaluator import Evaluator
 from unforced.evaluation.probe import Probe
 from unforced.evaluation.statistics import (
     difference,
@@ -18,7 +19,6 @@ from unforced.evaluation.statistics import (
     proportion,
     share,
 )
-from unforced.evaluation.subject import Subject
 from unforced.tasks.base import Marks, Order, in_order
 
 Measures = dict[str, Any]
@@ -36,12 +36,12 @@ def does_not_apply(reason: str) -> Measures:
     return {"does_not_apply": reason}
 
 
-def nothing_decided(subject: Subject) -> str:
-    """Say why no token of a subject's answers is known to need lookahead; empty where one is."""
-    task = subject.task
+def nothing_decided(evaluator: Evaluator) -> str:
+    """Say why no token of a evaluator's answers is known to need lookahead; empty where one is."""
+    task = evaluator.task
     if task.lookahead is None:
         return f"what needs lookahead in {task} is unknown"
-    if subject.lookahead is None:
+    if evaluator.lookahead is None:
         return task.lookahead.backwards
     return "" if task.decisive_positions else f"nothing needs lookahead in {task}"
 
@@ -49,53 +49,53 @@ def nothing_decided(subject: Subject) -> str:
 def clever_hans(asked: Probe, confidence: float) -> Measures:
     """Measure how far the true answer so far gives away the rest, whatever the plan.
 
-    Returns `cheat_accuracy`, `wrong_arm_following`, `goal_blindness`; docs/metrics.md defines them.
+    Returns `cheat_accuracy`, `decoy_following`, `question_blindness`; docs/metrics.md defines them.
     """
-    subject = asked.subject
-    blindness = goal_blindness(asked, confidence)
-    note = {"note": _OF_PARTS} if subject.shows == "parts" else {}
-    if subject.shows == "nothing":
+    evaluator = asked.evaluator
+    blindness = question_blindness(asked, confidence)
+    note = {"note": _OF_PARTS} if evaluator.shows == "parts" else {}
+    if evaluator.shows == "nothing":
         reason = (
-            f"{subject.objective.name} is not trained on the true answer so far: it has no cheat to learn"
+            f"{evaluator.objective.name} is not trained on the true answer so far: it has no cheat to learn"
         )
-    elif nothing_decided(subject):
-        return does_not_apply(nothing_decided(subject))
-    elif subject.tokens_trained:
-        reason = subject.tokens_trained
+    elif nothing_decided(evaluator):
+        return does_not_apply(nothing_decided(evaluator))
+    elif evaluator.trained_positions_note:
+        reason = evaluator.trained_positions_note
     else:
         return {
             **note,
             "cheat_accuracy": _cheat_accuracy(asked, confidence),
-            "wrong_arm_following": _following(asked, confidence),
-            "goal_blindness": blindness,
+            "decoy_following": _following(asked, confidence),
+            "question_blindness": blindness,
         }
-    return does_not_apply(reason) | {"goal_blindness": blindness}
+    return does_not_apply(reason) | {"question_blindness": blindness}
 
 
 def _cheat_accuracy(asked: Probe, confidence: float) -> Measures:
-    missed, given_away = (np.any(m, axis=1) for m in (asked.followers & ~asked.right, asked.followers))
-    found = share(~missed, given_away, confidence)
+    missed, having = (np.any(m, axis=1) for m in (asked.given_away & ~asked.right, asked.given_away))
+    found = share(~missed, having, confidence)
     return found or does_not_apply("no answer position follows from the true answer before it")
 
 
 def _following(asked: Probe, confidence: float) -> Measures:
-    found = share(asked.answered.completed, asked.answered.fed > 0, confidence)
+    found = share(asked.responses.completed, asked.responses.fed > 0, confidence)
     return found or does_not_apply("the task has no wrong answer that a wrong decision entails")
 
 
-def goal_blindness(asked: Probe, confidence: float) -> Measures:
+def question_blindness(asked: Probe, confidence: float) -> Measures:
     """Measure which predictions stay as they are when the prompt asks for something else."""
-    others = asked.answered.other_truths
-    if reason := nothing_decided(asked.subject):
+    others = asked.responses.other_truths
+    if reason := nothing_decided(asked.evaluator):
         return does_not_apply(reason)
     if not others.shape[1]:
         return does_not_apply("the task has no other question to put in the prompt")
     differs = others != asked.truth[:, None]
     after = np.cumsum(differs, axis=2) - differs > 0
-    unmoved = asked.answered.moved == asked.answered.trained[:, None]
+    unmoved = asked.responses.moved == asked.responses.trained[:, None]
     measures = {"decisions": share(unmoved, differs & ~after, confidence)}
-    if asked.subject.shows != "nothing" and not asked.subject.tokens_trained:
-        measures["followers"] = share(unmoved, after & asked.followers[:, None], confidence)
+    if asked.evaluator.shows != "nothing" and not asked.evaluator.trained_positions_note:
+        measures["given_away"] = share(unmoved, after & asked.given_away[:, None], confidence)
     nothing = does_not_apply("no such position in these problems")
     return {name: found or nothing for name, found in measures.items()}
 
@@ -105,11 +105,11 @@ def indecipherable_token(train: Probe, held_out: Probe, confidence: float) -> Me
 
     Accuracy is taken on the inputs of training. `gap` is what memorising gains: train minus held-out.
     """
-    subject, measures = held_out.subject, {}
-    if (reason := nothing_decided(subject)) or subject.lookahead is None:
+    evaluator, measures = held_out.evaluator, {}
+    if (reason := nothing_decided(evaluator)) or evaluator.lookahead is None:
         return does_not_apply(reason)
-    chances = subject.lookahead.position_chances(subject.shows != "nothing")
-    for position in subject.lookahead.decisive_positions:
+    chances = evaluator.lookahead.position_chances(evaluator.shows != "nothing")
+    for position in evaluator.lookahead.decisive_positions:
         found = [_at(asked, position, confidence) for asked in (train, held_out)]
         if found[0] is None or found[1] is None:
             measures[f"token_{position}"] = does_not_apply("decisive in none of these problems")
@@ -134,15 +134,15 @@ def snowball(asked: Probe, confidence: float) -> Measures:
     by position; `first_error`, counts by position of the first wrong symbol in order of generation; and two
     tests of whether first errors gather, `errors_at_decisions` and `errors_at_one_position`.
     """
-    subject = asked.subject
-    if subject.writes != "left_to_right":
-        return does_not_apply(f"{subject.decoder.name} {_NO_ORDER[subject.writes]}")
-    if subject.tokens_trained:
-        return does_not_apply(subject.tokens_trained)
-    if not subject.task.unique_answer:
-        return does_not_apply(f"{subject.task} has several right answers: no token by itself is an error")
-    right, exists = asked.answered.forced == asked.truth, subject.task.exists(asked.truth)
-    exact = subject.task.score(asked.problems, asked.answered.free).exact
+    evaluator = asked.evaluator
+    if evaluator.writes != "left_to_right":
+        return does_not_apply(f"{evaluator.decoder.name} {_NO_ORDER[evaluator.writes]}")
+    if evaluator.trained_positions_note:
+        return does_not_apply(evaluator.trained_positions_note)
+    if not evaluator.task.unique_answer:
+        return does_not_apply(f"{evaluator.task} has several right answers: no token by itself is an error")
+    right, exists = asked.responses.forced == asked.truth, evaluator.task.exists(asked.truth)
+    exact = evaluator.task.score(asked.problems, asked.responses.free).exact
     first = _first_errors(asked, exact)
     tokens = [f"token_{i}" for i in range(right.shape[1])]
     return {
@@ -156,7 +156,7 @@ def snowball(asked: Probe, confidence: float) -> Measures:
         "first_error": dict(zip(tokens, first.sum(axis=0).tolist(), strict=True)),
         "errors_at_decisions": _errors_at_decisions(first, asked, confidence),
         "errors_at_one_position": errors_at_one_position(
-            first, subject.order, confidence, subject.task.lengths(asked.truth)
+            first, evaluator.order, confidence, evaluator.task.lengths(asked.truth)
         ),
     }
 
@@ -166,18 +166,18 @@ def _first_errors(asked: Probe, accepted: Bool[np.ndarray, " count"]) -> Marks:
 
     Answers that the verifier accepted have none.
     """
-    task, order = asked.subject.task, asked.subject.order
-    wrong = task.in_order(asked.answered.free, order) != task.in_order(asked.truth, order)
+    task, order = asked.evaluator.task, asked.evaluator.order
+    wrong = task.in_order(asked.responses.free, order) != task.in_order(asked.truth, order)
     wrong &= ~accepted[:, None]
     first: Marks = in_order(wrong & (np.cumsum(wrong, axis=1) == 1), order, task.lengths(asked.truth))
     return first
 
 
 def _errors_at_decisions(first: Marks, asked: Probe, confidence: float) -> Measures:
-    if reason := nothing_decided(asked.subject):
+    if reason := nothing_decided(asked.evaluator):
         return does_not_apply(reason)
-    lengths = asked.subject.task.lengths(asked.truth)
-    return _gathering(first, asked.decisive, asked.subject.order, confidence, lengths)
+    lengths = asked.evaluator.task.lengths(asked.truth)
+    return _gathering(first, asked.decisive, asked.evaluator.order, confidence, lengths)
 
 
 def errors_at_one_position(
@@ -243,30 +243,30 @@ def _expected_share(places: Marks, hazard: float, lengths: Lengths | None) -> fl
 
 def error_kinds(asked: Probe) -> Measures:
     """Count the free answers of each kind, as the task's verifier names them."""
-    return dict(asked.subject.task.score(asked.problems, asked.answered.free).counts())
+    return dict(asked.evaluator.task.score(asked.problems, asked.responses.free).counts())
 
 
 def probability(asked: Probe) -> Measures:
     """Say where the probability goes at each decision: means over problems where it is one."""
-    if reason := nothing_decided(asked.subject):
+    if reason := nothing_decided(asked.evaluator):
         return does_not_apply(reason)
-    measures, answered = {}, asked.answered
-    for column, position in enumerate(asked.subject.task.decisive_positions):
+    measures, responses = {}, asked.responses
+    for column, position in enumerate(asked.evaluator.task.decisive_positions):
         rows = asked.decisive[:, position]
         if not rows.any():
             measures[f"token_{position}"] = does_not_apply("decisive in none of these problems")
             continue
-        true, options, symbols = (
+        true, choices, symbols = (
             float(each[rows, column].mean(dtype=np.float64))
-            for each in (answered.on_true, answered.on_options, answered.on_answers)
+            for each in (responses.on_true, responses.on_choices, responses.on_answers)
         )
         if math.isnan(true):
             measures[f"token_{position}"] = does_not_apply("the tokenizer joins symbols into one token")
             continue
         measures[f"token_{position}"] = {
             "true": true,
-            "other_options": options,
-            "other_answer_symbols": max(0.0, symbols - true - options),
+            "other_choices": choices,
+            "other_answer_symbols": max(0.0, symbols - true - choices),
             "rest": max(0.0, 1 - symbols),
         }
     return measures

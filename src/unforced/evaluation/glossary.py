@@ -38,20 +38,20 @@ DEFINITIONS: Mapping[str, str] = {
         "away is predicted rightly (path-star: tokens 2 and on, given the true first hop). Near 100% "
         "while the decision is at chance is the signature of the cheat. arXiv 2403.06963, Sec. 4."
     ),
-    "clever_hans.wrong_arm_following": (
+    "clever_hans.decoy_following": (
         "Feed the answer up to a wrong decision (path-star: a neighbour of the start on another arm, "
         "drawn at random), then decode freely: the share of problems in which the model follows just "
         "that wrong answer. Whether it ends with the wrong arm's leaf or jumps to the goal, which the "
         "prompt states, makes no difference, unless the end is all that is left to write. Where more "
         "decisions follow, a cheater completes it only as often as it guesses those."
     ),
-    "clever_hans.goal_blindness.decisions": (
+    "clever_hans.question_blindness.decisions": (
         "Put another question into the prompt (path-star: each other leaf as the goal), keep the true "
         "answer to the first one as input, and look at the first token on which the two true answers "
         "differ: the share of predictions there that do not move. A model that looks ahead moves them "
         "all."
     ),
-    "clever_hans.goal_blindness.followers": (
+    "clever_hans.question_blindness.given_away": (
         "The same for the tokens after it that the true answer so far gives away: the share of "
         "predictions that do not move. A cheater reads the answer, not the goal, and moves none."
     ),
@@ -112,7 +112,7 @@ DEFINITIONS: Mapping[str, str] = {
     "probability.token_i.true": (
         "Mean probability of the true symbol at a decision, on the inputs of training, held-out problems."
     ),
-    "probability.token_i.other_options": (
+    "probability.token_i.other_choices": (
         "Mean probability of the other symbols that someone who does not look ahead would choose from "
         "(path-star: the other first hops)."
     ),
@@ -120,7 +120,7 @@ DEFINITIONS: Mapping[str, str] = {
         "Mean probability of all other symbols that answers are made of."
     ),
     "probability.token_i.rest": (
-        "Mean probability of tokens that are not symbols of answers: separators, the dummy, the end."
+        "Mean probability of tokens that are not symbols of answers: separators, the mask token, the end."
     ),
     "learned.fitted": (
         "Step of the first of two evaluations in a row at which a position (or the whole answer) was "
@@ -146,7 +146,7 @@ RULES: Mapping[verdict.Name, str] = {
     "clever_hans": (
         f"the interval of cheat accuracy lies above {CHEAT:.0%}, that of a decisive token on held-out "
         f"problems within {100 * MARGIN:.0f} points of chance (a quarter of chance, where that is less), and "
-        f"goal blindness of the tokens that follow is not below {BLIND:.0%} where it can be told. Whether "
+        f"question blindness of the tokens that follow is not below {BLIND:.0%} where it can be told. Whether "
         "the decision is known by heart on training problems is said beside it."
     ),
     "decoding": (

@@ -1,4 +1,4 @@
-"""One pass over problems that asks a subject all that the diagnostics need.
+"""One pass over problems that asks a evaluator all that the diagnostics need.
 
 Each prompt is read once. What is asked of it afterwards (a free answer, predictions under the true answer,
 a wrong arm to follow, another goal) goes on from there: all of it costs less than twice a free answer.
@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from unforced.data.batch import Batch
 from unforced.decoding.base import Logits
-from unforced.evaluation.subject import Subject
+from unforced.evaluation.evaluator import Evaluator
 from unforced.models.base import Cache
 from unforced.tasks.base import Marks, Problems, Symbols
 
@@ -22,8 +22,8 @@ _MOST_QUESTIONS = 16
 
 
 @dataclass(frozen=True)
-class Answered:
-    """What a subject said, an entry per problem; symbols in forward order.
+class Responses:
+    """What a evaluator said, an entry per problem; symbols in forward order.
 
     free          its own answers
     forced        its predictions under the true answer so far
@@ -34,8 +34,8 @@ class Answered:
     completed     whether the free continuation followed that decoy to its end, or to the end that the prompt
                   states (path-star: the goal) if more than the end was left to say
     on_true       probability of the true symbol at each decisive position of the task
-    on_options    probability of the other options there
-    on_answers    probability of all symbols that answers are made of there, options included
+    on_choices    probability of the other choices there
+    on_answers    probability of all symbols that answers are made of there, choices included
     """
 
     free: Symbols
@@ -46,20 +46,20 @@ class Answered:
     fed: Int[np.ndarray, " count"]
     completed: Bool[np.ndarray, " count"]
     on_true: Float[np.ndarray, "count decisions"]
-    on_options: Float[np.ndarray, "count decisions"]
+    on_choices: Float[np.ndarray, "count decisions"]
     on_answers: Float[np.ndarray, "count decisions"]
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Problems, what is true of them, and what a subject said."""
+    """Problems, what is true of them, and what a evaluator said."""
 
-    subject: Subject
+    evaluator: Evaluator
     problems: Problems
     truth: Symbols
     decisive: Marks
-    followers: Marks
-    answered: Answered
+    given_away: Marks
+    responses: Responses
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -67,30 +67,30 @@ class Probe:
     @property
     def right(self) -> Marks:
         """Which predictions are right on the inputs of training."""
-        return self.answered.trained == self.truth
+        return self.responses.trained == self.truth
 
 
-def probe(subject: Subject, problems: Problems, counterfactuals: bool = True) -> Probe:
-    """Ask `subject` about `problems`: all that is in `Answered`, or all but decoys and other questions."""
-    task, truth = subject.task, subject.task.answers(problems)
+def probe(evaluator: Evaluator, problems: Problems, counterfactuals: bool = True) -> Probe:
+    """Ask `evaluator` about `problems`: all that is in `Responses`, or all but decoys and other questions."""
+    task, truth = evaluator.task, evaluator.task.answers(problems)
     ahead, nothing = task.lookahead, np.zeros(truth.shape, dtype=np.bool_)
     decoys = ahead.decoys(problems) if ahead and counterfactuals else _stack([], truth)
-    chosen, fed = _choose(subject, decoys, truth)
+    chosen, fed = _choose(evaluator, decoys, truth)
     parts = []
-    with subject.at_rest():
-        for rows in _batches(fed, subject.rows):
-            others = ahead.other_questions(problems.take(rows)) if ahead and counterfactuals else []
+    with evaluator.inference():
+        for rows in _batches(fed, evaluator.rows):
+            others = ahead.counterfactual_prompts(problems.take(rows)) if ahead and counterfactuals else []
             others = spread(others, _MOST_QUESTIONS)
             some = _Some(problems.take(rows), rows, others, chosen[rows], int(fed[rows[0]]))
-            parts.append((rows, _ask(subject, some)))
+            parts.append((rows, _ask(evaluator, some)))
     back = np.argsort(np.concatenate([rows for rows, _ in parts]))
     columns = {
         field.name: np.concatenate([getattr(part, field.name) for _, part in parts])[back]
-        for field in fields(Answered)
+        for field in fields(Responses)
     }
     decisive = nothing if ahead is None else ahead.decisive(problems)
-    followers = nothing if ahead is None else ahead.followers(problems)
-    return Probe(subject, problems, truth, decisive, followers, Answered(**columns))
+    given_away = nothing if ahead is None else ahead.given_away(problems)
+    return Probe(evaluator, problems, truth, decisive, given_away, Responses(**columns))
 
 
 def _batches(fed: Int[np.ndarray, " count"], size: int) -> Iterator[Int[np.ndarray, " rows"]]:
@@ -111,19 +111,19 @@ def _stack(parts: list[Symbols], like: Symbols) -> Int[np.ndarray, "count questi
 
 
 def _choose(
-    subject: Subject, decoys: Int[np.ndarray, "count decoys length"], truth: Symbols
+    evaluator: Evaluator, decoys: Int[np.ndarray, "count decoys length"], truth: Symbols
 ) -> tuple[Symbols, Int[np.ndarray, " count"]]:
     """Choose a decoy for each problem; return them, and how much of each is fed.
 
     It is fed up to the first symbol, in order of generation, that differs from the truth. Nothing is fed
     where training shows nothing of the answer, nor where nothing would be left to say.
     """
-    count, task = len(truth), subject.task
-    if not decoys.shape[1] or subject.shows == "nothing":
+    count, task = len(truth), evaluator.task
+    if not decoys.shape[1] or evaluator.shows == "nothing":
         return truth, np.zeros(count, dtype=np.int64)
     picked = np.random.default_rng(_DECOY_SEED).integers(decoys.shape[1], size=count)
     chosen = decoys[np.arange(count), picked]
-    differs = task.in_order(chosen, subject.order) != task.in_order(truth, subject.order)
+    differs = task.in_order(chosen, evaluator.order) != task.in_order(truth, evaluator.order)
     fed = 1 + differs.argmax(axis=1)
     return chosen, np.where(fed == task.exists(chosen).sum(axis=1), 0, fed)
 
@@ -139,27 +139,27 @@ class _Some:
     fed: int
 
 
-def _ask(subject: Subject, some: _Some) -> Answered:
-    task, problems, others = subject.task, some.problems, some.others
+def _ask(evaluator: Evaluator, some: _Some) -> Responses:
+    task, problems, others = evaluator.task, some.problems, some.others
     truth = task.answers(problems)
-    batch = subject.encode(problems, numbers=some.numbers)
-    altered = [subject.encode(other, truth) for other in others]
-    cache = _read_ahead(subject, batch, altered)
-    trained, logits = subject.trained(batch, _fork(cache))
-    moved = [subject.trained(other, _fork(cache))[0] for other in altered]
-    return Answered(
-        subject.free(batch, _fork(cache)),
-        trained if subject.shows != "nothing" else subject.forced(batch, _fork(cache)),
+    batch = evaluator.encode(problems, numbers=some.numbers)
+    altered = [evaluator.encode(other, truth) for other in others]
+    cache = _prefill(evaluator, batch, altered)
+    trained, logits = evaluator.trained(batch, _fork(cache))
+    moved = [evaluator.trained(other, _fork(cache))[0] for other in altered]
+    return Responses(
+        evaluator.free(batch, _fork(cache)),
+        trained if evaluator.shows != "nothing" else evaluator.forced(batch, _fork(cache)),
         trained,
         _stack(moved, truth),
         _stack([task.answers(other) for other in others], truth),
         np.full(len(truth), some.fed),
-        _follows(subject, some, cache),
-        *_masses(subject, logits, batch, problems),
+        _follows(evaluator, some, cache),
+        *_masses(evaluator, logits, batch, problems),
     )
 
 
-def _read_ahead(subject: Subject, batch: Batch, altered: list[Batch]) -> Cache | None:
+def _prefill(evaluator: Evaluator, batch: Batch, altered: list[Batch]) -> Cache | None:
     """Read what the prompts have in common with those of other questions, but not their last token.
 
     Nothing is read ahead where the lengths of prompts differ: what they have in common then stands in
@@ -174,8 +174,8 @@ def _read_ahead(subject: Subject, batch: Batch, altered: list[Batch]) -> Cache |
     shared = min(shared, len(differs) - 1)
     if shared == 0:
         return None
-    cache = subject.model.new_cache(len(batch), batch.prompt.shape[1] + subject.codec.answer_length)
-    subject.model.hidden(batch.prompt[:, :shared], cache=cache, at=slice(-1, None))
+    cache = evaluator.model.new_cache(len(batch), batch.prompt.shape[1] + evaluator.codec.answer_length)
+    evaluator.model.hidden(batch.prompt[:, :shared], cache=cache, at=slice(-1, None))
     return cache
 
 
@@ -183,35 +183,35 @@ def _fork(cache: Cache | None) -> Cache | None:
     return None if cache is None else cache.fork()
 
 
-def _follows(subject: Subject, some: _Some, cache: Cache | None) -> Bool[np.ndarray, " rows"]:
+def _follows(evaluator: Evaluator, some: _Some, cache: Cache | None) -> Bool[np.ndarray, " rows"]:
     """Feed the first `fed` symbols of each decoy; say whether the free continuation follows the rest of it.
 
     A wrong arm that ends with a jump to the goal was followed, unless the end is all that is left to say.
     """
     problems, decoys, fed = some.problems, some.decoys, some.fed
-    task, ahead = subject.task, subject.task.lookahead
+    task, ahead = evaluator.task, evaluator.task.lookahead
     if not fed or ahead is None:
         return np.zeros(len(problems), dtype=np.bool_)
-    begun = subject.encode(problems, some.decoys, fed, some.numbers)
-    said = subject.free(begun, None if begun.prompt_mask is not None else _fork(cache), given=fed)
-    written = task.in_order(said, subject.order)
+    begun = evaluator.encode(problems, some.decoys, fed, some.numbers)
+    said = evaluator.free(begun, None if begun.prompt_mask is not None else _fork(cache), given=fed)
+    written = task.in_order(said, evaluator.order)
     ends = [decoys, ahead.with_stated_end(problems, decoys)]
-    same, jumped = ((written == task.in_order(end, subject.order)[:, fed:]).all(axis=1) for end in ends)
+    same, jumped = ((written == task.in_order(end, evaluator.order)[:, fed:]).all(axis=1) for end in ends)
     followed: Bool[np.ndarray, " rows"] = same | (jumped & (task.exists(decoys).sum(axis=1) > fed + 1))
     return followed
 
 
 def _masses(
-    subject: Subject, logits: Logits, batch: Batch, problems: Problems
+    evaluator: Evaluator, logits: Logits, batch: Batch, problems: Problems
 ) -> Float[np.ndarray, "3 rows decisions"]:
-    """Return the probability on the true option, the other options and all answer symbols, per decision."""
-    task, codec = subject.task, subject.codec
+    """Return the probability on the true option, the other choices and all answer symbols, per decision."""
+    task, codec = evaluator.task, evaluator.codec
     masses = np.empty((3, len(batch), len(task.decisive_positions)))
     sayable = np.arange(task.answer_symbols)[None]
     if task.lookahead is None:
         return masses
     for column, position in enumerate(task.decisive_positions):
-        options = task.lookahead.options(problems, position)
-        for row, some in enumerate((options[:, :1], options[:, 1:], sayable)):
+        choices = task.lookahead.choices(problems, position)
+        for row, some in enumerate((choices[:, :1], choices[:, 1:], sayable)):
             masses[row, :, column] = codec.mass(logits, batch, position, some)
     return masses

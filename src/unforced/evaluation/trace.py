@@ -1,4 +1,4 @@
-"""Traces: what a subject predicts at each position of an answer, for problems and other questions about them.
+"""Traces: what a model predicts at each position of an answer, for problems and counterfactual prompts.
 
     problem  1,7|1,4|7,9|4,2/1,9=          another question  1,7|1,4|7,9|4,2/1,2=
     forced   1 (1.00)  7 (.52) 4 (.48)  9 (1.00)      its inputs are the true answer so far
@@ -15,8 +15,8 @@ from jaxtyping import Float, Int
 
 from unforced.data.batch import Batch
 from unforced.decoding.base import Logits, ParallelDecoder
+from unforced.evaluation.evaluator import Evaluator
 from unforced.evaluation.probe import spread
-from unforced.evaluation.subject import Subject
 from unforced.tasks.base import Problems, Symbols, Task, in_order
 from unforced.tasks.problems import END
 
@@ -27,34 +27,34 @@ TOP = 5
 _DIGITS = 4
 
 
-def trace(subject: Subject, problems: Problems) -> dict[str, Any]:
-    """Trace a subject on problems, and on other questions about each.
+def trace(evaluator: Evaluator, problems: Problems) -> dict[str, Any]:
+    """Trace a evaluator on problems, and on other questions about each.
 
     Returns `order`, `shows`, `writes`, `reads_answers`, and `problems`: for each, a list of questions, the
     problem's own first. A question holds its `prompt` and `answer` as text, its `drawing` (see `Pictures`)
     and `decisive` positions; the `true` answer and the `free` one with its `verdict`; and, where
-    `reads_answers`, the `forced` predictions: in training or in decoding, the subject reads some of an
-    answer. The top symbols with their probabilities are under `chances`: `free` (the subject's own answer so
+    `reads_answers`, the `forced` predictions: in training or in decoding, the evaluator reads some of an
+    answer. The top symbols with their probabilities are under `chances`: `free` (the model's own answer so
     far as input, or its one pass over the prompt), and `forced`, a list per answer position, all in forward
     order. A list is empty where its probabilities cannot be told, as of an answer that is written in any
     order.
     """
-    ahead = subject.task.lookahead
-    asked = [problems, *spread(ahead.other_questions(problems) if ahead else [], MOST_OTHERS)]
-    with subject.at_rest():
-        columns = [list(_questions(subject, each)) for each in asked]
+    ahead = evaluator.task.lookahead
+    asked = [problems, *spread(ahead.counterfactual_prompts(problems) if ahead else [], MOST_OTHERS)]
+    with evaluator.inference():
+        columns = [list(_questions(evaluator, each)) for each in asked]
     return {
-        "order": subject.order,
-        "shows": subject.shows,
-        "writes": subject.writes,
-        "reads_answers": _reads_answers(subject),
+        "order": evaluator.order,
+        "shows": evaluator.shows,
+        "writes": evaluator.writes,
+        "reads_answers": _reads_answers(evaluator),
         "problems": [_different(questions) for questions in zip(*columns, strict=True)],
     }
 
 
-def _reads_answers(subject: Subject) -> bool:
-    """Whether the subject reads any of an answer, a true one in training or its own in decoding."""
-    return subject.shows != "nothing" or subject.writes != "one_pass"
+def _reads_answers(evaluator: Evaluator) -> bool:
+    """Whether the evaluator reads any of an answer, a true one in training or its own in decoding."""
+    return evaluator.shows != "nothing" or evaluator.writes != "one_pass"
 
 
 def symbol_texts(task: Task, symbols: Int[np.ndarray, " length"]) -> list[str]:
@@ -70,25 +70,25 @@ def _different(questions: tuple[dict[str, Any], ...]) -> list[dict[str, Any]]:
     return list({question["prompt"]: question for question in reversed(questions)}.values())[::-1]
 
 
-def _questions(subject: Subject, problems: Problems) -> Iterator[dict[str, Any]]:
-    for start in range(0, len(problems), subject.rows):
-        some = problems.take(slice(start, start + subject.rows))
-        yield from _ask(subject, some, np.arange(start, start + len(some)))
+def _questions(evaluator: Evaluator, problems: Problems) -> Iterator[dict[str, Any]]:
+    for start in range(0, len(problems), evaluator.rows):
+        some = problems.take(slice(start, start + evaluator.rows))
+        yield from _ask(evaluator, some, np.arange(start, start + len(some)))
 
 
 def _ask(
-    subject: Subject, problems: Problems, numbers: Int[np.ndarray, " count"]
+    evaluator: Evaluator, problems: Problems, numbers: Int[np.ndarray, " count"]
 ) -> Iterator[dict[str, Any]]:
-    task, batch = subject.task, subject.encode(problems, numbers=numbers)
-    free, chances, forced = subject.free(batch), {}, {}
-    if _reads_answers(subject):
-        logits = subject.forced_logits(batch)
-        forced = {"forced": subject.codec.read_beside(logits.argmax(-1), batch)}
-        chances["forced"] = _probabilities(subject, logits, batch)
-    chances["free"] = _freely(subject, problems, batch, free)
+    task, batch = evaluator.task, evaluator.encode(problems, numbers=numbers)
+    free, chances, forced = evaluator.free(batch), {}, {}
+    if _reads_answers(evaluator):
+        logits = evaluator.forced_logits(batch)
+        forced = {"forced": evaluator.codec.read_beside(logits.argmax(-1), batch)}
+        chances["forced"] = _probabilities(evaluator, logits, batch)
+    chances["free"] = _freely(evaluator, problems, batch, free)
     verdicts, truth = task.score(problems, free), task.answers(problems)
     decisive = np.zeros_like(truth) if task.lookahead is None else task.lookahead.decisive(problems)
-    for row, (prompt, answer) in enumerate(task.texts(problems, subject.order)):
+    for row, (prompt, answer) in enumerate(task.texts(problems, evaluator.order)):
         yield {
             "prompt": prompt,
             "answer": answer,
@@ -103,33 +103,35 @@ def _ask(
 
 
 def _freely(
-    subject: Subject, problems: Problems, batch: Batch, free: Symbols
+    evaluator: Evaluator, problems: Problems, batch: Batch, free: Symbols
 ) -> Float[np.ndarray, "count length n"]:
     """Return the probabilities that free answers were chosen by; NaN where they cannot be told."""
-    if subject.writes == "left_to_right":
-        return on_its_own(subject, problems, free)
-    if isinstance(subject.decoder, ParallelDecoder):
-        logits = subject.decoder.logits(subject.model, subject.heads, batch.prompts)
-        return _probabilities(subject, logits, batch)
-    return np.full((*free.shape, subject.task.answer_symbols), np.nan)
+    if evaluator.writes == "left_to_right":
+        return on_its_own(evaluator, problems, free)
+    if isinstance(evaluator.decoder, ParallelDecoder):
+        logits = evaluator.decoder.logits(evaluator.model, evaluator.heads, batch.prompts)
+        return _probabilities(evaluator, logits, batch)
+    return np.full((*free.shape, evaluator.task.answer_symbols), np.nan)
 
 
-def on_its_own(subject: Subject, problems: Problems, free: Symbols) -> Float[np.ndarray, "count length n"]:
-    """Return probabilities with the subject's own answers as input; NaN behind what is not a symbol."""
-    task = subject.task
+def on_its_own(
+    evaluator: Evaluator, problems: Problems, free: Symbols
+) -> Float[np.ndarray, "count length n"]:
+    """Return probabilities with the evaluator's own answers as input; NaN behind what is not a symbol."""
+    task = evaluator.task
     none, lengths = (free < 0) | (free >= task.answer_symbols), task.lengths(free)
     none &= task.exists(free)
-    batch = subject.encode(problems, np.where(none, 0, free))
-    probabilities = _probabilities(subject, subject.forced_logits(batch), batch)
-    written = in_order(none, subject.order, lengths)
+    batch = evaluator.encode(problems, np.where(none, 0, free))
+    probabilities = _probabilities(evaluator, evaluator.forced_logits(batch), batch)
+    written = in_order(none, evaluator.order, lengths)
     after = written.cumsum(axis=1) - written > 0
-    probabilities[in_order(after, subject.order, lengths)] = np.nan
+    probabilities[in_order(after, evaluator.order, lengths)] = np.nan
     return probabilities
 
 
-def _probabilities(subject: Subject, logits: Logits, batch: Batch) -> Float[np.ndarray, "count length n"]:
-    positions = range(subject.task.answer_length)
-    return np.stack([subject.codec.probabilities(logits, batch, each) for each in positions], axis=1)
+def _probabilities(evaluator: Evaluator, logits: Logits, batch: Batch) -> Float[np.ndarray, "count length n"]:
+    positions = range(evaluator.task.answer_length)
+    return np.stack([evaluator.codec.probabilities(logits, batch, each) for each in positions], axis=1)
 
 
 def _top(task: Task, probabilities: Float[np.ndarray, "length n"]) -> list[list[tuple[str, float]]]:

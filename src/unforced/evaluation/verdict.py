@@ -16,7 +16,7 @@ SOLVED_AT_LEAST = SOLVED - 0.01
 CHEAT = 0.95
 """Cheat accuracy from which the tokens after a decision count as fitted."""
 BLIND = 0.5
-"""Goal blindness of those tokens from which they count as read from the answer and not from the goal."""
+"""Question blindness of those tokens from which they count as read from the answer and not from the question."""
 MARGIN = 0.05
 """How far from chance a decisive token may be and still count as guessed, where chance is 20% or more; and
 by how much a training set must be fitted better than held-out problems to count as memorised."""
@@ -98,8 +98,8 @@ class Evidence:
     @property
     def sees_the_goal(self) -> bool:
         """Whether the tokens after a decision move with the goal, where that can be told: then no cheat."""
-        following = self.clever_hans.get("wrong_arm_following", {})
-        blindness = self.clever_hans.get("goal_blindness", {}).get("followers", {})
+        following = self.clever_hans.get("decoy_following", {})
+        blindness = self.clever_hans.get("question_blindness", {}).get("given_away", {})
         return "value" in following and "value" in blindness and blindness["high"] < BLIND
 
 
@@ -166,7 +166,9 @@ def _memorised(evidence: Evidence) -> Verdict | None:
     if not _reached(evidence.train_exact) or gap["low"] <= MARGIN:
         return None
     because = (_both_splits(evidence), *_decisions(evidence))
-    return Verdict("memorised", because, "more training problems, or training on after the fit (overtrain)")
+    return Verdict(
+        "memorised", because, "more training problems, or training on after the fit (train_past_stop)"
+    )
 
 
 def _compounding(evidence: Evidence) -> Verdict | None:

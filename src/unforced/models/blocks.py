@@ -10,14 +10,14 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from unforced.models.kernels.attention import BACKENDS, Pattern, build_pattern
-from unforced.models.kernels.precision import full_precision, matrix_dtype
-from unforced.models.kernels.rotary import Turns, split_heads, turns
+from unforced.models.kernels.attention import BACKENDS, AttentionBias, build_bias
+from unforced.models.kernels.precision import full_precision, matmul_dtype
+from unforced.models.kernels.rotary import Rotations, rotations, split_heads
 from unforced.models.masks import At, Attention, Padding, select, token_positions
 from unforced.models.roles import set_role
 
 Hidden = Float[Tensor, "batch time width"]
-Gelu = Literal["exact", "tanh"]
+Activation = Literal["gelu", "gelu_tanh"]
 Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Takes new keys and values of a layer; returns them behind those of the tokens read before."""
 
@@ -34,27 +34,27 @@ class AttentionKernel:
 class TransformerBlock(nn.Module):
     """Attention, then a two-layer perceptron, each behind a layer norm and around a residual."""
 
-    def __init__(self, width: int, heads: int, gelu: Gelu, kernel: AttentionKernel) -> None:
+    def __init__(self, width: int, heads: int, activation: Activation, kernel: AttentionKernel) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = SelfAttention(width, heads, kernel)
         self.up = nn.Linear(width, 4 * width)
         self.down = nn.Linear(4 * width, width)
-        self.gelu = "none" if gelu == "exact" else "tanh"
+        self.approximate = "tanh" if activation == "gelu_tanh" else "none"
         for part in (self.attention.projection, self.attention.output, self.up, self.down):
             set_role(part.weight, "matrix")
 
     def forward(
         self,
         x: Hidden,
-        pattern: Pattern,
-        turns: Turns | None,
+        bias: AttentionBias,
+        rotations: Rotations | None,
         at: At | None = None,
         extend: Extend | None = None,
     ) -> Float[Tensor, "batch chosen width"]:
         """Return the block's output at the time steps `at` (all, if None)."""
-        x = select(x, at) + self.attention(self.norm1(x), pattern, turns, at, extend)
-        return x + self.down(F.gelu(self.up(self.norm2(x)), approximate=self.gelu))
+        x = select(x, at) + self.attention(self.norm1(x), bias, rotations, at, extend)
+        return x + self.down(F.gelu(self.up(self.norm2(x)), approximate=self.approximate))
 
 
 class SelfAttention(nn.Module):
@@ -69,36 +69,36 @@ class SelfAttention(nn.Module):
     def forward(
         self,
         x: Hidden,
-        pattern: Pattern,
-        turns: Turns | None,
+        bias: AttentionBias,
+        rotations: Rotations | None,
         at: At | None = None,
         extend: Extend | None = None,
     ) -> Float[Tensor, "batch chosen width"]:
-        """Attend from the time steps `at` to those that the pattern allows."""
+        """Attend from the time steps `at` to those that the bias allows."""
         backend = BACKENDS[self.kernel.name]
-        query, key, value = self._project(x, turns, at, backend.dtype)
+        query, key, value = self._project(x, rotations, at, backend.dtype)
         if extend is not None:
             key, value = extend(key, value)
-        pattern = pattern if at is None else pattern.rows(at)
+        bias = bias if at is None else bias.rows(at)
         with full_precision(x.device):
-            attended = backend.attend(query, key, value, pattern)
-        joined = attended.transpose(1, 2).to(matrix_dtype(x), memory_format=torch.contiguous_format)
+            attended = backend.attend(query, key, value, bias)
+        joined = attended.transpose(1, 2).to(matmul_dtype(x), memory_format=torch.contiguous_format)
         return self.output(joined.flatten(2))
 
     def _project(
-        self, x: Hidden, turns: Turns | None, at: At | None, dtype: torch.dtype | None
+        self, x: Hidden, rotations: Rotations | None, at: At | None, dtype: torch.dtype | None
     ) -> tuple[Tensor, ...]:
         """Return queries (at `at`), keys and values as [batch heads time depth], rotated to their places."""
-        dtype = dtype or matrix_dtype(x)
+        dtype = dtype or matmul_dtype(x)
         if at is None:
-            return split_heads(self.projection(x), 3, self.heads, turns, turned=2, dtype=dtype)
+            return split_heads(self.projection(x), 3, self.heads, rotations, rotated=2, dtype=dtype)
         width = x.shape[-1]
         weight, bias = self.projection.weight, self.projection.bias
         asked = F.linear(select(x, at), weight[:width], bias[:width])
-        turns_asked = None if turns is None else select(turns[:, 0], at)[:, None]
-        (query,) = split_heads(asked, 1, self.heads, turns_asked, turned=1, dtype=dtype)
+        turns_asked = None if rotations is None else select(rotations[:, 0], at)[:, None]
+        (query,) = split_heads(asked, 1, self.heads, turns_asked, rotated=1, dtype=dtype)
         others = F.linear(x, weight[width:], bias[width:])
-        key, value = split_heads(others, 2, self.heads, turns, turned=1, dtype=dtype)
+        key, value = split_heads(others, 2, self.heads, rotations, rotated=1, dtype=dtype)
         return query, key, value
 
 
@@ -126,8 +126,8 @@ class Layer(nn.Module):
         if self.rotary_base is not None:
             positions = token_positions(padding, steps, 0, device) if positions is None else positions
             depth = hidden.shape[2] // self.block.attention.heads
-            turn = turns(positions, depth, self.rotary_base)
-        return self.block(hidden, build_pattern(attention, padding, steps, 0, device), turn)
+            turn = rotations(positions, depth, self.rotary_base)
+        return self.block(hidden, build_bias(attention, padding, steps, 0, device), turn)
 
 
 def build_layer(width: int) -> Layer:
@@ -137,7 +137,7 @@ def build_layer(width: int) -> Layer:
         heads -= 1
     even = width // heads % 2 == 0
     layer = Layer(
-        TransformerBlock(width, heads, "exact", AttentionKernel("fused")), 10_000.0 if even else None
+        TransformerBlock(width, heads, "gelu", AttentionKernel("sdpa")), 10_000.0 if even else None
     )
     draw_matrices(layer, std=0.02, residual_divisor=1.0)
     return layer

@@ -19,13 +19,13 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
 
 
-def in_short(error: Exception) -> str:
+def first_words(error: Exception) -> str:
     """Return the first words of what an error says, on one line; its kind, if it says nothing."""
     return shorten(str(error), _MOST, placeholder=" ...") or type(error).__name__
 
 
 @contextlib.contextmanager
-def told(say: Callable[[Exception], str]) -> Iterator[None]:
+def as_user_error(say: Callable[[Exception], str]) -> Iterator[None]:
     """Turn whatever a library raises into the UserError that `say` words, but for a lack of memory."""
     try:
         yield

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from unforced.errors import UserError
-from unforced.models.failures import in_short, told
+from unforced.models.failures import as_user_error, first_words
 from unforced.models.huggingface import (
     NO_NUMBERS,
     OPTION,
@@ -197,9 +197,9 @@ class Writer:
 
 def _running(name: str) -> AbstractContextManager[None]:
     """Turn whatever a model raises while it is run into one line."""
-    return told(
+    return as_user_error(
         lambda error: (
-            f"{OPTION}: {name} loads but does not run ({type(error).__name__}: {in_short(error)}); "
+            f"{OPTION}: {name} loads but does not run ({type(error).__name__}: {first_words(error)}); "
             "its config.json may not be that of its weights"
         )
     )

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -18,9 +19,9 @@ from torch import Tensor, nn
 
 from unforced.models.base import Cache, FromScratch, SequenceModel, Trunk
 from unforced.models.blocks import AttentionKernel, Layer, TransformerBlock, draw_matrices
-from unforced.models.kernels.attention import BACKENDS, REFERENCE, build_pattern, select_attention
-from unforced.models.kernels.precision import matrix_dtype
-from unforced.models.kernels.rotary import turns
+from unforced.models.kernels.attention import BACKENDS, REFERENCE, build_bias, select_attention
+from unforced.models.kernels.precision import matmul_dtype
+from unforced.models.kernels.rotary import rotations
 from unforced.models.masks import At, Attention, Inputs, Padding, allowed_keys, token_positions
 
 Hidden = Float[Tensor, "batch time width"]
@@ -30,9 +31,18 @@ class GPT(FromScratch):
     """A decoder-only Transformer trained from scratch.
 
     Source: the architecture of arXiv 2403.06963's GPT-Mini (12 layers, width 384, 6 heads), which has no
-    `smear`: that switch hands every token its predecessor, as the smeared keys of arXiv 2209.11895 do, so
-    that a look-up ("what stood before this token?") takes one attention layer rather than two.
+    `token_shift`: it embeds every token's predecessor along with the token, as the smeared keys of arXiv
+    2209.11895 do, so that a look-up ("what stood before this token?") takes one attention layer rather
+    than two.
     """
+
+    former_names = MappingProxyType({"smear": "token_shift", "tied": "tie_embeddings", "gelu": "activation"})
+    former_values = MappingProxyType(
+        {
+            "attention": {"explicit": "math", "explicit_fp32": "math_fp32", "fused": "sdpa"},
+            "activation": {"exact": "gelu", "tanh": "gelu_tanh"},
+        }
+    )
 
     name: Literal["gpt"] = "gpt"
     layers: int = Field(12, ge=1, description="Transformer blocks")
@@ -40,9 +50,11 @@ class GPT(FromScratch):
     heads: int | None = Field(None, ge=1, description="attention heads (null: one per 64 of width)")
     positions: Literal["learned", "rotary"] = Field("rotary", description="how positions are encoded")
     rotary_base: float = Field(10_000.0, gt=1, description="base of the rotary frequencies")
-    smear: bool = Field(False, description="embed the token before along with each token")
-    tied: bool = Field(False, description="the output shares the token embedding's matrix")
-    gelu: Literal["exact", "tanh"] = Field("exact", description="GELU by erf, or its tanh approximation")
+    token_shift: bool = Field(False, description="embed the token before along with each token")
+    tie_embeddings: bool = Field(False, description="the output shares the token embedding's matrix")
+    activation: Literal["gelu", "gelu_tanh"] = Field(
+        "gelu", description="GELU by erf, or its tanh approximation"
+    )
     init_std: float | None = Field(
         0.02, gt=0, description="std of initial matrices and embeddings (null: 1/sqrt(fan-in))"
     )
@@ -50,7 +62,7 @@ class GPT(FromScratch):
     residual_init: Literal["scaled", "plain"] = Field(
         "scaled", description="divide the init of residual outputs by sqrt(2 layers), or not"
     )
-    attention: Literal["auto", "explicit", "explicit_fp32", "fused"] = Field(
+    attention: Literal["auto", "math", "math_fp32", "sdpa"] = Field(
         "auto", description="attention kernel (auto: by device and length, see docs/performance.md)"
     )
 
@@ -83,7 +95,8 @@ class GPT(FromScratch):
 class KeyValueCache:
     """Keys and values of the tokens read so far, per layer.
 
-    newest: the last token read, which `smear` embeds along with the next; None at first and after embeddings.
+    newest: the last token read, which `token_shift` embeds along with the next; None at first and after
+    embeddings.
     """
 
     keys: Float[Tensor, "layers batch heads capacity depth"]
@@ -122,9 +135,9 @@ class Transformer(SequenceModel):
             max_length,
         )
         self.tokens = nn.Embedding(vocab_size, config.width)
-        self.before = nn.Embedding(vocab_size + 1, config.width) if config.smear else None
+        self.before = nn.Embedding(vocab_size + 1, config.width) if config.token_shift else None
         self.places = nn.Embedding(max_length, config.width) if config.positions == "learned" else None
-        self.kernel = AttentionKernel("explicit" if config.attention == "auto" else config.attention)
+        self.kernel = AttentionKernel("math" if config.attention == "auto" else config.attention)
         self.blocks = nn.ModuleList(self._new_block() for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
         self.unembedding = nn.Linear(config.width, vocab_size, bias=False)
@@ -133,7 +146,7 @@ class Transformer(SequenceModel):
     def _initialise(self) -> None:
         own = {"places.weight": self.config.position_std}
         draw_matrices(self, self.config.init_std, self._residual_divisor, own)
-        if self.config.tied:
+        if self.config.tie_embeddings:
             self.unembedding.weight = self.tokens.weight
 
     @property
@@ -142,7 +155,7 @@ class Transformer(SequenceModel):
 
     def _new_block(self) -> TransformerBlock:
         config = self.config
-        return TransformerBlock(config.width, config.num_heads, config.gelu, self.kernel)
+        return TransformerBlock(config.width, config.num_heads, config.activation, self.kernel)
 
     def select_kernels(
         self, device: torch.device, dtype: torch.dtype, length: int, known: Mapping[str, str]
@@ -163,7 +176,7 @@ class Transformer(SequenceModel):
         attention: Attention = "causal",
         cache: Cache | None = None,
     ) -> Hidden:
-        """Look tokens up, and with `smear` the token before each; see SequenceModel."""
+        """Look tokens up, and with `token_shift` the token before each; see SequenceModel."""
         assert cache is None or isinstance(cache, KeyValueCache)
         x = self.tokens(tokens)
         if self.before is None:
@@ -192,14 +205,14 @@ class Transformer(SequenceModel):
         turn = None
         if self.places is None:
             depth = self.width // self.config.num_heads
-            turn = turns(positions, depth, self.config.rotary_base)
+            turn = rotations(positions, depth, self.config.rotary_base)
         else:
             x = x + self.places(positions)
-        pattern = build_pattern(attention, padding, steps, past, inputs.device)
+        bias = build_bias(attention, padding, steps, past, inputs.device)
         for layer, block in enumerate(self.blocks):
             last = layer == len(self.blocks) - 1
             extend = None if cache is None else partial(cache.extend, layer)
-            x = block(x, pattern, turn, at if last else None, extend)
+            x = block(x, bias, turn, at if last else None, extend)
         if cache is not None:
             cache.length += steps
             cache.newest = None if embedded else inputs[:, -1:]
@@ -240,7 +253,7 @@ class Transformer(SequenceModel):
         """Return an empty cache."""
         config, weight = self.config, self.tokens.weight
         shape = (config.layers, batch, config.num_heads, capacity, config.width // config.num_heads)
-        dtype = BACKENDS[self.kernel.name].dtype or matrix_dtype(weight)
+        dtype = BACKENDS[self.kernel.name].dtype or matmul_dtype(weight)
         empty = torch.empty(shape, dtype=dtype, device=weight.device)
         return KeyValueCache(empty, torch.empty_like(empty))
 

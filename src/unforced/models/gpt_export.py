@@ -17,7 +17,7 @@ from unforced.errors import UserError
 from unforced.huggingface import import_transformers
 from unforced.models.gpt import Transformer
 
-_GELU = {"exact": "gelu", "tanh": "gelu_new"}
+_ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new"}
 _NO_TOKENS = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
 _GPT2 = {
     "tokens": "wte",
@@ -46,11 +46,11 @@ Arrange = Callable[[str, Tensor], Tensor]
 
 
 def to_transformers(model: Transformer) -> Any:
-    """Build the network that computes the same. Raises UserError if the model smears: there is none."""
+    """Build the network that computes the same. Raises UserError if there is none (token_shift)."""
     if model.before is not None:
         raise UserError(
-            "model.smear: no network of transformers embeds the token before along with each token; "
-            "train with model.smear=false to export"
+            "model.token_shift: no network of transformers embeds the token before along with each token; "
+            "train with model.token_shift=false to export"
         )
     transformers = import_transformers("unforced export")
     if model.places is not None:
@@ -69,8 +69,8 @@ def _gpt2_config(transformers: Any, model: Transformer) -> Any:
         n_embd=model.width,
         n_layer=model.config.layers,
         n_head=model.config.num_heads,
-        activation_function=_GELU[model.config.gelu],
-        tie_word_embeddings=model.config.tied,
+        activation_function=_ACTIVATIONS[model.config.activation],
+        tie_word_embeddings=model.config.tie_embeddings,
         resid_pdrop=0.0,
         embd_pdrop=0.0,
         attn_pdrop=0.0,
@@ -86,8 +86,8 @@ def _gpt_neox_config(transformers: Any, model: Transformer) -> Any:
         intermediate_size=4 * model.width,
         num_hidden_layers=model.config.layers,
         num_attention_heads=model.config.num_heads,
-        hidden_act=_GELU[model.config.gelu],
-        tie_word_embeddings=model.config.tied,
+        hidden_act=_ACTIVATIONS[model.config.activation],
+        tie_word_embeddings=model.config.tie_embeddings,
         use_parallel_residual=False,
         rope_parameters={
             "rope_type": "default",

@@ -10,7 +10,7 @@ import torch
 
 from unforced.errors import UserError
 from unforced.huggingface import import_transformers
-from unforced.models.failures import in_short, told
+from unforced.models.failures import as_user_error, first_words
 
 FAMILIES = "take a model of the GPT-2, GPT-NeoX, Llama or Mamba family"
 FIELD = "model.name_or_path"
@@ -74,7 +74,7 @@ def read_tokenizer(name_or_path: str, revision: str | None, given_as: str = FIEL
         )
     except Exception as error:
         raise UserError(
-            f"{given_as}: no tokenizer could be loaded from {name_or_path} ({in_short(error)}); "
+            f"{given_as}: no tokenizer could be loaded from {name_or_path} ({first_words(error)}); "
             f"{_NO_TOKENIZER}"
         ) from error
 
@@ -89,7 +89,7 @@ def check_tokenizer(tokenizer: Any, text: str, name_or_path: str, vocab_size: in
     except Exception as error:  # tokenizers raises no narrower one
         raise UserError(
             f"{given_as}: the tokenizer in {name_or_path} reads some symbols alone, not the text of these "
-            f"problems ({in_short(error)}); {_ELSEWHERE[given_as]}"
+            f"problems ({first_words(error)}); {_ELSEWHERE[given_as]}"
         ) from error
     back = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     if "".join(back.lower().split()) != "".join(text.lower().split()):
@@ -124,9 +124,9 @@ def loading(name_or_path: str, given_as: str = FIELD) -> AbstractContextManager[
     missing = f"no causal language model could be loaded from {name_or_path}"
     if not Path(name_or_path).is_dir():
         missing = f"there is no folder {name_or_path} here, and the hub gave no causal language model"
-    return told(
+    return as_user_error(
         lambda error: (
-            f"{given_as}: {missing} ({in_short(error)}); "
+            f"{given_as}: {missing} ({first_words(error)}); "
             "give a folder with config.json and weights, or a name on a hub that can be reached"
         )
     )

@@ -8,6 +8,7 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -42,16 +43,25 @@ class Mamba(FromScratch):
     setting (arXiv 2510.26745: 12 layers, width 384, state 16, convolution 4, expansion 2).
     """
 
+    former_names = MappingProxyType(
+        {"state": "d_state", "convolution": "d_conv", "rank": "dt_rank", "tied": "tie_embeddings"}
+    )
+    former_values = MappingProxyType(
+        {"scan": {"steps": "sequential", "doubling": "parallel", "kernels": "mamba_ssm"}}
+    )
+
     name: Literal["mamba"] = "mamba"
     layers: int = Field(12, ge=1, description="Mamba blocks")
     width: int = Field(384, ge=1, description="features per token")
-    state: int = Field(16, ge=1, description="states per channel")
-    convolution: int = Field(4, ge=1, description="tokens that the short convolution sees")
+    d_state: int = Field(16, ge=1, description="states per channel")
+    d_conv: int = Field(4, ge=1, description="tokens that the short convolution sees")
     expand: int = Field(2, ge=1, description="channels inside a block, in widths")
-    rank: int | None = Field(None, ge=1, description="rank of the step sizes (null: width / 16, rounded up)")
-    tied: bool = Field(True, description="the output shares the token embedding's matrix")
+    dt_rank: int | None = Field(
+        None, ge=1, description="rank of the step sizes (null: width / 16, rounded up)"
+    )
+    tie_embeddings: bool = Field(True, description="the output shares the token embedding's matrix")
     embedding_std: float = Field(0.02, gt=0, description="std of initial embeddings")
-    scan: Literal["auto", "steps", "doubling", "kernels"] = Field(
+    scan: Literal["auto", "sequential", "parallel", "mamba_ssm"] = Field(
         "auto", description="how the scan is computed (auto: by device, see docs/performance.md)"
     )
 
@@ -72,11 +82,11 @@ class Mamba(FromScratch):
         config = cls(
             layers=theirs.num_hidden_layers,
             width=theirs.hidden_size,
-            state=theirs.state_size,
-            convolution=theirs.conv_kernel,
+            d_state=theirs.state_size,
+            d_conv=theirs.conv_kernel,
             expand=theirs.expand,
-            rank=theirs.time_step_rank,
-            tied=theirs.tie_word_embeddings,
+            dt_rank=theirs.time_step_rank,
+            tie_embeddings=theirs.tie_word_embeddings,
         )
         model = MambaModel(config, theirs.vocab_size, max_length)
         model.load_state_dict(network.state_dict())
@@ -96,7 +106,7 @@ class Mamba(FromScratch):
     @property
     def step_rank(self) -> int:
         """Rank of the step sizes, resolved."""
-        return self.rank or math.ceil(self.width / 16)
+        return self.dt_rank or math.ceil(self.width / 16)
 
     def build(self, vocab_size: int, max_length: int) -> "MambaModel":
         """Build the model with fresh weights, drawn from torch's global generator; no length is too long."""
@@ -144,12 +154,12 @@ class MambaModel(SequenceModel):
         super().__init__()
         self.config, self.vocab_size, self.width = config, vocab_size, config.width
         self.max_length = max_length
-        self.kernels = MambaKernels("steps" if config.scan == "auto" else config.scan, "shifts")
+        self.kernels = MambaKernels("sequential" if config.scan == "auto" else config.scan, "pytorch")
         self.backbone = Backbone(config, vocab_size, self.kernels)
         self.lm_head = nn.Linear(config.width, vocab_size, bias=False)
         self.checkpointing = False
         nn.init.normal_(self.lm_head.weight, std=config.embedding_std)
-        if config.tied:
+        if config.tie_embeddings:
             self.lm_head.weight = self.backbone.embeddings.weight
 
     def select_kernels(
@@ -169,7 +179,7 @@ class MambaModel(SequenceModel):
             if not BACKENDS[fixed].available(device):
                 raise UserError(
                     f"model.scan: {fixed} needs a CUDA device and the package mamba_ssm; "
-                    "take auto, steps or doubling"
+                    "take auto, sequential or parallel"
                 )
             return fixed
         chosen = known.get("scan", "")
@@ -177,8 +187,8 @@ class MambaModel(SequenceModel):
         return chosen if usable else select_scan(device)
 
     def _select_convolution(self, device: torch.device, known: Mapping[str, str]) -> str:
-        width, backends = self.config.convolution, convolution.BACKENDS
-        chosen = known.get("convolution", "shifts" if known else "")  # what old sessions do not say
+        width, backends = self.config.d_conv, convolution.BACKENDS
+        chosen = known.get("convolution", "pytorch" if known else "")  # what old sessions do not say
         usable = chosen in backends and backends[chosen].available(device, width)
         return chosen if usable else select_convolution(device, width)
 
@@ -235,12 +245,14 @@ class MambaModel(SequenceModel):
     def token_tables(self) -> list[nn.Parameter]:
         """Return the tables with a row per token: the embedding, and the output if it has its own."""
         embedding: nn.Parameter = self.backbone.embeddings.get_parameter("weight")
-        return [embedding] if self.config.tied else [embedding, self.lm_head.get_parameter("weight")]
+        return (
+            [embedding] if self.config.tie_embeddings else [embedding, self.lm_head.get_parameter("weight")]
+        )
 
     def new_cache(self, batch: int, capacity: int) -> RecurrentState:
         """Return an empty cache; it never fills up."""
         config, weight = self.config, self.lm_head.weight
-        recent = weight.new_zeros(batch, config.convolution - 1, config.channels)
+        recent = weight.new_zeros(batch, config.d_conv - 1, config.channels)
         return RecurrentState([LayerState(recent) for _ in range(config.layers)])
 
     def trunk(self) -> Trunk:
@@ -269,11 +281,11 @@ class MambaModel(SequenceModel):
         return transformers.MambaConfig(
             hidden_size=config.width,
             num_hidden_layers=config.layers,
-            state_size=config.state,
-            conv_kernel=config.convolution,
+            state_size=config.d_state,
+            conv_kernel=config.d_conv,
             expand=config.expand,
             time_step_rank=config.step_rank,
-            tie_word_embeddings=config.tied,
+            tie_word_embeddings=config.tie_embeddings,
             bos_token_id=None,
             eos_token_id=None,
             pad_token_id=None,
@@ -313,10 +325,10 @@ class Mixer(nn.Module):
     def __init__(self, config: Mamba, kernels: MambaKernels) -> None:
         super().__init__()
         self.kernels = kernels
-        channels, rank, state = config.channels, config.step_rank, config.state
+        channels, rank, state = config.channels, config.step_rank, config.d_state
         self.sizes = [rank, state, state]
         self.in_proj = nn.Linear(config.width, 2 * channels, bias=False)
-        self.conv1d = nn.Conv1d(channels, channels, config.convolution, groups=channels)
+        self.conv1d = nn.Conv1d(channels, channels, config.d_conv, groups=channels)
         self.x_proj = nn.Linear(channels, rank + 2 * state, bias=False)
         self.dt_proj = nn.Linear(rank, channels)
         self.A_log = nn.Parameter(torch.arange(1.0, state + 1).log().repeat(channels, 1))

@@ -7,6 +7,7 @@ symbol of the task (a node, `|`, `/`, `=`) is a token of its own, appended to th
 import copy
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -40,13 +41,15 @@ class Pretrained(ModelConfig):
     (with one more token, where it has none). `symbol` appends a token for each of the task's symbols.
     """
 
+    former_names = MappingProxyType({"dummy": "mask_token"})
+
     name: Literal["pretrained"] = "pretrained"
     name_or_path: str = Field("", description="a folder, or a name on the hub")
     revision: str | None = Field(None, description="branch, tag or commit on the hub (null: the newest)")
     encoding: Literal["text", "symbol"] = Field(
         "text", description="problems as text in the model's own tokens, or a new token for each symbol"
     )
-    dummy: str | None = Field(
+    mask_token: str | None = Field(
         None, description="the model's own token that hides answer tokens, in text (null: one more token)"
     )
     lora_rank: int | None = Field(
@@ -70,10 +73,12 @@ class Pretrained(ModelConfig):
         if self.frozen_weights == "bf16" and self.lora_rank is None:
             raise ValueError(
                 "frozen_weights: bf16 would round away the small steps of weights that are trained; give "
-                "lora_rank, or use precision=bf16, which multiplies in bf16 and keeps weights in fp32"
+                "lora_rank, or use precision=bf16-mixed, which multiplies in bf16 and keeps weights in fp32"
             )
-        if self.dummy is not None and self.encoding == "symbol":
-            raise ValueError("dummy: encoding=symbol has one of its own; drop dummy, or use encoding=text")
+        if self.mask_token is not None and self.encoding == "symbol":
+            raise ValueError(
+                "mask_token: encoding=symbol has one of its own; drop mask_token, or use encoding=text"
+            )
         if self.lora_alpha is not None and self.lora_rank is None:
             raise ValueError("lora_alpha: it scales adapters, and there are none; give lora_rank, or drop it")
         if self.revision is not None and self.name_or_path and Path(self.name_or_path).is_dir():
@@ -107,7 +112,7 @@ class Pretrained(ModelConfig):
         def check(text: str) -> None:
             check_tokenizer(tokenizer, text, self.name_or_path, size, FIELD)
 
-        return Vocabulary(size, tokenizer, self.dummy, check)
+        return Vocabulary(size, tokenizer, self.mask_token, check)
 
     def build(self, vocab_size: int, max_length: int) -> SequenceModel:
         """Load the model; tokens that are new to it start as one more of the old ones might.
@@ -116,13 +121,13 @@ class Pretrained(ModelConfig):
         """
         config = copy.deepcopy(read_config(self.name_or_path, self.revision))
         self._check_length(config, max_length)
-        chances = _still(config)
+        dropout_rates = _disable_dropout(config)
         with loading(self.name_or_path):
             network = load_network(self.name_or_path, self.revision, config, torch.float32)
             first = self._first_new_token()
             if first is not None:
                 _append_tokens(network, vocab_size, first)
-            model = behind_the_contract(network, chances, max_length)
+            model = behind_the_contract(network, dropout_rates, max_length)
             if isinstance(model, TransformersModel):
                 model.check(self.name_or_path, max_length)
             if self.gradient_checkpointing:
@@ -132,11 +137,11 @@ class Pretrained(ModelConfig):
     def build_empty(self, vocab_size: int, max_length: int) -> SequenceModel:
         """Build the model on the meta device, from its config alone."""
         config = copy.deepcopy(read_config(self.name_or_path, self.revision))
-        chances = _still(config)
+        dropout_rates = _disable_dropout(config)
         config.vocab_size = vocab_size
         with loading(self.name_or_path), torch.device("meta"):
             network = transformers().AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-            model = behind_the_contract(network, chances, max_length)
+            model = behind_the_contract(network, dropout_rates, max_length)
             if isinstance(model, TransformersModel):
                 model.skip_masks()
             return self._adapted(model)
@@ -161,7 +166,7 @@ class Pretrained(ModelConfig):
             return known
         tokenizer = read_tokenizer(self.name_or_path, self.revision)
         own = num_ids(tokenizer)
-        if self.dummy is None or tokenizer.eos_token_id is None:
+        if self.mask_token is None or tokenizer.eos_token_id is None:
             return min(own, known)
         return known if own > known else None
 
@@ -178,20 +183,20 @@ class Pretrained(ModelConfig):
                 )
 
 
-def _still(config: Any) -> dict[str, float]:
+def _disable_dropout(config: Any) -> dict[str, float]:
     """Take all chance out of training: dropout of units and layers, and noise on a router's inputs.
 
     Return what there was.
     """
-    chances = {
+    dropout_rates = {
         key: value
         for key, value in vars(config).items()
         if any(word in key for word in ("pdrop", "dropout", "layerdrop", "jitter"))
         and isinstance(value, float)
     }
-    for key in chances:
+    for key in dropout_rates:
         setattr(config, key, 0.0)
-    return chances
+    return dropout_rates
 
 
 def _kind(config: Any) -> type[TransformersModel | MambaModel]:
@@ -199,15 +204,15 @@ def _kind(config: Any) -> type[TransformersModel | MambaModel]:
 
 
 def behind_the_contract(
-    network: Any, chances: Mapping[str, float], max_length: int
+    network: Any, dropout_rates: Mapping[str, float], max_length: int
 ) -> TransformersModel | MambaModel:
     """Put a network of transformers behind the model contract.
 
-    chances: what its config said of dropout and the like. max_length: of the sequences that it will read.
+    dropout_rates: of its config. max_length: of the sequences that it will read.
     """
     if _kind(network.config) is MambaModel:
         return Mamba.of_transformers(network, max_length)
-    return TransformersModel(network, chances, max_length)
+    return TransformersModel(network, dropout_rates, max_length)
 
 
 def _append_tokens(network: Any, vocab_size: int, first: int) -> None:

@@ -16,7 +16,7 @@ from unforced.errors import UserError
 from unforced.models.adapters import merge_adapters
 from unforced.models.base import Cache, SequenceModel, Trunk
 from unforced.models.blocks import build_layer
-from unforced.models.failures import in_short
+from unforced.models.failures import first_words
 from unforced.models.huggingface import FAMILIES, FIELD, NO_NUMBERS, SEES_LATER, transformers
 from unforced.models.masks import (
     At,
@@ -51,14 +51,14 @@ class TransformersCache:
 class TransformersModel(SequenceModel):
     """A causal language model of transformers, behind the model contract.
 
-    chances: what the network's config said of dropout and the like, which are off here.
+    dropout_rates: what the network's config said of dropout and the like, which are off here.
     """
 
     attends = frozenset({"causal", "full", "mask"})
 
-    def __init__(self, network: Any, chances: Mapping[str, float], max_length: int) -> None:
+    def __init__(self, network: Any, dropout_rates: Mapping[str, float], max_length: int) -> None:
         super().__init__()
-        self.network, self.chances, self.max_length = network, dict(chances), max_length
+        self.network, self.dropout_rates, self.max_length = network, dict(dropout_rates), max_length
         self.vocab_size = network.config.get_text_config().vocab_size
         self.width = network.get_output_embeddings().in_features
         for blocks in (part for part in network.modules() if isinstance(part, nn.ModuleList)):
@@ -95,7 +95,7 @@ class TransformersModel(SequenceModel):
             padded = self._logits_in_pieces(tokens[:, padding:], padding)
             alone = self._logits_in_pieces(tokens[:, padding:], padding=0)
         except (TypeError, ValueError, IndexError, RuntimeError) as error:
-            return f"does not take positions and masks as these families do ({in_short(error)})"
+            return f"does not take positions and masks as these families do ({first_words(error)})"
         if not _close(ours, theirs):
             return "has logits that are no linear map of hidden states that see all earlier tokens"
         return "" if _close(padded, alone) else "does not keep padding out of what it says"
@@ -122,7 +122,7 @@ class TransformersModel(SequenceModel):
         causal, config = transformers().AutoModelForCausalLM, copy.deepcopy(self.network.config)
         config._attn_implementation = "sdpa"
         network = causal.from_config(config, dtype=torch.float32)
-        twin = TransformersModel(network, self.chances, self.max_length)
+        twin = TransformersModel(network, self.dropout_rates, self.max_length)
         twin.skip_masks()
         return twin
 
@@ -131,7 +131,7 @@ class TransformersModel(SequenceModel):
         network = copy.deepcopy(self.network)
         network.config._attn_implementation = "sdpa"
         merge_adapters(network)
-        for key, value in self.chances.items():
+        for key, value in self.dropout_rates.items():
             setattr(network.config, key, value)
         return network
 

@@ -1,4 +1,4 @@
-"""Teacherless training: the whole answer at once, from the prompt and dummy tokens.
+"""Teacherless training: the whole answer at once, from the prompt and mask_token tokens.
 
 prompt  1,7|1,4|7,9|4,2/1,9=     answer  1 7 9
 inputs  ... =  $  $              targets 1 7 9
@@ -36,7 +36,7 @@ class Teacherless(Objective):
         return "nothing"
 
     def view(self, batch: Batch, moment: Moment) -> View:
-        """Feed a dummy for every answer token but the last."""
+        """Feed a mask_token for every answer token but the last."""
         return lay_out(batch, _dummies(batch), self.weights(batch))
 
     def loss(
@@ -52,4 +52,4 @@ class Teacherless(Objective):
 
 
 def _dummies(batch: Batch) -> Int[Tensor, "batch inputs"]:
-    return torch.full_like(batch.answer[:, :-1], batch.dummy)
+    return torch.full_like(batch.answer[:, :-1], batch.mask_token)

@@ -18,7 +18,7 @@ def paper_gpt_mini() -> Run:
     """
     return Run(
         task=PathStar(degree=2, path_length=5, num_nodes=50),
-        model=GPT(layers=12, width=384, positions="learned", tied=True),
+        model=GPT(layers=12, width=384, positions="learned", tie_embeddings=True),
         objective=NextToken(),
         num_train=200_000,
         batch_size=256,
@@ -73,7 +73,12 @@ def paper_code() -> Run:
     return Run(
         task=PathStar(degree=2, path_length=5, num_nodes=50),
         model=GPT(
-            layers=6, width=384, positions="learned", position_std=1.0, residual_init="plain", tied=True
+            layers=6,
+            width=384,
+            positions="learned",
+            position_std=1.0,
+            residual_init="plain",
+            tie_embeddings=True,
         ),
         objective=NextToken(),
         num_train=num_train,

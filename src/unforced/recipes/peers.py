@@ -20,7 +20,7 @@ def top_table5() -> Study:
     """
     run = Run(
         task=PathStar(degree=3, path_length=3, num_nodes=30),
-        model=GPT(layers=8, width=384, heads=6, positions="learned", tied=True),
+        model=GPT(layers=8, width=384, heads=6, positions="learned", tie_embeddings=True),
         objective=NextToken(),
         num_train=300_000,
         batch_size=4096,
@@ -44,7 +44,7 @@ def nextlat_fig6() -> Study:
     """
     run = Run(
         task=PathStar(degree=2, path_length=10, num_nodes=100),
-        model=GPT(layers=12, width=384, heads=6, positions="learned", tied=True),
+        model=GPT(layers=12, width=384, heads=6, positions="learned", tie_embeddings=True),
         objective=NextToken(),
         num_train=200_000,
         batch_size=512,

@@ -10,7 +10,8 @@ def quickstart() -> dict[str, Run]:
     """The failure and two ways out: three runs on path-star G(2,4), side by side.
 
     next_token: guesses one arm in two. reversed: the same, with the answer written from the goal back to the
-    start, so that each token is one look-up. teacherless: the whole answer predicted at once, from dummies.
+    start, so that each token is one look-up. teacherless: the whole answer predicted at once from mask
+    tokens.
     """
     run = Run(
         task=PathStar(degree=2, path_length=4, num_nodes=9),
@@ -19,10 +20,10 @@ def quickstart() -> dict[str, Run]:
             width=64,
             heads=4,
             rotary_base=100.0,
-            smear=True,
+            token_shift=True,
             init_std=None,
             residual_init="plain",
-            attention="explicit_fp32",
+            attention="math_fp32",
         ),
         objective=NextToken(),
         stream=True,

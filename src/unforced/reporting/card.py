@@ -70,7 +70,7 @@ class Card:
     examples: prompts and their true answers, as text and in the run's order.
     tokens: what a reader must know of the tokenizer.
     result: what result.json says of these very weights, if it does.
-    matrix_dtype: what the run multiplied matrices in.
+    autocast_dtype: what the run multiplied matrices in.
     head_parameters: how many the objective trained beside the model.
     """
 
@@ -82,7 +82,7 @@ class Card:
     examples: Sequence[tuple[str, str]]
     tokens: str
     result: Mapping[str, Any] | None
-    matrix_dtype: str = "float32"
+    autocast_dtype: str = "float32"
 
     def text(self) -> str:
         """Write the card as Markdown, for people and (its first lines) for the hub."""
@@ -138,7 +138,7 @@ class Card:
     def _generating(self) -> str:
         """Write the code that generates, in the dtype of the run."""
         before, after = "    written = ", _GENERATED.format(room=self.run.codec.answer_length)
-        if self.matrix_dtype != "bfloat16":
+        if self.autocast_dtype != "bfloat16":
             return _GENERATE.format(generate=after)
         return _GENERATE.replace(f"{before}{{generate}}", f"    {_IN_HALF}\n        written = {after}")
 
@@ -164,7 +164,7 @@ class Card:
         note = self.run.forced_note
         tables = [_accuracies(self.result), error_table(self.result)]
         notes = [f"Note: {note}."] if note else []
-        measures = _MEASURES.format(dtype=self.matrix_dtype)
+        measures = _MEASURES.format(dtype=self.autocast_dtype)
         return "\n\n".join([measures, *notes, *(markdown(table).rstrip() for table in tables)])
 
     def _settings(self) -> str:

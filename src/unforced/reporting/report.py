@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from unforced.errors import UserError
 from unforced.files import write_atomically, write_json
-from unforced.reporting.collecting import Collection, collect_runs
-from unforced.reporting.judging import judge_studies
+from unforced.reporting.expectations_table import judge_studies
+from unforced.reporting.load import Collection, collect_runs
 from unforced.reporting.page import write_page
 from unforced.reporting.report_figures import FIGURES
 from unforced.reporting.report_figures.style import STYLE
@@ -69,7 +69,7 @@ def write_report(paths: Sequence[Path], folder: Path) -> dict[str, Any]:
         "expectations": [each.as_dict() for each in judged],
         "skipped": skipped,
         "notes": notes,
-        "twins": {str(twin): str(first) for twin, first in collection.twins.items()},
+        "duplicates": {str(twin): str(first) for twin, first in collection.duplicates.items()},
         "files": [str(file.relative_to(folder)) for file in files],
     }
 

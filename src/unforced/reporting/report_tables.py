@@ -16,7 +16,7 @@ from unforced.config import SOLVED
 from unforced.evaluation.seeds import outcomes_of, summarise
 from unforced.evaluation.statistics import percent
 from unforced.expectations import Expectation
-from unforced.reporting.judging import Judged
+from unforced.reporting.expectations_table import Judged
 from unforced.reporting.tables import MET, MISSED, NONE, SPLIT_NAMES, WHOLE_ANSWERS, in_percent
 from unforced.runs.groups import Group
 
@@ -172,7 +172,7 @@ def _about_kernels(groups: Sequence[Group]) -> str:
     if not any(group.mixed_kernels for group in groups):
         return ""
     return (
-        "Kernels: where the seeds of a row ran on different implementations or matrix dtypes, how many on "
+        "Kernels: where the seeds of a row ran on different implementations or autocast dtypes, how many on "
         "which; these round differently, and outcomes near a plateau depend on rounding."
     )
 

@@ -25,9 +25,9 @@ def show_groups(summary: Mapping[str, Any]) -> None:
     for name, letter in letters.items():
         if kernels := summary["groups"][name]["kernels"]:
             print(f"{letter}: its seeds ran on kernels that round differently: {kernels}")
-    for folder, reason in summary["left_out"].items():
+    for folder, reason in summary["skipped"].items():
         print(f"left out: {folder}: {reason}")
-    for twin, first in summary["twins"].items():
+    for twin, first in summary["duplicates"].items():
         print(f"counted once: {twin} is the same run as {first}")
 
 

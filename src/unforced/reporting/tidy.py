@@ -9,7 +9,7 @@ import pandas as pd
 
 from unforced.config import flatten
 from unforced.evaluation.statistics import proportion
-from unforced.reporting.collecting import Collection
+from unforced.reporting.load import Collection
 from unforced.runs.finished import FinishedRun
 from unforced.runs.groups import Group, differing
 

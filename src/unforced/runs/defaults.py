@@ -32,9 +32,10 @@ def _filled(known: Tree, part: str, name: str, fields: Mapping[str, None]) -> Tr
     if not fields.keys() - known.keys():
         return known
     if not part:
-        known_keys = {*Settings.model_fields, "schema_version"}
+        known_keys = {*Settings.model_fields, *Settings.former_names, "schema_version"}
         settings = {key: value for key, value in known.items() if key in known_keys}
-        return dict.fromkeys(fields) | _read(Settings, settings) | known  # a part that is missing is null
+        parts = {key: value for key, value in known.items() if key not in known_keys}
+        return dict.fromkeys(fields) | _read(Settings, settings) | parts  # a part that is missing is null
     try:
         return _read(_PARTS[part].get(name), known)
     except (UserError, ImportError):

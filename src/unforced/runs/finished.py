@@ -105,7 +105,7 @@ class FinishedRun:
 
     @property
     def kernels(self) -> dict[str, str]:
-        """Which implementations and which matrix dtype the run used; empty where that was not recorded."""
+        """Which implementations and which autocast dtype the run used; empty where that was not recorded."""
         chosen = self.result.get("implementation", self.environment.get("implementation", {}))
-        dtype = self.result.get("matrix_dtype", self.environment.get("matrix_dtype"))
-        return {**chosen, **({} if dtype is None else {"matrix dtype": str(dtype)})}
+        dtype = self.result.get("autocast_dtype", self.environment.get("autocast_dtype"))
+        return {**chosen, **({} if dtype is None else {"autocast dtype": str(dtype)})}

@@ -31,6 +31,7 @@ from unforced.runs.schemas import (
     Result,
     Traces,
     check,
+    with_present_names,
     with_prompts,
 )
 
@@ -124,11 +125,12 @@ class RunFolder:
         if not self.env.exists():
             return {}
         advice = "restore it, or delete it to have implementations chosen afresh"
-        return dict(self._read(self.env, Environment, advice)["implementation"])
+        return dict(self._read(self.env, Environment, advice, with_present_names)["implementation"])
 
     def read_result(self) -> dict[str, Any]:
         """Read the results of a run that is done."""
-        return self._read(self.result, Result, "delete it, and train with --resume to measure again")
+        advice = "delete it, and train with --resume to measure again"
+        return self._read(self.result, Result, advice, with_present_names)
 
     def check_result(self, run: "Run") -> None:
         """Raise UserError if the files of a run that is done are damaged, or its results another run's."""
@@ -148,7 +150,8 @@ class RunFolder:
         """Read what `unforced diagnose` found; None if it was never asked."""
         if not self.diagnosis.exists():
             return None
-        return self._read(self.diagnosis, Diagnosis, "delete it, or diagnose the run again")
+        advice = "delete it, or diagnose the run again"
+        return self._read(self.diagnosis, Diagnosis, advice, with_present_names)
 
     @property
     def done(self) -> bool:
@@ -156,7 +159,7 @@ class RunFolder:
         return self.result.exists()
 
     def locked(self) -> AbstractContextManager[None]:
-        """Keep a second process from training into the same folder. Raises PassingError if one does."""
+        """Keep a second process from training into the same folder. Raises TransientError if one does."""
         self.path.mkdir(parents=True, exist_ok=True)
         return locked(self.path, "another process is training this run")
 

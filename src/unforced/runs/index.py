@@ -13,7 +13,7 @@ from unforced.files import read_json
 from unforced.runs.defaults import with_defaults
 from unforced.runs.finished import FinishedRun
 from unforced.runs.folder import RunFolder
-from unforced.runs.schemas import PositionCount, Proportion, check
+from unforced.runs.schemas import PositionCount, Proportion, check, with_present_names
 
 _OF_A_RUN = {"config.json", "metrics.jsonl", "result.json"}
 _OF_AN_EXPORT = "unforced.json"  # beside a config.json that is transformers'
@@ -21,47 +21,47 @@ _NUMBERS = ("steps", "samples", "flops", "seconds")
 
 
 @dataclass(frozen=True)
-class Found:
+class RunIndex:
     """Finished runs, each once.
 
-    left_out: folders that hold no whole run, with the reason.
-    twins: folders of runs that another folder holds, too, by that folder, which stands for both.
+    skipped: folders that hold no whole run, with the reason.
+    duplicates: folders of runs that another folder holds, too, by that folder, which stands for both.
     """
 
     runs: Sequence[FinishedRun]
-    left_out: Mapping[Path, str]
-    twins: Mapping[Path, Path]
+    skipped: Mapping[Path, str]
+    duplicates: Mapping[Path, Path]
 
     @property
     def omitted(self) -> dict[str, dict[str, str]]:
         """What does not count, as JSON values."""
         return {
             name: {str(path): str(reason) for path, reason in paths.items()}
-            for name, paths in (("left_out", self.left_out), ("twins", self.twins))
+            for name, paths in (("skipped", self.skipped), ("duplicates", self.duplicates))
         }
 
 
-def find_finished(paths: Iterable[Path]) -> Found:
+def find_finished(paths: Iterable[Path]) -> RunIndex:
     """Read every run folder at or below `paths`. Raises UserError if no run is whole."""
     paths = list(paths)
     runs: list[FinishedRun] = []
-    left_out: dict[Path, str] = {}
+    skipped: dict[Path, str] = {}
     for folder in find_folders(paths):
         try:
             names = set(os.listdir(folder))
             if names & _OF_A_RUN and _OF_AN_EXPORT not in names:
                 runs.append(read_finished(folder))
         except (UserError, OSError) as error:
-            left_out[folder] = str(error)
+            skipped[folder] = str(error)
     if not runs:
-        raise UserError(_nothing(paths, left_out))
+        raise UserError(_nothing(paths, skipped))
     first: dict[str, FinishedRun] = {}
-    twins: dict[Path, Path] = {}
+    duplicates: dict[Path, Path] = {}
     for run in _completed(runs):
         same = first.setdefault(json.dumps(settings_of(run.tree), sort_keys=True), run)
         if same is not run:
-            twins[run.path] = same.path  # the same run twice would count as two seeds
-    return Found(_named(list(first.values())), left_out, twins)
+            duplicates[run.path] = same.path  # the same run twice would count as two seeds
+    return RunIndex(_named(list(first.values())), skipped, duplicates)
 
 
 def find_folders(paths: Iterable[Path]) -> list[Path]:
@@ -77,12 +77,12 @@ def _below(path: Path) -> Iterator[Path]:
         yield Path(place)
 
 
-def _nothing(paths: Sequence[Path], left_out: Mapping[Path, str]) -> str:
+def _nothing(paths: Sequence[Path], skipped: Mapping[Path, str]) -> str:
     where = ", ".join(map(str, paths))
-    if not left_out:
+    if not skipped:
         return f"no run in {where}; a run folder has a config.json"
-    folder, reason = next(iter(left_out.items()))
-    return f"no finished run in {where}; {len(left_out)} left out, the first: {folder}: {reason}"
+    folder, reason = next(iter(skipped.items()))
+    return f"no finished run in {where}; {len(skipped)} left out, the first: {folder}: {reason}"
 
 
 def _completed(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
@@ -114,7 +114,7 @@ def read_finished(path: Path) -> FinishedRun:
 def _environment(folder: RunFolder) -> Mapping[str, Any]:
     """Read env.json; without it, what a run ran on is unknown."""
     try:
-        found = read_json(folder.env)
+        found = with_present_names(read_json(folder.env))
     except UserError:
         return {}
     return found if isinstance(found, dict) else {}

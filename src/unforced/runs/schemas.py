@@ -127,6 +127,33 @@ class Traces(Record):
     problems: list[list[Question]]
 
 
+_PRESENT_NAMES = {
+    "matrix_dtype": "autocast_dtype",
+    "goal_blindness": "question_blindness",
+    "followers": "given_away",
+    "other_options": "other_choices",
+    "wrong_arm_following": "decoy_following",
+}
+_KERNELS = {
+    "attention": {"explicit": "math", "explicit_fp32": "math_fp32", "fused": "sdpa"},
+    "scan": {"steps": "sequential", "doubling": "parallel", "kernels": "mamba_ssm"},
+    "convolution": {"shifts": "pytorch", "kernels": "causal_conv1d"},
+}
+
+
+def with_present_names(value: Any) -> Any:
+    """Give the keys and kernels of env.json, result.json or diagnosis.json the names that they have now."""
+    if isinstance(value, list):
+        return [with_present_names(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kernels = value.get("implementation")
+    if isinstance(kernels, dict):
+        kernels = {kind: _KERNELS.get(kind, {}).get(name, name) for kind, name in kernels.items()}
+        value = value | {"implementation": kernels}
+    return {_PRESENT_NAMES.get(key, key): with_present_names(item) for key, item in value.items()}
+
+
 def with_prompts(traces: Any) -> Any:
     """Give questions of traces.json a prompt and an answer, where they were recorded as one line."""
     problems = traces.get("problems") if isinstance(traces, dict) else None

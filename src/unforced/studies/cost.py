@@ -9,7 +9,7 @@ from unforced.config import Run
 from unforced.errors import UserError
 from unforced.training.flops import flops_of
 from unforced.training.loop import Trainer, start_accelerator
-from unforced.training.memory import told_of_memory
+from unforced.training.memory import oom_as_user_error
 from unforced.training.store import MemoryStore
 
 _PROBLEMS = 64  # in each step that is timed
@@ -63,7 +63,7 @@ def measure_speed(run: Run, threads: int) -> float:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with told_of_memory():
+        with oom_as_user_error():
             return _per_step(few) / _seconds_of(few)
     finally:
         torch.set_num_threads(before)

@@ -57,7 +57,7 @@ class StudyFolder:
             raise UserError(f"{self.path}: {_TAKEN}")
 
     def locked(self) -> AbstractContextManager[None]:
-        """Keep a second process from working on the same study. Raises PassingError if one does."""
+        """Keep a second process from working on the same study. Raises TransientError if one does."""
         return locked(self.path, _TAKEN)
 
     def run(self, name: str) -> RunFolder:

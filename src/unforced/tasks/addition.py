@@ -225,7 +225,7 @@ class CarryLookahead(Lookahead):
         marks[:, -1] = False
         return marks
 
-    def followers(self, problems: Problems) -> Marks:
+    def given_away(self, problems: Problems) -> Marks:
         """Mark the digits of columns that pass their carry on; the answer before has shown it."""
         marks = self.task.columns(problems) == self.task.base - 1
         marks[:, -1] = False
@@ -235,7 +235,7 @@ class CarryLookahead(Lookahead):
         """Return them as they are: the prompt states no digit of the answer."""
         return answers
 
-    def options(self, problems: Problems, position: int) -> Symbols:
+    def choices(self, problems: Problems, position: int) -> Symbols:
         """Return the digits with the true carry and with the other."""
         columns = self.task.columns(problems)
         carry = self.task.carries(columns)[:, position]
@@ -246,7 +246,7 @@ class CarryLookahead(Lookahead):
         """Return none: a wrongly guessed carry does not tell what to guess for those further on."""
         return np.empty((len(problems), 0, self.task.answer_length), dtype=np.int64)
 
-    def other_questions(self, problems: Problems) -> list[Problems]:
+    def counterfactual_prompts(self, problems: Problems) -> list[Problems]:
         """Alter the lowest digit of b so far that the carry out of its column flips, where that can be.
 
         It cannot where the lowest digit of a is 0. The flip travels up through columns that pass their

@@ -181,7 +181,7 @@ class TreeLookahead(Lookahead):
         marks = np.isin(np.arange(self.task.path_length), self.decisive_positions)
         return np.tile(marks, (len(problems), 1))
 
-    def followers(self, problems: Problems) -> Marks:
+    def given_away(self, problems: Problems) -> Marks:
         """Mark all other steps: each is to the one child of the node before it."""
         return ~self.decisive(problems) & (np.arange(self.task.path_length) > 0)
 
@@ -189,7 +189,7 @@ class TreeLookahead(Lookahead):
         """End with the goal instead of the leaf."""
         return with_goal(answers, self.task.ends(problems)[:, 1])
 
-    def options(self, problems: Problems, position: int) -> Symbols:
+    def choices(self, problems: Problems, position: int) -> Symbols:
         """Return the children of the fork on the way to the goal, the one on that way first."""
         first = self.task.tree.leaf_paths[0, position]
         labels = cast(BranchingPathProblems, problems).labels
@@ -199,7 +199,7 @@ class TreeLookahead(Lookahead):
         """Return the paths to the other leaves: wrong at one fork, and faithful to their leaf after it."""
         return cast(BranchingPathProblems, problems).labels[:, self.task.tree.leaf_paths[1:]].astype(np.int64)
 
-    def other_questions(self, problems: Problems) -> list[Problems]:
+    def counterfactual_prompts(self, problems: Problems) -> list[Problems]:
         """Ask for each other leaf instead."""
         trees = cast(BranchingPathProblems, problems)
         return [self._ask_for(trees, leaf) for leaf in range(1, self.task.tree.num_leaves)]

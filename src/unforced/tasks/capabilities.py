@@ -43,7 +43,7 @@ class Lookahead(ABC):
         """Mark the answer positions that only lookahead gets right."""
 
     @abstractmethod
-    def followers(self, problems: Problems) -> Marks:
+    def given_away(self, problems: Problems) -> Marks:
         """Mark the positions that the true answer before them gives away without lookahead.
 
         They are what the Clever Hans cheat fits (arXiv 2403.06963, Sec. 4): given away by teacher forcing,
@@ -60,7 +60,7 @@ class Lookahead(ABC):
         """
 
     @abstractmethod
-    def options(self, problems: Problems, position: int) -> Int[np.ndarray, "count options"]:
+    def choices(self, problems: Problems, position: int) -> Int[np.ndarray, "count choices"]:
         """Return what someone who does not look ahead chooses from at a position, where it is decisive.
 
         The true symbol comes first; the others are distinct from it. Rows of problems in which the position
@@ -76,7 +76,7 @@ class Lookahead(ABC):
         """
 
     @abstractmethod
-    def other_questions(self, problems: Problems) -> list[Problems]:
+    def counterfactual_prompts(self, problems: Problems) -> list[Problems]:
         """Return counterfactual prompts: batches alike but for what is asked, so that decisions change.
 
         They are of the same family. A problem that cannot be altered so may stay as it is. The list may be

@@ -216,7 +216,7 @@ class CrossingLookahead(Lookahead):
         """Mark the step from the crossing."""
         return self._places() == self._decision(problems)
 
-    def followers(self, problems: Problems) -> Marks:
+    def given_away(self, problems: Problems) -> Marks:
         """Mark all other steps: each is to the one child of the node before it."""
         exists = self.task.exists(self.task.answers(problems))
         return exists & ~self.decisive(problems) & (self._places() > 0)
@@ -225,7 +225,7 @@ class CrossingLookahead(Lookahead):
         """End with the goal instead of the end of another line."""
         return with_goal(answers, self.task.ends(problems)[:, 1], varied=True)
 
-    def options(self, problems: Problems, position: int) -> Int[np.ndarray, "count options"]:
+    def choices(self, problems: Problems, position: int) -> Int[np.ndarray, "count choices"]:
         """Return the children of the crossing, the goal's line first."""
         crossing = cast(CrossingProblems, problems)
         behind = crossing.crossings[:, :, None] + 1
@@ -236,7 +236,7 @@ class CrossingLookahead(Lookahead):
         others = [self._turned(problems, line).lines[:, 0] for line in range(1, self.task.degree)]
         return np.stack(others, axis=1).astype(np.int64)
 
-    def other_questions(self, problems: Problems) -> list[Problems]:
+    def counterfactual_prompts(self, problems: Problems) -> list[Problems]:
         """Ask for the end of each other line instead."""
         return [self._turned(problems, line) for line in range(1, self.task.degree)]
 

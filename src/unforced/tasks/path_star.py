@@ -196,7 +196,7 @@ class StarLookahead(Lookahead):
         marks = np.isin(np.arange(self.task.path_length), self.decisive_positions)
         return np.tile(marks, (len(problems), 1))
 
-    def followers(self, problems: Problems) -> Marks:
+    def given_away(self, problems: Problems) -> Marks:
         """Mark all nodes that are the one child of the node before them: all after the arms part."""
         first = 2 if self.task.degree > 1 else 1
         return np.tile(np.arange(self.task.path_length) >= first, (len(problems), 1))
@@ -205,7 +205,7 @@ class StarLookahead(Lookahead):
         """End with the goal instead of the leaf."""
         return with_goal(answers, self.task.ends(problems)[:, 1])
 
-    def options(self, problems: Problems, position: int) -> Symbols:
+    def choices(self, problems: Problems, position: int) -> Symbols:
         """Return the first nodes of the arms, the goal's first."""
         return cast(PathStarProblems, problems).arms[:, :, 0].astype(np.int64)
 
@@ -215,7 +215,7 @@ class StarLookahead(Lookahead):
         wrong = paths[:, 1:] if self.decisive_positions else paths[:, :0]
         return wrong.astype(np.int64)
 
-    def other_questions(self, problems: Problems) -> list[Problems]:
+    def counterfactual_prompts(self, problems: Problems) -> list[Problems]:
         """Ask for each other leaf instead."""
         return [self._ask_for(cast(PathStarProblems, problems), arm) for arm in range(1, self.task.degree)]
 

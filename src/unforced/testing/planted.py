@@ -4,8 +4,8 @@ Each knows some problems by their prompts, and says after each token what its be
 and of the answer so far. Randomness is a hash of the seed and of what was read, so a planted model is a
 function. They stand for trained models wherever diagnostics are tested:
 
-    subject = planted_subject(task, Cheater(), problems)
-    diagnose(subject, problems, other_problems)
+    evaluator = planted_subject(task, Cheater(), problems)
+    diagnose(evaluator, problems, other_problems)
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from unforced.data.codec import SymbolCodec
 from unforced.decoding.base import Decoder
 from unforced.errors import UserError
-from unforced.evaluation.subject import Subject
+from unforced.evaluation.evaluator import Evaluator
 from unforced.models.base import Cache, SequenceModel, Trunk
 from unforced.models.blocks import build_layer
 from unforced.models.masks import At, Attention, Inputs, Padding, select
@@ -134,8 +134,8 @@ class Cheater:
         if ahead is None:
             return said
         if position in ahead.decisive_positions:
-            options = ahead.options(known.problems, position)
-            picked = options[np.arange(len(options)), (chance * options.shape[1]).astype(np.int64)]
+            choices = ahead.choices(known.problems, position)
+            picked = choices[np.arange(len(choices)), (chance * choices.shape[1]).astype(np.int64)]
             blind = ~known.trained if self.memorises else np.ones(len(said), dtype=np.bool_)
             said = np.where(ahead.decisive(known.problems)[:, position] & blind, picked, said)
         for decoy in ahead.decoys(known.problems).transpose(1, 0, 2):
@@ -266,11 +266,13 @@ def planted_subject(
     seed: int = 0,
     objective: Objective | None = None,
     decoder: Decoder | None = None,
-) -> Subject:
-    """Build a subject with a planted model that knows these problems, and the other questions in them."""
+) -> Evaluator:
+    """Build a evaluator with a planted model that knows these problems, and the other questions in them."""
     ahead = task.lookahead
     others = [
-        other for some in (trained, held_out) for other in (ahead.other_questions(some) if ahead else [])
+        other
+        for some in (trained, held_out)
+        for other in (ahead.counterfactual_prompts(some) if ahead else [])
     ]
     parts = [trained, held_out, *others]
     problems = type(trained).concatenate(parts)
@@ -278,7 +280,7 @@ def planted_subject(
     known = Known(task, problems, closed(task, task.answers(problems)), was_trained)
     model = PlantedModel(behaviour, known, seed)
     objective = objective or NextToken()
-    return Subject(
+    return Evaluator(
         task,
         "forward",
         objective,

@@ -32,9 +32,9 @@ from unforced.errors import UserError
 from unforced.files import atomically, read_json, sync_folder, write_json
 from unforced.objectives.view import ANSWER
 from unforced.runs.schemas import CheckpointState, check
-from unforced.training.learner import Learner
 from unforced.training.optimizer import Optimizers
 from unforced.training.precision import sum_dtype
+from unforced.training.train_module import TrainModule
 
 FORMAT = "unforced checkpoint 2"
 _FIRST_FORMAT = "unforced checkpoint 1"  # has no config
@@ -44,7 +44,7 @@ _NAME = re.compile(r"step-(\d{8,})")
 
 
 @dataclass
-class Progress:
+class TrainState:
     """How far a run is: the part of its state that is no weight.
 
     losses: by term, the sums of StepReport since the last evaluation. They are this process's own; in a
@@ -60,11 +60,11 @@ class Progress:
         for name, sums in losses.items():
             self.losses[name] = self.losses[name] + sums if name in self.losses else sums
 
-    def gathered(self, accelerator: Accelerator) -> "Progress":
+    def gathered(self, accelerator: Accelerator) -> "TrainState":
         """Return the progress of all processes."""
         return replace(self, losses={k: accelerator.gather(v[None]) for k, v in self.losses.items()})
 
-    def share(self, accelerator: Accelerator) -> "Progress":
+    def share(self, accelerator: Accelerator) -> "TrainState":
         """Return this process's part of what was gathered; the first takes all if their number changed."""
         return replace(self, losses={k: _share(v, accelerator) for k, v in self.losses.items()})
 
@@ -94,7 +94,7 @@ class UnusableError(Exception):
 
 
 def save_checkpoint(
-    folder: Path, run: Run, learner: Learner, optimizer: Optimizers, progress: Progress
+    folder: Path, run: Run, train_module: TrainModule, optimizer: Optimizers, progress: TrainState
 ) -> None:
     """Write a checkpoint for the present step, and drop complete older ones beyond `run.keep_checkpoints`.
 
@@ -107,14 +107,14 @@ def save_checkpoint(
     try:
         draft.mkdir(parents=True)
         digests = {
-            "learner.safetensors": _write(draft / "learner.safetensors", learner.weights()),
+            "learner.safetensors": _write(draft / "learner.safetensors", train_module.weights()),
             "optimizer.safetensors": _write(
-                draft / "optimizer.safetensors", _optimizer_tensors(learner, optimizer, progress)
+                draft / "optimizer.safetensors", _optimizer_tensors(train_module, optimizer, progress)
             ),
         }
         state: dict[str, Any] = {"format": FORMAT, "run": run.fingerprint, "config": run.tree()}
         state |= {"step": progress.step, "seconds": progress.seconds}
-        state |= {"sha256": digests, "frozen_sha256": learner.frozen_sha256}
+        state |= {"sha256": digests, "frozen_sha256": train_module.frozen_sha256}
         write_json(draft / "state.json", state)
         draft.replace(final)
     except BaseException:  # Ctrl-C, too
@@ -146,9 +146,9 @@ def _is_complete(path: Path) -> bool:
 
 
 def load_newest(
-    folder: Path, run: Run, learner: Learner, optimizer: Optimizers | None = None
-) -> tuple[Progress | None, dict[Path, str]]:
-    """Load the newest usable checkpoint into the learner (and the optimiser).
+    folder: Path, run: Run, train_module: TrainModule, optimizer: Optimizers | None = None
+) -> tuple[TrainState | None, dict[Path, str]]:
+    """Load the newest usable checkpoint into the train_module (and the optimiser).
 
     Returns the progress (None if there are no checkpoints) and a line per checkpoint refused.
     Raises UserError if there are some but none is usable, or they stand beside other frozen weights.
@@ -156,7 +156,7 @@ def load_newest(
     refused: dict[Path, str] = {}
     for path in checkpoints(folder):
         try:
-            return _load(path, run, learner, optimizer), refused
+            return _load(path, run, train_module, optimizer), refused
         except UnusableError as reason:
             refused[path] = f"{path}: checkpoint refused: {reason}"
     if refused:
@@ -165,7 +165,7 @@ def load_newest(
     return None, refused
 
 
-def _load(path: Path, run: Run, learner: Learner, optimizer: Optimizers | None) -> Progress:
+def _load(path: Path, run: Run, train_module: TrainModule, optimizer: Optimizers | None) -> TrainState:
     try:
         state = check(CheckpointState, read_json(path / "state.json"), "state.json")
     except UserError as error:
@@ -176,21 +176,21 @@ def _load(path: Path, run: Run, learner: Learner, optimizer: Optimizers | None) 
         raise UnusableError(f"state.json: step {state['step']} is not the folder's")
     _check_owner(path, state, run)
     known = state.get("frozen_sha256")  # an older checkpoint does not say
-    if known is not None and known != learner.frozen_sha256:
+    if known is not None and known != train_module.frozen_sha256:
         raise UserError(
             f"{path}: what was trained stands beside other weights than {run.model.origin.name} has now; "
             "put back the model that the run started from, or start a new run with another --out"
         )
-    _copy_into(learner.weights(), _verified(path, "learner.safetensors", state["sha256"]))
-    device = next(learner.parameters()).device
-    progress = Progress(state["step"], state["seconds"])
+    _copy_into(train_module.weights(), _verified(path, "learner.safetensors", state["sha256"]))
+    device = next(train_module.parameters()).device
+    progress = TrainState(state["step"], state["seconds"])
     if optimizer is not None:
         tensors = _verified(path, "optimizer.safetensors", state["sha256"])
         losses = _losses(tensors)
         progress.losses = {
             name: sums.to(device, sum_dtype(device), copy=True) for name, sums in losses.items()
         }
-        _restore_optimizer(learner, optimizer, tensors)
+        _restore_optimizer(train_module, optimizer, tensors)
     return progress
 
 
@@ -258,16 +258,20 @@ def _copy_into(targets: Mapping[str, Tensor], sources: Mapping[str, Tensor]) -> 
             target.copy_(sources[name])
 
 
-def _optimizer_tensors(learner: Learner, optimizer: Optimizers, progress: Progress) -> dict[str, Tensor]:
+def _optimizer_tensors(
+    train_module: TrainModule, optimizer: Optimizers, progress: TrainState
+) -> dict[str, Tensor]:
     tensors = {_LOSS + name: sums for name, sums in progress.losses.items()}
-    for name, parameter in learner.trained().items():
+    for name, parameter in train_module.trained().items():
         for moment, value in optimizer.state_of(parameter).items():
             tensors[f"{moment}/{name}"] = value
     return tensors
 
 
-def _restore_optimizer(learner: Learner, optimizer: Optimizers, tensors: Mapping[str, Tensor]) -> None:
-    for name, parameter in learner.trained().items():
+def _restore_optimizer(
+    train_module: TrainModule, optimizer: Optimizers, tensors: Mapping[str, Tensor]
+) -> None:
+    for name, parameter in train_module.trained().items():
         moments = {
             key.partition("/")[0]: value.to(parameter.device, copy=True)
             for key, value in tensors.items()

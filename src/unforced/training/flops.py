@@ -9,8 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from unforced.config import Run
 from unforced.data.batch import Batch
 from unforced.objectives.moment import Moment
-from unforced.training.learner import Learner, loss_of
 from unforced.training.source import encode, split_problems
+from unforced.training.train_module import TrainModule, loss_of
 
 _PROBLEMS = 8
 _DEPENDS_ON = ("task", "model", "objective", "order")
@@ -38,9 +38,9 @@ def flops_per_sample(run: Run, batch: Batch) -> float:
     depend on its contents; model and loss see shapes alone (the meta device). Element-wise work is left out,
     that of Mamba's scan too: about 4% of the operations of 6 layers of width 384 at 31 tokens.
     """
-    learner, meta = Learner(run, empty=True), torch.device("meta")
-    learner.select_kernels(meta, torch.float32)
+    train_module, meta = TrainModule(run, empty=True), torch.device("meta")
+    train_module.select_kernels(meta, torch.float32)
     view = run.objective.view(batch, Moment(len(batch))).map(lambda tensor: tensor.to(meta))
     with FlopCounterMode(display=False) as counter:
-        loss_of(learner, view).backward()
+        loss_of(train_module, view).backward()
     return counter.get_total_flops() / len(batch)

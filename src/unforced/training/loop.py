@@ -17,20 +17,20 @@ from unforced.objectives.moment import Moment
 from unforced.objectives.view import View
 from unforced.runs.schemas import DIVERGED
 from unforced.tasks.sampling import Split
-from unforced.training.checkpoint import Progress, mean_losses
-from unforced.training.finish import Finish
-from unforced.training.learner import Learner, build_learner
+from unforced.training.checkpoint import TrainState, mean_losses
+from unforced.training.cpu import flushed_denormals, keep_freed_memory
 from unforced.training.optimizer import build_optimizer, learning_rate
-from unforced.training.pace import USUAL, Pace, Rhythm
-from unforced.training.precision import matrix_dtype
-from unforced.training.processor import flushed_denormals, keep_freed_memory
+from unforced.training.precision import autocast_dtype
 from unforced.training.signals import StopRequest, stop_requests
 from unforced.training.source import build_source
 from unforced.training.step import EagerStep
+from unforced.training.stopping import StoppingRule
 from unforced.training.store import Store
+from unforced.training.timer import USUAL, Rhythm, Timer
+from unforced.training.train_module import TrainModule, build_train_module
 
 Counts = Mapping[str, Mapping[str, int]]
-Evaluate = Callable[[Run, Learner, Split, int], Counts]
+Evaluate = Callable[[Run, TrainModule, Split, int], Counts]
 
 _SPLITS: tuple[Split, ...] = ("train", "validation")
 _STEPS_BETWEEN_AGREEMENTS = 20
@@ -88,7 +88,7 @@ def start_accelerator(run: Run) -> Accelerator:
 
 
 class Trainer:
-    """Trains one run into a store. evaluate: measures the learner on a split; the first process does it."""
+    """Trains one run into a store. evaluate: measures the model on a split; the first process does it."""
 
     def __init__(
         self,
@@ -102,25 +102,25 @@ class Trainer:
         self.run, self.store, self.accelerator, self.rhythm = run, store, accelerator, rhythm
         self.evaluate, self.observer = evaluate, observer or Unobserved()
         self.device = accelerator.device
-        self.learner = build_learner(run).to(self.device)
-        self.optimizer = build_optimizer(run, self.learner)
-        self.take_step = EagerStep(run, self.learner, self.optimizer, accelerator)
+        self.train_module = build_train_module(run).to(self.device)
+        self.optimizer = build_optimizer(run, self.train_module)
+        self.take_step = EagerStep(run, self.train_module, self.optimizer, accelerator)
         self.source = build_source(run, self.device)
-        self.progress = Progress()
-        self.finish = Finish(run)
+        self.progress = TrainState()
+        self.stopping = StoppingRule(run)
         self.evaluated_at: int | None = None
         self.saved_at: int | None = None
         self.diverged = False
 
     def select_kernels(self, known: Mapping[str, str]) -> dict[str, str]:
         """Select the model's kernels, or keep those `known`; all processes agree."""
-        select, dtype = self.learner.select_kernels, matrix_dtype(self.run, self.device)
+        select, dtype = self.train_module.select_kernels, autocast_dtype(self.run, self.device)
         chosen = broadcast_object_list([select(self.device, dtype, known)])[0]
         return select(self.device, dtype, chosen)
 
     def resume(self) -> None:
         """Go back to the newest usable checkpoint, or to the start if there is none yet."""
-        loaded = self.store.load(self.run, self.learner, self.optimizer)
+        loaded = self.store.load(self.run, self.train_module, self.optimizer)
         if loaded.progress is not None:
             self.progress, self.saved_at = loaded.progress.share(self.accelerator), loaded.progress.step
         self.accelerator.wait_for_everyone()  # until all have read what the first will now change
@@ -136,26 +136,26 @@ class Trainer:
         run, progress = self.run, self.progress
         keep_freed_memory()
         with stop_requests() as request, flushed_denormals():
-            pace = Pace(progress)
+            timer = Timer(progress)
             if self.evaluated_at is None:
-                self._evaluate(pace)
+                self._evaluate(timer)
             while (outcome := self._outcome(request)) is None:
                 self.step()
-                self._tell(pace)
-                evaluates = progress.step % run.evaluate_every == 0 or progress.step == self.finish.step
-                saves = progress.step % run.checkpoint_every == 0 or self._any_wants(self._is_due(pace))
+                self._tell(timer)
+                evaluates = progress.step % run.evaluate_every == 0 or progress.step == self.stopping.step
+                saves = progress.step % run.checkpoint_every == 0 or self._any_wants(self._is_due(timer))
                 if (evaluates or saves) and self._has_diverged():
                     continue
                 if evaluates:
-                    self._evaluate(pace)
+                    self._evaluate(timer)
                 if saves:
-                    self._save(pace)
+                    self._save(timer)
             if self._has_diverged():
                 outcome = Outcome(DIVERGED)
                 if self.evaluated_at != progress.step:
-                    self._evaluate(pace)
+                    self._evaluate(timer)
             if self.saved_at != progress.step:
-                self._save(pace)
+                self._save(timer)
         return outcome
 
     def step(self) -> None:
@@ -173,7 +173,7 @@ class Trainer:
         moment = Moment(run.batch_size, rows, step, run.num_steps, run.seed, self.device)
         return run.objective.view(self.source.batch(step, rows), moment)
 
-    def _evaluate(self, pace: Pace) -> None:
+    def _evaluate(self, timer: Timer) -> None:
         run, progress = self.run, self.progress
         self._say_idle()
         line: dict[str, Any] = {
@@ -181,29 +181,30 @@ class Trainer:
             "samples": progress.step * run.batch_size,
             **self._losses(),
             "learning_rate": learning_rate(run, max(0, progress.step - 1)),
-            "samples_per_second": pace.rate(run.batch_size),
+            "samples_per_second": timer.rate(run.batch_size),
         }
         progress.losses.clear()
         if self.accelerator.is_main_process:
-            line |= self._measured() | {"seconds": pace.seconds()}
+            line |= self._measured() | {"seconds": timer.seconds()}
             self.store.append(line)
         line = broadcast_object_list([line])[0]
         self._hear(line)
         self.observer.evaluated(line)
-        pace.restart()
+        timer.restart()
 
     def _measured(self) -> dict[str, Any]:
-        """Measure the learner on training and validation problems."""
+        """Measure the train_module on training and validation problems."""
         if self.evaluate is None:
             return {}
         counts = {
-            split: self.evaluate(self.run, self.learner, split, self.run.num_evaluate) for split in _SPLITS
+            split: self.evaluate(self.run, self.train_module, split, self.run.num_evaluate)
+            for split in _SPLITS
         }
         return {f"{split}.{measure}": n for split, each in counts.items() for measure, n in each.items()}
 
     def _hear(self, line: Mapping[str, Any]) -> None:
         self.evaluated_at = line["step"]
-        self.finish.hear(line)
+        self.stopping.update(line)
 
     def _losses(self) -> dict[str, float | None]:
         """Return the mean loss since the last evaluation, and of each term if there are several."""
@@ -211,31 +212,31 @@ class Trainer:
         sums = {name: self.accelerator.reduce(each.clone(), "sum") for name, each in losses.items()}
         return mean_losses(sums)
 
-    def _tell(self, pace: Pace) -> None:
-        if pace.since_update() > self.rhythm.seconds_between_updates:
+    def _tell(self, timer: Timer) -> None:
+        if timer.since_update() > self.rhythm.seconds_between_updates:
             loss = mean_losses(self.progress.losses)["loss"]
-            rate = pace.rate(self.run.batch_size) or 0.0
+            rate = timer.rate(self.run.batch_size) or 0.0
             self.observer.update(self.progress.step, math.nan if loss is None else loss, rate)
-            pace.updated()
+            timer.updated()
 
     def _say(self, text: str) -> None:
         if self.accelerator.is_main_process:
             self.observer.say(text)
 
-    def _save(self, pace: Pace) -> None:
-        self.progress.seconds = pace.seconds()
-        with pace.saving():
+    def _save(self, timer: Timer) -> None:
+        self.progress.seconds = timer.seconds()
+        with timer.saving():
             progress = self.progress.gathered(self.accelerator)
             if self.accelerator.is_main_process:
-                self.store.save(self.run, self.learner, self.optimizer, progress)
+                self.store.save(self.run, self.train_module, self.optimizer, progress)
             self.accelerator.wait_for_everyone()
         self.saved_at = self.progress.step
 
-    def _is_due(self, pace: Pace) -> bool:
+    def _is_due(self, timer: Timer) -> bool:
         """Whether the first process, whose clock decides, has gone long without a checkpoint."""
         rhythm = self.rhythm
-        wait = max(rhythm.seconds_between_checkpoints, pace.to_save * rhythm.training_per_saving)
-        return self.accelerator.is_main_process and pace.since_save() > wait
+        wait = max(rhythm.seconds_between_checkpoints, timer.to_save * rhythm.training_per_saving)
+        return self.accelerator.is_main_process and timer.since_save() > wait
 
     def _has_diverged(self) -> bool:
         """Whether a step was not finite; if so, go back to the step before it, whose weights stand."""
@@ -259,8 +260,8 @@ class Trainer:
         looks = self.take_step.waits or self.progress.step % _STEPS_BETWEEN_AGREEMENTS == 0
         if self.diverged or (looks and self._has_diverged()):
             return Outcome(DIVERGED)
-        if self.progress.step >= self.finish.step:
-            return Outcome(self.finish.reason)
+        if self.progress.step >= self.stopping.step:
+            return Outcome(self.stopping.reason)
         if self._any_wants(request.signal is not None):
             return Outcome("stopped", request.signal or signal.SIGTERM)
         return None

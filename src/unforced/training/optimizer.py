@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from unforced.config import Run
 from unforced.models.roles import role
 from unforced.training.muon import BatchedMuon
-from unforced.training.precision import matrix_dtype
+from unforced.training.precision import autocast_dtype
 
 
 class Optimizers:
@@ -76,7 +76,7 @@ def build_optimizer(run: Run, module: nn.Module) -> Optimizers:
         group["rate_factor"] = 1.0
     if not muon:
         return Optimizers(adamw)
-    dtype = matrix_dtype(run, muon[0].device)
+    dtype = autocast_dtype(run, muon[0].device)
     inner = BatchedMuon(muon, lr=run.learning_rate, weight_decay=run.weight_decay, dtype=dtype)
     inner.param_groups[0]["rate_factor"] = run.muon_factor
     return Optimizers(inner, adamw)

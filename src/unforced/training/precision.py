@@ -8,16 +8,16 @@ from unforced.config import Run
 from unforced.training.environment import has_fast_bf16
 
 
-def matrix_dtype(run: Run, device: torch.device) -> torch.dtype:
+def autocast_dtype(run: Run, device: torch.device) -> torch.dtype:
     """Return the dtype that the run multiplies matrices in on `device`; weights that are trained are fp32."""
     if run.precision == "auto":
         return torch.bfloat16 if has_fast_bf16(device) or run.model.origin.keeps_bf16 else torch.float32
-    return {"bf16": torch.bfloat16, "fp32": torch.float32}[run.precision]
+    return {"bf16-mixed": torch.bfloat16, "fp32": torch.float32}[run.precision]
 
 
 def autocast(run: Run, device: torch.device) -> contextlib.AbstractContextManager[None]:
     """Return the context in which the run's model computes."""
-    dtype = matrix_dtype(run, device)
+    dtype = autocast_dtype(run, device)
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 

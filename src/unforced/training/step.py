@@ -13,9 +13,9 @@ from torch import Tensor
 from unforced.config import Run
 from unforced.objectives.moment import sent
 from unforced.objectives.view import View
-from unforced.training.learner import Learner
 from unforced.training.optimizer import Optimizers
 from unforced.training.precision import autocast, sum_dtype
+from unforced.training.train_module import TrainModule
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class StepReport:
 
 
 class EagerStep:
-    """Takes optimiser steps on a learner, operation by operation.
+    """Takes optimiser steps on a train_module, operation by operation.
 
     The loss of a step is the sum over terms of weight x total / count, where total and count are summed over
     all rows of the step, on all processes. The counts are added up before the first backward pass, so that
@@ -49,19 +49,26 @@ class EagerStep:
     def __init__(
         self,
         run: Run,
-        learner: Learner,
+        train_module: TrainModule,
         optimizer: Optimizers,
         accelerator: Accelerator,
         waits: bool | None = None,
     ) -> None:
-        self.run, self.learner, self.optimizer, self.accelerator = run, learner, optimizer, accelerator
+        self.run, self.train_module, self.optimizer, self.accelerator = (
+            run,
+            train_module,
+            optimizer,
+            accelerator,
+        )
         self.device, self.world = accelerator.device, accelerator.num_processes
         self._sent: tuple[tuple[float, ...], Tensor] = (), torch.empty(0)
         self.waits = self.device.type == "cpu" if waits is None else waits
-        if any(True for _ in learner.heads.parameters()):  # some of which a step may leave without gradient
+        if any(
+            True for _ in train_module.heads.parameters()
+        ):  # some of which a step may leave without gradient
             accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
-        self.wrapped = accelerator.prepare(learner)
-        self.parameters = list(learner.trained().values())
+        self.wrapped = accelerator.prepare(train_module)
+        self.parameters = list(train_module.trained().values())
         self.lost, self.idle = (torch.zeros((), dtype=torch.int64, device=self.device) for _ in range(2))
 
     def __call__(self, views: Sequence[View], rate: float) -> StepReport:

@@ -7,9 +7,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from unforced.config import Run
 from unforced.runs.folder import RunFolder
-from unforced.training.checkpoint import Progress, load_newest, save_checkpoint, set_aside
-from unforced.training.learner import Learner
+from unforced.training.checkpoint import TrainState, load_newest, save_checkpoint, set_aside
 from unforced.training.optimizer import Optimizers
+from unforced.training.train_module import TrainModule
 
 Line = Mapping[str, Any]
 
@@ -23,7 +23,7 @@ class Loaded:
     refused   checkpoints that could not be used, with the reason
     """
 
-    progress: Progress | None = None
+    progress: TrainState | None = None
     lines: Sequence[Line] = ()
     refused: Mapping[Path, str] = field(default_factory=dict)
 
@@ -32,8 +32,8 @@ class Loaded:
 class Store(Protocol):
     """Keeps what a run leaves behind while it trains. Of several processes, the first alone writes."""
 
-    def load(self, run: Run, learner: Learner, optimizer: Optimizers) -> Loaded:
-        """Load the newest usable checkpoint into learner and optimiser; change nothing in the store."""
+    def load(self, run: Run, train_module: TrainModule, optimizer: Optimizers) -> Loaded:
+        """Load the newest usable checkpoint into train_module and optimiser; change nothing in the store."""
 
     def rewind(self, loaded: Loaded) -> Sequence[str]:
         """Drop what came after `loaded`; return a line about each thing that was lost or refused."""
@@ -41,7 +41,7 @@ class Store(Protocol):
     def append(self, line: Line) -> None:
         """Add an evaluation."""
 
-    def save(self, run: Run, learner: Learner, optimizer: Optimizers, progress: Progress) -> None:
+    def save(self, run: Run, train_module: TrainModule, optimizer: Optimizers, progress: TrainState) -> None:
         """Keep the state of training."""
 
 
@@ -51,9 +51,9 @@ class FolderStore:
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
 
-    def load(self, run: Run, learner: Learner, optimizer: Optimizers) -> Loaded:
+    def load(self, run: Run, train_module: TrainModule, optimizer: Optimizers) -> Loaded:
         """Load the newest usable checkpoint."""
-        progress, refused = load_newest(self.folder.checkpoints, run, learner, optimizer)
+        progress, refused = load_newest(self.folder.checkpoints, run, train_module, optimizer)
         return Loaded(progress, self.folder.evaluations(_step_of(progress)), refused)
 
     def rewind(self, loaded: Loaded) -> Sequence[str]:
@@ -67,9 +67,9 @@ class FolderStore:
         """Add a line to metrics.jsonl."""
         self.folder.append_metrics(dict(line))
 
-    def save(self, run: Run, learner: Learner, optimizer: Optimizers, progress: Progress) -> None:
+    def save(self, run: Run, train_module: TrainModule, optimizer: Optimizers, progress: TrainState) -> None:
         """Write a checkpoint."""
-        save_checkpoint(self.folder.checkpoints, run, learner, optimizer, progress)
+        save_checkpoint(self.folder.checkpoints, run, train_module, optimizer, progress)
 
     def _all_lost(self) -> list[str]:
         lines = self.folder.read_metrics()
@@ -82,12 +82,12 @@ class FolderStore:
 
 
 class MemoryStore:
-    """Keeps evaluations in `lines`, and writes nothing. The state of training is in the learner alone."""
+    """Keeps evaluations in `lines`, and writes nothing. The state of training is in the module alone."""
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
 
-    def load(self, run: Run, learner: Learner, optimizer: Optimizers) -> Loaded:
+    def load(self, run: Run, train_module: TrainModule, optimizer: Optimizers) -> Loaded:
         """Find nothing."""
         return Loaded()
 
@@ -100,9 +100,9 @@ class MemoryStore:
         """Keep an evaluation."""
         self.lines.append(line)
 
-    def save(self, run: Run, learner: Learner, optimizer: Optimizers, progress: Progress) -> None:
+    def save(self, run: Run, train_module: TrainModule, optimizer: Optimizers, progress: TrainState) -> None:
         """Keep nothing."""
 
 
-def _step_of(progress: Progress | None) -> int:
+def _step_of(progress: TrainState | None) -> int:
     return -1 if progress is None else progress.step

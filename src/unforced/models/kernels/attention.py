@@ -20,88 +20,90 @@ Keys = Float[Tensor, "batch heads key depth"]
 
 
 @dataclass(frozen=True)
-class Pattern:
-    """Which keys each query may attend to: `bias` is 0 there and -inf elsewhere (None: to all).
+class AttentionBias:
+    """Which keys each query may attend to: `values` are 0 there and -inf elsewhere (None: to all).
 
-    `causal` says that the pattern is plain causal and square, for which fused kernels have a fast path.
+    `causal` says that the mask is plain causal and square, for which fused kernels have a fast path.
     """
 
-    bias: Float[Tensor, "#batch #heads query key"] | None
+    values: Float[Tensor, "#batch #heads query key"] | None
     causal: bool = False
 
     @classmethod
-    def of(cls, allowed: Bool[Tensor, "#batch query key"]) -> "Pattern":
-        """Build a pattern from a mask of allowed pairs."""
+    def of(cls, allowed: Bool[Tensor, "#batch query key"]) -> "AttentionBias":
+        """Build a bias from a mask of allowed pairs."""
         return cls(torch.zeros_like(allowed, dtype=torch.float32).masked_fill_(~allowed, -torch.inf)[:, None])
 
-    def rows(self, at: At) -> "Pattern":
+    def rows(self, at: At) -> "AttentionBias":
         """Keep the queries `at`."""
-        return Pattern(None if self.bias is None else select(self.bias.transpose(1, 2), at).transpose(1, 2))
+        return AttentionBias(
+            None if self.values is None else select(self.values.transpose(1, 2), at).transpose(1, 2)
+        )
 
 
-def build_pattern(
+def build_bias(
     attention: Attention, padding: Padding | None, steps: int, past: int, device: torch.device
-) -> Pattern:
-    """Build the pattern of `steps` queries behind `past` cached keys; see `SequenceModel.hidden`."""
+) -> AttentionBias:
+    """Build the bias of `steps` queries behind `past` cached keys; see `SequenceModel.hidden`."""
     if padding is None and isinstance(attention, str):
-        return causal_pattern(steps, past, device) if attention == "causal" else Pattern(None)
-    return Pattern.of(allowed_keys(attention, padding, steps, past, device))
+        return causal_bias(steps, past, device) if attention == "causal" else AttentionBias(None)
+    return AttentionBias.of(allowed_keys(attention, padding, steps, past, device))
 
 
-def causal_pattern(steps: int, past: int, device: torch.device) -> Pattern:
+def causal_bias(steps: int, past: int, device: torch.device) -> AttentionBias:
     """Each of `steps` queries attends to the `past` keys before them, to itself, and to no later one."""
     if steps == 1:
-        return Pattern(None)
-    bias = torch.full((steps, past + steps), -torch.inf, device=device).triu_(past + 1)
-    return Pattern(bias[None, None], causal=past == 0)
+        return AttentionBias(None)
+    values = torch.full((steps, past + steps), -torch.inf, device=device).triu_(past + 1)
+    return AttentionBias(values[None, None], causal=past == 0)
 
 
-def explicit(query: Queries, key: Keys, value: Keys, pattern: Pattern) -> Queries:
+def math_attention(query: Queries, key: Keys, value: Keys, bias: AttentionBias) -> Queries:
     """Compute softmax(Q K^T / sqrt(depth) + bias) V with the whole matrix of scores in memory."""
     batch, heads, steps, depth = query.shape
     query, key, value = (x.reshape(batch * heads, -1, depth) for x in (query, key, value))
-    bias = pattern.bias
-    if bias is None:
+    values = bias.values
+    if values is None:
         scores = torch.bmm(query, key.mT) * depth**-0.5
     else:
-        if bias.shape[:2] != (1, 1):
-            bias = bias.expand(batch, heads, -1, -1)
-        scores = torch.baddbmm(bias.flatten(0, 1).to(query.dtype), query, key.mT, alpha=depth**-0.5)
+        if values.shape[:2] != (1, 1):
+            values = values.expand(batch, heads, -1, -1)
+        scores = torch.baddbmm(values.flatten(0, 1).to(query.dtype), query, key.mT, alpha=depth**-0.5)
     return torch.bmm(scores.softmax(-1), value).view(batch, heads, steps, depth)
 
 
-def fused(query: Queries, key: Keys, value: Keys, pattern: Pattern) -> Queries:
+def sdpa_attention(query: Queries, key: Keys, value: Keys, bias: AttentionBias) -> Queries:
     """Call PyTorch's scaled_dot_product_attention (flash or memory-efficient where they exist)."""
-    if pattern.causal:
+    if bias.causal:
         return F.scaled_dot_product_attention(query, key, value, is_causal=True)
-    bias = None if pattern.bias is None else pattern.bias.to(query.dtype)
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+    values = None if bias.values is None else bias.values.to(query.dtype)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=values)
 
 
 @dataclass(frozen=True)
 class Backend:
     """A way to compute attention; `dtype` is what it works in (None: that of the matrix products)."""
 
-    attend: Callable[[Queries, Keys, Keys, Pattern], Queries]
+    attend: Callable[[Queries, Keys, Keys, AttentionBias], Queries]
     dtype: torch.dtype | None = None
 
 
 BACKENDS = {
-    "explicit": Backend(explicit),
-    "explicit_fp32": Backend(explicit, torch.float32),
-    "fused": Backend(fused),
+    "math": Backend(math_attention),
+    "math_fp32": Backend(math_attention, torch.float32),
+    "sdpa": Backend(sdpa_attention),
 }
 
 
-REFERENCE = "explicit"
+REFERENCE = "math"
 """The kernel whose operations are counted, whichever kernel runs."""
 
 _LONGEST_EXPLICIT = {torch.float32: 128, torch.bfloat16: 512}
-"""Lengths up to which the explicit product is the fastest on a CPU: measured, see docs/performance.md."""
+"""Lengths up to which the mathproduct is the fastest on a CPU: measured, see docs/performance.md."""
 
 
 def select_attention(device: torch.device, dtype: torch.dtype, length: int) -> str:
     """Return the kernel of `auto`: a rule, so that equal machines compute alike."""
     if device.type == "cpu" and length <= _LONGEST_EXPLICIT.get(dtype, 0):
-        return "explicit"
-    return "fused"
+        return "math"
+    return "sdpa"

@@ -28,7 +28,7 @@ _KERNELS = "causal_conv1d"
 _WIDTHS_OF_KERNELS = (2, 3, 4)
 
 
-def _shifts(x: Read, weight: Weight, bias: Bias) -> Channels:
+def _pytorch(x: Read, weight: Weight, bias: Bias) -> Channels:
     """Add up as many scaled and shifted copies as there are weights."""
     reach = weight.shape[1] - 1
     time = x.shape[1] - reach
@@ -38,7 +38,7 @@ def _shifts(x: Read, weight: Weight, bias: Bias) -> Channels:
     return F.silu(out)
 
 
-def _kernels(x: Read, weight: Weight, bias: Bias) -> Channels:
+def _causal_conv1d(x: Read, weight: Weight, bias: Bias) -> Channels:
     """Call the official CUDA kernel, which takes [batch, channels, time] and sees zeros before the first."""
     kernel = importlib.import_module(_KERNELS).causal_conv1d_fn
     out = kernel(x.transpose(1, 2).contiguous(), weight.contiguous(), bias, activation="silu")
@@ -57,13 +57,13 @@ class Backend:
     available: Callable[[torch.device, int], bool] = lambda device, width: True
 
 
-BACKENDS = {"shifts": Backend(_shifts), "kernels": Backend(_kernels, _kernels_available)}
+BACKENDS = {"pytorch": Backend(_pytorch), "causal_conv1d": Backend(_causal_conv1d, _kernels_available)}
 
 
-REFERENCE = "shifts"
+REFERENCE = "pytorch"
 """The kernel whose operations are counted, whichever kernel runs."""
 
 
 def select_convolution(device: torch.device, width: int) -> str:
     """Return the kernel by a rule, so that equal machines compute alike."""
-    return "kernels" if BACKENDS["kernels"].available(device, width) else "shifts"
+    return "causal_conv1d" if BACKENDS["causal_conv1d"].available(device, width) else "pytorch"

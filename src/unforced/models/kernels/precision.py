@@ -13,7 +13,7 @@ def full_precision(device: torch.device) -> contextlib.AbstractContextManager[No
     return torch.autocast(device.type, enabled=False)
 
 
-def matrix_dtype(x: Tensor) -> torch.dtype:
+def matmul_dtype(x: Tensor) -> torch.dtype:
     """Return the dtype in which matrix products of `x` run here: autocast's, or that of `x`."""
     device = x.device.type
     if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):

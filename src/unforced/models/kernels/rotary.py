@@ -1,6 +1,6 @@
 """Split a projection into attention heads and rotate queries and keys to their positions, in one pass.
 
-Pairs of neighbouring features are complex numbers; position t turns pair i by t * base^(-2i/depth).
+Pairs of neighbouring features are complex numbers; position t rotations pair i by t * base^(-2i/depth).
 Source: arXiv 2104.09864, Sec. 3.4. Written as one autograd function because on a processor the
 element-wise passes that autograd would make of it cost as much as the attention itself.
 """
@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Complex64, Float, Int
 from torch import Tensor
 
-Turns = Complex64[Tensor, "#batch 1 time pairs"]
+Rotations = Complex64[Tensor, "#batch 1 time pairs"]
 
 
-def turns(positions: Int[Tensor, "#batch time"], depth: int, base: float) -> Turns:
+def rotations(positions: Int[Tensor, "#batch time"], depth: int, base: float) -> Rotations:
     """Return the unit complex number that each feature pair is multiplied by, per position."""
     frequency = base ** (-torch.arange(0, depth, 2, device=positions.device) / depth)
     angle = positions[:, None, :, None].float() * frequency
@@ -25,15 +25,15 @@ def split_heads(
     projected: Float[Tensor, "batch time features"],
     kinds: int,
     heads: int,
-    turns: Turns | None,
-    turned: int,
+    rotations: Rotations | None,
+    rotated: int,
     dtype: torch.dtype,
 ) -> tuple[Tensor, ...]:
     """Split into `kinds` tensors (queries, keys, values) of [batch heads time depth] in `dtype`.
 
-    The first `turned` kinds are rotated by `turns`.
+    The first `rotated` kinds are rotated by `rotations`.
     """
-    split: Tensor = _SplitHeads.apply(projected, kinds, heads, turns, turned, dtype)  # type: ignore[no-untyped-call]
+    split: Tensor = _SplitHeads.apply(projected, kinds, heads, rotations, rotated, dtype)  # type: ignore[no-untyped-call]
     return split.unbind(0)
 
 
@@ -44,19 +44,19 @@ class _SplitHeads(torch.autograd.Function):
         projected: Tensor,
         kinds: int,
         heads: int,
-        turns: Turns | None,
-        turned: int,
+        rotations: Rotations | None,
+        rotated: int,
         dtype: torch.dtype,
     ) -> Tensor:
-        ctx.turns, ctx.turned, ctx.dtype = turns, turned, projected.dtype
+        ctx.rotations, ctx.rotated, ctx.dtype = rotations, rotated, projected.dtype
         batch, time, features = projected.shape
         depth = features // (kinds * heads)
         split = projected.view(batch, time, kinds, heads, depth).permute(2, 0, 3, 1, 4)
-        if turns is None:
+        if rotations is None:
             return split.to(dtype, memory_format=torch.contiguous_format, copy=True)
         output = torch.empty(split.shape, dtype=torch.float32, device=split.device).copy_(split)
-        pairs = torch.view_as_complex(output[:turned].unflatten(-1, (-1, 2)))
-        pairs.mul_(turns)
+        pairs = torch.view_as_complex(output[:rotated].unflatten(-1, (-1, 2)))
+        pairs.mul_(rotations)
         return output.to(dtype)
 
     @staticmethod
@@ -65,9 +65,9 @@ class _SplitHeads(torch.autograd.Function):
         kinds, batch, heads, time, depth = gradient.shape
         output = torch.empty((batch, time, kinds, heads, depth), dtype=ctx.dtype, device=gradient.device)
         split = output.permute(2, 0, 3, 1, 4)
-        turned = 0 if ctx.turns is None else ctx.turned
-        if turned:
-            pairs = torch.view_as_complex(gradient[:turned].float().contiguous().unflatten(-1, (-1, 2)))
-            split[:turned] = torch.view_as_real(pairs * ctx.turns.conj()).flatten(-2)
-        split[turned:] = gradient[turned:]
+        rotated = 0 if ctx.rotations is None else ctx.rotated
+        if rotated:
+            pairs = torch.view_as_complex(gradient[:rotated].float().contiguous().unflatten(-1, (-1, 2)))
+            split[:rotated] = torch.view_as_real(pairs * ctx.rotations.conj()).flatten(-2)
+        split[rotated:] = gradient[rotated:]
         return output.view(batch, time, -1), None, None, None, None, None

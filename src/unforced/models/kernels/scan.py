@@ -32,7 +32,7 @@ Scan = Callable[[Channels, Channels, Tensor, Selected, Selected, State | None], 
 _KERNELS = "mamba_ssm.ops.selective_scan_interface"
 
 
-class _Steps(torch.autograd.Function):
+class _Sequential(torch.autograd.Function):
     """One step after the other, each on states that stay in the processor's cache; decays are not kept."""
 
     @staticmethod
@@ -74,7 +74,7 @@ class _Steps(torch.autograd.Function):
         return *(each if each.dim() == 2 else _batch_first(each) for each in grads), grad
 
 
-class _Doubling(torch.autograd.Function):
+class _Parallel(torch.autograd.Function):
     """All steps at once, in log2(time) rounds over the tensor of all states: for devices with many cores."""
 
     @staticmethod
@@ -94,7 +94,7 @@ class _Doubling(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_y: Tensor, grad_last: Tensor) -> tuple[Tensor, ...]:
         with full_precision(grad_y.device):
-            return _Doubling._backward(ctx.saved_tensors, grad_y, grad_last)
+            return _Parallel._backward(ctx.saved_tensors, grad_y, grad_last)
 
     @staticmethod
     def _backward(saved: tuple[Tensor, ...], grad_y: Tensor, grad_last: Tensor) -> tuple[Tensor, ...]:
@@ -156,7 +156,7 @@ def _differentiable(function: type[torch.autograd.Function]) -> Scan:
     return scan
 
 
-def _kernels(
+def _mamba_ssm(
     x: Channels,
     delta: Channels,
     log_decay: Float[Tensor, "state channels"],
@@ -166,7 +166,7 @@ def _kernels(
 ) -> tuple[Channels, State]:
     """Call the official CUDA kernel, which starts from nothing; a continued scan goes step by step."""
     if start is not None:
-        return _differentiable(_Steps)(x, delta, log_decay, b, c, start)
+        return _differentiable(_Sequential)(x, delta, log_decay, b, c, start)
     kernel = importlib.import_module(_KERNELS).selective_scan_fn
     time_last = (each.transpose(1, 2).contiguous() for each in (b, c))
     y, last = kernel(
@@ -188,18 +188,18 @@ class Backend:
 
 
 BACKENDS = {
-    "steps": Backend(_differentiable(_Steps)),
-    "doubling": Backend(_differentiable(_Doubling)),
-    "kernels": Backend(_kernels, partial(can_run, _KERNELS)),
+    "sequential": Backend(_differentiable(_Sequential)),
+    "parallel": Backend(_differentiable(_Parallel)),
+    "mamba_ssm": Backend(_mamba_ssm, partial(can_run, _KERNELS)),
 }
 
 
-REFERENCE = "steps"
+REFERENCE = "sequential"
 """The kernel whose operations are counted, whichever kernel runs."""
 
 
 def select_scan(device: torch.device) -> str:
     """Return the kernel of `auto`: a rule, so that equal machines compute alike."""
-    if BACKENDS["kernels"].available(device):
-        return "kernels"
-    return "steps" if device.type == "cpu" else "doubling"
+    if BACKENDS["mamba_ssm"].available(device):
+        return "mamba_ssm"
+    return "sequential" if device.type == "cpu" else "parallel"

@@ -18,8 +18,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from unforced.files import write_atomically
-from unforced.reporting.collecting import ReportedStudy
-from unforced.reporting.judging import Judged
+from unforced.reporting.expectations_table import Judged
+from unforced.reporting.load import ReportedStudy
 from unforced.reporting.page.data import describe
 from unforced.runs.groups import Group
 
@@ -57,7 +57,7 @@ def write_page(
     return lacking
 
 
-def _render(data: Mapping[str, Any], left_out: Sequence[str]) -> str:
+def _render(data: Mapping[str, Any], skipped: Sequence[str]) -> str:
     environment = Environment(
         loader=PackageLoader(__name__, "assets"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -68,7 +68,7 @@ def _render(data: Mapping[str, Any], left_out: Sequence[str]) -> str:
         num_runs=len(data["runs"]),
         studies=data["studies"],
         num_claims=len(data["claims"]),
-        left_out=left_out,
+        skipped=skipped,
     )
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from unforced.config import flatten
 from unforced.errors import UserError
 from unforced.evaluation.seeds import Outcome, outcomes_of
-from unforced.reporting.collecting import ReportedStudy
-from unforced.reporting.judging import Judged
+from unforced.reporting.expectations_table import Judged
+from unforced.reporting.load import ReportedStudy
 from unforced.runs.finished import FinishedRun
 from unforced.runs.folder import RunFolder
 from unforced.runs.groups import Group

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from unforced.training.checkpoint import Progress
+from unforced.training.checkpoint import TrainState
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Rhythm:
 USUAL = Rhythm()
 
 
-class Pace:
+class Timer:
     """Total seconds, training speed without evaluation, and the time since things were last done."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress, self._before = progress, progress.seconds
+    def __init__(self, state: TrainState) -> None:
+        self._progress, self._before = state, state.seconds
         self._started = self._updated = self._saved = time.perf_counter()
         self.to_save = 0.0  # seconds that the last checkpoint took
         self.restart()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unforced.evaluation.asking import Questions, answer_in, ask
+from unforced.evaluation.prompting import Questions, answer_in, ask
 from unforced.registry import TASKS
 from unforced.tasks.base import in_order
 from unforced.tasks.sampling import problems

@@ -21,15 +21,15 @@ from unforced.objectives.base import Objective
 from unforced.parts import tree
 from unforced.tasks.base import Order, Problems, Symbols, Task
 from unforced.tasks.capabilities import Lookahead
-from unforced.training.learner import Learner
-from unforced.training.precision import matrix_dtype
+from unforced.training.precision import autocast_dtype
+from unforced.training.train_module import TrainModule
 
 _MOST_ROWS = 512
 _MOST_LOGITS = 2**26
 
 
 @dataclass(frozen=True)
-class Subject:
+class Evaluator:
     """A model to be measured, with all that is needed to ask it. `dtype` is that of its matrix products."""
 
     task: Task
@@ -43,11 +43,11 @@ class Subject:
     dtype: torch.dtype = torch.float32
 
     @classmethod
-    def of(cls, run: Run, learner: Learner) -> "Subject":
-        """Take a run's learner, as far as it has come."""
-        device = next(learner.parameters()).device
-        dtype = matrix_dtype(run, device)
-        parts = (run.task, run.order, run.objective, run.decoding, learner.model, learner.heads)
+    def of(cls, run: Run, train_module: TrainModule) -> "Evaluator":
+        """Take a run's train_module, as far as it has come."""
+        device = next(train_module.parameters()).device
+        dtype = autocast_dtype(run, device)
+        parts = (run.task, run.order, run.objective, run.decoding, train_module.model, train_module.heads)
         return cls(*parts, device, run.codec, dtype)
 
     @property
@@ -73,12 +73,12 @@ class Subject:
 
     @property
     def lookahead(self) -> Lookahead | None:
-        """What needs lookahead where answers are written as the subject does; None: nothing, or unknown."""
+        """What needs lookahead where answers are written as the evaluator does; None: nothing, or unknown."""
         backwards = self.order == "reversed" and self.shows != "nothing"
         return None if backwards else self.task.lookahead
 
     @property
-    def tokens_trained(self) -> str:
+    def trained_positions_note(self) -> str:
         """Why measures of all tokens say nothing of it, where the loss counts some positions alone."""
         positions = self.objective.train_positions
         return (
@@ -102,7 +102,7 @@ class Subject:
         given: int = 0,
         numbers: Int[np.ndarray, " count"] | None = None,
     ) -> Batch:
-        """Encode problems, on the subject's device; see `Codec.encode`.
+        """Encode problems, on the evaluator's device; see `Codec.encode`.
 
         numbers: which problem of its set each one is (0, 1, ... if None); sampling depends on it.
         """
@@ -139,8 +139,8 @@ class Subject:
         return self.forced_logits(batch, cache)
 
     @contextlib.contextmanager
-    def at_rest(self) -> Iterator[None]:
-        """Measure within this context: no gradients, evaluation mode, the subject's precision."""
+    def inference(self) -> Iterator[None]:
+        """Measure within this context: no gradients, evaluation mode, the evaluator's precision."""
         modules = [module for module in (self.model, self.heads) if module.training]
         for module in modules:
             module.eval()
@@ -153,9 +153,11 @@ class Subject:
                 module.train()
 
 
-def answers(subject: Subject, problems: Problems, answer: Callable[[Batch], Symbols]) -> Symbols:
-    """Answer problems in batches with `answer` (the subject's `free`, say); return forward order."""
-    batch = subject.encode(problems)
-    with subject.at_rest():
-        parts = [answer(batch.rows(slice(i, i + subject.rows))) for i in range(0, len(batch), subject.rows)]
+def answers(evaluator: Evaluator, problems: Problems, answer: Callable[[Batch], Symbols]) -> Symbols:
+    """Answer problems in batches with `answer` (the evaluator's `free`, say); return forward order."""
+    batch = evaluator.encode(problems)
+    with evaluator.inference():
+        parts = [
+            answer(batch.rows(slice(i, i + evaluator.rows))) for i in range(0, len(batch), evaluator.rows)
+        ]
     return np.concatenate(parts)

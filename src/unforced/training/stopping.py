@@ -10,7 +10,7 @@ from unforced.runs.history import Line
 _SPLITS = {"solved": "validation", "fitted": "train"}
 
 
-class Finish:
+class StoppingRule:
     """Watches a run's evaluations, all of them and in order, for the step at which it may end."""
 
     def __init__(self, run: Run) -> None:
@@ -18,7 +18,7 @@ class Finish:
         self._latest: list[Line] = []
         self._reached_at: int | None = None
 
-    def hear(self, line: Line) -> None:
+    def update(self, line: Line) -> None:
         """Take note of a line of metrics.jsonl."""
         if self.run.stop_when == "never" or self._reached_at is not None:
             return
@@ -33,7 +33,7 @@ class Finish:
         """The step to end at, by what is known now."""
         if self._reached_at is None:
             return self.run.num_steps
-        factor = Fraction(str(self.run.overtrain))  # as written: 1.1 x 10 is 11, not a little more
+        factor = Fraction(str(self.run.train_past_stop))  # as written: 1.1 x 10 is 11, not a little more
         return min(self.run.num_steps, math.ceil(factor * self._reached_at))
 
     @property

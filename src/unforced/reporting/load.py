@@ -38,18 +38,20 @@ class ReportedStudy:
 class Collection:
     """All that a report is made of; `skipped` names what was left out, with the reason.
 
-    twins: as in `Found`.
+    duplicates: as in `RunIndex`.
     """
 
     runs: Sequence[FinishedRun]
     studies: Sequence[ReportedStudy]
     skipped: Mapping[str, str]
-    twins: Mapping[Path, Path]
+    duplicates: Mapping[Path, Path]
 
     def below(self, place: Path) -> list[FinishedRun]:
-        """Return the runs in a folder, also those that are reported for their twins there."""
-        inside = [each.path for each in self.runs] + list(self.twins)
-        chosen = {self.twins.get(path, path) for path in inside if place.resolve() in path.resolve().parents}
+        """Return the runs in a folder, also those that are reported for their duplicates there."""
+        inside = [each.path for each in self.runs] + list(self.duplicates)
+        chosen = {
+            self.duplicates.get(path, path) for path in inside if place.resolve() in path.resolve().parents
+        }
         return [each for each in self.runs if each.path in chosen]
 
 
@@ -57,7 +59,7 @@ def collect_runs(paths: Iterable[Path]) -> Collection:
     """Read every run folder and study.json at or below `paths`. Raises UserError if no run is whole."""
     paths = list(paths)
     found = find_finished(paths)
-    skipped = {str(folder): reason for folder, reason in found.left_out.items()}
+    skipped = {str(folder): reason for folder, reason in found.skipped.items()}
     studies: list[ReportedStudy] = []
     for folder in find_folders(paths):
         if (folder / STUDY).exists():
@@ -65,7 +67,7 @@ def collect_runs(paths: Iterable[Path]) -> Collection:
                 studies.append(_read_study(folder))
             except (UserError, OSError) as error:
                 skipped[str(folder)] = str(error)
-    return Collection(found.runs, studies, dict(sorted(skipped.items())), found.twins)
+    return Collection(found.runs, studies, dict(sorted(skipped.items())), found.duplicates)
 
 
 def _read_study(folder: Path) -> ReportedStudy:

@@ -15,7 +15,7 @@ from unforced.models.base import SequenceModel
 from unforced.objectives.view import View
 
 
-class Learner(nn.Module):
+class TrainModule(nn.Module):
     """A model and an objective's heads: all that a run trains, and what stands beside it frozen.
 
     empty: build it without weights, to count operations.
@@ -59,19 +59,19 @@ class Learner(nn.Module):
         return digest.hexdigest() if frozen else None
 
     def weights(self) -> dict[str, Tensor]:
-        """Every tensor that building the learner again does not give: what is trained, and buffers."""
+        """Every tensor that building the train_module again does not give: what is trained, and buffers."""
         return self.trained() | dict(self.named_buffers())
 
 
-def loss_of(learner: Learner, view: View) -> Float[Tensor, ""]:
+def loss_of(train_module: TrainModule, view: View) -> Float[Tensor, ""]:
     """Return the loss of a view alone: the weighted means of its terms."""
-    rows = learner(view)
+    rows = train_module(view)
     means = [term.weight * rows[name].sum() / term.count.sum() for name, term in view.terms.items()]
     return torch.stack(means).sum()
 
 
-def build_learner(run: Run) -> Learner:
-    """Build the learner with the initial weights that the run's seed decides."""
+def build_train_module(run: Run) -> TrainModule:
+    """Build the train_module with the initial weights that the run's seed decides."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
-        return Learner(run)
+        return TrainModule(run)

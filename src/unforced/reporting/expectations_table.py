@@ -6,7 +6,7 @@ from typing import Any
 
 from unforced.errors import UserError
 from unforced.expectations import Expectation, Judgement, judge
-from unforced.reporting.collecting import Collection
+from unforced.reporting.load import Collection
 from unforced.runs.finished import FinishedRun
 
 _RELATIONS = {"at_most": ("at most", "+"), "at_least": ("at least", "–"), "about": ("about", "±")}
