@@ -12,7 +12,7 @@ from unforced.data.text import TextCodec
 from unforced.errors import UserError
 from unforced.tasks.base import Task
 
-_DUMMY, _END = "<|mask_token|>", "<|end|>"
+_MASK, _END = "<|mask|>", "<|end|>"
 
 
 @dataclass(frozen=True)
