@@ -109,6 +109,29 @@ def test_a_run_survives_a_new_field_with_a_default(copies, straight, add_field, 
         train(run.override([f"{key}=2.0"]), copies[1], resume=True)
 
 
+FORMER = [
+    ('"token_shift"', '"smear"'), ('"tie_embeddings"', '"tied"'), ('"activation": "gelu"', '"gelu": "exact"'),
+    ('"attention": "math"', '"attention": "explicit"'), ('"train_past_stop"', '"overtrain"'),
+    ('"autocast_dtype"', '"matrix_dtype"'), ('"question_blindness"', '"goal_blindness"'),
+]  # fmt: skip
+
+
+def test_names_of_the_first_release_are_read(copies, straight):
+    diagnose_run(copies[0], None, 0.95)
+    for path in copies:
+        for file in [*path.glob("*.json"), *path.glob("checkpoints/*/state.json")]:
+            text = file.read_text()
+            for now, before in FORMER:
+                text = text.replace(now, before)
+            file.write_text(text)
+        assert '"smear"' in (path / "config.json").read_text()
+        in_the_old_way(path)
+    run = RUN.override(["model.smear=false", "model.gelu=exact", "model.attention=explicit", "overtrain=1.0"])
+    assert run == RUN
+    assert_usable(*copies, straight, run)
+    assert "question_blindness" in str(find_finished([copies[0]]).runs[0].diagnosis)
+
+
 def test_a_run_of_the_first_release_is_exported_and_reported(copies, tmp_path):
     done, _ = copies
     in_the_old_way(done)
