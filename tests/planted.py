@@ -118,14 +118,14 @@ def autoregressive(model, batch, cache=None):
     return Autoregressive().decode(model, nn.Identity(), batch.prompts, cache)
 
 
-def ragged(prompts, answers, dummy, padding=0):
+def ragged(prompts, answers, mask_token, padding=0):
     """Batch prompts (padded on the left) and answers (padded on the right) of different lengths."""
     prompt = max(map(len, prompts))
     answer = max(map(len, answers))
     return Batch(
         torch.tensor([[padding] * (prompt - len(row)) + list(row) for row in prompts]),
         torch.tensor([list(row) + [padding] * (answer - len(row)) for row in answers]),
-        dummy,
+        mask_token,
         torch.tensor([[i >= prompt - len(row) for i in range(prompt)] for row in prompts]),
         torch.tensor([[i < len(row) for i in range(answer)] for row in answers]),
     )

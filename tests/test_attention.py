@@ -28,8 +28,8 @@ def slow_attention(query, key, value, bias):
     return output
 
 
-def pattern_of(kind, batch, heads, steps, past):
-    """Draw a pattern of one of the kinds that the back-ends must serve; every query sees itself."""
+def bias_of(kind, batch, heads, steps, past):
+    """Draw a bias of one of the kinds that the back-ends must serve; every query sees itself."""
     if kind == "none":
         return AttentionBias(None)
     if kind == "causal":
@@ -58,11 +58,11 @@ def draw_heads(batch, heads, steps, keys, depth, dtype=torch.float32):
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 5), st.integers(0, 3), st.integers(1, 6))
 def test_outputs_and_gradients_equal_those_of_a_slow_loop(name, kind, batch, heads, steps, past, depth):
     torch.manual_seed(0)
-    pattern = pattern_of(kind, batch, heads, steps, past)
-    keys = past + steps if pattern.bias is None else pattern.bias.shape[-1]
+    bias = bias_of(kind, batch, heads, steps, past)
+    keys = past + steps if bias.values is None else bias.values.shape[-1]
     sources = draw_heads(batch, heads, steps, keys, depth)
-    found = BACKENDS[name].attend(*sources, pattern)
-    expected = slow_attention(*sources, pattern.bias)
+    found = BACKENDS[name].attend(*sources, bias)
+    expected = slow_attention(*sources, bias.values)
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
     cotangent = torch.randn_like(found)
     ours = torch.autograd.grad(found, sources, cotangent)
@@ -75,36 +75,36 @@ def test_outputs_and_gradients_equal_those_of_a_slow_loop(name, kind, batch, hea
 @pytest.mark.parametrize("name", BACKENDS)
 def test_bf16_stays_bf16_and_close_to_the_slow_loop(name, kind):
     torch.manual_seed(0)
-    pattern = pattern_of(kind, 2, 2, 6, 0 if kind == "rows of causal" else 3)
-    keys = 9 if pattern.bias is None else pattern.bias.shape[-1]
+    bias = bias_of(kind, 2, 2, 6, 0 if kind == "rows of causal" else 3)
+    keys = 9 if bias.values is None else bias.values.shape[-1]
     sources = draw_heads(2, 2, 6, keys, 8, torch.bfloat16)
-    found = BACKENDS[name].attend(*sources, pattern)
+    found = BACKENDS[name].attend(*sources, bias)
     assert found.dtype == torch.bfloat16
-    torch.testing.assert_close(found.double(), slow_attention(*sources, pattern.bias), rtol=0.05, atol=0.03)
+    torch.testing.assert_close(found.double(), slow_attention(*sources, bias.values), rtol=0.05, atol=0.03)
 
 
 @pytest.mark.parametrize("past", [0, 3])
 @pytest.mark.parametrize("steps", [1, 2, 5])
-def test_causal_pattern_lets_each_query_see_the_past_and_itself(steps, past):
-    pattern = causal_bias(steps, past, CPU)
-    bias = torch.zeros(steps, past + steps) if pattern.bias is None else pattern.bias[0, 0]
+def test_causal_bias_lets_each_query_see_the_past_and_itself(steps, past):
+    bias = causal_bias(steps, past, CPU)
+    values = torch.zeros(steps, past + steps) if bias.values is None else bias.values[0, 0]
     for query in range(steps):
         for key in range(past + steps):
-            assert bias[query, key] == (0 if key <= past + query else -torch.inf)
-    assert not (pattern.causal and past)
+            assert values[query, key] == (0 if key <= past + query else -torch.inf)
+    assert not (bias.causal and past)
 
 
-def test_pattern_of_a_mask_is_zero_where_allowed():
+def test_a_mask_as_a_bias_is_zero_where_allowed():
     allowed = torch.tensor([[[True, False], [True, True]]])
-    assert AttentionBias.of(allowed).bias.tolist() == [[[[0.0, -torch.inf], [0.0, 0.0]]]]
+    assert AttentionBias.of(allowed).values.tolist() == [[[[0.0, -torch.inf], [0.0, 0.0]]]]
 
 
 @pytest.mark.parametrize("at", [slice(1, 3), torch.tensor([4, 0])], ids=str)
 def test_rows_keeps_the_queries_asked_for_and_no_longer_claims_to_be_square(at):
-    pattern = causal_bias(5, 0, CPU)
-    rows = pattern.rows(at)
-    assert torch.equal(rows.bias, pattern.bias[:, :, at])
-    assert pattern.causal
+    bias = causal_bias(5, 0, CPU)
+    rows = bias.rows(at)
+    assert torch.equal(rows.values, bias.values[:, :, at])
+    assert bias.causal
     assert not rows.causal
 
 
@@ -114,7 +114,7 @@ def test_a_model_under_autocast_hands_a_backend_the_dtype_it_works_in(monkeypatc
 
     def spy(*sources):
         seen.append((*(each.dtype for each in sources[:3]), torch.is_autocast_enabled("cpu")))
-        return attention.explicit(*sources)
+        return attention.math_attention(*sources)
 
     monkeypatch.setitem(BACKENDS, "math", Backend(spy, dtype))
     model = GPT(layers=1, width=8, heads=2, attention="math").build(5, 4)

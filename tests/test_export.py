@@ -238,7 +238,7 @@ def test_what_is_no_symbol_is_refused_by_the_tokenizer_and_kept_in_its_place_by_
     assert task.text.read_answers(written).tolist() == SymbolCodec.of(task, VOCAB).symbols(tokens).tolist()
 
 
-def test_a_dummy_in_a_text_is_one_token():
+def test_a_mask_token_in_a_text_is_one_token():
     tokenizer = symbol_tokenizer(TASKS_[0], 0, 500)
     assert tokenizer("1,9=$$").input_ids == [1, 9, 121, 123, 123]
 

@@ -17,7 +17,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from tests.planted import autoregressive, ragged
 from unforced.models.gpt import GPT
 from unforced.models.kernels.attention import BACKENDS
-from unforced.models.kernels.rotary import split_heads, turns
+from unforced.models.kernels.rotary import rotations, split_heads
 
 VOCAB, LENGTH, LAYERS, WIDTH, HEADS = 19, 12, 2, 16, 2
 TOKENS = torch.randint(VOCAB, (4, LENGTH), generator=torch.Generator().manual_seed(1))
@@ -215,7 +215,7 @@ sizes = st.integers(1, 3)
 
 @settings(max_examples=25, deadline=None)
 @given(sizes, sizes, sizes, sizes, sizes, st.booleans(), st.sampled_from([10.0, 10_000.0]), st.data())
-def test_split_heads_turns_pair_by_pair_and_its_backward_is_the_transpose(
+def test_split_heads_rotates_pair_by_pair_and_its_backward_is_the_transpose(
     batch, time, kinds, heads, pairs, own_positions, base, data
 ):
     torch.manual_seed(0)
@@ -224,7 +224,7 @@ def test_split_heads_turns_pair_by_pair_and_its_backward_is_the_transpose(
     positions = torch.randint(50, (batch if own_positions else 1, time))
     projected = torch.randn(batch, time, kinds * heads * 2 * pairs, requires_grad=True)
     slow = partial(slow_split, kinds=kinds, heads=heads, positions=positions, base=base, turned=turned)
-    turn = turns(positions, 2 * pairs, base)
+    turn = rotations(positions, 2 * pairs, base)
     found = torch.stack(split_heads(projected, kinds, heads, turn, turned, dtype))
     assert found.dtype == dtype
     torch.testing.assert_close(found.double(), slow(projected), rtol=tolerance, atol=tolerance)
@@ -237,7 +237,7 @@ def test_split_heads_turns_pair_by_pair_and_its_backward_is_the_transpose(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_split_heads_without_turns_only_moves_features(dtype):
+def test_split_heads_without_rotations_only_moves_features(dtype):
     projected = torch.randn(2, 3, 3 * 2 * 4, requires_grad=True)
     found = torch.stack(split_heads(projected, 3, 2, None, 2, dtype))
     expected = projected.view(2, 3, 3, 2, 4).permute(2, 0, 3, 1, 4).to(dtype)

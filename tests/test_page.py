@@ -6,11 +6,11 @@ import re
 import shutil
 
 import pytest
-from unforced.reporting.load import collect_runs
-from unforced.reporting.expectations_table import judge_studies
 
 from tests.runs import tiny_run
 from unforced.errors import UserError
+from unforced.reporting.expectations_table import judge_studies
+from unforced.reporting.load import collect_runs
 from unforced.reporting.page import write_page
 from unforced.runs.folder import RunFolder
 from unforced.runs.groups import group_runs

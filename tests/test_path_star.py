@@ -182,11 +182,11 @@ def test_the_papers_line_in_tokens():
     task, stars = PathStar.read_lines([LINE], "line", known={"num_nodes": 10})
     assert task == PathStar(degree=2, path_length=3, num_nodes=10)
     codec = SymbolCodec.of(task)
-    bar, equals, slash, dummy = 10, 11, 12, 13
+    bar, equals, slash, mask_token = 10, 11, 12, 13
     tokens = [1, 7, bar, 1, 4, bar, 7, 9, bar, 4, 2, slash, 1, 9, equals]
     assert codec.ids(task.prompts(stars)).tolist() == [tokens]
     assert codec.ids(task.answers(stars)).tolist() == [[1, 7, 9]]
-    assert codec.mask_token == dummy
+    assert codec.mask_token == mask_token
     assert task.lines(stars) == [LINE]
     assert task.lines(stars, "reversed") == ["1,7|1,4|7,9|4,2/1,9=9,7,1"]
     assert task.draw(stars, 0) == ["1 → 7 → 9  (goal)", "1 → 4 → 2"]
@@ -195,7 +195,7 @@ def test_the_papers_line_in_tokens():
 def test_separators_come_after_the_labels_whatever_labels_a_line_uses():
     task, stars = PathStar.read_lines([LINE], "line", known={"num_nodes": 50})
     assert task.prompts(stars)[0, [2, -4, -1]].tolist() == [50, 52, 51]
-    assert SymbolCodec.of(task).dummy == 53
+    assert SymbolCodec.of(task).mask_token == 53
 
 
 @pytest.mark.parametrize(

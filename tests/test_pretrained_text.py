@@ -246,7 +246,7 @@ def test_adapters_and_new_tokens_alone_are_trained(family, weights):
     assert all(p.dtype == torch.float32 for p in train_module.parameters() if p.requires_grad)
 
 
-def test_a_dummy_in_a_row_that_the_model_has_to_spare_is_trained(tmp_path):
+def test_a_mask_token_in_a_row_that_the_model_has_to_spare_is_trained(tmp_path):
     save_with_tokenizer("gpt_neox", tmp_path)
     folder = save("gpt_neox", tmp_path, vocab=320, positions=128)
     run, train_module, before = trained(
@@ -274,8 +274,8 @@ def test_new_tokens_in_rows_to_spare_are_drawn_as_the_old_ones_are(tmp_path):
     ):
         assert torch.equal(table[:300], weights[name][:300])
         assert (table[300] - table[:300].mean(0)).abs().max() < 6 * table[:300].std()
-    own_dummy = Pretrained(name_or_path=folder, mask_token="<bos>").build(320, 100)
-    assert torch.equal(own_dummy.token_tables()[0], weights["gpt_neox.embed_in.weight"])
+    own_mask = Pretrained(name_or_path=folder, mask_token="<bos>").build(320, 100)
+    assert torch.equal(own_mask.token_tables()[0], weights["gpt_neox.embed_in.weight"])
 
 
 def test_symbols_that_share_tokens_have_no_probabilities_and_are_diagnosed_all_the_same(tmp_path, call):
@@ -378,7 +378,7 @@ def test_a_learner_to_be_trained_drops_nothing_out(family, more):
         )
 
 
-def test_a_dummy_of_its_own_adds_no_token():
+def test_a_mask_token_of_its_own_adds_no_token():
     model = Pretrained(name_or_path=saved_with_tokenizer("gpt2"), mask_token="<bos>")
     codec = build_codec(TASK, model.vocabulary())
     assert codec.vocab_size == 300
@@ -440,7 +440,7 @@ def with_tokens(folder, *tokens):
 
 
 @pytest.mark.parametrize("token", ["1,", "|1", "9|2", "/4"])
-def test_a_dummy_of_which_problems_are_made_is_refused(token, tmp_path, call):
+def test_a_mask_token_of_which_problems_are_made_is_refused(token, tmp_path, call):
     folder = with_tokens(tmp_path / "model", token)
     recipe = ["paper_gpt_mini", *own("gpt2", *SIZES, "epochs=null", f"model.name_or_path={folder}")]
     code, _, errors = call("train", *recipe, f"model.mask_token={token}", "--out", tmp_path / "run")

@@ -118,7 +118,7 @@ def test_seeds_that_ran_on_different_kernels_are_marked(folder, tmp_path):
     change(folder / "next_token-1" / "result.json", implementation={"attention": "math"})
     change(folder / "next_token-2" / "env.json", autocast_dtype="bfloat16")
     (folder / "teacherless-1" / "env.json").unlink()  # what it ran on is unknown, which is no difference
-    words = "attention: sdpa 2, explicit 1; autocast dtype: float32 2, bfloat16 1"
+    words = "attention: sdpa 2, math 1; autocast dtype: float32 2, bfloat16 1"
     found = groups(folder)
     assert (found["next_token"].mixed_kernels, found["teacherless"].mixed_kernels) == (words, "")
     write_report([folder], tmp_path / "out")

@@ -173,7 +173,7 @@ def test_tokens_turn_back_into_symbols(task, some, order):
     assert np.array_equal(begun.prompt[:, -1].numpy(), task.in_order(truth, order)[:, 0])
 
 
-def test_the_dummy_is_not_a_symbol_and_comes_after_the_alphabet(task, some):
+def test_the_mask_token_is_not_a_symbol_and_comes_after_the_alphabet(task, some):
     codec = SymbolCodec.of(task)
     tokens = codec.encode(some, "forward").answer
     read = codec.read(tokens.fill_(codec.mask_token), "forward")
@@ -210,7 +210,7 @@ def test_every_kind_of_error_and_the_shape_have_words(task):
     assert task.topology in str(task)
 
 
-def test_a_dummy_anywhere_in_an_answer_is_an_error(task, some):
+def test_a_mask_token_anywhere_in_an_answer_is_an_error(task, some):
     for position in range(task.answer_length):
         answers, there = task.answers(some).copy(), task.exists(task.answers(some))[:, position]
         answers[there, position] = -2 if task.varied else -1

@@ -35,7 +35,7 @@ def test_special_tokens_change_no_other_token():
     )
     assert plain.prompt.tolist() == special.prompt.tolist()
     assert plain.answer.tolist() == special.answer.tolist()
-    assert plain.dummy == special.dummy
+    assert plain.mask_token == special.mask_token
 
 
 def text_vocabulary(mask_token=None):
@@ -52,9 +52,9 @@ def test_a_tokenizer_gets_special_tokens_of_its_own():
     assert codec.encode(TASK.sample(np.random.default_rng(0), 4), "forward").specials == codec.specials
 
 
-def test_special_tokens_do_not_go_with_a_dummy_of_the_tokenizers_own():
+def test_special_tokens_do_not_go_with_a_mask_token_of_the_tokenizers_own():
     with pytest.raises(
-        UserError, match=r"model.mask_token: the objective adds tokens of its own \(stop\).*drop dummy"
+        UserError, match=r"model.mask_token: the objective adds tokens of its own \(stop\).*drop mask_token"
     ):
         build_codec(TASK, text_vocabulary("0"), ["stop"])
 

@@ -136,9 +136,7 @@ def build_layer(width: int) -> Layer:
     while width % heads:
         heads -= 1
     even = width // heads % 2 == 0
-    layer = Layer(
-        TransformerBlock(width, heads, "gelu", AttentionKernel("sdpa")), 10_000.0 if even else None
-    )
+    layer = Layer(TransformerBlock(width, heads, "gelu", AttentionKernel("sdpa")), 10_000.0 if even else None)
     draw_matrices(layer, std=0.02, residual_divisor=1.0)
     return layer
 
