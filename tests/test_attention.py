@@ -40,8 +40,8 @@ def bias_of(kind, batch, heads, steps, past):
     allowed |= torch.eye(steps, past + steps, dtype=torch.bool).roll(past, 1)
     if kind != "bias per head":
         return AttentionBias.of(allowed)
-    bias = AttentionBias.of(allowed).bias
-    return AttentionBias(torch.cat([bias, *[torch.zeros_like(bias)] * (heads - 1)], dim=1))
+    values = AttentionBias.of(allowed).values
+    return AttentionBias(torch.cat([values, *[torch.zeros_like(values)] * (heads - 1)], dim=1))
 
 
 KINDS = ["none", "causal", "rows of causal", "mask for all", "mask per row", "bias per head"]

@@ -146,8 +146,8 @@ RULES: Mapping[verdict.Name, str] = {
     "clever_hans": (
         f"the interval of cheat accuracy lies above {CHEAT:.0%}, that of a decisive token on held-out "
         f"problems within {100 * MARGIN:.0f} points of chance (a quarter of chance, where that is less), and "
-        f"question blindness of the tokens that follow is not below {BLIND:.0%} where it can be told. Whether "
-        "the decision is known by heart on training problems is said beside it."
+        f"question blindness of the tokens given away is not below {BLIND:.0%}, where it was measured. Whether "
+        "the decision is memorised on training problems is reported, too."
     ),
     "decoding": (
         "training problems are fitted on the inputs of training (`exact.as_trained.train`, by the rule of "

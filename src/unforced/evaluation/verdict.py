@@ -16,7 +16,7 @@ SOLVED_AT_LEAST = SOLVED - 0.01
 CHEAT = 0.95
 """Cheat accuracy from which the tokens after a decision count as fitted."""
 BLIND = 0.5
-"""Question blindness of those tokens from which they count as read from the answer and not from the question."""
+"""Question blindness from which those tokens count as read from the answer and not from the question."""
 MARGIN = 0.05
 """How far from chance a decisive token may be and still count as guessed, where chance is 20% or more; and
 by how much a training set must be fitted better than held-out problems to count as memorised."""
