@@ -289,7 +289,9 @@ def test_initial_weights_are_those_of_the_authors():
 
 def test_the_official_kernel_is_refused_where_it_cannot_run():
     model = Mamba(layers=1, width=8, scan="mamba_ssm").build(VOCAB, LENGTH)
-    with pytest.raises(UserError, match=r"model.scan: mamba_ssm needs a CUDA device .*; take auto, steps or"):
+    with pytest.raises(
+        UserError, match=r"model.scan: mamba_ssm needs a CUDA device .*; take auto, sequential or"
+    ):
         model.select_kernels(torch.device("cpu"), torch.float32, LENGTH, {})
 
 

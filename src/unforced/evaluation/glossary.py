@@ -146,7 +146,7 @@ RULES: Mapping[verdict.Name, str] = {
     "clever_hans": (
         f"the interval of cheat accuracy lies above {CHEAT:.0%}, that of a decisive token on held-out "
         f"problems within {100 * MARGIN:.0f} points of chance (a quarter of chance, where that is less), and "
-        f"question blindness of the tokens given away is not below {BLIND:.0%}, where it was measured. Whether "
+        f"question blindness of the tokens given away is not below {BLIND:.0%}, where measured. Whether "
         "the decision is memorised on training problems is reported, too."
     ),
     "decoding": (
