@@ -29,6 +29,7 @@ LAYERS = [
     ["training"],
     ["evaluation"],
     ["testing"],
+    ["results"],
     ["experiment"],
     ["studies"],
     ["reporting"],

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,26 +16,22 @@ from unforced.decoding.base import Decoder
 from unforced.errors import TransientError, UserError
 from unforced.evaluation.accuracy import Counts, measure, measure_problems, prefixed, with_intervals
 from unforced.evaluation.diagnosis import check_enough, diagnose, history
-from unforced.evaluation.evaluator import Evaluator, answers
-from unforced.evaluation.trace import symbol_texts, trace
+from unforced.evaluation.evaluator import Evaluator
 from unforced.files import write_json
-from unforced.models.failures import first_words
+from unforced.results import Measured, count_flops, describe_session
 from unforced.runs.folder import RunFolder
+from unforced.runs.history import Line
 from unforced.runs.schemas import DIVERGED
 from unforced.tasks.sampling import Split
 from unforced.training.checkpoint import load_newest
-from unforced.training.environment import describe
-from unforced.training.flops import flops_of
 from unforced.training.loop import Observer, Outcome, Trainer, start_accelerator
 from unforced.training.memory import oom_as_user_error
 from unforced.training.precision import autocast_dtype
 from unforced.training.source import split_problems
-from unforced.training.store import FolderStore
+from unforced.training.store import FolderStore, MemoryStore
 from unforced.training.timer import USUAL, Rhythm
 from unforced.training.train_module import TrainModule, build_train_module
 
-_NUM_ANSWERS = 100
-_NUM_TRACES = 12
 OtherDecoder = str | Mapping[str, Any] | Decoder
 """A decoder by its name, with its fields, or with fields that are changed in the run's own."""
 
@@ -89,92 +85,52 @@ def _held_by_the_first(trainer: Trainer, folder: RunFolder, new: bool) -> Iterat
 
 
 def _train_and_measure(trainer: Trainer, folder: RunFolder, resume: bool) -> Outcome:
-    run, accelerator = trainer.run, trainer.accelerator
-    known = folder.implementation() if resume else {}
-    environment = describe(accelerator.device) | {
-        "processes": accelerator.num_processes,
-        "autocast_dtype": str(autocast_dtype(run, accelerator.device)).removeprefix("torch."),
-        "implementation": trainer.select_kernels(known),
-    }
-    if accelerator.is_main_process:
+    is_first = trainer.accelerator.is_main_process
+    environment = describe_session(trainer, folder.implementation() if resume else {})
+    if is_first:
         write_json(folder.env, environment)
-    flops = _flops(trainer) if accelerator.is_main_process else None
+    flops = count_flops(trainer) if is_first else None
     if resume:
         trainer.resume()
     outcome = trainer.fit()
-    if outcome.stopped_by is None and accelerator.is_main_process:
-        metrics: Counts = {}
-        for split in run.task.splits:
-            metrics |= prefixed(split, measure(run, trainer.train_module, split, run.num_test))
-        write_json(folder.answers, _answers(run, trainer.train_module))
-        write_json(folder.traces, _traces(run, trainer.train_module), indent=None)
-        result = _result(trainer, outcome, flops, environment, metrics)
-        write_json(folder.result, result | {"config": folder.config_digest()})
-    accelerator.wait_for_everyone()
+    if outcome.stopped_by is None and is_first:
+        measured = Measured.of(trainer, outcome, flops, environment)
+        write_json(folder.answers, measured.answers)
+        write_json(folder.traces, measured.traces, indent=None)
+        write_json(folder.result, measured.result | {"config": folder.config_digest()})
+    trainer.accelerator.wait_for_everyone()
     return outcome
 
 
-def _answers(run: Run, train_module: TrainModule) -> list[dict[str, Any]]:
-    """Answer the first test problems freely: texts, a drawing, the true answer, the model's, the verdict."""
-    problems = split_problems(run, "test", min(_NUM_ANSWERS, run.num_test))
-    evaluator = Evaluator.of(run, train_module)
-    free = answers(evaluator, problems, evaluator.free)
-    verdicts = run.task.score(problems, free)
-    return [
-        {
-            "prompt": prompt,
-            "answer": answer,
-            "drawn": run.task.draw(problems, row),
-            "true": symbol_texts(run.task, true),
-            "free": symbol_texts(run.task, given),
-            "verdict": verdicts.kinds[kind],
-        }
-        for row, ((prompt, answer), true, given, kind) in enumerate(
-            zip(run.task.texts(problems), run.task.answers(problems), free, verdicts.kind, strict=True)
-        )
-    ]
+@dataclass(frozen=True)
+class InMemory:
+    """A run that was trained in memory.
+
+    lines: those that metrics.jsonl would hold; environment: what env.json would. measured: None if training
+    was stopped before its end.
+    """
+
+    loaded: "LoadedRun"
+    outcome: Outcome
+    lines: Sequence[Line]
+    environment: Mapping[str, Any]
+    measured: Measured | None
 
 
-def _traces(run: Run, train_module: TrainModule) -> dict[str, Any]:
-    """Follow the first test problems symbol by symbol."""
-    problems = split_problems(run, "test", min(_NUM_TRACES, run.num_test))
-    return {"run": run.fingerprint, **trace(Evaluator.of(run, train_module), problems)}
-
-
-def _flops(trainer: Trainer) -> float | None:
-    """Count the operations of training on one problem; None, which is told, where they cannot be counted."""
-    try:
-        return flops_of(trainer.run)
-    except RuntimeError as error:  # the model runs, but not everything has a shape alone
-        trainer.observer.say(
-            f"floating-point operations cannot be counted, the result has none ({first_words(error)})"
-        )
-        return None
-
-
-def _result(
-    trainer: Trainer,
-    outcome: Outcome,
-    flops: float | None,
-    environment: Mapping[str, Any],
-    metrics: Counts,
-) -> dict[str, Any]:
-    run, samples = trainer.run, trainer.progress.step * trainer.run.batch_size
-    return {
-        "run": run.fingerprint,
-        "ended_by": outcome.reason,
-        "steps": trainer.progress.step,
-        "samples": samples,
-        **({} if flops is None else {"flops": flops * samples}),
-        "parameters": sum(parameter.numel() for parameter in trainer.train_module.parameters()),
-        "trained_parameters": sum(parameter.numel() for parameter in trainer.train_module.trained().values()),
-        "seconds": trainer.progress.seconds,
-        "implementation": environment["implementation"],
-        "hardware": {key: environment[key] for key in ("device", "processor", "threads", "processes")},
-        "chance": run.task.chance,
-        **Evaluator.of(run, trainer.train_module).decoded(),
-        **with_intervals(metrics),
-    }
+def train_in_memory(run: Run, observer: Observer) -> InMemory:
+    """Train a run and measure it, and write nothing. Raises UserError: it does not fit into memory."""
+    accelerator, store = start_accelerator(run), MemoryStore()
+    with oom_as_user_error():
+        trainer = Trainer(run, store, accelerator, measure, observer)
+        environment = describe_session(trainer, {})
+        flops = count_flops(trainer)
+        outcome = trainer.fit()
+        measured = None
+        if outcome.stopped_by is None and accelerator.is_main_process:
+            measured = Measured.of(trainer, outcome, flops, environment)
+    lines, measured = broadcast_object_list([store.lines, measured])
+    loaded = LoadedRun(run, trainer.train_module, trainer.progress.step, [])
+    return InMemory(loaded, outcome, lines, environment, measured)
 
 
 @dataclass(frozen=True)
@@ -236,7 +192,21 @@ def diagnose_run(
             f"{loaded.step} ({'; '.join(loaded.refused) or 'later ones are gone'}); measure that one with "
             "`unforced evaluate`"
         )
-    loaded = loaded.decoded_by(decoder)
+    diagnosis = diagnose_loaded(loaded, folder.read_metrics(), count, confidence, decoder)
+    if decoder is None:
+        write_json(folder.diagnosis, diagnosis)
+    return diagnosis
+
+
+def diagnose_loaded(
+    loaded: LoadedRun,
+    lines: Sequence[Line],
+    count: int | None,
+    confidence: float,
+    decoder: OtherDecoder | None = None,
+) -> dict[str, Any]:
+    """Diagnose trained weights, whose training wrote these `lines`; as `diagnose_run` does."""
+    trained_with, loaded = loaded.run.decoding, loaded.decoded_by(decoder)
     run, count = loaded.run, count or loaded.run.num_test
     evaluator = Evaluator.of(run, loaded.train_module)
     check_enough(count, confidence)
@@ -247,12 +217,9 @@ def diagnose_run(
         **diagnose(evaluator, train, held_out, confidence, all_of_training),
     }
     if decoder is not None:
-        by = folder.run().decoding
-        reason = {"does_not_apply": f"the evaluations of training were decoded by {by}"}
+        reason = {"does_not_apply": f"the evaluations of training were decoded by {trained_with}"}
         return diagnosis | {"learned": reason, "grokking": reason}
-    diagnosis |= history(evaluator, held_out, folder.read_metrics(), run.stream)
-    write_json(folder.diagnosis, diagnosis)
-    return diagnosis
+    return diagnosis | history(evaluator, held_out, lines, run.stream)
 
 
 def evaluate_file(loaded: LoadedRun, file: Path) -> dict[str, Any]:

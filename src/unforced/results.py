@@ -1,0 +1,112 @@
+"""What is said of a run at its end: its result, its answers to some problems, and traces of a few."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from unforced.evaluation.accuracy import Counts, measure, prefixed, with_intervals
+from unforced.evaluation.evaluator import Evaluator, answers
+from unforced.evaluation.trace import symbol_texts, trace
+from unforced.models.failures import first_words
+from unforced.tasks.problems import Problems, Symbols
+from unforced.training.environment import describe
+from unforced.training.flops import flops_of
+from unforced.training.loop import Outcome, Trainer
+from unforced.training.precision import autocast_dtype
+from unforced.training.source import split_problems
+
+_NUM_ANSWERS = 100
+_NUM_TRACES = 12
+
+
+@dataclass(frozen=True)
+class Measured:
+    """JSON values: those of result.json, answers.json and traces.json."""
+
+    result: dict[str, Any]
+    answers: list[dict[str, Any]]
+    traces: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls, trainer: Trainer, outcome: Outcome, flops: float | None, environment: Mapping[str, Any]
+    ) -> "Measured":
+        """Measure a trained run on every split of its task."""
+        run, train_module = trainer.run, trainer.train_module
+        metrics: Counts = {}
+        for split in run.task.splits:
+            metrics |= prefixed(split, measure(run, train_module, split, run.num_test))
+        evaluator = Evaluator.of(run, train_module)
+        answered = split_problems(run, "test", min(_NUM_ANSWERS, run.num_test))
+        traced = split_problems(run, "test", min(_NUM_TRACES, run.num_test))
+        return cls(
+            _result(trainer, outcome, flops, environment, metrics),
+            answer_records(evaluator, answered),
+            {"run": run.fingerprint, **trace(evaluator, traced)},
+        )
+
+
+def describe_session(trainer: Trainer, known: Mapping[str, str]) -> dict[str, Any]:
+    """Select the kernels, or those `known` from an earlier session, and describe what the run runs on."""
+    accelerator = trainer.accelerator
+    return describe(accelerator.device) | {
+        "processes": accelerator.num_processes,
+        "autocast_dtype": str(autocast_dtype(trainer.run, accelerator.device)).removeprefix("torch."),
+        "implementation": trainer.select_kernels(known),
+    }
+
+
+def count_flops(trainer: Trainer) -> float | None:
+    """Count the operations of training on one problem; None where they cannot be counted, with a message."""
+    try:
+        return flops_of(trainer.run)
+    except RuntimeError as error:  # the model runs, but not everything has a shape alone
+        trainer.observer.say(
+            f"floating-point operations cannot be counted, the result has none ({first_words(error)})"
+        )
+        return None
+
+
+def answer_records(evaluator: Evaluator, problems: Problems) -> list[dict[str, Any]]:
+    """Answer problems freely: texts, a drawing, the true answer, the model's, the verdict."""
+    task = evaluator.task
+    free: Symbols = answers(evaluator, problems, evaluator.free)
+    verdicts = task.score(problems, free)
+    return [
+        {
+            "prompt": prompt,
+            "answer": answer,
+            "drawn": task.draw(problems, row),
+            "true": symbol_texts(task, true),
+            "free": symbol_texts(task, given),
+            "verdict": verdicts.kinds[kind],
+        }
+        for row, ((prompt, answer), true, given, kind) in enumerate(
+            zip(task.texts(problems), task.answers(problems), free, verdicts.kind, strict=True)
+        )
+    ]
+
+
+def _result(
+    trainer: Trainer,
+    outcome: Outcome,
+    flops: float | None,
+    environment: Mapping[str, Any],
+    metrics: Counts,
+) -> dict[str, Any]:
+    run, samples = trainer.run, trainer.progress.step * trainer.run.batch_size
+    return {
+        "run": run.fingerprint,
+        "ended_by": outcome.reason,
+        "steps": trainer.progress.step,
+        "samples": samples,
+        **({} if flops is None else {"flops": flops * samples}),
+        "parameters": sum(parameter.numel() for parameter in trainer.train_module.parameters()),
+        "trained_parameters": sum(parameter.numel() for parameter in trainer.train_module.trained().values()),
+        "seconds": trainer.progress.seconds,
+        "implementation": environment["implementation"],
+        "hardware": {key: environment[key] for key in ("device", "processor", "threads", "processes")},
+        "chance": run.task.chance,
+        **Evaluator.of(run, trainer.train_module).decoded(),
+        **with_intervals(metrics),
+    }
