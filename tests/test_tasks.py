@@ -262,6 +262,18 @@ SIGN_NAMES = {" ": "space", ":": "sign :", ">": "sign >", "-": "sign -", "*": "s
 SIGN_NAMES |= {"|": "sign |", "=": "sign =", "/": "sign /", "+": "sign +", ",": "comma"}
 
 
+def test_prompts_alone_are_read_and_what_is_no_prompt_is_one_line(task, some):
+    reader, prompts = task.text.prompt_reader, task.text.prompts(some)
+    read = reader.read(prompts)
+    assert np.array_equal(task.prompts(read), task.prompts(some))
+    assert task.score(read, task.answers(some)).exact.all()
+    if reader.knows == "answer":
+        assert same(task, some, read)
+    for text in ("", "1", "é", prompts[0] + "3", prompts[0][:-1], "9,1|9,1|9,1/9,1=", "3,3/3,3="):
+        with pytest.raises(UserError, match=re.escape(repr(text[:20])[:-1])):
+            reader.read([text])
+
+
 @pytest.mark.parametrize("order", ["forward", "reversed"])
 def test_an_instruction_names_every_sign_of_a_line(task, some, order):
     signs = {sign for line in task.lines(some, order) for sign in re.sub(r"[0-9]", "", line)}

@@ -18,7 +18,7 @@ j = n - k holds (a_k + b_k + c_k) mod base, c_k being the carry into column k; p
 Source: ours. On the order of the digits: arXiv 2307.03381.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, cast
 
@@ -28,7 +28,7 @@ from pydantic import Field
 
 from unforced.tasks import addition_text
 from unforced.tasks.base import Marks, Order, Problems, Symbols, Task, Verdicts
-from unforced.tasks.capabilities import Lookahead, Pictures, TextFormat
+from unforced.tasks.capabilities import Lookahead, Pictures, PromptReader, TextFormat
 from unforced.tasks.sampling import hash_rows
 
 KINDS = {
@@ -175,7 +175,11 @@ class Addition(Task):
     @property
     def text(self) -> TextFormat:
         """Numbers without spaces."""
-        return self.text_format("", self._lines, self._words)
+        return self.text_format("", self._lines, self._words, prompt_reader=PromptReader(self.read_prompts))
+
+    def read_prompts(self, prompts: Sequence[str]) -> AdditionProblems:
+        """Read `123+456=`. Raises UserError."""
+        return AdditionProblems(*addition_text.read(prompts, self.num_digits, self.base))
 
     @property
     def pictures(self) -> Pictures:

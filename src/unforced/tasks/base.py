@@ -1,7 +1,7 @@
 """The task contract: a frozen config that generates problems and verifies answers. NumPy only."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -10,8 +10,10 @@ from jaxtyping import Int, UInt64
 
 from unforced.parts import Part
 from unforced.registry import TASKS, Registry
-from unforced.tasks.capabilities import Lookahead, Pictures, SetScore, TextFormat
+from unforced.tasks.capabilities import Lookahead, Pictures, PromptReader, SetScore, TextFormat
+from unforced.tasks.lines import read_prompts
 from unforced.tasks.problems import (
+    END,
     AnyProblems,
     Marks,
     Order,
@@ -158,10 +160,35 @@ class Task(Part, ABC):
 
     # What follows is not overridden.
 
-    def text_format(self, separator: str, prompts: Any, instruction: Any, reader: Any = None) -> TextFormat:
+    def text_format(
+        self,
+        separator: str,
+        prompts: Any,
+        instruction: Any,
+        reader: Any = None,
+        prompt_reader: PromptReader | None = None,
+    ) -> TextFormat:
         """Build a text format for this task's symbols; see `TextFormat`."""
         symbols = self.alphabet[: self.answer_symbols]
-        return TextFormat(symbols, separator, self.answer_length, self.varied, prompts, instruction, reader)
+        shape = symbols, separator, self.answer_length, self.varied
+        return TextFormat(*shape, prompts, instruction, reader, prompt_reader)
+
+    def read_spaced(self, prompts: Sequence[str]) -> Symbols:
+        """Read what `spaced` wrote: symbols, with -1 before the shorter ones. Raises UserError."""
+        numbers = {text: symbol for symbol, text in reversed([*enumerate(self.alphabet)])}
+        rows = np.full((len(prompts), self.prompt_length), END, dtype=np.int64)
+
+        def parse(prompt: str) -> list[int]:
+            signs = prompt.split()
+            if strange := [sign for sign in signs if sign not in numbers]:
+                raise ValueError(f"{strange[0]!r} is not one of its symbols")
+            if not 0 < len(signs) <= self.prompt_length:
+                raise ValueError(f"it has {len(signs)} symbols; a prompt has 1 to {self.prompt_length}")
+            return [numbers[sign] for sign in signs]
+
+        for row, symbols in zip(rows, read_prompts(prompts, f"a prompt of {self.name}", parse), strict=True):
+            row[len(row) - len(symbols) :] = symbols
+        return rows
 
     @property
     def decisive_positions(self) -> tuple[int, ...]:

@@ -10,7 +10,7 @@
 Source: ours; it generalises arXiv 2403.06963, Sec. 4, in the same format.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, Literal, cast
@@ -19,10 +19,12 @@ import numpy as np
 from jaxtyping import Int, UInt64
 from pydantic import Field, model_validator
 
+from unforced.tasks import graph_text
 from unforced.tasks.base import Marks, Problems, Symbols, Verdicts
-from unforced.tasks.capabilities import Lookahead
+from unforced.tasks.capabilities import Lookahead, PromptReader
 from unforced.tasks.graph_size import MOST_FORKS, MOST_LABELS, MOST_NODES, check_size
 from unforced.tasks.graphs import GraphTask
+from unforced.tasks.lines import read_prompts
 from unforced.tasks.path_errors import path_kinds, path_verdicts, with_goal
 from unforced.tasks.sampling import draw_distinct, hash_rows
 from unforced.tasks.tree import Tree, tree_of
@@ -144,6 +146,39 @@ class BranchingPath(GraphTask):
         """Directed edges in the order in which the prompt lists them."""
         edge_order = cast(BranchingPathProblems, problems).edge_order
         return np.take_along_axis(self._edges(problems), edge_order[:, :, None], axis=1)
+
+    @property
+    def prompt_reader(self) -> PromptReader:
+        """What finds the way to the leaf that a prompt asks for."""
+        return PromptReader(self.read_prompts)
+
+    def read_prompts(self, prompts: Sequence[str]) -> BranchingPathProblems:
+        """Read prompts of this tree. Raises UserError."""
+        rows = read_prompts(prompts, f"a prompt of {self}", self._parse)
+        labels, edge_order = (np.array(each, np.int32) for each in zip(*rows, strict=True))
+        return BranchingPathProblems(labels, edge_order)
+
+    def _parse(self, prompt: str) -> tuple[list[int], list[int]]:
+        """Return the labels in the tree's order, the goal's way first, and how edges are written."""
+        edges, start, goal = graph_text.split_prompt(prompt)
+        graph_text.check_label(max(map(max, edges)), self.num_nodes)
+        parents = {child: parent for parent, child in edges}
+        way = [goal]
+        while way[-1] in parents and len(way) <= len(edges):
+            way.append(parents[way[-1]])
+        labels, numbers = [start], {start: 0}
+        for number, parent in enumerate(self.tree.parents.tolist(), start=1):
+            open_edges = [child for above, child in edges if above == labels[parent] and child not in numbers]
+            if not open_edges:
+                raise ValueError(f"from the start {start}, its edges make another tree")
+            child = next((child for child in open_edges if child in way), open_edges[0])
+            numbers[child] = number
+            labels.append(child)
+        if labels[self.tree.leaf_paths[0, -1]] != goal:
+            raise ValueError(f"the goal {goal} is not a leaf of its tree")
+        if sorted(numbers[child] for _, child in edges if child in numbers) != [*range(1, len(labels))]:
+            raise ValueError("its edges make another tree")
+        return labels, [numbers[child] - 1 for _, child in edges]
 
     @property
     def lookahead(self) -> "TreeLookahead":

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt64
@@ -85,6 +85,19 @@ class Lookahead(ABC):
 
 
 @dataclass(frozen=True)
+class PromptReader:
+    """Reads prompts, as text, into problems of one task.
+
+    read   raises UserError for a text that is not a prompt of the task
+    knows  what the problems hold: "answer", the right answers, worked out from the prompts; "verdict", all
+           that the verifier needs, but no right answer; "prompt", the prompts alone
+    """
+
+    read: Callable[[Sequence[str]], Problems]
+    knows: Literal["answer", "verdict", "prompt"] = "answer"
+
+
+@dataclass(frozen=True)
 class TextFormat:
     """How a task's problems are written as text: a prompt and an answer, each a string of its own.
 
@@ -97,6 +110,7 @@ class TextFormat:
                  order; it names every sign that separates symbols, and gives no example
     reader       reads lines of prompts and answers that others wrote (lines, source, order, known fields of
                  the task), and tells the task from them; None: problems are read from Parquet alone
+    prompt_reader  reads prompts without answers; None: nothing does
     """
 
     symbols: tuple[str, ...]
@@ -106,6 +120,7 @@ class TextFormat:
     prompts: Callable[[Problems], list[str]]
     instruction: Callable[[Order], str]
     reader: Reader | None = None
+    prompt_reader: PromptReader | None = None
 
     def answers(self, answers: Symbols) -> list[str]:
         """Write answers as text, in the order in which they are given."""

@@ -8,7 +8,8 @@ trained on one right answer, the reference; the verifier accepts all of them, an
 Source: arXiv 2404.03683 (the game as a task for language models); accuracy by equation: NextLat.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, cast
 
@@ -17,7 +18,8 @@ from jaxtyping import Bool, Int, UInt64
 from pydantic import Field, model_validator
 
 from unforced.tasks.base import Order, Problems, Symbols, Task, Verdicts
-from unforced.tasks.capabilities import TextFormat
+from unforced.tasks.capabilities import PromptReader, TextFormat
+from unforced.tasks.lines import read_prompts
 from unforced.tasks.problems import END, answer_lengths
 from unforced.tasks.sampling import hash_rows
 
@@ -226,7 +228,28 @@ class Countdown(Task):
     @property
     def text(self) -> TextFormat:
         """Symbols with spaces between them."""
-        return self.text_format(" ", self.spaced, _explain)
+        reader = PromptReader(self.read_prompts, "verdict")
+        return self.text_format(" ", self.spaced, _explain, prompt_reader=reader)
+
+    def read_prompts(self, prompts: Sequence[str]) -> CountdownProblems:
+        """Read `8 6 9 > 5 :`; the solutions are left empty. Raises UserError."""
+        rows = read_prompts(prompts, "a countdown prompt", self._parse)
+        numbers = np.full((len(rows), self.most), END, dtype=np.int32)
+        for row, (values, _) in zip(numbers, rows, strict=True):
+            row[: len(values)] = values
+        solution = np.full((len(rows), self.answer_length), END, dtype=np.int32)
+        return CountdownProblems(numbers, np.array([target for _, target in rows]), solution)
+
+    def _parse(self, prompt: str) -> tuple[list[int], int]:
+        match = re.fullmatch(r"([0-9 ]+) > ([0-9]{1,9}) :", " ".join(prompt.split()))
+        if not match:
+            raise ValueError("expected numbers, the sign >, the target and a colon, as in 8 6 9 > 5 :")
+        values, target = [*map(int, match[1].split())], int(match[2])
+        if not self.fewest <= len(values) <= self.most:
+            raise ValueError(f"it has {len(values)} numbers, and the task has {self.fewest} to {self.most}")
+        if max(*values, target) > self.max_value:
+            raise ValueError(f"{max(*values, target)} is above max_value {self.max_value}")
+        return values, target
 
 
 def _take(pool: Int[np.ndarray, "count numbers"], number: Numbers) -> Bool[np.ndarray, " count"]:

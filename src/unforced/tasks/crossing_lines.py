@@ -13,7 +13,7 @@ Their prompts list edges as pairs without separators, and their answers are the 
 path-star's prompts and nodes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, cast
 
@@ -21,10 +21,12 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt64
 from pydantic import Field, model_validator
 
+from unforced.tasks import graph_text
 from unforced.tasks.base import Marks, Problems, Symbols, Verdicts
-from unforced.tasks.capabilities import Lookahead
+from unforced.tasks.capabilities import Lookahead, PromptReader
 from unforced.tasks.graph_size import MOST_LABELS, MOST_NODES, check_size
 from unforced.tasks.graphs import GraphTask
+from unforced.tasks.lines import read_prompts
 from unforced.tasks.path_errors import path_kinds, path_verdicts, with_goal
 from unforced.tasks.problems import END, answer_lengths
 from unforced.tasks.sampling import draw_distinct, hash_rows
@@ -175,6 +177,57 @@ class CrossingLines(GraphTask):
         return Verdicts(verdicts.kinds, verdicts.kind, slices)
 
     @property
+    def prompt_reader(self) -> PromptReader:
+        """What finds the line that a prompt asks for."""
+        return PromptReader(self.read_prompts)
+
+    def read_prompts(self, prompts: Sequence[str]) -> CrossingProblems:
+        """Read prompts of such graphs. Raises UserError."""
+        rows = read_prompts(prompts, f"a prompt of {self}", self._parse)
+        lines = np.full((len(rows), self.degree, self.answer_length), END, dtype=np.int32)
+        edges = np.full((len(rows), self.num_edges, 2), END, dtype=np.int32)
+        for i, (found, _, written) in enumerate(rows):
+            edges[i, : len(written)] = written
+            for line, nodes in zip(lines[i], found, strict=True):
+                line[: len(nodes)] = nodes
+        return CrossingProblems(lines, np.array([crossings for _, crossings, _ in rows], np.int32), edges)
+
+    def _parse(self, prompt: str) -> tuple[list[list[int]], list[int], list[graph_text.Edge]]:
+        """Return the lines, the goal's first, where each crosses the others, and the edges.
+
+        Which of the other beginnings goes with which of the other ends is not in a prompt, nor asked.
+        """
+        edges, start, goal = graph_text.split_prompt(prompt)
+        graph_text.check_label(max(map(max, edges)), self.num_nodes)
+        after: dict[int, list[int]] = {}
+        before: dict[int, list[int]] = {}
+        for parent, child in edges:
+            after.setdefault(parent, []).append(child)
+            before.setdefault(child, []).append(parent)
+        crossing = next((node for node, children in after.items() if len(children) == self.degree), None)
+        if crossing is None:
+            raise ValueError(f"at no node do {self.degree} lines cross")
+        ends = [_chain(after, child) for child in after[crossing]]
+        beginnings = [_chain(before, parent)[::-1] for parent in before.get(crossing, [])]
+        beginnings += [[] for _ in range(self.degree - len(beginnings))]
+        begun = [line for line in beginnings if [*line, crossing][0] == start]
+        ended = [line for line in ends if line[-1] == goal]
+        others = {node for line in ends + beginnings for node in line} - {crossing}
+        if not begun or not ended or not len(others) == sum(map(len, ends + beginnings)) == len(edges):
+            raise ValueError(f"it is not made of {self.degree} lines, one from {start}, one to {goal}")
+        beginnings.remove(begun[0])
+        ends.remove(ended[0])
+        beginnings, ends = [begun[0], *beginnings], [ended[0], *ends]
+        lines = [[*first, crossing, *last] for first, last in zip(beginnings, ends, strict=True)]
+        most, limit = max(map(len, lines)), self.answer_length
+        if most > limit or len(edges) > self.num_edges:
+            raise ValueError(
+                f"it has a line of {most} nodes and {len(edges)} edges; the task has at most "
+                f"{limit} and {self.num_edges}"
+            )
+        return lines, list(map(len, beginnings)), edges
+
+    @property
     def lookahead(self) -> "CrossingLookahead":
         """The step from the crossing."""
         return CrossingLookahead(self)
@@ -190,6 +243,17 @@ class CrossingLines(GraphTask):
         width = max(map(len, before))
         rows = [f"{left:>{width}}{right}" for left, right in zip(before, behind, strict=True)]
         return [rows[0] + "  (goal)", *rows[1:]]
+
+
+def _chain(following: Mapping[int, Sequence[int]], node: int) -> list[int]:
+    """Follow nodes that have one neighbour each. Raises ValueError where they branch or come back."""
+    chain = [node]
+    while chain[-1] in following:
+        neighbours = following[chain[-1]]
+        if len(neighbours) > 1 or neighbours[0] in chain:
+            raise ValueError(f"at node {chain[-1]} its lines branch or come back")
+        chain.append(neighbours[0])
+    return chain
 
 
 @dataclass(frozen=True)

@@ -50,13 +50,19 @@ def instruction(graph: str, order: Order) -> str:
 
 def split(line: str) -> tuple[list[Edge], int, int, list[int]]:
     """Split a line into edges, start, goal and answer. Raises ValueError."""
-    graph, slash, rest = line.partition("/")
-    query, equals, answer = rest.partition("=")
-    if not slash or not equals:
+    prompt, equals, answer = line.partition("=")
+    if "/" not in prompt or not equals:
         raise ValueError("expected a,b|c,d/start,goal=path")
+    return *split_prompt(f"{prompt}="), _integers(answer)
+
+
+def split_prompt(prompt: str) -> tuple[list[Edge], int, int]:
+    """Split a prompt into edges, start and goal. Raises ValueError."""
+    graph, slash, query = prompt.partition("/")
+    if not slash or not query.endswith("="):
+        raise ValueError("expected a,b|c,d/start,goal=")
     edges = [_pair(edge) for edge in graph.split("|")]
-    start, goal = _pair(query)
-    return edges, start, goal, _integers(answer)
+    return edges, *_pair(query.removesuffix("="))
 
 
 def check_answer(answer: Sequence[int], path: Sequence[int]) -> None:

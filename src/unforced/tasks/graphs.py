@@ -13,7 +13,7 @@ from jaxtyping import Int
 
 from unforced.tasks import graph_text
 from unforced.tasks.base import Order, Problems, Symbols, Task
-from unforced.tasks.capabilities import Pictures, Reader, TextFormat
+from unforced.tasks.capabilities import Pictures, PromptReader, Reader, TextFormat
 from unforced.tasks.problems import END
 
 
@@ -85,11 +85,17 @@ class GraphTask(Task, ABC):
     @property
     def text(self) -> TextFormat:
         """The paper's line."""
-        return self.text_format(graph_text.SEPARATOR, self._lines, self._words, self.reader)
+        written = graph_text.SEPARATOR, self._lines, self._words
+        return self.text_format(*written, self.reader, self.prompt_reader)
 
     @property
     def reader(self) -> Reader | None:
         """What reads others' lines of such problems; None: nothing does."""
+        return None
+
+    @property
+    def prompt_reader(self) -> PromptReader | None:
+        """What reads prompts alone; None: nothing does."""
         return None
 
     @property

@@ -19,6 +19,7 @@ from jaxtyping import Int, UInt64
 
 from unforced.errors import UserError
 from unforced.tasks.base import Problems, Symbols, Task, Verdicts
+from unforced.tasks.capabilities import PromptReader, TextFormat
 from unforced.tasks.problems import END
 from unforced.tasks.sampling import hash_rows
 
@@ -73,6 +74,17 @@ class LineTask(Task, ABC):
         """The name, and the fields."""
         fields = self.model_dump(exclude={"name"})
         return " ".join([self.name, *(f"{key}={value}" for key, value in fields.items())])
+
+    @property
+    def text(self) -> TextFormat:
+        """Signs with spaces between them; of a prompt alone, the answer is not known."""
+        reader = PromptReader(self.read_prompts, "prompt")
+        return self.text_format(" ", self.spaced, self._instruction, prompt_reader=reader)
+
+    def read_prompts(self, prompts: Sequence[str]) -> LineProblems:
+        """Read signs with spaces between them; the answers are left empty. Raises UserError."""
+        answers = np.full((len(prompts), self.answer_length), END, dtype=np.int64)
+        return LineProblems(self.read_spaced(prompts), answers)
 
     # What follows is not overridden.
 

@@ -1,6 +1,6 @@
 """Reading problems from lines of text, with errors that name the line."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from unforced.errors import UserError
@@ -25,4 +25,16 @@ def read_each(
             raise UserError(f"{source}:{number}: not {what}: {error}") from None
     if not read:
         raise UserError(f"{source}: no problems in it")
+    return read
+
+
+def read_prompts(prompts: Sequence[str], what: str, parse: Callable[[str], Parsed]) -> list[Parsed]:
+    """Parse each prompt. A ValueError of `parse` becomes a UserError that quotes the prompt."""
+    read: list[Parsed] = []
+    for prompt in prompts:
+        try:
+            read.append(parse(prompt.strip()))
+        except ValueError as error:
+            shown = prompt if len(prompt) <= 60 else f"{prompt[:60]}..."
+            raise UserError(f"{shown!r} is not {what}: {error}") from None
     return read

@@ -11,7 +11,7 @@
 Source: arXiv 2403.06963, Sec. 4 (task) and App. (token format).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast
 
@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 
 from unforced.tasks import path_star_text
 from unforced.tasks.base import EMPTY, Marks, Order, Problems, Symbols, Verdicts
-from unforced.tasks.capabilities import Lookahead, Reader
+from unforced.tasks.capabilities import Lookahead, PromptReader, Reader
 from unforced.tasks.graph_size import MOST_LABELS, MOST_NODES, check_size
 from unforced.tasks.graphs import GraphTask
 from unforced.tasks.path_errors import path_kinds, path_verdicts, with_goal
@@ -152,6 +152,16 @@ class PathStar(GraphTask):
     def reader(self) -> Reader:
         """What reads the paper's files."""
         return type(self).read_lines
+
+    @property
+    def prompt_reader(self) -> PromptReader:
+        """What finds the arm that a prompt asks for."""
+        return PromptReader(self.read_prompts)
+
+    def read_prompts(self, prompts: Sequence[str]) -> PathStarProblems:
+        """Read prompts of this G(d, l). Raises UserError."""
+        shape = self.degree, self.path_length, self.num_nodes
+        return PathStarProblems(*path_star_text.read_alone(prompts, *shape))
 
     @classmethod
     def read_lines(

@@ -6,16 +6,17 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from jaxtyping import Int
 
-from unforced.tasks.graph_text import Edge, check_answer, check_label, check_nodes, split
-from unforced.tasks.lines import read_each
+from unforced.tasks.graph_text import Edge, check_answer, check_label, check_nodes, split, split_prompt
+from unforced.tasks.lines import read_each, read_prompts
 
 Arms = list[list[int]]
 Star = tuple[int, Arms, list[int]]
+Arrays = tuple[
+    Int[np.ndarray, " count"], Int[np.ndarray, "count degree hops"], Int[np.ndarray, "count edges"]
+]
 
 
-def read(
-    lines: Iterable[str], source: str, reverse: bool, num_nodes: int
-) -> tuple[Int[np.ndarray, " count"], Int[np.ndarray, "count degree hops"], Int[np.ndarray, "count edges"]]:
+def read(lines: Iterable[str], source: str, reverse: bool, num_nodes: int) -> Arrays:
     """Read lines into starts, arms (the goal's first) and the order in which edges are written.
 
     Raises UserError that names `source`, the line, and what keeps it from being a path-star problem.
@@ -28,7 +29,25 @@ def read(
         check_nodes(len(edges) + 1)
         return start, arms, _edge_order(edges, start, arms)
 
-    stars = read_each(lines, source, "a path-star problem", parse)
+    return _arrays(read_each(lines, source, "a path-star problem", parse))
+
+
+def read_alone(prompts: Sequence[str], degree: int, path_length: int, num_nodes: int) -> Arrays:
+    """Read prompts of G(degree, path_length) as `read` does, and find the goal's arm. Raises UserError."""
+
+    def parse(prompt: str) -> Star:
+        edges, start, goal = split_prompt(prompt)
+        arms = _arms(edges, start, goal)
+        shape, expected = (len(arms), len(arms[0]) + 1), (degree, path_length)
+        if shape != expected:
+            raise ValueError(f"it is G{shape}, and the task is G{expected}")
+        check_label(max(start, *(max(arm) for arm in arms)), num_nodes)
+        return start, arms, _edge_order(edges, start, arms)
+
+    return _arrays(read_prompts(prompts, "a path-star prompt", parse))
+
+
+def _arrays(stars: Sequence[Star]) -> Arrays:
     starts, arms, orders = zip(*stars, strict=True)
     return np.array(starts, np.int32), np.array(arms, np.int32), np.array(orders, np.int32)
 
