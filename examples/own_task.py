@@ -10,11 +10,11 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from unforced.cli.progress import watch_run
 from unforced.config import Run
 from unforced.experiment import run_experiment
 from unforced.models.gpt import GPT
 from unforced.registry import TASKS
+from unforced.reporting.progress import watch_run
 from unforced.tasks.line_task import LineTask, Signs
 
 

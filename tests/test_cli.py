@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+import unforced
 from tests.runs import stop_at, tiny_run, train
+from unforced.cli.former_names import with_present_verb
 from unforced.cli.main import main
 from unforced.recipes import resolve_run
 from unforced.studies.runner import Summary
@@ -185,7 +187,7 @@ def test_the_default_folder_of_a_run_has_the_whole_name_of_its_recipe(call, stop
 
 
 def test_a_stopped_run_says_so_once_and_not_where_json_is_awaited(call, stopped, monkeypatch):
-    said = "stopped by SIGTERM; the checkpoint is in here, go on with --resume\n"
+    said = "stopped by SIGTERM; the checkpoint is in here, continue it with --resume\n"
     train = ("train", "quickstart.reversed", "--out", "here")
     assert call(*train) == (143, said, "")
     assert call(*train, "--json") == (143, "", said)
@@ -195,7 +197,7 @@ def test_a_stopped_run_says_so_once_and_not_where_json_is_awaited(call, stopped,
 
 def test_a_stopped_quickstart_prints_nothing_where_json_is_awaited(call, monkeypatch):
     monkeypatch.setattr("unforced.studies.runner.run_study", lambda *_, **__: Summary({}, signal.SIGTERM))
-    said = "stopped by SIGTERM; checkpoints are in here, the same command goes on from them\n"
+    said = "stopped by SIGTERM; checkpoints are in here, the same command continues from them\n"
     assert call("quickstart", "--out", "here") == (143, said, "")
     assert call("quickstart", "--out", "here", "--json") == (143, "", said)
 
@@ -339,3 +341,33 @@ def test_help_of_every_verb_has_an_example(call):
 def test_the_light_commands_do_not_import_torch():
     script = "import sys, unforced, unforced.cli.main as m; m.build_app(); print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_the_version_is_that_of_the_package(call):
+    assert call("--version") == (0, f"unforced {unforced.__version__}\n", "")
+
+
+FORMER = {
+    ("seeds", "a", "--json"): (["compare", "a", "--json"], "seeds"),
+    ("evaluate", "--task", "x", "--model", "m", "d=3"): (
+        ["ask", "m", "--task", "x", "d=3"],
+        "evaluate --model",
+    ),
+    ("evaluate", "--model=m", "--task=x"): (["ask", "m", "--task=x"], "evaluate --model"),
+    ("evaluate", "runs/mine", "decoder=one_pass"): (["evaluate", "runs/mine", "decoder=one_pass"], ""),
+    ("train", "--model"): (["train", "--model"], ""),
+    (): ([], ""),
+}
+
+
+@pytest.mark.parametrize("arguments", FORMER, ids=" ".join)
+def test_a_former_verb_is_read_as_the_present_one(arguments):
+    assert with_present_verb(arguments) == FORMER[arguments]
+
+
+def test_a_former_verb_works_and_names_the_present_one(call, finished):
+    now = call("compare", finished, "--json")
+    assert now[0] == 0
+    assert call("seeds", finished, "--json") == (*now[:2], "unforced: `seeds` is now `unforced compare`\n")
+    _, _, errors = call("evaluate", "--model", finished / "absent", "--task", "path_star")
+    assert errors.startswith("unforced: `evaluate --model` is now `unforced ask MODEL`\nunforced: MODEL: ")

@@ -1,4 +1,4 @@
-"""`unforced diagnose` and `unforced seeds`, on runs that train in a second."""
+"""`unforced diagnose` and `unforced compare`, on runs that train in a second."""
 
 import json
 import shutil
@@ -122,7 +122,7 @@ def test_a_damaged_run_among_others_is_left_out(tmp_path, call, trained):
     trained(tiny_run(), tmp_path / "good")
     trained(tiny_run("seed=1"), tmp_path / "bad")
     (tmp_path / "bad" / "config.json").write_text("{")
-    code, output, _ = call("seeds", tmp_path, "--json")
+    code, output, _ = call("compare", tmp_path, "--json")
     found = json.loads(output)
     assert code == 0
     assert found["groups"]["G(2,3), gpt, next_token"]["seeds"] == [0]
@@ -131,8 +131,8 @@ def test_a_damaged_run_among_others_is_left_out(tmp_path, call, trained):
 
 def test_no_run_folder_is_one_line(tmp_path, call):
     assert "no such run folder" in one_line(call, "diagnose", tmp_path / "nothing")
-    assert "no such folder" in one_line(call, "seeds", tmp_path / "nothing")
-    assert "no run in" in one_line(call, "seeds", tmp_path)
+    assert "no such folder" in one_line(call, "compare", tmp_path / "nothing")
+    assert "no run in" in one_line(call, "compare", tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +146,7 @@ def seeds(tmp_path_factory, trained):
 
 
 def test_runs_that_differ_in_their_seed_are_summarised_and_compared(seeds, call):
-    _, output, _ = call("seeds", seeds, "--json")
+    _, output, _ = call("compare", seeds, "--json")
     found = json.loads(output)
     assert set(found["groups"]) == {"G(2,3), gpt, next_token", "G(2,3), gpt, teacherless"}
     for name, group in found["groups"].items():
@@ -166,7 +166,7 @@ def test_runs_that_differ_in_their_seed_are_summarised_and_compared(seeds, call)
 
 def test_the_table_of_seeds_says_what_was_left_out(seeds, call, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    _, output, _ = call("seeds", seeds)
+    _, output, _ = call("compare", seeds)
     assert "0 of 3" in output
     assert "stopped: not finished" in output
     assert "A  G(2,3), gpt, next_token" in output
@@ -176,14 +176,14 @@ def test_the_table_of_seeds_says_what_was_left_out(seeds, call, monkeypatch):
 
 
 def test_another_measure_may_be_the_outcome(seeds, call):
-    _, output, _ = call("seeds", seeds, "--measure", "forced.token_1", "--json")
+    _, output, _ = call("compare", seeds, "--measure", "forced.token_1", "--json")
     (low, high) = (
         json.loads(output)["groups"]["G(2,3), gpt, next_token"]["accuracy"][key] for key in ("low", "high")
     )
     results = [json.loads((seeds / f"next_token-{seed}" / "result.json").read_text()) for seed in range(3)]
     values = [result["test.forced.token_1"]["value"] for result in results]
     assert (low, high) == (min(values), max(values))
-    assert "unknown measure 'forced.tokn_1'" in one_line(call, "seeds", seeds, "--measure", "forced.tokn_1")
+    assert "unknown measure 'forced.tokn_1'" in one_line(call, "compare", seeds, "--measure", "forced.tokn_1")
 
 
 def test_seeds_and_report_find_the_same_runs(seeds, tmp_path, call):
@@ -194,7 +194,7 @@ def test_seeds_and_report_find_the_same_runs(seeds, tmp_path, call):
         (tree / "exported" / name).write_text("{}")
     (tree / "next_token-1" / "config.json").unlink()
     (tree / "teacherless-1" / "metrics.jsonl").write_text('{"step": 0}\n')
-    code, output, _ = call("seeds", tree, tree / "twin", "--json")
+    code, output, _ = call("compare", tree, tree / "twin", "--json")
     found = json.loads(output)
     assert code == 0
     assert {name: group["seeds"] for name, group in found["groups"].items()} == {
@@ -216,7 +216,7 @@ def test_seeds_and_report_find_the_same_runs(seeds, tmp_path, call):
 def test_a_run_that_two_folders_hold_counts_once_and_it_is_said(tmp_path, call, trained):
     trained(tiny_run(), tmp_path / "a")
     shutil.copytree(tmp_path / "a", tmp_path / "b")
-    code, output, _ = call("seeds", tmp_path)
+    code, output, _ = call("compare", tmp_path)
     assert code == 0
     assert "0 of 1" in output
     assert f"counted once: {tmp_path / 'b'} is the same run as {tmp_path / 'a'}" in output

@@ -77,10 +77,10 @@ def test_a_tokenizers_padding_that_the_model_does_not_know_is_not_read(tmp_path,
 
 
 def test_a_model_that_sees_later_tokens_is_one_line(call, tmp_path):
-    code, output, errors = call("evaluate", *ask_for(save_with_tokenizer("bert", tmp_path)))
+    code, output, errors = call("ask", *ask_for(save_with_tokenizer("bert", tmp_path)))
     assert (code, output) == (2, "")
     assert errors == (
-        f"unforced: --model: {tmp_path} sees the tokens after the one it predicts; take a causal model\n"
+        f"unforced: MODEL: {tmp_path} sees the tokens after the one it predicts; take a causal model\n"
     )
 
 
@@ -90,10 +90,10 @@ def test_a_model_whose_weights_are_no_numbers_is_one_line(call, tmp_path):
         name: each.fill_(torch.nan) for name, each in load_file(tmp_path / "model.safetensors").items()
     }
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    code, _, errors = call("evaluate", *ask_for(folder))
+    code, _, errors = call("ask", *ask_for(folder))
     assert code == 2
     assert errors == (
-        f"unforced: --model: {folder} gives logits that are no numbers; its weights are damaged, "
+        f"unforced: MODEL: {folder} gives logits that are no numbers; its weights are damaged, "
         "take another copy\n"
     )
     with pytest.raises(UserError, match="gives logits that are no numbers"):
@@ -112,10 +112,10 @@ def test_whatever_a_model_raises_is_one_line(call, monkeypatch, calls):
 
     monkeypatch.setattr(GPT2LMHeadModel, "forward", failing)
     folder = saved_with_tokenizer("gpt2")
-    code, output, errors = call("evaluate", *ask_for(folder))
+    code, output, errors = call("ask", *ask_for(folder))
     assert (code, output) == (2, "")
     assert errors == (
-        f"unforced: --model: {folder} loads but does not run (RuntimeError: shape '[1, 2, 3]' is invalid for "
+        f"unforced: MODEL: {folder} loads but does not run (RuntimeError: shape '[1, 2, 3]' is invalid for "
         "input of size 16); its config.json may not be that of its weights\n"
     )
 
@@ -192,38 +192,32 @@ def test_a_chat_model_reads_turns(chatting, questions):
 
 @pytest.fixture
 def mistake(call, monkeypatch):
-    """Call `evaluate` with a mistake, no weights loaded; return the one line that it prints."""
+    """Call `ask` with a mistake, no weights loaded; return the one line that it prints."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
     def mistake(*arguments):
         with monkeypatch.context() as unloaded:
             unloaded.setattr("unforced.models.generation.load_network", None)
-            code, output, errors = call("evaluate", *arguments)
+            code, output, errors = call("ask", *arguments)
         assert (code, output, errors.count("\n")) == (2, "", 1), errors
         return errors.removeprefix("unforced: ").rstrip("\n")
 
     return mistake
 
 
-ASKING = ["--model", "X", "--task", "path_star"]
-NO_MODEL = "is for a model that was not trained here; give --model too, or drop"
+ASKING = ["X", "--task", "path_star"]
 MISUSES = {
-    ("runs/mine", *ASKING): (
-        "'runs/mine' is no field of the task, as in degree=3; to measure a run folder, drop --model"
+    ("X", "runs/mine", "--task", "path_star"): (
+        "'runs/mine' is not a field of the task, as in degree=3; a run folder is measured by "
+        "`unforced evaluate`"
     ),
-    ("--model", "X"): "--model: say what to ask, with --task and one of addition, branching_path, countdown, "
+    ("X",): "say what to ask, with --task and one of addition, branching_path, countdown, "
     "crossing_lines, path_star",
-    ("runs/mine", "--task", "path_star"): f"--task {NO_MODEL} --task",
-    ("runs/mine", "--shots", "0"): f"--shots {NO_MODEL} --shots",
-    ("runs/mine", "--show", "2"): f"--show {NO_MODEL} --show",
-    ("runs/mine", "--chat"): f"--chat {NO_MODEL} --chat",
-    (): "give one run folder, not 0; or a model to ask: --model and --task",
-    ("a", "b"): "give one run folder, not 2; or a model to ask: --model and --task",
-    (*ASKING, "--split", "test"): "--split is for run folders; --model is asked test problems; drop --split",
-    (*ASKING, "--data", "a.txt"): "--data is for run folders; --model is asked test problems; drop --data",
+    (): "Missing argument 'model'.",
+    (*ASKING, "--split", "test"): "No such option: --split",
     (*ASKING, "degre=3"): "task.degre: unknown key 'degre'; did you mean 'degree'?",
     (*ASKING, "--order", "revers"): "unknown order 'revers'; did you mean 'reversed'?",
-    ("--model", "X", "--task", "path_sta"): "unknown task 'path_sta'; did you mean 'path_star'?",
+    ("X", "--task", "path_sta"): "unknown task 'path_sta'; did you mean 'path_star'?",
 }
 
 
@@ -233,12 +227,12 @@ def test_a_misuse_is_one_line(mistake, arguments):
 
 
 def ask_for(folder, *more):
-    return ["--model", folder, "--task", "path_star", "--count", "4", *more]
+    return [folder, "--task", "path_star", "--count", "4", *more]
 
 
 def test_a_folder_that_is_no_model_is_one_line(mistake, tmp_path):
     line = mistake(*ask_for(tmp_path))
-    assert line.startswith(f"--model: no causal language model could be loaded from {tmp_path} (")
+    assert line.startswith(f"MODEL: no causal language model could be loaded from {tmp_path} (")
     assert mistake(*ask_for("no-such/model")).endswith("or a name on a hub that can be reached")
     assert "encodes before it decodes" in mistake(*ask_for(save("t5", tmp_path / "t5")))
 
@@ -246,7 +240,7 @@ def test_a_folder_that_is_no_model_is_one_line(mistake, tmp_path):
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 def test_a_folder_without_a_tokenizer_is_one_line(mistake, family):
     line = mistake(*ask_for(saved(family)))
-    assert line.startswith("--model: ")
+    assert line.startswith("MODEL: ")
     assert "tokenizer" in line
     assert line.endswith("save the model's own into the same folder")
 
@@ -260,14 +254,14 @@ def test_a_tokenizer_of_another_model_is_one_line(mistake, tmp_path):
 
 def test_a_model_that_reads_symbols_is_one_line(mistake, tmp_path):
     line = mistake(*ask_for(save_with_symbols(TASK, tmp_path)))
-    assert line.startswith(f"--model: the tokenizer in {tmp_path} reads some symbols alone, not the text of ")
+    assert line.startswith(f"MODEL: the tokenizer in {tmp_path} reads some symbols alone, not the text of ")
     assert line.endswith("a run of unforced is measured by `unforced evaluate RUN_FOLDER`")
 
 
 def test_a_prompt_that_is_too_long_is_one_line(mistake, tmp_path):
     folder = save_with_tokenizer("gpt2", tmp_path / "short", positions=300)
     line = mistake(*ask_for(folder, "--shots", "9"))
-    assert line.startswith(f"--model: {folder} reads at most 300 tokens; the longest prompt has ")
+    assert line.startswith(f"MODEL: {folder} reads at most 300 tokens; the longest prompt has ")
     assert line.endswith("and the answer takes up to 27; lower --shots, or make the task smaller")
 
 
@@ -288,8 +282,8 @@ def test_a_lack_of_memory_is_one_line(call, monkeypatch):
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(Writer, "__call__", greedy)
-    code, _, errors = call("evaluate", *ask_for(saved_with_tokenizer("gpt2")))
-    assert code == 2
+    code, _, errors = call("ask", *ask_for(saved_with_tokenizer("gpt2")))
+    assert code == 75
     assert errors == (
         "unforced: out of memory: take a smaller model, lower --shots, or make the task smaller\n"
     )
@@ -297,7 +291,7 @@ def test_a_lack_of_memory_is_one_line(call, monkeypatch):
 
 def test_the_verb_prints_what_was_asked_and_a_table(call, folder):
     code, output, errors = call(
-        "evaluate", *ask_for(folder, "degree=3", "path_length=4", "num_nodes=20", "--show", "2")
+        "ask", *ask_for(folder, "degree=3", "path_length=4", "num_nodes=20", "--show", "2")
     )
     assert code == 0, errors
     task = PathStar(degree=3, path_length=4, num_nodes=20)
@@ -309,7 +303,7 @@ def test_the_verb_prints_what_was_asked_and_a_table(call, folder):
 
 
 def test_the_verb_prints_json(call, chatting):
-    code, output, errors = call("evaluate", *ask_for(chatting, "--order", "reversed", "--chat", "--json"))
+    code, output, errors = call("ask", *ask_for(chatting, "--order", "reversed", "--chat", "--json"))
     assert code == 0, errors
     found = json.loads(output)
     assert (found["model"], found["order"], found["shots"], found["chat"]) == (chatting, "reversed", 3, True)
@@ -349,6 +343,6 @@ def test_a_model_trained_to_a_behaviour_is_told_by_it(call, tmp_path, kind):
     folder = save_with_tokenizer("llama", tmp_path / kind)
     learn_by_heart(folder, asked, TASK.text.answers(in_order(said, "reversed")))
     fields = ["degree=2", "path_length=3", "num_nodes=12", "--order", "reversed", "--shots", "0"]
-    code, output, errors = call("evaluate", *ask_for(folder, *fields, "--json"))
+    code, output, errors = call("ask", *ask_for(folder, *fields, "--json"))
     assert code == 0, errors
     assert json.loads(output)["test.free.errors"][kind] == 4

@@ -72,7 +72,7 @@ def test_a_model_goes_through_train_resume_evaluate_diagnose_and_export(family, 
     again = ["paper_gpt_mini", *own(family, *SIZES, "epochs=null", f"model.name_or_path={folder}")]
     cli("train", *again, "max_steps=1", "--out", str(tmp_path / "again"))
     asked = ["--task", "path_star", *(field.removeprefix("task.") for field in GRAPH[:3]), "--shots", "1"]
-    asked = json.loads(cli("evaluate", "--model", str(folder), *asked, "--count", "4", "--json"))
+    asked = json.loads(cli("ask", str(folder), *asked, "--count", "4", "--json"))
     assert asked["test.free.exact"]["total"] == 4
 
 

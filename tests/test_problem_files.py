@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from unforced.cli.problems import export_problems, import_problems
+from unforced.cli.data import export_problems, import_problems
 from unforced.data.files import read_problems, write_problems
 from unforced.errors import UserError
 from unforced.tasks.path_star import PathStar

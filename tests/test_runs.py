@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.runs import tiny_run
-from unforced.evaluation.seeds import compare_groups
+from unforced.evaluation.outcomes import compare_groups
 from unforced.evaluation.statistics import proportion
 from unforced.reporting.page import write_page
 from unforced.reporting.report import write_report
@@ -92,8 +92,8 @@ def table(folder, name):
     return {row[header.index("objective")]: dict(zip(header, row, strict=True)) for row in rows}, note
 
 
-@pytest.mark.parametrize("verb", ["report", "seeds"])
-def test_reports_and_seeds_need_no_torch(folder, verb):
+@pytest.mark.parametrize("verb", ["report", "compare"])
+def test_reports_and_comparisons_need_no_torch(folder, verb):
     ended = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH, verb, str(folder), "--json"], capture_output=True, text=True
     )

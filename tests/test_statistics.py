@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from unforced.evaluation.seeds import Outcome, compare, solved_by, steps_to_solve, success, summarise
+from unforced.evaluation.outcomes import Outcome, compare, solved_by, steps_to_solve, success, summarise
 from unforced.evaluation.statistics import difference, product_of_accuracies, proportion, share
 
 

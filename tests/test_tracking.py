@@ -10,10 +10,10 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.runs import TIMES, Silent, command, metrics, newest_weights, stop_at, tiny_run, train
-from unforced.cli import tracking
-from unforced.cli.tracking import numbers, track
 from unforced.errors import UserError
 from unforced.files import read_json, write_json
+from unforced.integrations import trackers as tracking
+from unforced.integrations.trackers import numbers, track
 from unforced.studies.local import LocalEngine
 from unforced.studies.runner import run_study
 from unforced.study import Study, over_seeds
@@ -179,7 +179,8 @@ def test_an_unknown_tracker_is_one_line(call, config, tmp_path):
 
 def test_no_trackers_package_is_imported_before_it_is_used():
     program = (
-        "import sys; from unforced.cli.tracking import check_trackers; check_trackers(['tensorboard']); "
+        "import sys; from unforced.integrations.trackers import check_trackers; "
+        "check_trackers(['tensorboard']); "
         "print(sorted({'tensorboard', 'wandb', 'trackio'} & set(sys.modules)))"
     )
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -1,13 +1,46 @@
-"""The entry point: thin verbs, and one line with exit code 2 for a user's mistake."""
+"""The entry point: a thin function per verb, and one line with exit code 2 for a user's mistake."""
 
 import sys
-from typing import NoReturn
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Annotated, NoReturn
 
 import typer
 
-from unforced.cli import diagnoses, experiments, exports, names, problems, reports, studies
+from unforced.cli.ask import ask
+from unforced.cli.compare import compare
+from unforced.cli.data import export_problems, import_problems
+from unforced.cli.diagnose import diagnose
+from unforced.cli.evaluate import evaluate
+from unforced.cli.export import export
+from unforced.cli.former_names import PRESENT, with_present_verb
+from unforced.cli.list import list_names
+from unforced.cli.options import with_paths_expanded
+from unforced.cli.quickstart import quickstart
+from unforced.cli.report import report
+from unforced.cli.show import show_recipe
+from unforced.cli.study import study
+from unforced.cli.train import train
 from unforced.cli.work import work
-from unforced.errors import UserError
+from unforced.errors import TEMPORARY, TransientError, UserError
+from unforced.streams import BROKEN_PIPE, is_broken, lasting_streams
+
+_VERBS: dict[str, Callable[..., None]] = {
+    "quickstart": quickstart,
+    "list": list_names,
+    "show": show_recipe,
+    "train": train,
+    "evaluate": evaluate,
+    "diagnose": diagnose,
+    "compare": compare,
+    "ask": ask,
+    "study": study,
+    "report": report,
+    "export": export,
+    "work": work,
+}
+_HIDDEN = {"work"}
+_DATA_VERBS: dict[str, Callable[..., None]] = {"export": export_problems, "import": import_problems}
 
 
 def build_app() -> typer.Typer:
@@ -18,43 +51,62 @@ def build_app() -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )
-    app.command()(experiments.quickstart)
-    app.command("list")(names.list_names)
-    app.command("show")(names.show_recipe)
-    app.command()(experiments.train)
-    app.command()(experiments.evaluate)
-    app.command()(diagnoses.diagnose)
-    app.command()(diagnoses.seeds)
-    app.command()(studies.study)
-    app.command(hidden=True)(work)
-    app.command()(reports.report)
-    app.command()(exports.export)
+    app.callback()(_options_of_all)
+    for name, verb in _VERBS.items():
+        app.command(name, hidden=name in _HIDDEN)(with_paths_expanded(verb))
     data = typer.Typer(help="Problems in files.", no_args_is_help=True)
-    data.command("export")(problems.export_problems)
-    data.command("import")(problems.import_problems)
+    for name, verb in _DATA_VERBS.items():
+        data.command(name)(with_paths_expanded(verb))
     app.add_typer(data, name="data")
     return app
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"unforced {version('unforced')}")
+        raise typer.Exit
+
+
+def _options_of_all(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Shows, measures and repairs the failures of next-token prediction."""
+
+
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
+    arguments, former = with_present_verb(sys.argv[1:] if arguments is None else arguments)
+    with lasting_streams() as streams:
+        if former:
+            print(f"unforced: `{former}` is now `unforced {PRESENT[former]}`", file=sys.stderr)
+        code, message = _run(arguments)
+        if message:
+            print(f"unforced: {message}", file=sys.stderr)
+        code = streams.finish(code, "--json" in arguments)
+    sys.exit(code)
+
+
+def _run(arguments: list[str]) -> tuple[int, str]:
+    """Run a command line; return the exit code, and the line that says what went wrong."""
     try:
         status = build_app()(args=arguments, prog_name="unforced", standalone_mode=False)
+    except TransientError as error:
+        return TEMPORARY, str(error)
     except UserError as error:
-        _fail(str(error))
+        return 2, str(error)
+    except BrokenPipeError:  # whoever reads the output has read enough
+        return BROKEN_PIPE, ""
     except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        if error.filename is None and is_broken(sys.stdout):
+            return TEMPORARY, ""  # the streams say so at their end
+        message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return 2, str(UserError(message))
     except MemoryError as error:
-        _fail(f"out of memory: {error}" if str(error) else "out of memory")
+        return 2, str(UserError(f"out of memory: {error}" if str(error) else "out of memory"))
     except (KeyboardInterrupt, typer.Abort):
-        sys.exit(130)
+        return 130, ""
     except typer.TyperException as error:  # an unusable command line
-        if not error.format_message():  # no arguments: the help is on the screen already
-            sys.exit(2)
-        _fail(error.format_message())
-    sys.exit(status if isinstance(status, int) else 0)
-
-
-def _fail(message: str) -> NoReturn:
-    print(f"unforced: {UserError(message)}", file=sys.stderr)
-    sys.exit(2)
+        return 2, error.format_message()  # without arguments it is empty: the help is on the screen already
+    return status if isinstance(status, int) else 0, ""

@@ -4,10 +4,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from unforced.cli.formatting import duration
+from unforced.reporting.terminal import print_lines, print_table
 from unforced.studies.plan import Kind, Plan
 from unforced.study import Study
 
@@ -22,15 +20,10 @@ def show_plan(study: Study, out: Path, plan: Plan, as_json: bool) -> None:
         print(json.dumps({"study": study.name, "folder": str(out), **whole, "kinds": kinds}))
         return
     heads = ["runs", "seeds", "to do", "steps", *(["PFLOP", "time"] if plan.measured else [])]
-    table = Table(*heads, box=None, padding=(0, 2, 0, 0))
-    for kind in plan.kinds.values():
-        table.add_row(*_cells(kind)[: len(heads)])
-    console = Console()
-    console.print(f"{study.name}: {study.source}", markup=False, highlight=False)
-    console.print(table)
-    for reason in dict.fromkeys(kind.reason for kind in plan.kinds.values() if kind.reason):
-        console.print(f"?: {reason}", markup=False, highlight=False)
-    console.print(_total(plan, out), markup=False, highlight=False)
+    print_lines(f"{study.name}: {study.source}")
+    print_table(heads, [_cells(kind)[: len(heads)] for kind in plan.kinds.values()], numbers=True)
+    reasons = dict.fromkeys(kind.reason for kind in plan.kinds.values() if kind.reason)
+    print_lines(*(f"?: {reason}" for reason in reasons), _total(plan, out))
 
 
 def _cells(kind: Kind) -> list[str]:

@@ -8,16 +8,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from unforced.cli.formatting import duration
-from unforced.cli.progress import shares, summarise
 from unforced.config import Run
+from unforced.reporting.progress import shares, summarise
+from unforced.reporting.terminal import progress_console
 from unforced.runs.folder import RunFolder
 from unforced.runs.tail import Tail
+from unforced.streams import lasting
 from unforced.studies.runner import State, Status, Watch
 
 Weights = Mapping[str, float] | None
@@ -31,7 +33,7 @@ def watch_study(runs: Mapping[str, Run], out: Path, quiet: bool, weights: Weight
 
     weights: what each run costs, to some scale, from which the time left is told; None: it is not.
     """
-    console = Console(stderr=True)
+    console = progress_console()
     forecast = Forecast(runs, out, weights)
     if quiet or not console.is_terminal:
         yield StudyLines(out, quiet, forecast)
@@ -82,9 +84,11 @@ class StudyLines:
         """Print what has changed."""
         for name, status in statuses.items():
             if self.known.get(name, "waiting") != status.state and not self.quiet:
-                print(f"{name} {status.state}{self._news(name, status)}", file=sys.stderr, flush=True)
+                print(
+                    f"{name} {status.state}{self._news(name, status)}", file=lasting(sys.stderr), flush=True
+                )
                 if self.forecast and name in self.known and status.state in ("done", "failed"):
-                    print(f"  {self.forecast(statuses)}", file=sys.stderr, flush=True)
+                    print(f"  {self.forecast(statuses)}", file=lasting(sys.stderr), flush=True)
         self.known = {name: status.state for name, status in statuses.items()}
 
     def _news(self, name: str, status: Status) -> str:
@@ -97,7 +101,9 @@ def _study_view(runs: Mapping[str, Run], statuses: Mapping[str, Status], forecas
     """Show each run; of many, those that something happens to."""
     shown = [name for name in runs if len(runs) <= _FEW or statuses[name].state not in ("waiting", "done")]
     accuracy = [f"{name}\nforced/free" for name in ("train %", "held-out %")]
-    table = Table("run", "state", "step", "samples/s", "loss", *accuracy, box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("run", "state", "step", "samples/s", "loss", *accuracy):
+        table.add_column(name, overflow="fold")
     for name in shown:
         table.add_row(name, statuses[name].state, *_cells(runs[name], forecast.tails[name].latest()))
     reasons = [Text(f"{name}: {statuses[name].reason}") for name in shown if statuses[name].reason]

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from unforced.cli.experiments import Trackers
+from unforced.cli.options import Trackers
 from unforced.errors import DIVERGED, TEMPORARY, TransientError, UserError
 
 _MISTAKE = 2
@@ -64,10 +64,10 @@ def _note(file: Path, code: int) -> None:
 
 
 def _work(config: Path, folder: Path, diagnose: bool, trackers: list[str]) -> int:
-    from unforced.cli.progress import PlainLines
-    from unforced.cli.tracking import track
     from unforced.experiment import diagnose_run, run_experiment
+    from unforced.integrations.trackers import track
     from unforced.recipes import resolve_run
+    from unforced.reporting.progress import PlainLines
     from unforced.runs.folder import RunFolder
 
     run = resolve_run(str(config), [])

@@ -16,7 +16,7 @@ FAMILIES = "take a model of the GPT-2, GPT-NeoX, Llama or Mamba family"
 FIELD = "model.name_or_path"
 SEES_LATER = "sees the tokens after the one it predicts; take a causal model"
 NO_NUMBERS = "gives logits that are no numbers; its weights are damaged, take another copy"
-OPTION = "--model"
+OPTION = "MODEL"
 _ELSEWHERE = {
     FIELD: "use model.encoding=symbol, which gives each symbol of the task a token of its own",
     OPTION: "take a model that reads text; a run of unforced is measured by `unforced evaluate RUN_FOLDER`",

@@ -3,40 +3,44 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from unforced.evaluation.glossary import SECTIONS, definition
 from unforced.evaluation.statistics import percent
+from unforced.reporting.terminal import console
 
 
 def show_diagnosis(name: str, diagnosis: Mapping[str, Any], explain: bool) -> None:
     """Print the verdict, what it rests on, and every number; with `explain`, what each number means."""
     from unforced.config import build_decoder  # which imports torch
 
-    console = Console(highlight=False)
+    out = console()
     verdict = diagnosis["verdict"]
-    console.print(Text.assemble((f"{name}: ", ""), (verdict["title"], "bold")))
+    out.print(Text.assemble((f"{name}: ", ""), (verdict["title"], "bold")))
     for reason in verdict["because"]:
-        console.print(Padding(Text(f"- {reason}"), (0, 0, 0, 2)))
+        out.print(_indented(f"- {reason}"))
     if verdict["settle"]:
-        console.print(Padding(Text(f"What would settle it: {verdict['settle']}."), (0, 0, 0, 2)))
+        out.print(_indented(f"What would settle it: {verdict['settle']}."))
     test, train = diagnosis["problems"]["test"], diagnosis["problems"]["train"]
     confidence = f"{100 * diagnosis['confidence']:g}%"
-    console.print(f"\n{test:,} held-out and {train:,} training problems; intervals at {confidence}")
-    console.print(f"decoder: {build_decoder(diagnosis['decoder'])}")
+    out.print(f"\n{test:,} held-out and {train:,} training problems; intervals at {confidence}")
+    out.print(f"decoder: {build_decoder(diagnosis['decoder'])}")
     for section, title in SECTIONS.items():
         if section in diagnosis:
-            console.print(f"\n{title}", style="bold")
-            console.print(_table(section, diagnosis[section], explain))
+            out.print(f"\n{title}", style="bold")
+            out.print(_table(section, diagnosis[section], explain))
+
+
+def _indented(text: str) -> Padding:
+    return Padding(Text(text), (0, 0, 0, 2), expand=False)
 
 
 def _table(section: str, measures: Any, explain: bool) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    table.add_column(min_width=34, no_wrap=True)
-    table.add_column()
+    table.add_column(min_width=34, overflow="fold")
+    table.add_column(overflow="fold")
     for path, value in rows_of(section, measures):
         label = (
             path.removeprefix(f"{section}.").replace("_", " ").replace(".", ", ").replace("token ", "token_")

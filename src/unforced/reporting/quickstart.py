@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 from rich.text import Text
 
 from unforced.files import read_json, write_atomically, write_json
 from unforced.reporting.comparison import comparison_table, interval_note, narrow_table, notes
 from unforced.reporting.figures import learning_curves
 from unforced.reporting.tables import markdown, show
+from unforced.reporting.terminal import console, print_lines
 from unforced.runs.folder import RunFolder
 
 
@@ -33,14 +33,14 @@ def report(out: Path, names: Sequence[str], quiet: bool) -> dict[str, Any]:
     write_json(out / "summary.json", summary)
     if not quiet:
         _print(narrow_table(runs, results), [f"- {interval_note(runs, results)}", *lines], worked)
-        print(f"\nfigure {out / 'learning_curves.png'}, table with intervals {out / 'table.md'}")
+        print_lines("", f"figure {out / 'learning_curves.png'}, table with intervals {out / 'table.md'}")
     return summary
 
 
 def _print(table: pd.DataFrame, lines: Sequence[str], worked: Text) -> None:
-    console = Console()
-    show(table, console=console)
-    console.print("", *lines, "", worked, sep="\n", markup=False, highlight=False)
+    show(table)
+    print_lines("", *lines, "")
+    console().print(worked)
 
 
 def worked_problem(folders: Mapping[str, RunFolder]) -> Text:

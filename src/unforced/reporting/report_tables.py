@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from unforced.config import SOLVED
-from unforced.evaluation.seeds import outcomes_of, summarise
+from unforced.evaluation.outcomes import outcomes_of, summarise
 from unforced.evaluation.statistics import percent
 from unforced.expectations import Expectation
 from unforced.reporting.expectations_table import Judged

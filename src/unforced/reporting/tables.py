@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
 
 from unforced.evaluation.statistics import percent, percent_alone
+from unforced.reporting.terminal import print_lines, print_table
 
 if TYPE_CHECKING:  # a run brings torch, which a report does without
     from unforced.config import Run
@@ -94,25 +93,19 @@ def error_table(result: Mapping[str, Any]) -> pd.DataFrame:
     return table
 
 
-def show(table: pd.DataFrame, note: str = "", console: Console | None = None) -> None:
+def show(table: pd.DataFrame, note: str = "") -> None:
     """Print a table, and a note below it."""
-    drawn = Table(box=None, padding=(0, 2, 0, 0))
-    drawn.add_column(str(table.index.name or ""), no_wrap=True, min_width=max(map(len, table.index)))
-    for column in table.columns:
-        drawn.add_column(str(column), justify="right")
-    for name, row in table.iterrows():
-        drawn.add_row(str(name), *map(str, row))
-    console = console or Console()
-    console.print(drawn)
+    header = [str(table.index.name or ""), *map(str, table.columns)]
+    rows = [[str(name), *map(str, row)] for name, row in table.iterrows()]
+    print_table(header, rows, numbers=True)
     if note:
-        console.print(f"note: {note}", markup=False, highlight=False)
+        print_lines(f"note: {note}")
 
 
 def show_accuracy(result: Mapping[str, Any], run: "Run") -> None:
     """Print what a run gets right, forced and free, by which decoder, and the kinds of its free answers."""
     show(_narrow(accuracy_table(result, run.task.chance)), run.forced_note)
-    print(f"decoder: {run.decoding}")
-    print()
+    print_lines(f"decoder: {run.decoding}", "")
     slices = slice_table(result)
     if len(slices):
         show(slices)

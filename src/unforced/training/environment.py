@@ -13,6 +13,11 @@ import torch
 import unforced
 
 
+def is_first_process() -> bool:
+    """Return whether this is the process of a distributed run that prints."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def describe(device: torch.device) -> dict[str, Any]:
     """Describe the software and hardware of this process, for env.json."""
     packages = ["torch", "numpy", "accelerate", "pydantic", "safetensors", "transformers"]

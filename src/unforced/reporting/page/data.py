@@ -8,7 +8,7 @@ from typing import Any
 
 from unforced.config import flatten
 from unforced.errors import UserError
-from unforced.evaluation.seeds import Outcome, outcomes_of
+from unforced.evaluation.outcomes import Outcome, outcomes_of
 from unforced.reporting.expectations_table import Judged
 from unforced.reporting.load import ReportedStudy
 from unforced.runs.finished import FinishedRun

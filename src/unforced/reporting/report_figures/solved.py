@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from unforced.evaluation.seeds import outcomes_of, solved_by
+from unforced.evaluation.outcomes import outcomes_of, solved_by
 from unforced.reporting.report_figures.style import (
     Mark,
     kind_handles,

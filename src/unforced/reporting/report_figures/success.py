@@ -6,8 +6,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from unforced.config import SOLVED
-from unforced.evaluation.seeds import outcomes_of
-from unforced.evaluation.seeds import success as share_solved
+from unforced.evaluation.outcomes import outcomes_of
+from unforced.evaluation.outcomes import success as share_solved
 from unforced.reporting.report_figures.style import PAGE, marks, wrapped
 from unforced.runs.groups import Group
 

@@ -1,4 +1,4 @@
-"""The verb that puts finished runs on paper: `report`."""
+"""`report`: tables, figures and a page of finished runs."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from unforced.cli.experiments import AsJson
+from unforced.cli.options import AsJson
 from unforced.errors import UserError
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from unforced.evaluation.statistics import percent
 from unforced.reporting.tables import show, spread
+from unforced.reporting.terminal import print_lines
 
 _LETTERS = [*string.ascii_uppercase, *(a + b for a in string.ascii_uppercase for b in string.ascii_uppercase)]
 
@@ -16,19 +17,19 @@ def show_groups(summary: Mapping[str, Any]) -> None:
     """Print what each group is, how its runs ended, how pairs compare, and what does not count."""
     letters = dict(zip(summary["groups"], _LETTERS, strict=False))
     for name, letter in letters.items():
-        print(f"{letter}  {name}")
-    print()
+        print_lines(f"{letter}  {name}")
+    print_lines("")
     show(_groups(summary, letters), "to solve: Kaplan-Meier median of steps, and mean up to the longest run")
     if summary["pairs"]:
-        print()
+        print_lines("")
         show(_pairs(summary, letters), "on the same seeds; p: McNemar's exact test, for each pair alone")
     for name, letter in letters.items():
         if kernels := summary["groups"][name]["kernels"]:
-            print(f"{letter}: its seeds ran on kernels that round differently: {kernels}")
+            print_lines(f"{letter}: its seeds ran on kernels that round differently: {kernels}")
     for folder, reason in summary["skipped"].items():
-        print(f"left out: {folder}: {reason}")
+        print_lines(f"left out: {folder}: {reason}")
     for twin, first in summary["duplicates"].items():
-        print(f"counted once: {twin} is the same run as {first}")
+        print_lines(f"counted once: {twin} is the same run as {first}")
 
 
 def _groups(summary: Mapping[str, Any], letters: Mapping[str, str]) -> pd.DataFrame:

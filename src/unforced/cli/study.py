@@ -1,4 +1,4 @@
-"""The verb that carries out many runs: `study`."""
+"""`study`: many runs."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unforced.cli.experiments import AsJson, Overrides, Trackers
+from unforced.cli.options import AsJson, Overrides, Trackers
 from unforced.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def study(
     """
     from unforced.cli.study_plan import show_plan
     from unforced.cli.study_progress import watch_study
-    from unforced.cli.tracking import check_trackers
+    from unforced.integrations.trackers import check_trackers
     from unforced.recipes import resolve_study
     from unforced.studies.folder import StudyFolder
     from unforced.studies.plan import make_plan

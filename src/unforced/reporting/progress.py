@@ -1,39 +1,38 @@
-"""Live progress: a bar for one run, a line per run for several, plain lines where nobody watches."""
+"""Live progress of a run: a bar on a terminal, a line per evaluation elsewhere.
+
+It is written to standard error. If that fails (a full disk, a closed terminal), the run continues without it.
+"""
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from unforced.config import Run
+from unforced.reporting.terminal import progress_console
+from unforced.streams import lasting
+from unforced.training.environment import is_first_process
 from unforced.training.loop import Observer
 
 
 @contextlib.contextmanager
 def watch_run(run: Run, quiet: bool) -> Iterator[Observer]:
     """Show one run's training: a bar on a terminal, a line per evaluation elsewhere."""
-    console = Console(stderr=True)
+    console = progress_console()
     if quiet or not console.is_terminal or not is_first_process():
         yield PlainLines(quiet or not is_first_process())
         return
     columns = [
         BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f} steps"),
-        TextColumn("{task.fields[news]}"),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} steps", markup=False),
+        TextColumn("{task.fields[news]}", markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     ]
     with Progress(*columns, console=console) as progress:
         yield Bar(progress, progress.add_task("", total=run.num_steps, news="starting"))
-
-
-def is_first_process() -> bool:
-    """Return whether this is the one process of a distributed run that speaks."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 class PlainLines:
@@ -44,7 +43,7 @@ class PlainLines:
 
     def say(self, text: str) -> None:
         """Print a line of news, also when quiet."""
-        print(text, file=sys.stderr, flush=True)
+        print(text, file=lasting(sys.stderr), flush=True)
 
     def update(self, step: int, loss: float, samples_per_second: float) -> None:
         """Stay silent between evaluations."""
@@ -52,7 +51,7 @@ class PlainLines:
     def evaluated(self, line: Mapping[str, Any]) -> None:
         """Print the evaluation."""
         if not self.quiet:
-            print(f"step {line['step']}: {summarise(line)}", file=sys.stderr, flush=True)
+            print(f"step {line['step']}: {summarise(line)}", file=lasting(sys.stderr), flush=True)
 
 
 class Bar:
@@ -63,7 +62,7 @@ class Bar:
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
-        self.progress.console.print(text, markup=False, highlight=False)
+        self.progress.console.print(text)
 
     def update(self, step: int, loss: float, samples_per_second: float) -> None:
         """Move the bar."""

@@ -1,4 +1,4 @@
-"""Verbs for problems in files: `data export` and `data import`."""
+"""`data export` and `data import`: problems in files."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from unforced.cli.experiments import AsJson, Overrides
+from unforced.cli.options import AsJson, Overrides
 
 if TYPE_CHECKING:
     from unforced.tasks.base import Order

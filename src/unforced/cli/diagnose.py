@@ -1,4 +1,4 @@
-"""Verbs that say why a run fails, and how often runs do: `diagnose`, `seeds`."""
+"""`diagnose`: why a run fails."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from unforced.cli.experiments import AsJson
+from unforced.cli.options import AsJson
 
 
 def diagnose(
@@ -39,27 +39,3 @@ def diagnose(
         print(json.dumps(diagnosis))
         return
     show_diagnosis(str(run_dir), diagnosis, explain)
-
-
-def seeds(
-    folders: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold some.")],
-    measure: Annotated[
-        str, typer.Option(help="The outcome: free.exact, forced.token_1, ..., on held-out problems.")
-    ] = "free.exact",
-    as_json: AsJson = False,
-) -> None:
-    """Summarise runs that differ in nothing but their seed, and compare kinds of run on the same seeds.
-
-    Example: unforced seeds runs/quickstart-seeds
-    """
-    from unforced.evaluation.seeds import compare_groups
-    from unforced.reporting.seeds import show_groups
-    from unforced.runs.groups import group_runs
-    from unforced.runs.index import find_finished
-
-    found = find_finished(folders)
-    summary = compare_groups(group_runs(found.runs), measure) | found.omitted
-    if as_json:
-        print(json.dumps(summary))
-        return
-    show_groups(summary)

@@ -1,4 +1,4 @@
-"""The verb that hands a trained model on: `export`."""
+"""`export`: a trained model as a folder for transformers."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from unforced.cli.experiments import AsJson
+from unforced.cli.options import AsJson
 
 
 def export(

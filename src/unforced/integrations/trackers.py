@@ -19,11 +19,11 @@ from typing import Any
 
 from accelerate.tracking import GeneralTracker, TensorBoardTracker, TrackioTracker, WandBTracker
 
-from unforced.cli.progress import is_first_process
 from unforced.config import Run, flatten
 from unforced.errors import UserError, unknown
 from unforced.files import read_json, write_json
 from unforced.runs.folder import RunFolder
+from unforced.training.environment import is_first_process
 from unforced.training.loop import Observer
 
 _PROJECT = "unforced"

@@ -1,0 +1,1 @@
+"""What connects runs to other tools: experiment trackers."""

@@ -1,0 +1,96 @@
+"""Text and tables on a terminal and in a log.
+
+What users name (paths, runs, symbols) is printed as it is: nothing is read as markup. A table in a file or a
+pipe has its own width. On a terminal, a table that is wider is printed as several with fewer columns below
+each other, and text is wrapped at spaces: a number is never cut.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Literal, TextIO, cast
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from unforced.streams import lasting
+
+_UNLIMITED = 1_000_000  # columns, where output is not a terminal
+_GAP = 2  # spaces behind each column of a table
+_SHORT = 24  # longest word or number that is kept whole on a terminal that is too narrow for a table
+
+
+def console() -> Console:
+    """Return the console of standard output."""
+    return _console(sys.stdout)
+
+
+def progress_console() -> Console:
+    """Return the console of standard error, whose failure ends no run."""
+    return _console(cast("TextIO", lasting(sys.stderr)))
+
+
+def _console(file: TextIO) -> Console:
+    is_terminal = file is not None and file.isatty()
+    width = None if is_terminal else _UNLIMITED
+    return Console(file=file, width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
+
+
+def print_table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    title: str = "",
+    caption: str = "",
+    numbers: bool = False,
+    to: Console | None = None,
+) -> None:
+    """Print a table; its first column names rows. numbers: the others are aligned right, never wrapped."""
+    to = to or console()
+    if title:
+        to.print(Text(title, style="italic"))
+    needed = [_needed([head, *cells], numbers) for head, *cells in zip(header, *rows, strict=True)]
+    for columns in _blocks(needed, to.width):
+        table = Table(box=None, padding=(0, _GAP, 0, 0))
+        fits = sum(needed[column] + _GAP for column in columns) <= to.width
+        for column in columns:
+            justify: Literal["left", "right"] = "right" if numbers and column else "left"
+            least = needed[column] if fits or needed[column] <= _SHORT else None
+            table.add_column(header[column], justify=justify, overflow="fold", min_width=least)
+        for row in rows:
+            table.add_row(*(row[column] for column in columns))
+        _print_without_trailing_spaces(table, to)
+    if caption:
+        to.print(Text(caption, style="dim italic"))
+
+
+def _print_without_trailing_spaces(table: Table, to: Console) -> None:
+    if to.is_terminal:
+        to.print(table)
+        return
+    with to.capture() as captured:
+        to.print(table)
+    to.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+
+def print_lines(*lines: str, to: Console | None = None) -> None:
+    """Print text as it is, wrapped at spaces on a terminal."""
+    for line in lines:
+        (to or console()).print(Text(line))
+
+
+def _needed(cells: Sequence[str], whole: bool) -> int:
+    """Return the width of a column whose cells stay `whole`, or are broken at spaces; its header may be."""
+    head, *others = cells
+    texts = [*head.split(), *others] if whole else [word for cell in cells for word in cell.split()]
+    return max((Text(text).cell_len for text in texts), default=0)
+
+
+def _blocks(needed: Sequence[int], width: int) -> list[list[int]]:
+    """Divide columns into blocks that fit into a width; the first column is in each block."""
+    blocks: list[list[int]] = [[0]]
+    for column in range(1, len(needed)):
+        together = sum(needed[member] + _GAP for member in [*blocks[-1], column])
+        if together > width and len(blocks[-1]) > 1:
+            blocks.append([0])
+        blocks[-1].append(column)
+    return blocks
