@@ -561,7 +561,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path, call, registered)
     assert not (tmp_path / "out").exists()
     code, output, _ = call("study", "small", "--out", tmp_path / "out", "--dry-run", "--json")
     (kind,) = json.loads(output)["kinds"]
-    assert (kind["runs"], kind["left"], kind["steps"]) == (3, 3, 600)
+    assert (kind["runs"], kind["left"], kind["steps"]) == (3, 3, 300)
     assert kind["operations"] > 0
     assert kind["seconds"] > 0
 

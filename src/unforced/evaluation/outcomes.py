@@ -6,7 +6,6 @@ second to import, so it waits until it is needed.
 """
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -16,7 +15,7 @@ import numpy as np
 
 from unforced.config import SOLVED
 from unforced.errors import UserError, unknown
-from unforced.evaluation.statistics import CONFIDENCE, Estimate, proportion
+from unforced.evaluation.statistics import Estimate, proportion, wilson
 from unforced.runs.finished import FinishedRun
 from unforced.runs.groups import Group
 from unforced.runs.history import steps_to
@@ -139,27 +138,16 @@ def solved_by(steps: Sequence[int], solved: Sequence[bool]) -> dict[str, list[fl
     Source: Rothman, Journal of Chronic Diseases 31 (1978); Dorey and Korn, Statistics in Medicine 6 (1987).
     """
     unsolved, spread = 1.0, 0.0  # spread: Greenwood's variance over what is unsolved, finite also at 0
-    rows = [(0, 0.0, *_wilson(0.0, float(len(steps))))]
+    rows = [(0, 0.0, *wilson(0.0, float(len(steps))))]
     for step in sorted(set(steps)):
         at_risk = sum(each >= step for each in steps)
         ended = sum(each == step and done for each, done in zip(steps, solved, strict=True)) / at_risk
         spread = (1 - ended) * spread + unsolved * ended / at_risk
         unsolved *= 1 - ended
         trials = (1 - unsolved) / spread if spread else float(at_risk)
-        rows.append((step, 1 - unsolved, *_wilson(1 - unsolved, trials)))
+        rows.append((step, 1 - unsolved, *wilson(1 - unsolved, trials)))
     columns = zip(("steps", "share", "low", "high"), zip(*rows, strict=True), strict=True)
     return {name: [float(each) for each in column] for name, column in columns}
-
-
-def _wilson(value: float, trials: float) -> tuple[float, float]:
-    """Return Wilson's interval where the trials, an effective number of them, need not be whole."""
-    from scipy import stats
-
-    z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
-    centre = value + z * z / (2 * trials)
-    half = z * math.sqrt(value * (1 - value) / trials + z * z / (4 * trials * trials))
-    low, high = ((centre + side * half) / (1 + z * z / trials) for side in (-1, 1))
-    return max(0.0, min(low, value)), min(1.0, max(high, value))
 
 
 def compare(first: Mapping[int, Outcome], second: Mapping[int, Outcome]) -> dict[str, Any] | None:
