@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.runs import tiny_run, train
+from tests.runs import tiny_run, train, unchecked
 from unforced import registry
 from unforced.data.files import read_problems, write_problems
 from unforced.errors import UserError
@@ -115,7 +115,8 @@ def test_symbols_that_are_not_those_of_the_stream_are_refused(call, tmp_path):
 def diagnosis_of_a_random_model(task, *overrides):
     run = tiny(task, *overrides)
     held_out = problems(task, 0, "test", 0, 1600)
-    return diagnose(Evaluator.of(run, build_train_module(run)), held_out, held_out)
+    with unchecked():
+        return diagnose(Evaluator.of(run, build_train_module(run)), held_out, held_out)
 
 
 def test_what_needs_lookahead_is_unknown_or_nothing_or_measured():

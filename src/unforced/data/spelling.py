@@ -42,15 +42,20 @@ class Spelled:
         log, ids = logits[:, columns].float().log_softmax(-1), answer[:, columns]
         of_answer = log.gather(2, ids[..., None])[..., 0].numpy(force=True)
         own, true = at[:, columns].numpy(force=True), ids.numpy(force=True)
-        known = {spelling: _partings(spelling, spelled) for spelling in set(spelled)}
+        symbols = set(spelled)
+        known: dict[
+            Tokens, tuple[np.ndarray, np.ndarray, np.ndarray]
+        ] = {}  # of those that are true somewhere
         probability = np.full((len(answer), len(spelled)), np.nan)
         parting = np.zeros(probability.shape, dtype=np.int64)
         for row in range(len(answer)):
             places = np.flatnonzero(own[row])
-            found = known.get(tuple(true[row, places].tolist()))
-            if found is None:
+            spelling = tuple(true[row, places].tolist())
+            if spelling not in symbols:
                 continue
-            depths, tokens, parting[row] = found
+            if spelling not in known:
+                known[spelling] = _partings(spelling, spelled)
+            depths, tokens, parting[row] = known[spelling]
             before = np.concatenate([[0.0], of_answer[row, places].cumsum()])
             there = log[row, torch.from_numpy(places[depths]), torch.from_numpy(tokens)].numpy(force=True)
             probability[row] = np.exp(before[depths] + there)

@@ -58,9 +58,14 @@ def _shuffle(high: int, uniforms: Float[np.ndarray, "chosen count"]) -> Int[np.n
     return drawn
 
 
-def hash_rows(rows: Integer[np.ndarray, "count length"]) -> UInt64[np.ndarray, " count"]:
-    """Hash each row of integers to 64 bits (the splitmix64 finaliser, folded over the columns)."""
-    digest = np.full(len(rows), 0x9E3779B97F4A7C15, dtype=np.uint64)
+def hash_rows(
+    rows: Integer[np.ndarray, "count length"], before: UInt64[np.ndarray, " count"] | None = None
+) -> UInt64[np.ndarray, " count"]:
+    """Hash each row of integers to 64 bits (the splitmix64 finaliser, folded over the columns).
+
+    before: the hashes of columns that stand before these.
+    """
+    digest = np.full(len(rows), 0x9E3779B97F4A7C15, dtype=np.uint64) if before is None else before
     for column in rows.T.astype(np.uint64):
         digest = _mix(digest ^ (column + np.uint64(1)))
     return digest

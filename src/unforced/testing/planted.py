@@ -222,11 +222,10 @@ class PlantedModel(SequenceModel):
             assert isinstance(cache, TokensRead)
             past = cache.length
             tokens = cache.extend(tokens)
-        symbols: Symbols = tokens.numpy(force=True)
         times = range(past, tokens.shape[1])
         if isinstance(at, slice):
-            return torch.stack([self._after(symbols[:, : time + 1]) for time in times[at]], dim=1)
-        return select(torch.stack([self._after(symbols[:, : time + 1]) for time in times], dim=1), at)
+            return self._said(tokens.numpy(force=True), times[at])
+        return select(self._said(tokens.numpy(force=True), times), at)
 
     def logits(self, hidden: Float[Tensor, "batch chosen width"]) -> Float[Tensor, "batch chosen vocab"]:
         """Return hidden states as they are."""
@@ -236,26 +235,27 @@ class PlantedModel(SequenceModel):
         """Raise UserError: there are no weights."""
         raise UserError("a planted model has no weights to export; export a trained run")
 
-    def _after(self, read: Symbols) -> Float[Tensor, "batch width"]:
-        logits = torch.zeros(len(read), self.width)
-        if read.shape[1] < self.prompt_length:
+    def _said(self, symbols: Symbols, times: range) -> Float[Tensor, "batch times width"]:
+        """Return the logits after each of these time steps; chance depends on all that is read until then."""
+        logits = torch.zeros(len(symbols), len(times), self.width)
+        if symbols.shape[1] < self.prompt_length:
             return logits
-        prompts, so_far = read[:, : self.prompt_length], read[:, self.prompt_length :]
-        index, found = self._look_up(prompts)
-        said = self.behaviour.next(self.known.take(index), so_far, self._chance(read))
-        said = np.where(found, said, _UNKNOWN)
-        rows = np.flatnonzero(said != _UNKNOWN)
-        logits[torch.from_numpy(rows), torch.from_numpy(said[rows].astype(np.int64))] = _CERTAIN
+        index, found = self._look_up(symbols[:, : self.prompt_length])
+        known, done = self.known.take(index), 0
+        digest = hash_rows(np.full((len(symbols), 1), self.seed))
+        for place, time in enumerate(times):
+            if time + 1 < self.prompt_length:
+                continue
+            digest, done = hash_rows(symbols[:, done : time + 1], digest), time + 1
+            said = self.behaviour.next(known, symbols[:, self.prompt_length : done], digest / 2.0**64)
+            rows = np.flatnonzero(found & (said != _UNKNOWN))
+            logits[torch.from_numpy(rows), place, torch.from_numpy(said[rows].astype(np.int64))] = _CERTAIN
         return logits
 
     def _look_up(self, prompts: Symbols) -> tuple[Int[np.ndarray, " batch"], Bool[np.ndarray, " batch"]]:
         keys = hash_rows(prompts)
         place = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
         return self._sorting[place], self._keys[place] == keys
-
-    def _chance(self, read: Symbols) -> Float[np.ndarray, " batch"]:
-        seeds = np.full((len(read), 1), self.seed)
-        return hash_rows(np.concatenate([seeds, read], axis=1)) / 2.0**64
 
 
 def planted_subject(
