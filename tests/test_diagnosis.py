@@ -236,7 +236,7 @@ def test_a_second_fork_is_harder_to_guess_for_who_reads_no_answer():
 def test_more_questions_than_are_asked_are_spread_over_all():
     task = PathStar(degree=40, path_length=3, num_nodes=90)
     evaluator, _, held_out = planted(task, Cheater(), count=20)
-    answered = probe(evaluator, held_out).answered
+    answered = probe(evaluator, held_out).responses
     assert answered.moved.shape == answered.other_truths.shape == (20, 16, 3)
     leaves = task.lookahead.decoys(held_out)[:, :, -1]
     asked_for = answered.other_truths[:, :, -1]
@@ -256,7 +256,7 @@ def random_subject(*overrides):
 def test_sharing_prompts_changes_no_answer(objective, order):
     evaluator = random_subject(f"objective={objective}", f"order={order}")
     held_out = evaluator.task.sample(np.random.default_rng(0), 40)
-    found = probe(evaluator, held_out).answered
+    found = probe(evaluator, held_out).responses
     assert np.array_equal(found.free, answers(evaluator, held_out, evaluator.free))
     assert np.array_equal(found.forced, answers(evaluator, held_out, evaluator.forced))
     for number, other in enumerate(evaluator.task.lookahead.counterfactual_prompts(held_out)):
@@ -271,7 +271,7 @@ def test_following_feeds_a_decoy_up_to_its_first_difference():
     )
     task = evaluator.task
     held_out = task.sample(np.random.default_rng(0), 30)
-    found = probe(evaluator, held_out).answered
+    found = probe(evaluator, held_out).responses
     truth, decoys = task.answers(held_out), task.lookahead.decoys(held_out)
     assert set(found.fed) == {2, 4}  # forks at depths 0 and 2: the second symbol, or the fourth
     for i, fed in enumerate(found.fed):
