@@ -1,4 +1,4 @@
-"""Standard output and standard error of which a failure, or an encoding, ends no run."""
+"""Standard output and standard error whose failure, or encoding, ends no run."""
 
 import contextlib
 import io
@@ -16,36 +16,39 @@ BROKEN_PIPE = 141
 class LastingStream(io.TextIOBase):
     """A text stream that drops what cannot be written and replaces characters that its encoding lacks.
 
-    failure: why the first text was dropped; empty while all was written. `stream` None is a closed stream.
+    failure: why the first text was dropped, None while everything was written. `stream` None is closed.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
-        self.stream, self.failure = stream, ""
+        self.stream = stream
+        self.failure: Exception | None = None
 
     def write(self, text: str) -> int:
         """Write text if that is possible. Returns its length in any case."""
         if self.stream is None:
-            self.failure = self.failure or "it is closed"
-        elif not self.failure:
+            self.failure = self.failure or ValueError("it is closed")
+        elif self.failure is None:
             try:
                 self.stream.write(text)
             except UnicodeEncodeError:
                 encoding = self.stream.encoding or "ascii"
                 return self.write(text.encode(encoding, "replace").decode(encoding))
             except (OSError, ValueError) as error:  # ValueError: the stream was closed
-                self._fail(error)
+                self.failure = error
         return len(text)
 
     def flush(self) -> None:
         """Flush if that is possible."""
-        if self.stream is not None and not self.failure:
+        if self.stream is not None and self.failure is None:
             try:
                 self.stream.flush()
             except (OSError, ValueError) as error:
-                self._fail(error)
+                self.failure = error
 
-    def _fail(self, error: Exception) -> None:
-        self.failure = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    @property
+    def reason(self) -> str:
+        """Why writing failed, for a message."""
+        return str(getattr(self.failure, "strerror", None) or self.failure)
 
     def writable(self) -> bool:
         """Whether text is taken: always."""
@@ -61,10 +64,15 @@ class LastingStream(io.TextIOBase):
             raise OSError("a closed stream has no file descriptor")
         return self.stream.fileno()
 
-    def __getattribute__(self, name: str) -> Any:
-        if name in ("encoding", "errors", "buffer"):  # TextIOBase defines them, as None
-            return getattr(object.__getattribute__(self, "stream"), name, None)
-        return object.__getattribute__(self, name)
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """The encoding of what is written."""
+        return getattr(self.stream, "encoding", None) or "utf-8"
+
+    @property
+    def buffer(self) -> Any:
+        """The stream of bytes below. Raises AttributeError if there is none."""
+        return self.stream.buffer  # type: ignore[union-attr]
 
 
 def lasting(stream: TextIO | None) -> LastingStream:
@@ -75,47 +83,31 @@ def lasting(stream: TextIO | None) -> LastingStream:
 class Streams:
     """The standard streams of a command."""
 
-    def __init__(self, errors: LastingStream) -> None:
-        self.errors = errors
+    def __init__(self, output: LastingStream, errors: LastingStream) -> None:
+        self.output, self.errors = output, errors
 
     def finish(self, code: int, as_json: bool) -> int:
-        """Flush what was printed, and print once what could not be; return the exit code, given so far.
+        """Flush both, and say once on either that the other could not be written; return the exit code.
 
-        as_json: standard output takes nothing but JSON.
+        code: the exit code so far. as_json: standard output takes nothing but JSON.
         """
         self.errors.flush()
         if self.errors.failure and not as_json:
-            with contextlib.suppress(OSError, ValueError):
-                print(f"unforced: standard error cannot be written: {self.errors.failure}; messages are lost")
-        try:
-            if sys.stdout is not None:
-                sys.stdout.flush()
-        except BrokenPipeError:
-            code = BROKEN_PIPE
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            print(f"unforced: standard output cannot be written: {reason}", file=self.errors)
-            self.errors.flush()
-            code = code or TEMPORARY
-        else:
+            lost = f"unforced: standard error cannot be written ({self.errors.reason}): messages were lost"
+            print(lost, file=self.output)
+        self.output.flush()
+        if self.output.stream is None or self.output.failure is None:
             return code
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # the interpreter flushes it at its end
-        return code
-
-
-def is_broken(stream: TextIO | None) -> bool:
-    """Whether what was printed to a stream cannot be written."""
-    try:
-        if stream is not None:
-            stream.flush()
-    except (OSError, ValueError):
-        return True
-    return False
+        if isinstance(self.output.failure, BrokenPipeError):
+            return code or BROKEN_PIPE
+        print(f"unforced: standard output cannot be written: {self.output.reason}", file=self.errors)
+        self.errors.flush()
+        return code or TEMPORARY
 
 
 @contextlib.contextmanager
 def lasting_streams() -> Iterator[Streams]:
-    """Let a failure of standard error end nothing, and replace characters that an encoding lacks.
+    """Let no failure of the standard streams end the command.
 
     A process may be started with its standard streams closed. Then the next files that it opens would take
     their descriptors, and get what libraries print; so the null device takes them first.
@@ -123,16 +115,13 @@ def lasting_streams() -> Iterator[Streams]:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
-    if isinstance(sys.stdout, io.TextIOWrapper) and not _takes_everything(sys.stdout):
-        sys.stdout.reconfigure(errors="replace")
-    errors, before = lasting(sys.stderr), sys.stderr
-    sys.stderr = errors
+    before = sys.stdout, sys.stderr
+    streams = Streams(lasting(sys.stdout), lasting(sys.stderr))
+    sys.stdout, sys.stderr = streams.output, streams.errors
     try:
-        yield Streams(errors)
-    finally:
-        # The interpreter flushes standard error at its end, and exits with 120 where that fails.
-        sys.stderr = open(os.devnull, "w") if errors.failure else before  # noqa: SIM115
-
-
-def _takes_everything(stream: io.TextIOWrapper) -> bool:
-    return stream.encoding.lower().replace("-", "") == "utf8" and stream.errors != "strict"
+        yield streams
+    finally:  # the interpreter flushes both at its end, and exits with 120 if that fails
+        sys.stdout, sys.stderr = (
+            open(os.devnull, "w") if stream.failure else original  # noqa: SIM115
+            for stream, original in zip((streams.output, streams.errors), before, strict=True)
+        )

@@ -23,7 +23,7 @@ from unforced.cli.study import study
 from unforced.cli.train import train
 from unforced.cli.work import work
 from unforced.errors import TEMPORARY, TransientError, UserError
-from unforced.streams import BROKEN_PIPE, is_broken, lasting_streams
+from unforced.streams import lasting_streams
 
 _VERBS: dict[str, Callable[..., None]] = {
     "quickstart": quickstart,
@@ -96,11 +96,7 @@ def _run(arguments: list[str]) -> tuple[int, str]:
         return TEMPORARY, str(error)
     except UserError as error:
         return 2, str(error)
-    except BrokenPipeError:  # whoever reads the output has read enough
-        return BROKEN_PIPE, ""
     except OSError as error:
-        if error.filename is None and is_broken(sys.stdout):
-            return TEMPORARY, ""  # the streams say so at their end
         message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         return 2, str(UserError(message))
     except MemoryError as error:
