@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: quickstart test check fix golden
+.PHONY: quickstart test check fix golden docs
 
 quickstart: .venv/ready
 	$(BIN)/unforced quickstart
@@ -23,6 +23,9 @@ fix: .venv/ready-dev
 golden: .venv/ready-dev
 	$(BIN)/python -m tests.golden.write
 
+docs: .venv/ready-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
@@ -32,4 +35,8 @@ golden: .venv/ready-dev
 
 .venv/ready-dev: .venv/ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+.venv/ready-docs: .venv/ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
 	touch $@
