@@ -80,7 +80,13 @@ def test_every_command_of_a_tour_runs_in_order(page, tmp_path, monkeypatch):
 
 
 def test_files_and_links_that_the_documents_name_exist():
-    made = {"extending.md", "gallery/index.md", "changelog.md", "contributing.md", "lab_notes.md"}  # when the site is built
+    made = {
+        "extending.md",
+        "gallery/index.md",
+        "changelog.md",
+        "contributing.md",
+        "lab_notes.md",
+    }  # when the site is built
     made |= {f"gallery/{page}.md" for page in ("tasks", "objectives", "decoders", "models", "recipes")}
     for document in [*DOCUMENTS, *RESULTS, ROOT / "LAB_NOTES.md", ROOT / "CHANGELOG.md"]:
         for link in re.findall(r"\]\(([^)#\s]+)", document.read_text()):
@@ -91,7 +97,9 @@ def test_files_and_links_that_the_documents_name_exist():
 
 def test_every_page_of_the_navigation_exists_and_every_page_is_in_it():
     named = set(re.findall(r"[\w/]+\.md", (ROOT / "mkdocs.yml").read_text()))
-    pages = {path.relative_to(ROOT / "docs").as_posix() for path in DOCUMENTS if path.is_relative_to(ROOT / "docs")}
+    pages = {
+        path.relative_to(ROOT / "docs").as_posix() for path in DOCUMENTS if path.is_relative_to(ROOT / "docs")
+    }
     assert pages - named == set()
 
 
