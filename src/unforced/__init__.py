@@ -1,3 +1,73 @@
-"""unforced: shows, measures and repairs the failures of next-token prediction."""
+"""unforced: shows, measures and repairs the failures of next-token prediction.
 
-__version__ = "0.1.0"
+    import unforced as uf
+
+    run = uf.recipe("quickstart.teacherless").replace(seed=3, max_steps=500)
+    fit = uf.train(run)
+    fit.metrics, fit.evaluate(split="test"), fit.diagnose(), fit.plot()
+
+Importing the package imports nothing else: what a name needs (torch, above all) is imported when it is used.
+"""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from unforced.config import Run
+    from unforced.errors import UserError
+    from unforced.interface.collection import load, report, runs
+    from unforced.interface.diagnosis import diagnose
+    from unforced.interface.fit import train
+    from unforced.interface.problems import problems
+    from unforced.interface.recipes import recipe, register
+    from unforced.interface.study import study
+
+    __version__: str
+
+__all__ = [
+    "Run",
+    "UserError",
+    "__version__",
+    "diagnose",
+    "load",
+    "problems",
+    "recipe",
+    "register",
+    "report",
+    "runs",
+    "study",
+    "train",
+]
+
+_HOMES = {
+    "Run": "config",
+    "UserError": "errors",
+    "diagnose": "interface.diagnosis",
+    "load": "interface.collection",
+    "problems": "interface.problems",
+    "recipe": "interface.recipes",
+    "register": "interface.recipes",
+    "report": "interface.collection",
+    "runs": "interface.collection",
+    "study": "interface.study",
+    "train": "interface.fit",
+}
+"""In which module each name is."""
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        try:
+            return version("unforced")
+        except PackageNotFoundError:  # a checkout that is not installed
+            return "unknown"
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,8 +1,11 @@
-"""A diagnosis on the terminal."""
+"""A diagnosis as text, on the terminal, and as HTML, in a notebook."""
 
+import html
+import io
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -12,11 +15,50 @@ from unforced.evaluation.statistics import percent
 from unforced.reporting.terminal import console
 
 
-def show_diagnosis(name: str, diagnosis: Mapping[str, Any], explain: bool) -> None:
+_TEXT_WIDTH = 110  # columns of a diagnosis as text
+
+
+def diagnosis_text(name: str, diagnosis: Mapping[str, Any], explain: bool) -> str:
+    """Return what `show_diagnosis` prints."""
+    text = Console(file=io.StringIO(), width=_TEXT_WIDTH, markup=False, highlight=False, emoji=False)
+    with text.capture() as captured:
+        show_diagnosis(name, diagnosis, explain, text)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def diagnosis_html(name: str, diagnosis: Mapping[str, Any]) -> str:
+    """Return the verdict, what it rests on, and every number as HTML; each number says what it means."""
+    verdict = diagnosis["verdict"]
+    test, train = diagnosis["problems"]["test"], diagnosis["problems"]["train"]
+    parts = [f"<p>{_text(name)}: <b>{_text(verdict['title'])}</b></p><ul>"]
+    parts += [f"<li>{_text(reason)}</li>" for reason in verdict["because"]]
+    parts.append("</ul>")
+    if verdict["settle"]:
+        parts.append(f"<p>What would settle it: {_text(verdict['settle'])}.</p>")
+    confidence = f"{100 * diagnosis['confidence']:g}%"
+    parts.append(f"<p>{test:,} held-out and {train:,} training problems; intervals at {confidence}</p>")
+    for section, title in SECTIONS.items():
+        if section in diagnosis:
+            rows = "".join(
+                f'<tr title="{_text(definition(path))}"><td>{_text(_label(section, path))}</td>'
+                f"<td>{_text(value)}</td></tr>"
+                for path, value in rows_of(section, diagnosis[section])
+            )
+            parts.append(f"<details><summary>{_text(title)}</summary><table>{rows}</table></details>")
+    return "".join(parts)
+
+
+def _text(words: str) -> str:
+    return html.escape(words, quote=True)
+
+
+def show_diagnosis(
+    name: str, diagnosis: Mapping[str, Any], explain: bool, to: Console | None = None
+) -> None:
     """Print the verdict, what it rests on, and every number; with `explain`, what each number means."""
     from unforced.config import build_decoder  # which imports torch
 
-    out = console()
+    out = to or console()
     verdict = diagnosis["verdict"]
     out.print(Text.assemble((f"{name}: ", ""), (verdict["title"], "bold")))
     for reason in verdict["because"]:
@@ -42,13 +84,15 @@ def _table(section: str, measures: Any, explain: bool) -> Table:
     table.add_column(min_width=34, overflow="fold")
     table.add_column(overflow="fold")
     for path, value in rows_of(section, measures):
-        label = (
-            path.removeprefix(f"{section}.").replace("_", " ").replace(".", ", ").replace("token ", "token_")
-        )
-        table.add_row(f"  {label}", value)
+        table.add_row(f"  {_label(section, path)}", value)
         if explain:
             table.add_row("", Text(definition(path), style="dim"))
     return table
+
+
+def _label(section: str, path: str) -> str:
+    words = path.removeprefix(f"{section}.").replace("_", " ").replace(".", ", ")
+    return words.replace("token ", "token_")
 
 
 def rows_of(path: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ import pandas as pd
 from unforced.config import flatten
 from unforced.evaluation.statistics import proportion
 from unforced.reporting.load import Collection
+from unforced.reporting.tables import WHOLE_ANSWERS
 from unforced.runs.finished import FinishedRun
 from unforced.runs.groups import Group, differing
 
@@ -43,6 +44,45 @@ def tidy_frame(collection: Collection, groups: Sequence[Group]) -> pd.DataFrame:
         for measured in (*_measures(each.result), *_diagnosed(each.diagnosis or {}))
     ]
     return pd.DataFrame(rows, dtype=object).apply(_one_type)
+
+
+def summary_frame(runs: Sequence[FinishedRun]) -> pd.DataFrame:
+    """Return a row per run, by its name: what it is, its verdict, and the accuracy of whole answers."""
+    rows = {
+        each.name: {
+            "task": each.topology,
+            "model": each.model,
+            "objective": each.objective,
+            "order": each.tree["order"],
+            "seed": each.seed,
+            "steps": each.result.get("steps"),
+            **{
+                measure: each.result[measure]["value"] if measure in each.result else None
+                for measure in WHOLE_ANSWERS.values()
+            },
+            "verdict": each.diagnosis["verdict"]["title"] if each.diagnosis else None,
+        }
+        for each in runs
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def metrics_frame(lines: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return a row per line of metrics.jsonl: counts of right answers become fractions.
+
+    Kinds of error become a column each, `validation.free.errors.KIND`, of counts.
+    """
+    return pd.DataFrame([dict(_plain(line)) for line in lines])
+
+
+def _plain(line: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in line.items():
+        if not isinstance(value, Mapping):
+            yield key, value
+        elif "total" in value:
+            yield key, value["correct"] / value["total"] if value["total"] else None
+        else:
+            yield from ((f"{key}.{name}", count) for name, count in value.items())
 
 
 def _studies(collection: Collection) -> dict[str, str]:

@@ -4,9 +4,11 @@ import itertools
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+import matplotlib
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -36,6 +38,13 @@ STYLE = {
     "savefig.bbox": "tight",  # a label wider than the figure widens it
     "savefig.pad_inches": 0.02,
 }
+
+
+def styled() -> AbstractContextManager[None]:
+    """Draw within this context as reports do."""
+    return matplotlib.rc_context(cast("Any", STYLE))
+
+
 CHANCE: dict[str, Any] = {"color": INK, "linestyle": (0, (1, 1.2)), "linewidth": 1, "zorder": 1}
 OKABE_ITO = {
     "blue": "#0072B2",

@@ -1,0 +1,132 @@
+"""A diagnosis as an object: the verdict, what it rests on, every number, readable in a notebook."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+from unforced.config import build_decoder, build_objective
+from unforced.decoding.base import Decoder
+from unforced.errors import UserError, unknown
+from unforced.evaluation.diagnosis import diagnose as diagnose_evaluator
+from unforced.evaluation.statistics import CONFIDENCE
+from unforced.interface.elsewhere import Elsewhere, Encoding
+from unforced.interface.problems import AnyTask, Example, ProblemStream, as_task, problems
+from unforced.interface.words import in_python_words
+from unforced.objectives.base import Objective
+from unforced.reporting.diagnosis import diagnosis_html, diagnosis_text
+from unforced.tasks.base import Order, Problems
+
+_COUNT = 1000
+_NO_CURVE = {"does_not_apply": "the model was trained elsewhere: there is no record of its training"}
+
+
+@dataclass(frozen=True, repr=False)
+class Diagnosis:
+    """Whether a model fails, already in training or only at inference, by which mechanism, how surely.
+
+    name: of the model. values: what diagnosis.json holds; docs/metrics.md defines each number.
+    """
+
+    name: str
+    values: Mapping[str, Any]
+
+    @property
+    def verdict(self) -> str:
+        """The name of the failure: `clever_hans`, `memorised`, ..., or `solved`, or `inconclusive`."""
+        return str(self.values["verdict"]["name"])
+
+    @property
+    def title(self) -> str:
+        """The verdict in words."""
+        return str(self.values["verdict"]["title"])
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What the verdict rests on, a line each."""
+        return tuple(self.values["verdict"]["because"])
+
+    @property
+    def settle(self) -> str:
+        """What would mend the failure, or settle an open question; empty where the model is right."""
+        return str(self.values["verdict"]["settle"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the verdict and every number as JSON values, as in diagnosis.json."""
+        return deepcopy(dict(self.values))
+
+    def explain(self) -> str:
+        """Return all of it as text, and below each number what it means."""
+        return diagnosis_text(self.name, self.values, explain=True)
+
+    def __str__(self) -> str:
+        return diagnosis_text(self.name, self.values, explain=False)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return diagnosis_html(self.name, self.values)
+
+
+def diagnose(
+    network: Any,
+    tokenizer: Any = None,
+    *,
+    task: AnyTask,
+    objective: str | Mapping[str, Any] | Objective = "next_token",
+    decoder: str | Mapping[str, Any] | Decoder | None = None,
+    order: Order = "forward",
+    encoding: Encoding | None = None,
+    mask_token: str | None = None,
+    first_symbol: int = 0,
+    train: Iterable[Example] | None = None,
+    held_out: Iterable[Example] | None = None,
+    seed: int = 0,
+    count: int = _COUNT,
+    confidence: float = CONFIDENCE,
+) -> Diagnosis:
+    """Diagnose a causal language model of transformers that was trained elsewhere.
+
+    tokenizer: that of training; None where each symbol of the task is a token id, from `first_symbol` on.
+    task, order, objective: the problems, in which order it writes answers, and what its inputs were in
+    training (`next_token`: the true answer so far; `teacherless`: mask tokens). encoding: problems as text,
+    closed by the tokenizer's end-of-text token, or a token for each symbol (None: as the tokenizer can).
+    train, held_out: problems that it was trained on, and others, as `uf.problems` gives them (None: the first
+    `count` of the task's splits with this `seed`). confidence: of every interval.
+
+    The network is left as it was. Raises UserError: it cannot be read so, the problems are too few.
+    """
+    built = as_task(task)
+    if order not in ("forward", "reversed"):
+        raise unknown("order", str(order), ["forward", "reversed"])
+    if encoding not in (None, "text", "symbol"):
+        raise unknown("encoding", str(encoding), ["text", "symbol"])
+    with in_python_words():
+        known = _problems(train, problems(built, "train", seed, count), "train")
+        fresh = _problems(held_out, problems(built, "test", seed, count), "held_out")
+        setting = Elsewhere(
+            built,
+            build_objective(objective),
+            order,
+            None if decoder is None else build_decoder(decoder),
+            encoding,
+            mask_token,
+            first_symbol,
+        )
+        with setting.evaluator(network, tokenizer) as evaluator:
+            found = diagnose_evaluator(evaluator, known, fresh, confidence)
+    return Diagnosis(
+        f"{type(network).__name__} on {built}", found | {"learned": _NO_CURVE, "grokking": _NO_CURVE}
+    )
+
+
+def _problems(given: Iterable[Example] | None, usual: ProblemStream, name: str) -> Problems:
+    """Return the problems that are asked about. Raises UserError if none, or an endless stream, is given."""
+    stream = usual if given is None else given
+    if isinstance(stream, ProblemStream):
+        return stream.arrays()
+    examples: Sequence[Example] = list(stream)
+    if not examples or not all(isinstance(each, Example) for each in examples):
+        raise UserError(f"{name}: give problems of uf.problems, as in uf.problems(task, count=1000)")
+    return type(examples[0].problem).concatenate([each.problem for each in examples])

@@ -1,0 +1,141 @@
+"""The problems of a task, one by one or as many as are asked for: texts and symbols."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, overload
+
+from unforced.config import Run, build_task
+from unforced.errors import UserError, unknown
+from unforced.tasks.base import Order, Problems, Task
+from unforced.tasks.problems import END
+from unforced.tasks.sampling import block, check_split
+from unforced.tasks.sampling import problems as part_of_stream
+
+AnyTask = str | Mapping[str, Any] | Task | Run
+"""A task, its name, its fields with the name, or a run, whose task it is."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One problem: its prompt and its reference answer, as text and as symbols of the task's alphabet.
+
+    problem: what the task generated, a batch of one, from which the verifier scores answers.
+    """
+
+    prompt: str
+    answer: str
+    prompt_symbols: tuple[int, ...]
+    answer_symbols: tuple[int, ...]
+    problem: Problems = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class ProblemStream:
+    """Problems of one split, in the order in which runs with this seed see them; it can be iterated again.
+
+    count: how many there are; None: there is no end, and only what is asked for is made.
+    """
+
+    task: Task
+    split: str = "train"
+    seed: int = 0
+    count: int | None = None
+    order: Order = "forward"
+    start: int = 0
+
+    def __iter__(self) -> Iterator[Example]:
+        size = self.task.block_size
+        index, place = divmod(self.start, size)
+        left = self.count
+        while left is None or left > 0:
+            part = block(self.task, self.seed, self.split, index)
+            stop = size if left is None else min(size, place + left)
+            yield from examples(self.task, part.take(slice(place, stop)), self.order)
+            left = None if left is None else left - (stop - place)
+            index, place = index + 1, 0
+
+    def __len__(self) -> int:
+        if self.count is None:
+            raise TypeError("a stream of problems without an end has no length; give count=")
+        return self.count
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> "ProblemStream": ...
+    def __getitem__(self, index: int | slice) -> "Example | ProblemStream":
+        """Return one problem, or the stream of a part of them."""
+        if isinstance(index, slice):
+            return self._part(index)
+        place = index + self.count if index < 0 and self.count is not None else index
+        if place < 0 or (self.count is not None and place >= self.count):
+            raise IndexError(
+                f"problem {index} of {'an endless stream' if self.count is None else self.count}"
+            )
+        return next(iter(replace(self, start=self.start + place, count=1)))
+
+    def arrays(self) -> Problems:
+        """Return all of them at once, as the task generates them. Raises UserError without a count."""
+        if self.count is None:
+            raise UserError("problems: this stream has no end; give count=")
+        return part_of_stream(self.task, self.seed, self.split, self.start, self.count)
+
+    def _part(self, index: slice) -> "ProblemStream":
+        if (index.step or 1) != 1 or min(index.start or 0, 0 if index.stop is None else index.stop) < 0:
+            raise IndexError("a part of a stream is [first:last], counted from its beginning")
+        first, stop = index.start or 0, self.count if index.stop is None else index.stop
+        if self.count is not None and stop is not None:
+            first, stop = min(first, self.count), min(stop, self.count)
+        count = None if stop is None else max(0, stop - first)
+        return replace(self, start=self.start + first, count=count)
+
+
+def problems(
+    task: AnyTask,
+    split: str = "train",
+    seed: int = 0,
+    count: int | None = None,
+    order: Order = "forward",
+    **fields: Any,
+) -> ProblemStream:
+    """Return the problems of a split, to iterate over as often as you like.
+
+    task: a task, its name, or a run. fields: of a task given by name, as in `degree=3`. count: how many
+    (None: without end). order: in which answers are written. Raises UserError.
+    """
+    built = as_task(task, **fields)
+    check_split(built, split)
+    if order not in ("forward", "reversed"):
+        raise unknown("order", str(order), ["forward", "reversed"])
+    for name, value, least in (("count", count, 1), ("seed", seed, 0)):
+        if value is not None and (not isinstance(value, int) or value < least):
+            raise UserError(f"{name}: give a whole number from {least} up, not {value!r}")
+    return ProblemStream(built, split, seed, count, order)
+
+
+def as_task(task: AnyTask, **fields: Any) -> Task:
+    """Build a task from what names it. Raises UserError."""
+    if isinstance(task, Run | Task) and fields:
+        raise UserError(
+            f"{next(iter(fields))}: fields are for a task given by name; this one is built already"
+        )
+    if isinstance(task, Run):
+        return task.task
+    if isinstance(task, Task):
+        return task
+    if isinstance(task, str):
+        return build_task(task, fields)
+    if isinstance(task, Mapping) and isinstance(task.get("name"), str):
+        given = {key: value for key, value in task.items() if key != "name"}
+        return build_task(task["name"], given | fields)
+    raise UserError(f"task: give a task, its name, or a run, not {task!r}")
+
+
+def examples(task: Task, problems: Problems, order: Order = "forward") -> Iterator[Example]:
+    """Write problems out."""
+    prompts, answers = task.prompts(problems).tolist(), task.in_order(task.answers(problems), order).tolist()
+    for i, (texts, prompt, answer) in enumerate(
+        zip(task.texts(problems, order), prompts, answers, strict=True)
+    ):
+        symbols = (tuple(symbol for symbol in row if symbol != END) for row in (prompt, answer))
+        yield Example(*texts, *symbols, problems.take(slice(i, i + 1)))
