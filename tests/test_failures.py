@@ -7,6 +7,7 @@ import torch
 from tests.runs import tiny_run, train
 from unforced.errors import UserError
 from unforced.models.failures import first_words
+from unforced.runs import folder
 from unforced.training import loop
 
 
@@ -88,7 +89,7 @@ def test_a_folder_that_cannot_be_made_is_not_to_be_resumed(tmp_path, where):
 
 def test_a_disk_that_is_full_from_the_start_leaves_the_path_free(tmp_path, monkeypatch):
     with monkeypatch.context() as full:
-        full.setattr("unforced.runs.folder.write_json", no_space)
+        full.setattr(folder, "write_json", no_space)
         with pytest.raises(UserError, match="No space left on device; choose another --out"):
             train(tiny_run(), tmp_path / "run")
     assert train(tiny_run(), tmp_path / "run").reason == "steps"

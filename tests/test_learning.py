@@ -4,6 +4,7 @@ import pytest
 
 from tests.runs import tiny_run
 from unforced.evaluation.learning import grokking, learned
+from unforced.runs import history as run_history
 from unforced.runs.history import steps_to
 from unforced.training.stopping import Finish
 
@@ -48,7 +49,7 @@ def test_steps_to_is_the_first_of_two_evaluations_in_a_row(values, steps, censor
 
 @pytest.mark.parametrize("in_a_row", [1, 2, 3])
 def test_a_run_ends_at_the_evaluation_that_makes_it_count_as_solved(monkeypatch, in_a_row):
-    monkeypatch.setattr("unforced.runs.history.IN_A_ROW", in_a_row)
+    monkeypatch.setattr(run_history, "IN_A_ROW", in_a_row)
     history = lines({"validation.free.exact": [0.5, 1.0, 0.5, 1.0, 1.0, 0.5, 1.0, 1.0, 1.0, 1.0]})
     finish = Finish(tiny_run("stop_when=solved", "max_steps=5000"))
     for line in history:

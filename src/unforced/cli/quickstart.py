@@ -23,9 +23,9 @@ def quickstart(
 
     Example: unforced quickstart seed=1 --out runs/quickstart-1
     """
-    from unforced.cli.study_progress import watch_study
     from unforced.recipes import resolve
     from unforced.reporting.quickstart import report
+    from unforced.reporting.study_progress import watch_study
     from unforced.studies.local import LocalEngine
     from unforced.studies.runner import run_study
     from unforced.study import Study

@@ -49,9 +49,9 @@ def study(
     Example: unforced study pitfalls_small --workers 2 --out runs/pitfalls_small
     """
     from unforced.cli.study_plan import show_plan
-    from unforced.cli.study_progress import watch_study
     from unforced.integrations.trackers import check_trackers
     from unforced.recipes import resolve_study
+    from unforced.reporting.study_progress import watch_study
     from unforced.studies.folder import StudyFolder
     from unforced.studies.plan import make_plan
     from unforced.studies.runner import Status, Summary, run_study

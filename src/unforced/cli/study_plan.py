@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from unforced.cli.formatting import duration
+from unforced.reporting.durations import duration
 from unforced.reporting.terminal import print_lines, print_table
 from unforced.studies.plan import Kind, Plan
 from unforced.study import Study

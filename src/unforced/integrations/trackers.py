@@ -23,6 +23,7 @@ from unforced.config import Run, flatten
 from unforced.errors import UserError, unknown
 from unforced.files import read_json, write_json
 from unforced.runs.folder import RunFolder
+from unforced.runs.history import numbers
 from unforced.training.environment import is_first_process
 from unforced.training.loop import Observer
 
@@ -130,24 +131,6 @@ class Tracker:
         except Exception as error:
             self.failed = True
             self.say(str(UserError(f"tracker {self.name!r} is left out from here on: {error!r}")))
-
-
-def numbers(tree: Mapping[str, Any]) -> dict[str, int | float]:
-    """Flatten to what can be drawn: each number by its dotted key, for a count or proportion its share.
-
-    {"loss": None, "test.free.exact": {"correct": 3, "total": 4}, "test.free.errors": {"hop": 1}}
-    {              "test.free.exact": 0.75,                       "test.free.errors.hop": 1}
-    """
-    flat: dict[str, int | float] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            if "total" in value:
-                flat[key] = value["correct"] / value["total"]
-            else:
-                flat |= {f"{key}.{name}": number for name, number in numbers(value).items()}
-        elif isinstance(value, int | float):
-            flat[key] = value
-    return flat
 
 
 def start_tensorboard(run: Run, folder: RunFolder) -> GeneralTracker:

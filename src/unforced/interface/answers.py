@@ -12,18 +12,55 @@ from unforced.evaluation.trace import symbol_texts
 from unforced.interface.problems import Example
 from unforced.tasks.base import Problems, Symbols, Task
 
+COLUMNS = ["prompt", "answer", "true", "verdict", "reason"]
+UNREADABLE = "unreadable"
 Prompts = str | Iterable[str] | Iterable[Example]
 """Prompts as text, as the task writes them; or problems of `uf.problems`."""
 
 
 def answer(evaluator: Evaluator, prompts: Prompts) -> pd.DataFrame:
-    """Answer prompts freely; a row for each: `prompt`, `answer`, `true`, `verdict`.
+    """Answer prompts freely; a row for each: `prompt`, `answer`, `true`, `verdict`, `reason`.
 
     Answers are in forward order; `?` stands for what is not a symbol. `true` and `verdict` are None where the
-    prompt does not say the right answer. Raises UserError for a text that is not a prompt of the task.
+    prompt does not say the right answer. A text that is not a prompt of the task has the verdict
+    `unreadable`. `reason` says what is wrong. Raises UserError where the task reads no prompts.
     """
+    asked = [prompts] if isinstance(prompts, str) else list(prompts)
+    if not asked:
+        raise UserError("answer: give a prompt, or several")
+    texts = [prompt for prompt in asked if isinstance(prompt, str)]
+    examples = [prompt.problem for prompt in asked if isinstance(prompt, Example)]
+    if len(examples) == len(asked):
+        return _answered(evaluator, _of_task(evaluator.task, examples), "answer")
+    if len(texts) < len(asked):
+        raise UserError("answer: give prompts as text, or problems of uf.problems, and not both")
+    return _answered_texts(evaluator, texts)
+
+
+def _answered_texts(evaluator: Evaluator, prompts: Sequence[str]) -> pd.DataFrame:
+    """Answer those prompts that are the task's, and say of the others why they are not."""
+    reader = evaluator.task.text.prompt_reader
+    if reader is None:
+        raise UserError(
+            f"answer: the task {evaluator.task.name} cannot read a prompt from text; give problems of it, as "
+            "in fit.answer(uf.problems(fit.run, split='test', count=3))"
+        )
+    refused: dict[int, dict[str, str]] = {}
+    for row, prompt in enumerate(prompts):
+        try:
+            reader.read([prompt])
+        except UserError as error:
+            refused[row] = {"prompt": prompt, "verdict": UNREADABLE, "reason": str(error)}
+    others = pd.DataFrame.from_dict(refused, orient="index", columns=COLUMNS, dtype=object)
+    read = [row for row in range(len(prompts)) if row not in refused]
+    if not read:
+        return others
+    answered = _answered(evaluator, reader.read([prompts[row] for row in read]), reader.knows)
+    return pd.concat([answered.set_axis(read), others]).sort_index() if refused else answered
+
+
+def _answered(evaluator: Evaluator, problems: Problems, knows: str) -> pd.DataFrame:
     task = evaluator.task
-    problems, knows = _read(task, [prompts] if isinstance(prompts, str) else list(prompts))
     free = answer_problems(evaluator, problems, evaluator.free)
     verdicts = task.score(problems, free)
     kinds = [verdicts.kinds[kind] for kind in verdicts.kind.tolist()]
@@ -33,30 +70,13 @@ def answer(evaluator: Evaluator, prompts: Prompts) -> pd.DataFrame:
         "answer": _texts(task, free),
         "true": _texts(task, task.answers(problems)) if knows == "answer" else unknown,
         "verdict": unknown if knows == "prompt" else kinds,
+        "reason": unknown if knows == "prompt" else [task.verdict_kinds[kind] for kind in kinds],
     }
-    return pd.DataFrame(columns, dtype=object)
+    return pd.DataFrame(columns, columns=COLUMNS, dtype=object)
 
 
 def _texts(task: Task, answers: Symbols) -> list[str]:
     return [task.text.separator.join(symbol_texts(task, row)) for row in answers]
-
-
-def _read(task: Task, prompts: Sequence[str | Example]) -> tuple[Problems, str]:
-    if not prompts:
-        raise UserError("answer: give a prompt, or several")
-    examples = [prompt.problem for prompt in prompts if isinstance(prompt, Example)]
-    if len(examples) == len(prompts):
-        return _of_task(task, examples), "answer"
-    texts = [prompt for prompt in prompts if isinstance(prompt, str)]
-    if len(texts) != len(prompts):
-        raise UserError("answer: give prompts as text, or problems of uf.problems, and not both")
-    reader = task.text.prompt_reader
-    if reader is None:
-        raise UserError(
-            f"answer: the task {task.name} cannot read a prompt from text; give problems of it, as in "
-            f"fit.answer(uf.problems(fit.run, split='test', count=3))"
-        )
-    return reader.read(texts), reader.knows
 
 
 def _of_task(task: Task, problems: Sequence[Problems]) -> Problems:

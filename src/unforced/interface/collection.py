@@ -28,7 +28,7 @@ def load(path: AnyPath) -> Fit:
 
 
 def runs(*folders: AnyPath) -> "RunCollection":
-    """Read every finished run in these folders, and in folders below them. Raises UserError if there is none."""
+    """Read every finished run in these folders and below them. Raises UserError if there is none."""
     if not folders:
         raise UserError("runs: give a folder, as in uf.runs('runs')")
     with in_python_words():
@@ -96,7 +96,7 @@ class RunCollection:
         return {run.name: run for run in self.collection.runs}
 
     def __repr__(self) -> str:
-        return f"{len(self)} finished runs\n{self.summary()}"
+        return f"finished runs: {len(self)}\n{self.summary()}"
 
     def _repr_html_(self) -> str:
         return self.summary().to_html()

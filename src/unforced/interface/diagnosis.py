@@ -5,7 +5,6 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from unforced.config import build_decoder, build_objective
 from unforced.decoding.base import Decoder
 from unforced.errors import UserError, unknown
 from unforced.evaluation.diagnosis import diagnose as diagnose_evaluator
@@ -14,6 +13,8 @@ from unforced.interface.elsewhere import Elsewhere, Encoding
 from unforced.interface.problems import AnyTask, Example, ProblemStream, as_task, problems
 from unforced.interface.words import in_python_words
 from unforced.objectives.base import Objective
+from unforced.objectives.next_token import NextToken
+from unforced.parts import read_part
 from unforced.reporting.diagnosis import diagnosis_html, diagnosis_text
 from unforced.tasks.base import Order, Problems
 
@@ -74,7 +75,7 @@ def diagnose(
     tokenizer: Any = None,
     *,
     task: AnyTask,
-    objective: str | Mapping[str, Any] | Objective = "next_token",
+    objective: str | Mapping[str, Any] | Objective | None = None,
     decoder: str | Mapping[str, Any] | Decoder | None = None,
     order: Order = "forward",
     encoding: Encoding | None = None,
@@ -90,10 +91,10 @@ def diagnose(
 
     tokenizer: that of training; None where each symbol of the task is a token id, from `first_symbol` on.
     task, order, objective: the problems, in which order it writes answers, and what its inputs were in
-    training (`next_token`: the true answer so far; `teacherless`: mask tokens). encoding: problems as text,
-    closed by the tokenizer's end-of-text token, or a token for each symbol (None: as the tokenizer can).
-    train, held_out: problems that it was trained on, and others, as `uf.problems` gives them (None: the first
-    `count` of the task's splits with this `seed`). confidence: of every interval.
+    training (`next_token`, which None stands for: the true answer so far; `teacherless`: mask tokens).
+    encoding: problems as text, closed by the tokenizer's end-of-text token, or a token for each symbol (None:
+    as the tokenizer can). train, held_out: problems that it was trained on, and others, as `uf.problems`
+    gives them (None: the first `count` of the task's splits with this `seed`). confidence: of every interval.
 
     The network is left as it was. Raises UserError: it cannot be read so, the problems are too few.
     """
@@ -107,9 +108,9 @@ def diagnose(
         fresh = _problems(held_out, problems(built, "test", seed, count), "held_out")
         setting = Elsewhere(
             built,
-            build_objective(objective),
+            NextToken() if objective is None else _part(Objective, "objective", objective),
             order,
-            None if decoder is None else build_decoder(decoder),
+            None if decoder is None else _part(Decoder, "decoder", decoder),
             encoding,
             mask_token,
             first_symbol,
@@ -119,6 +120,10 @@ def diagnose(
     return Diagnosis(
         f"{type(network).__name__} on {built}", found | {"learned": _NO_CURVE, "grokking": _NO_CURVE}
     )
+
+
+def _part(kind: type[Any], name: str, given: Any) -> Any:
+    return read_part(kind, name, dict(given) if isinstance(given, Mapping) else given)
 
 
 def _problems(given: Iterable[Example] | None, usual: ProblemStream, name: str) -> Problems:

@@ -1,7 +1,7 @@
 """Models of transformers that were trained elsewhere, put behind the contracts so that they can be diagnosed.
 
-    text    1,7|1,4|7,9|4,2/1,9=1,7,9<eos>      in the tokenizer's tokens, closed by its end-of-text token
-    symbol  1 7 | 1 4 | 7 9 | 4 2 / 1 9 = 1 7 9  a token id for each symbol of the task, from `first_symbol` on
+text    1,7|1,4|7,9|4,2/1,9=1,7,9<eos>      in the tokenizer's tokens, closed by its end-of-text token
+symbol  1 7 | 1 4 | 7 9 | 4 2 / 1 9 = 1 7 9  a token id for each symbol of the task, from `first_symbol` on
 """
 
 import contextlib
@@ -55,7 +55,7 @@ class Elsewhere:
         if self.objective.shows == "nothing" and codec.mask_token >= size:
             raise UserError(
                 f"mask_token: {self.objective.name} hides answer tokens behind a mask token, and the network "
-                f"has only the tokens 0 to {size - 1}; name the one that training used, as in mask_token='<mask>'"
+                f"has only the tokens 0 to {size - 1}; name the one of training, as in mask_token='<mask>'"
             )
         length = self.objective.sequence_length(codec.prompt_length, codec.answer_length)
         _check_length(network, length)
@@ -79,12 +79,14 @@ class Elsewhere:
                 )
             if symbols.end is not None and symbols.end >= size:
                 raise UserError(
-                    f"task: answers vary in length and end in token {symbols.end}, and the network has only the "
-                    f"tokens 0 to {size - 1}; give first_symbol=, the id of the task's first symbol"
+                    f"task: answers vary in length and end in token {symbols.end}, and the network has only "
+                    f"the tokens 0 to {size - 1}; give first_symbol=, the id of the task's first symbol"
                 )
             return symbols
         if tokenizer is None:
-            raise UserError("tokenizer: encoding='text' needs the tokenizer that the network was trained with")
+            raise UserError(
+                "tokenizer: encoding='text' needs the tokenizer that the network was trained with"
+            )
         return self._text_codec(tokenizer, size)
 
     def _symbols(self, tokenizer: Any) -> SymbolCodec | None:
@@ -108,8 +110,8 @@ class Elsewhere:
     def _text_codec(self, tokenizer: Any, size: int) -> Codec:
         if tokenizer.eos_token_id is None:
             raise UserError(
-                "tokenizer: it has no eos_token, which ends an answer; set tokenizer.eos_token to the token that "
-                "ended answers in training"
+                "tokenizer: it has no eos_token, which ends an answer; set tokenizer.eos_token to the token "
+                "that ended answers in training"
             )
         mask = tokenizer.mask_token if self.mask_token is None else self.mask_token
 
@@ -123,7 +125,8 @@ class Elsewhere:
 
 
 def _check_network(network: Any) -> None:
-    if not isinstance(network, nn.Module) or not hasattr(network, "get_output_embeddings"):
+    is_module = isinstance(network, nn.Module)
+    if not is_module or not callable(getattr(network, "get_output_embeddings", None)):
         raise UserError(
             f"network: give a causal language model of transformers, not a {type(network).__name__}; "
             "a run of unforced is diagnosed by uf.load(FOLDER).diagnose()"
@@ -160,7 +163,9 @@ def _in_our_words() -> Iterator[None]:
         yield
     except UserError as error:
         line = str(error).replace(f"{FIELD}: {_NAME} ", f"{_NAME}: it ").replace(FIELD, _NAME)
-        line = line.replace(f"the tokenizer in {_NAME}", "the tokenizer").replace("model.encoding=", "encoding=")
+        line = line.replace(f"the tokenizer in {_NAME}", "the tokenizer").replace(
+            "model.encoding=", "encoding="
+        )
         error.args = (line.replace("model.mask_token", "mask_token"),)
         raise
 

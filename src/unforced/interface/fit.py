@@ -186,10 +186,11 @@ class Fit:
         return Diagnosis(self.name, found)
 
     def answer(self, prompts: Prompts, decoder: OtherDecoder | None = None) -> pd.DataFrame:
-        """Answer prompts freely: a row each, with `prompt`, `answer`, `true`, and `verdict`.
+        """Answer prompts freely: a row each, with `prompt`, `answer`, `true`, `verdict` and `reason`.
 
-        prompts: texts as the task writes them, or problems of `uf.problems`. Answers are in forward order.
-        Raises UserError for a text that is not a prompt of the task.
+        prompts: texts as the task writes them, or problems of `uf.problems`. Answers are in forward order. A
+        text that is not a prompt of the task has the verdict `unreadable`. Raises UserError where the task
+        reads no prompts.
         """
         loaded = self.loaded.decoded_by(decoder)
         return answer(Evaluator.of(loaded.run, loaded.train_module), prompts)

@@ -137,5 +137,5 @@ def examples(task: Task, problems: Problems, order: Order = "forward") -> Iterat
     for i, (texts, prompt, answer) in enumerate(
         zip(task.texts(problems, order), prompts, answers, strict=True)
     ):
-        symbols = (tuple(symbol for symbol in row if symbol != END) for row in (prompt, answer))
-        yield Example(*texts, *symbols, problems.take(slice(i, i + 1)))
+        asked, right = (tuple(symbol for symbol in row if symbol != END) for row in (prompt, answer))
+        yield Example(*texts, asked, right, problems.take(slice(i, i + 1)))

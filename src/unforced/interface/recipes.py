@@ -35,5 +35,6 @@ def register(part: AnyPartClass) -> AnyPartClass:
     """
     if not isinstance(part, type) or not issubclass(part, Part) or not hasattr(part, "registry"):
         raise UserError(f"{part!r} is not a class of tasks, models, objectives or decoders")
-    part.registry.add(part)
+    registry: Any = part.registry
+    registry.add(part)
     return part

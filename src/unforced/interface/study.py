@@ -23,7 +23,10 @@ from unforced.reporting.study_progress import Forecast, watch_study
 from unforced.studies.engines import Engine
 from unforced.studies.local import LocalEngine
 from unforced.studies.runner import RETRIES, Status, Summary, Watch, run_study
-from unforced.study import Study, only as choose
+from unforced.study import Study
+from unforced.study import only as choose
+
+_FEW = 6
 
 
 def study(plan: "str | PathLike[str] | Study | Mapping[str, Run]", name: str = "study") -> "RunnableStudy":
@@ -115,7 +118,9 @@ class RunnableStudy:
         return StudyResult(path, dict(summary.statuses))
 
     def __repr__(self) -> str:
-        return f"study {self.name}, {len(self.runs)} runs: {', '.join(self.runs)}"
+        names, rest = list(self.runs)[:_FEW], len(self.runs) - _FEW
+        more = f" and {rest} more" if rest > 0 else ""
+        return f"study {self.name}, {len(self.runs)} runs: {', '.join(names)}{more}"
 
 
 @dataclass(frozen=True, repr=False)

@@ -14,7 +14,6 @@ from unforced.evaluation.glossary import SECTIONS, definition
 from unforced.evaluation.statistics import percent
 from unforced.reporting.terminal import console
 
-
 _TEXT_WIDTH = 110  # columns of a diagnosis as text
 
 
@@ -52,9 +51,7 @@ def _text(words: str) -> str:
     return html.escape(words, quote=True)
 
 
-def show_diagnosis(
-    name: str, diagnosis: Mapping[str, Any], explain: bool, to: Console | None = None
-) -> None:
+def show_diagnosis(name: str, diagnosis: Mapping[str, Any], explain: bool, to: Console | None = None) -> None:
     """Print the verdict, what it rests on, and every number; with `explain`, what each number means."""
     from unforced.config import build_decoder  # which imports torch
 

@@ -13,6 +13,7 @@ from unforced.reporting.load import Collection
 from unforced.reporting.tables import WHOLE_ANSWERS
 from unforced.runs.finished import FinishedRun
 from unforced.runs.groups import Group, differing
+from unforced.runs.history import Line, numbers
 
 _ALWAYS = ("task.name", "model.name", "objective.name", "order", "seed")
 _SPLITS = ("train", "test")
@@ -67,22 +68,14 @@ def summary_frame(runs: Sequence[FinishedRun]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def metrics_frame(lines: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def metrics_frame(lines: Sequence[Line]) -> pd.DataFrame:
     """Return a row per line of metrics.jsonl: counts of right answers become fractions.
 
     Kinds of error become a column each, `validation.free.errors.KIND`, of counts.
     """
-    return pd.DataFrame([dict(_plain(line)) for line in lines])
-
-
-def _plain(line: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for key, value in line.items():
-        if not isinstance(value, Mapping):
-            yield key, value
-        elif "total" in value:
-            yield key, value["correct"] / value["total"] if value["total"] else None
-        else:
-            yield from ((f"{key}.{name}", count) for name, count in value.items())
+    rows = [numbers(line) for line in lines]
+    columns = dict.fromkeys(["step", "samples", "loss", *(key for row in rows for key in row)])
+    return pd.DataFrame(rows, columns=list(columns))
 
 
 def _studies(collection: Collection) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What the lines of metrics.jsonl tell: when a measure was first solved."""
+"""What the lines of metrics.jsonl tell: when a measure was first solved; their numbers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,3 +31,21 @@ def steps_to(lines: Sequence[Line], *measures: str) -> dict[str, Any]:
 def _is_high(count: Mapping[str, int] | None) -> bool:
     """Say whether a share is high; where nothing was counted (a position that no problem has), it is not."""
     return count is not None and count["correct"] >= SOLVED * count["total"]
+
+
+def numbers(tree: Mapping[str, Any]) -> dict[str, int | float]:
+    """Flatten to what can be drawn: each number by its dotted key, for a count or proportion its share.
+
+    {"loss": None, "test.free.exact": {"correct": 3, "total": 4}, "test.free.errors": {"hop": 1}}
+    {              "test.free.exact": 0.75,                       "test.free.errors.hop": 1}
+    """
+    flat: dict[str, int | float] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            if "total" in value:
+                flat[key] = value["correct"] / value["total"]
+            else:
+                flat |= {f"{key}.{name}": number for name, number in numbers(value).items()}
+        elif isinstance(value, int | float):
+            flat[key] = value
+    return flat

@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from unforced.cli.formatting import duration
 from unforced.config import Run
+from unforced.reporting.durations import duration
 from unforced.reporting.progress import shares, summarise
 from unforced.reporting.terminal import progress_console
 from unforced.runs.folder import RunFolder
