@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+SAFE_PATH = {"PYTHONSAFEPATH": "1"}
+"""Keeps Python from importing a user's `random.py` out of the working folder."""
 LOST = -256
 """The exit code of an attempt whose process vanished with the machine or the worker that it was on."""
 
@@ -34,8 +36,9 @@ class Job:
     ) -> subprocess.Popen[bytes]:
         """Start `unforced work`, which ends with a checkpoint when its standard input closes.
 
-        It computes with so many threads where it has no GPU, is told `variables` of the environment beside
-        this process's own, and has a session of its own, so that Ctrl-C reaches it through the study alone.
+        It computes with so many threads where it has no GPU, gets `variables` on top of this process's
+        environment, and has a session of its own, so that Ctrl-C reaches it through the study alone. Neither
+        it nor a Python process that it starts imports modules from the working folder (as with `python -P`).
         """
         with self.log.open("ab") as log:
             return subprocess.Popen(
@@ -43,7 +46,7 @@ class Job:
                 stdin=subprocess.PIPE,  # closes when this process ends, however it ends
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "OMP_NUM_THREADS": str(threads), **(variables or {})},
+                env={**os.environ, **SAFE_PATH, "OMP_NUM_THREADS": str(threads), **(variables or {})},
                 cwd=self.place if self.place.is_dir() else None,  # which another machine may lack
                 start_new_session=True,
             )
