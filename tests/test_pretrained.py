@@ -60,6 +60,26 @@ def test_logits_of_old_tokens_equal_those_of_transformers(folder, model):
         torch.testing.assert_close(found, theirs(tokens).logits)
 
 
+@pytest.mark.parametrize("family", ["gpt2", "mamba"])
+def test_a_matrix_of_the_outputs_own_is_kept_where_the_config_says_it_is_tied(family, tmp_path):
+    """Old tokens keep their logits, and the exported folder holds both matrices and says so."""
+    network = AutoModelForCausalLM.from_pretrained(save(family, tmp_path / "tied"))
+    network.lm_head.weight = torch.nn.Parameter(torch.randn_like(network.lm_head.weight))
+    network.config.tie_word_embeddings = False
+    network.save_pretrained(folder := tmp_path / "base")
+    config = folder / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"tie_word_embeddings": True}))
+    model = Pretrained(encoding="symbol", name_or_path=str(folder)).build(VOCAB + 10, LENGTH).eval()
+    tokens = torch.arange(8)[None] % VOCAB
+    with torch.no_grad():
+        expected = network.eval()(tokens).logits
+        torch.testing.assert_close(model.logits(model.hidden(tokens))[..., :VOCAB], expected)
+        model.to_transformers().save_pretrained(tmp_path / "exported")
+        exported = AutoModelForCausalLM.from_pretrained(tmp_path / "exported").eval()
+        torch.testing.assert_close(exported(tokens).logits[..., :VOCAB], expected)
+    assert not exported.config.tie_word_embeddings
+
+
 def test_causal_rows_without_padding_take_pytorchs_causal_attention(folder, model, tokens, monkeypatch):
     """No mask is built, by us or by transformers; with one, results are equal."""
     if model.attends == {"causal"}:

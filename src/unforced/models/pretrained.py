@@ -11,14 +11,16 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Float
 from pydantic import Field, field_validator, model_validator
-from torch import nn
+from torch import Tensor, nn
 
 from unforced.data.vocabulary import Vocabulary, num_ids
 from unforced.errors import UserError
 from unforced.models.adapters import add_adapters, train_rows
 from unforced.models.base import ModelConfig, Origin, SequenceModel
 from unforced.models.huggingface import (
+    FAMILIES,
     FIELD,
     check_tokenizer,
     load_network,
@@ -29,6 +31,8 @@ from unforced.models.huggingface import (
 )
 from unforced.models.mamba import Mamba, MambaModel
 from unforced.models.transformers_model import TransformersModel
+
+_TRIED_TOKENS = 8
 
 
 class Pretrained(ModelConfig):
@@ -124,6 +128,7 @@ class Pretrained(ModelConfig):
         dropout_rates = _disable_dropout(config)
         with loading(self.name_or_path):
             network = load_network(self.name_or_path, self.revision, config, torch.float32)
+            _note_separate_tables(network)
             first = self._first_new_token()
             if first is not None:
                 _append_tokens(network, vocab_size, first)
@@ -215,17 +220,41 @@ def behind_the_contract(
     return TransformersModel(network, dropout_rates, max_length)
 
 
+def _token_tables(network: Any) -> list[nn.Parameter]:
+    """Return the tables with a row per token: the embedding, and the output if it has its own."""
+    embedding, output = network.get_input_embeddings().weight, network.get_output_embeddings().weight
+    return [embedding] if embedding is output else [embedding, output]
+
+
+def _note_separate_tables(network: Any) -> None:
+    """Let a network's config say that its output has its own matrix, where the weights hold two.
+
+    transformers loads both, whatever `tie_word_embeddings` says, and would tie them when the vocabulary
+    changes.
+    """
+    if len(_token_tables(network)) == 2:
+        for config in (network.config, network.config.get_text_config()):
+            config.tie_word_embeddings = False
+
+
 def _append_tokens(network: Any, vocab_size: int, first: int) -> None:
     """Draw the tokens from `first` on from a normal distribution fitted to those before.
 
-    Where the model has rows to spare, which nobody trained, new tokens take them.
+    Where the model has rows to spare, which are untrained, new tokens take them. Raises ValueError if the
+    old tokens do not keep their logits.
     """
+    before = _logits(network, first)
     network.resize_token_embeddings(vocab_size, mean_resizing=False)
-    tables: tuple[nn.Parameter, ...] = (
-        network.get_input_embeddings().weight,
-        network.get_output_embeddings().weight,
-    )
     with torch.no_grad():
-        for table in tables[:1] if tables[0] is tables[1] else tables:
-            known, new = table[:first], table[first:]
-            new.normal_().mul_(known.std(0)).add_(known.mean(0))
+        for table in _token_tables(network):
+            old, new = table[:first], table[first:]
+            new.normal_().mul_(old.std(0)).add_(old.mean(0))
+    if not torch.allclose(before, _logits(network, first), rtol=1e-3, atol=1e-3, equal_nan=True):
+        raise ValueError(f"its old tokens get other logits when tokens are added; {FAMILIES}")
+
+
+@torch.inference_mode()
+def _logits(network: Any, count: int) -> Float[Tensor, "1 time count"]:
+    """Return the logits of the first `count` tokens, after some of them."""
+    tokens = torch.arange(min(count, _TRIED_TOKENS))[None]
+    return network(tokens).logits[..., :count]
