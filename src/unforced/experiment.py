@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
 from unforced.config import Run
@@ -27,6 +26,7 @@ from unforced.training.checkpoint import load_newest
 from unforced.training.loop import Observer, Outcome, Trainer, start_accelerator
 from unforced.training.memory import oom_as_user_error
 from unforced.training.precision import autocast_dtype
+from unforced.training.processes import find_device
 from unforced.training.source import split_problems
 from unforced.training.store import FolderStore, MemoryStore
 from unforced.training.timer import USUAL, Rhythm
@@ -151,7 +151,7 @@ def load_run(path: Path) -> LoadedRun:
     """Load a run folder's newest usable weights. Raises UserError if there are none."""
     folder = RunFolder.open(path)
     run = folder.run()
-    device = PartialState().device
+    device = find_device()
     train_module = build_train_module(run).to(device)
     train_module.select_kernels(device, autocast_dtype(run, device), folder.implementation())
     progress, refused = load_newest(folder.checkpoints, run, train_module)

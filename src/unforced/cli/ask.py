@@ -35,14 +35,13 @@ def ask(
 
     Example: unforced ask FOLDER_OR_NAME --task path_star degree=3 path_length=4 --shots 5
     """
-    from accelerate import PartialState
-
     from unforced.config import assignments, build_task
     from unforced.evaluation.prompting import Questions
     from unforced.evaluation.prompting import ask as put
     from unforced.models.generation import Reader, Writer
     from unforced.registry import TASKS
     from unforced.training.memory import oom_as_user_error
+    from unforced.training.processes import find_device
 
     for field in fields or []:
         if "=" not in field:
@@ -60,7 +59,7 @@ def ask(
     prompts = reader.converse(questions.conversations()) if chat else questions.prompts()
     reader.check(prompts, questions.most_tokens())
     with oom_as_user_error("take a smaller model, lower --shots, or make the task smaller"):
-        writer = Writer(reader, questions.most_tokens(), PartialState().device)
+        writer = Writer(reader, questions.most_tokens(), find_device())
         with _watched(writer, len(prompts), as_json) as answer:
             asked = put(questions, prompts, answer)
     facts = {"model": model, "task": asked_task.model_dump(), "order": order, "seed": seed}

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -34,6 +33,7 @@ from unforced.objectives.view import ANSWER
 from unforced.runs.schemas import CheckpointState, check
 from unforced.training.optimizer import Optimizers
 from unforced.training.precision import sum_dtype
+from unforced.training.processes import Processes
 from unforced.training.train_module import TrainModule
 
 FORMAT = "unforced checkpoint 2"
@@ -60,13 +60,13 @@ class TrainState:
         for name, sums in losses.items():
             self.losses[name] = self.losses[name] + sums if name in self.losses else sums
 
-    def gathered(self, accelerator: Accelerator) -> "TrainState":
+    def gathered(self, processes: Processes) -> "TrainState":
         """Return the progress of all processes."""
-        return replace(self, losses={k: accelerator.gather(v[None]) for k, v in self.losses.items()})
+        return replace(self, losses={k: processes.gather(v[None]) for k, v in self.losses.items()})
 
-    def share(self, accelerator: Accelerator) -> "TrainState":
+    def share(self, processes: Processes) -> "TrainState":
         """Return this process's part of what was gathered; the first takes all if their number changed."""
-        return replace(self, losses={k: _share(v, accelerator) for k, v in self.losses.items()})
+        return replace(self, losses={k: _share(v, processes) for k, v in self.losses.items()})
 
 
 def mean_losses(sums: Mapping[str, Tensor]) -> dict[str, float | None]:
@@ -82,9 +82,9 @@ def mean_losses(sums: Mapping[str, Tensor]) -> dict[str, float | None]:
     return losses
 
 
-def _share(values: Tensor, accelerator: Accelerator) -> Tensor:
-    rank = accelerator.process_index
-    if len(values) == accelerator.num_processes:
+def _share(values: Tensor, processes: Processes) -> Tensor:
+    rank = processes.process_index
+    if len(values) == processes.num_processes:
         return values[rank]
     return values.sum(0) if rank == 0 else torch.zeros_like(values[0])
 

@@ -1,14 +1,12 @@
 """The one training loop. Task, model and objective are passed in; nothing here knows their names."""
 
 import math
-import os
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from unforced.config import Run
@@ -21,6 +19,7 @@ from unforced.training.checkpoint import TrainState, mean_losses
 from unforced.training.cpu import flushed_denormals, keep_freed_memory
 from unforced.training.optimizer import build_optimizer, learning_rate
 from unforced.training.precision import autocast_dtype
+from unforced.training.processes import Processes, join_processes
 from unforced.training.signals import StopRequest, stop_requests
 from unforced.training.source import build_source
 from unforced.training.step import EagerStep
@@ -71,13 +70,9 @@ class Outcome:
     stopped_by: signal.Signals | None = None
 
 
-def start_accelerator(run: Run) -> Accelerator:
-    """Start the engine that places the run on devices and processes."""
-    # The run's own precision decides, see autocast. On a processor alone, accelerate must be told so.
-    accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision="no")
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
-    if launched != accelerator.num_processes:
-        raise UserError(f"{launched} processes were started, but {accelerator.device} serves only one")
+def start_accelerator(run: Run) -> Processes:
+    """Join the processes that train the run, each on its device. Raises UserError."""
+    accelerator = join_processes()
     parts = accelerator.num_processes * run.gradient_accumulation
     if parts > run.batch_size:
         raise UserError(
@@ -94,7 +89,7 @@ class Trainer:
         self,
         run: Run,
         store: Store,
-        accelerator: Accelerator,
+        accelerator: Processes,
         evaluate: Evaluate | None = None,
         observer: Observer | None = None,
         rhythm: Rhythm = USUAL,
@@ -209,7 +204,7 @@ class Trainer:
     def _losses(self) -> dict[str, float | None]:
         """Return the mean loss since the last evaluation, and of each term if there are several."""
         losses = self.progress.losses
-        sums = {name: self.accelerator.reduce(each.clone(), "sum") for name, each in losses.items()}
+        sums = {name: self.accelerator.sum(each) for name, each in losses.items()}
         return mean_losses(sums)
 
     def _tell(self, timer: Timer) -> None:
@@ -272,5 +267,5 @@ class Trainer:
             return wish
         if self.progress.step % _STEPS_BETWEEN_AGREEMENTS:
             return False
-        votes = self.accelerator.reduce(torch.tensor(float(wish), device=self.device), "sum")
+        votes = self.accelerator.sum(torch.tensor(float(wish), device=self.device))
         return votes.item() > 0

@@ -5,8 +5,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -15,6 +13,7 @@ from unforced.objectives.moment import sent
 from unforced.objectives.view import View
 from unforced.training.optimizer import Optimizers
 from unforced.training.precision import autocast, sum_dtype
+from unforced.training.processes import Processes
 from unforced.training.train_module import TrainModule
 
 
@@ -51,23 +50,15 @@ class EagerStep:
         run: Run,
         train_module: TrainModule,
         optimizer: Optimizers,
-        accelerator: Accelerator,
+        processes: Processes,
         waits: bool | None = None,
     ) -> None:
-        self.run, self.train_module, self.optimizer, self.accelerator = (
-            run,
-            train_module,
-            optimizer,
-            accelerator,
-        )
-        self.device, self.world = accelerator.device, accelerator.num_processes
+        self.run, self.train_module, self.optimizer, self.processes = run, train_module, optimizer, processes
+        self.device, self.world = processes.device, processes.num_processes
         self._sent: tuple[tuple[float, ...], Tensor] = (), torch.empty(0)
         self.waits = self.device.type == "cpu" if waits is None else waits
-        if any(
-            True for _ in train_module.heads.parameters()
-        ):  # some of which a step may leave without gradient
-            accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=True)
-        self.wrapped = accelerator.prepare(train_module)
+        has_heads = any(True for _ in train_module.heads.parameters())  # a step may not use some of them
+        self.wrapped = processes.wrap(train_module, some_unused=has_heads)
         self.parameters = list(train_module.trained().values())
         self.lost, self.idle = (torch.zeros((), dtype=torch.int64, device=self.device) for _ in range(2))
 
@@ -76,12 +67,12 @@ class EagerStep:
         names = tuple(views[0].terms)
         weights = self._numbers(tuple(term.weight for term in views[0].terms.values()))
         counts = _counts(views, names).to(weights.dtype)
-        everywhere = counts if self.world == 1 else self.accelerator.reduce(counts.clone(), "sum")
+        everywhere = counts if self.world == 1 else self.processes.sum(counts)
         scales = (self.world * weights / everywhere).masked_fill(everywhere == 0, 0.0)
         totals = torch.zeros_like(counts)
         for view in views:
             whole = view is views[-1]
-            with nullcontext() if whole else self.accelerator.no_sync(self.wrapped):
+            with nullcontext() if whole else self.processes.no_sync(self.wrapped):
                 totals += self._backward(view, names, scales)
         norm = self._clip()
         ok = self._update(norm, torch.dot(weights.abs(), everywhere) > 0, rate)
@@ -104,7 +95,7 @@ class EagerStep:
         loss = torch.dot(totals, scales)
         now = loss.detach()
         # A loss that is not finite makes the gradient so, and with it that of every process.
-        self.accelerator.backward(loss, gradient=1 + (now - now))
+        loss.backward(gradient=1 + (now - now))
         return totals.detach()
 
     def _clip(self) -> Float[Tensor, ""]:
