@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: quickstart test check fix golden docs
+.PHONY: quickstart test check fix golden docs package
 
 quickstart: .venv/ready
 	$(BIN)/unforced quickstart
@@ -25,6 +25,9 @@ golden: .venv/ready-dev
 
 docs: .venv/ready-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+package: .venv/ready-dev
+	$(BIN)/python -m build --outdir dist .
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
