@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.runs import command, tiny_run
 from unforced.experiment import diagnose_run
+from unforced.reporting.curves import group_curves, run_curves
 from unforced.reporting.expectations_table import judge_studies
 from unforced.reporting.load import collect_runs
 from unforced.reporting.report import write_report
@@ -21,7 +22,7 @@ from unforced.reporting.report_figures import FIGURES as DRAWN
 from unforced.reporting.report_figures.accuracy import prepare_accuracy
 from unforced.reporting.report_figures.cascade import cascade, prepare_cascade
 from unforced.reporting.report_figures.compute import prepare_compute
-from unforced.reporting.report_figures.curves import learning_curves, prepare_tokens, prepare_whole
+from unforced.reporting.report_figures.curves import learning_curves
 from unforced.reporting.report_figures.errors import median_seed, prepare_errors
 from unforced.reporting.report_figures.solved import prepare_solved_by
 from unforced.reporting.report_figures.style import marks, pages
@@ -59,7 +60,7 @@ def study(tmp_path_factory, trained):
 @pytest.fixture(scope="module")
 def groups(study):
     """The same runs as groups by name; every max_steps is a group of its own, so they are made alike."""
-    return {group.kind: group for group in group_runs(collect_runs([study]).runs)}
+    return {group.configuration: group for group in group_runs(collect_runs([study]).runs)}
 
 
 def read(path):
@@ -437,7 +438,7 @@ def named():
     def name(*kinds):
         runs = [tiny_run(*overrides.split()) for overrides in kinds]
         finished = [FinishedRun(str(i), Path(), run.tree(), {}, [], None, {}) for i, run in enumerate(runs)]
-        return [(group.topology, group.kind) for group in group_runs(finished)]
+        return [(group.topology, group.configuration) for group in group_runs(finished)]
 
     return name
 
@@ -478,14 +479,14 @@ def test_a_figure_shows_every_seed_with_its_interval_on_both_splits(groups, stud
         order = "next_token reversed" if name.startswith("reversed") else "next_token"
         kind = f"{order}, {40 + 10 * int(name[-1])} steps"
         for split in ("train", "test"):
-            (row,) = table[(table["kind"] == kind) & (table["split"] == split)].to_dict("records")
+            (row,) = table[(table["configuration"] == kind) & (table["split"] == split)].to_dict("records")
             exact = result[f"{split}.free.exact"]
             assert [row[key] for key in ("value", "low", "high")] == [
                 exact[key] for key in ("value", "low", "high")
             ]
             assert (row["median"], row["chance"]) == (exact["value"], 0.5)
         costs = prepare_compute(list(groups.values()))
-        assert costs[costs["kind"] == kind]["flops"].item() == result["flops"]
+        assert costs[costs["configuration"] == kind]["flops"].item() == result["flops"]
 
 
 @pytest.fixture(scope="module")
@@ -524,14 +525,14 @@ def test_the_compute_axis_spans_the_data_and_little_more(drawn, groups):
 
 def test_curves_are_those_of_the_metrics(groups, study):
     group = groups["next_token, 40 steps"]
-    samples, right = prepare_tokens(group.runs[0], "forced")
+    curves = run_curves(group.runs[0], "forced")
     lines = [json.loads(line) for line in (study / "next_token-0" / "metrics.jsonl").read_text().splitlines()]
-    assert list(samples) == [line["samples"] for line in lines]
+    assert list(curves.index) == [line["samples"] for line in lines]
+    assert list(curves.columns) == ["exact", "token_0", "token_1", "token_2", "train"]
     count = lines[-1]["validation.forced.token_2"]
-    assert right[-1, 2] == count["correct"] / count["total"]
-    assert right.shape == (5, 3)
-    known = lines[-1]["train.free.exact"]
-    assert prepare_whole(group.runs[0], "free")[-1] == known["correct"] / known["total"]
+    assert curves["token_2"].iloc[-1] == count["correct"] / count["total"]
+    count = lines[-1]["train.free.exact"]
+    assert run_curves(group.runs[0])["train"].iloc[-1] == count["correct"] / count["total"]
 
 
 def test_forced_is_not_drawn_where_it_says_nothing(groups):
@@ -546,27 +547,31 @@ def test_forced_is_not_drawn_where_it_says_nothing(groups):
     assert words == f"not drawn: {run.forced_note}"
 
 
-def test_the_heat_map_is_the_median_and_a_run_that_ended_stays_as_it_was(groups):
+def test_curves_of_a_group_are_medians_and_a_run_that_ended_keeps_its_last_value(groups):
     short, long = (groups[f"next_token, {steps} steps"].runs[0] for steps in (40, 50))
     both = replace(groups["next_token, 40 steps"], runs=[short, long])
-    _, middle = prepare_cascade(both)
-    _, first = prepare_tokens(short, "free")
-    _, second = prepare_tokens(long, "free")
-    assert len(middle) == len(second) - 1 == len(first)
-    assert middle[1] == pytest.approx((first[2] + second[2]) / 2)
-    assert middle[-1] == pytest.approx((first[-1] + second[-1]) / 2)
+    first, second, curves = run_curves(short), run_curves(long), group_curves(both)
+    assert len(second) == len(first) + 1
+    for measure, curve in curves.items():
+        pairs = np.stack([[*first[measure], first[measure].iloc[-1]], second[measure]])
+        assert curve[["low", "median", "high"]].to_numpy() == pytest.approx(
+            np.quantile(pairs, [0, 0.5, 1], 0).T
+        )
+        assert list(curve["seeds"]) == [2] * len(second)
+    medians = prepare_cascade(both)
+    assert list(medians.columns) == ["token_0", "token_1", "token_2"]
+    assert list(medians["token_1"]) == list(curves["token_1"]["median"])
 
 
 def test_the_heat_map_paints_the_time_that_was_trained_and_no_other(groups):
     """What a model was before training is nowhere; the last evaluation ends the picture."""
     (run,) = groups["next_token, 40 steps"].runs
-    edges, middle = prepare_cascade(groups["next_token, 40 steps"])
-    samples, right = prepare_tokens(run, "free")
-    assert list(edges) == list(samples)
-    assert middle == pytest.approx(right[1:])
+    curves = run_curves(run)
     mesh = cascade([groups["next_token, 40 steps"]])[""].axes[0].collections[0]
     painted = mesh.get_coordinates()[0, :, 0]
-    assert (painted[0], painted[-1]) == (0, samples[-1] / 1000)
+    assert (painted[0], painted[-1]) == (0, curves.index[-1] / 1000)
+    tokens = curves[["token_0", "token_1", "token_2"]].to_numpy()
+    np.testing.assert_allclose(np.asarray(mesh.get_array()).reshape(3, -1).T, tokens[1:])
 
 
 def test_error_kinds_are_shares_of_the_counts(groups, study):

@@ -78,7 +78,7 @@ def folder(tmp_path):
 
 
 def groups(folder):
-    return {group.kind: group for group in group_runs(find_finished([folder]).runs)}
+    return {group.configuration: group for group in group_runs(find_finished([folder]).runs)}
 
 
 def cells(text):

@@ -146,7 +146,7 @@ def _who(group: Group) -> dict[str, str]:
     return {
         "topology": group.topology,
         "model": group.model,
-        "objective": group.kind,
+        "objective": group.configuration,
     }
 
 

@@ -28,7 +28,7 @@ def tidy_frame(collection: Collection, groups: Sequence[Group]) -> pd.DataFrame:
     differ; what was measured; how the run ended, what it cost, on which hardware and with which kernels.
     """
     runs, studies = collection.runs, _studies(collection)
-    kinds = {each.name: group.kind for group in groups for each in group.runs}
+    kinds = {each.name: group.configuration for group in groups for each in group.runs}
     configs = [flatten(each.tree) for each in runs]
     keys = [*_ALWAYS, *(key for key in differing(configs) if key not in _ALWAYS)]
     rows = [

@@ -1,10 +1,14 @@
-"""Runs that differ in nothing but their seed, under the words of a table: topology, model, objective."""
+"""Groups of finished runs that differ only in their seed, named by task, model and configuration.
+
+Tables, figures, the page, `unforced compare` and runs.csv take grouping, order and names from here.
+"""
 
 import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from unforced.config.settings import Settings, settings_of
@@ -16,10 +20,10 @@ _LENGTHS = keys_of(Settings, Role.LENGTH)
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one kind, in the order of their seeds.
+    """Runs that differ only in their seed, in the order of their seeds.
 
     objective: with the order, unless that is forward.
-    settings: in words, what else tells apart groups of the same topology, model and objective.
+    settings: in words, the settings that distinguish groups of the same topology, model and objective.
     """
 
     topology: str
@@ -29,23 +33,28 @@ class Group:
     runs: Sequence[FinishedRun]
 
     @property
-    def kind(self) -> str:
-        """Objective, order, and whatever else tells it from others of its topology and model."""
+    def facet(self) -> str:
+        """Topology and model: groups that share them can be compared in one panel."""
+        return f"{self.topology}, {self.model}"
+
+    @property
+    def configuration(self) -> str:
+        """The group's name within its facet: objective, order and distinguishing settings."""
         return ", ".join(filter(None, (self.objective, self.settings)))
 
     @property
+    def label(self) -> str:
+        """The group's full name."""
+        return f"{self.facet}, {self.configuration}"
+
+    @property
     def rank(self) -> list[tuple[int, str]]:
-        """What kinds are sorted by: plain ones before their variants, 200 problems before 2,000."""
+        """Sort key of configurations: plain ones before their variants, 200 problems before 2,000."""
         return natural(f"{self.objective}\n{self.settings}".replace(",", ""))
 
     @property
-    def label(self) -> str:
-        """All of it in one line."""
-        return f"{self.topology}, {self.model}, {self.kind}"
-
-    @property
     def chance(self) -> float | None:
-        """The best accuracy of whole answers without lookahead; None where it is unknown."""
+        """The best exact match without lookahead; None if unknown."""
         return self.runs[0].chance
 
     @property
@@ -55,41 +64,52 @@ class Group:
 
     @property
     def failures(self) -> str:
-        """How many seeds failed for which reason, as in `2 diverged`; empty where none did."""
+        """How many seeds failed for which reason, as in `2 diverged`; empty if none failed."""
         causes = Counter(run.failure for run in self.runs if run.failure)
         return ", ".join(f"{count} {cause}" for cause, count in causes.most_common())
 
     @property
     def mixed_kernels(self) -> str:
-        """The kernels in which the seeds differ, with how many ran on each; empty where they do not.
+        """The kernels in which the seeds differ, with how many ran on each; empty if all ran on the same.
 
         Kernels and dtypes round differently, and outcomes near a plateau depend on rounding.
         """
-        known = [run.kernels for run in self.runs if run.kernels]
+        recorded = [run.kernels for run in self.runs if run.kernels]
         return "; ".join(
-            f"{key.replace('_', ' ')}: {_counts([kernels.get(key, 'none') for kernels in known])}"
-            for key in differing(known)
+            f"{key.replace('_', ' ')}: {_counts(kernels.get(key, 'none') for kernels in recorded)}"
+            for key in differing(recorded)
         )
 
+    @property
+    def verdicts(self) -> Counter[tuple[str, str]]:
+        """Names and titles of the verdicts of the diagnosed runs, with how many runs have each."""
+        verdicts = [run.diagnosis["verdict"] for run in self.runs if run.diagnosis is not None]
+        return Counter((verdict["name"], verdict["title"]) for verdict in verdicts)
+
     def values(self, measure: str) -> list[float]:
-        """Return a measure of result.json, as in `test.free.exact`, for each run that has it."""
+        """Return a measure of result.json, as in `test.free.exact`, of each run that has it."""
         return [run.result[measure]["value"] for run in self.runs if measure in run.result]
 
 
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Summarise a measure over seeds: median and range (outcomes are bimodal, so no mean)."""
+    return {"median": median(values), "low": min(values), "high": max(values)}
+
+
 def group_runs(runs: Iterable[FinishedRun]) -> list[Group]:
-    """Group runs, and name each group by what tells it from the others."""
-    alike: dict[str, list[FinishedRun]] = defaultdict(list)
+    """Group runs, and name each group by the settings that distinguish it."""
+    by_settings: dict[str, list[FinishedRun]] = defaultdict(list)
     for run in runs:
-        alike[json.dumps(_without_seed(run), sort_keys=True)].append(run)
-    beside: dict[tuple[str, str, str], list[list[FinishedRun]]] = defaultdict(list)
-    for members in alike.values():
-        beside[_names(members[0])].append(sorted(members, key=lambda run: run.seed))
-    telling: dict[str, dict[str, None]] = defaultdict(dict)  # an objective's, for one name in all topologies
-    for (_, _, objective), rivals in beside.items():
-        telling[objective] |= dict.fromkeys(_tell_apart([_without_seed(members[0]) for members in rivals]))
+        by_settings[json.dumps(_without_seed(run), sort_keys=True)].append(run)
+    by_names: dict[tuple[str, str, str], list[list[FinishedRun]]] = defaultdict(list)
+    for members in by_settings.values():
+        by_names[_names(members[0])].append(sorted(members, key=lambda run: run.seed))
+    keys: dict[str, dict[str, None]] = defaultdict(dict)  # per objective: one name in all topologies
+    for (_, _, objective), rivals in by_names.items():
+        keys[objective] |= dict.fromkeys(_distinguishing([_without_seed(members[0]) for members in rivals]))
     groups = [
-        Group(*names, _in_words(_without_seed(members[0]), list(telling[names[-1]])), members)
-        for names, rivals in beside.items()
+        Group(*names, _in_words(_without_seed(members[0]), list(keys[names[-1]])), members)
+        for names, rivals in by_names.items()
         for members in rivals
     ]
     return sorted(groups, key=lambda group: [natural(group.topology), natural(group.model), group.rank])
@@ -100,10 +120,10 @@ def natural(text: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text)]
 
 
-def differing(known: Sequence[Mapping[str, Any]]) -> list[str]:
+def differing(mappings: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the keys in which mappings differ."""
-    keys = dict.fromkeys(key for mapping in known for key in mapping)
-    return [key for key in keys if len({json.dumps(mapping.get(key, "")) for mapping in known}) > 1]
+    keys = dict.fromkeys(key for mapping in mappings for key in mapping)
+    return [key for key in keys if len({json.dumps(mapping.get(key, "")) for mapping in mappings}) > 1]
 
 
 def _without_seed(run: FinishedRun) -> dict[str, Any]:
@@ -115,23 +135,23 @@ def _names(run: FinishedRun) -> tuple[str, str, str]:
     return run.topology, run.model, run.objective + ("" if order == "forward" else f" {order}")
 
 
-def _tell_apart(rivals: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield the keys in which rivals differ, of their lengths only those that tell more of them apart."""
-    keys = differing(rivals)
-    told = [key for key in keys if key not in _LENGTHS]
-    yield from told
+def _distinguishing(rivals: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the keys in which rivals differ; of their lengths only those that distinguish more of them."""
+    differences = differing(rivals)
+    keys = [key for key in differences if key not in _LENGTHS]
+    yield from keys
     for key in _LENGTHS:
-        if _kinds(rivals, [*told, key]) > _kinds(rivals, told):
-            told.append(key)
+        if _num_distinct(rivals, [*keys, key]) > _num_distinct(rivals, keys):
+            keys.append(key)
             yield key
 
 
-def _kinds(rivals: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> int:
+def _num_distinct(rivals: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> int:
     return len({json.dumps([rival.get(key) for key in keys]) for rival in rivals})
 
 
 def _in_words(values: Mapping[str, Any], keys: Sequence[str]) -> str:
-    """Write `2 layers, 2,000 problems`; null is left out, so that its kind is the plain one."""
+    """Write `2 layers, 2,000 problems`; null is left out, so that its configuration is the plain one."""
     leaves = Counter(key.removesuffix(".name").rpartition(".")[2] for key in keys)
     words = ["stream"] if "stream" in keys and values.get("stream") else []
     for key in keys:
@@ -157,4 +177,5 @@ def _setting(name: str, value: Any) -> str:
 
 
 def _counts(values: Iterable[str]) -> str:
+    """Write `math 2, sdpa 1`."""
     return ", ".join(f"{value} {count}" for value, count in Counter(values).most_common())

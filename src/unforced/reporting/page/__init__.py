@@ -1,12 +1,9 @@
-"""One self-contained page about runs: kinds of them, what was expected, learning curves, and single answers.
+"""One self-contained page about runs: configurations, expectations, learning curves, single answers.
 
-The page is a Jinja2 template. Its style and scripts lie in `assets/`, as files that a browser could load by
-themselves, and are put into the page when it is written, beside the data; so one file can be mailed, kept or
-opened from a disk, and asks nothing of any network (its own policy forbids it).
-
-Charts are drawn as SVG by `assets/chart.js`. The chart libraries that Python packages carry would have been
-most of every page (plotly.js 4.8 MB, Bokeh 1.3 MB; a page about nine runs is 0.3 MB), for two line charts
-that share the style sheet (light, dark, print) and the keys of the rest of the page.
+The page is a Jinja2 template. Its style and scripts lie in `assets/`, its chart library (uPlot, MIT licence)
+in `vendor/uplot/`, unchanged from the npm registry, with version and hashes in `provenance.json`. All are
+written into the page with the data, so that one file can be mailed, kept or opened from a disk and needs no
+network (its content security policy forbids any).
 """
 
 import json
@@ -14,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from unforced.files import write_atomically
@@ -46,23 +43,32 @@ def write_page(
 ) -> list[str]:
     """Write a page about groups of runs, and what studies expect of them, to the file `to`.
 
-    The page names what was `skipped`, by folder with the reason. Returns a line about each part of a run that
-    the page itself has to do without.
+    skipped: folders left out of the report, with the reason.
+
+    Returns a line for each part of a run that is not on the page.
     """
-    lacking: list[str] = []
-    data = describe(groups, judged, studies, lacking)
+    missing: list[str] = []
+    data = describe(groups, judged, studies, missing)
     left_out = [f"{folder}: left out: {reason}" for folder, reason in (skipped or {}).items()]
     to.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(to, _render(data, left_out + lacking).encode())
-    return lacking
+    write_atomically(to, _render(data, left_out + missing).encode())
+    return missing
 
 
 def _render(data: Mapping[str, Any], skipped: Sequence[str]) -> str:
     environment = Environment(
-        loader=PackageLoader(__name__, "assets"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=ChoiceLoader([PackageLoader(__name__, "assets"), PackageLoader(__name__, "vendor/uplot")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
     return environment.get_template("page.html").render(
         style=_asset(environment, "page.css"),
+        uplot={
+            "style": _asset(environment, "uPlot.min.css"),
+            "script": _asset(environment, "uPlot.iife.min.js"),
+            "licence": _asset(environment, "LICENSE"),
+        },
         scripts=[_asset(environment, f"{name}.js") for name in _SCRIPTS],
         data=Markup(_json_in_html(data)),
         num_runs=len(data["runs"]),
@@ -73,11 +79,11 @@ def _render(data: Mapping[str, Any], skipped: Sequence[str]) -> str:
 
 
 def _asset(environment: Environment, name: str) -> Markup:
-    """Read a file of the page as it is; it is no template."""
+    """Read a file of the page without rendering it."""
     assert environment.loader is not None
     return Markup(environment.loader.get_source(environment, name)[0])
 
 
 def _json_in_html(value: Any) -> str:
-    """Write JSON that no HTML parser takes for a tag."""
+    """Write JSON without characters that an HTML parser takes for a tag."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

@@ -1,50 +1,58 @@
-"""What the page knows, as JSON values: kinds of runs, the runs, what studies expect of them."""
+"""The data of the page as JSON values: groups, runs, and what studies expect of them.
 
-from collections import Counter
+Groups, spreads and curves are those of the report's tables and figures; the page's scripts compute none anew.
+"""
+
+import math
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from statistics import median
 from typing import Any
 
+import pandas as pd
+
 from unforced.config import flatten
 from unforced.errors import UserError
 from unforced.evaluation.outcomes import Outcome, outcomes_of
+from unforced.reporting.curves import SAMPLES, group_curves, run_curves, token_measures
 from unforced.reporting.expectations_table import Judged
 from unforced.reporting.load import ReportedStudy
 from unforced.runs.finished import FinishedRun
 from unforced.runs.folder import RunFolder
-from unforced.runs.groups import Group
+from unforced.runs.groups import Group, spread
 
 _DIGITS = 4
 _FREE = "test.free.exact"
 
 
 def describe(
-    groups: Sequence[Group], judged: Sequence[Judged], studies: Sequence[ReportedStudy], lacking: list[str]
+    groups: Sequence[Group], judged: Sequence[Judged], studies: Sequence[ReportedStudy], missing: list[str]
 ) -> dict[str, Any]:
-    """Describe all that the page shows. A line about each thing that it has to do without goes to `lacking`.
+    """Describe everything that the page shows. Appends a line to `missing` for each part that is not there.
 
-    Runs name their kind by its index, claims the kinds that they speak of.
+    Runs name their group by its index, claims the groups that they speak of.
     """
     sources = {study.name: study.source for study in studies}
     return {
-        "kinds": [_kind(group) for group in groups],
+        "groups": [_group(group) for group in groups],
         "runs": [
-            {**_run(each, lacking), "kind": kind} for kind, group in enumerate(groups) for each in group.runs
+            {**_run(run, missing), "group": number}
+            for number, group in enumerate(groups)
+            for run in group.runs
         ],
-        "claims": [_claim(each, sources.get(each.study, ""), groups) for each in judged],
+        "claims": [_claim(claim, sources.get(claim.study, ""), groups) for claim in judged],
         "studies": [{"name": study.name, "source": study.source} for study in studies],
     }
 
 
-def _kind(group: Group) -> dict[str, Any]:
-    """Describe what a group's runs have in common, and how they came out."""
+def _group(group: Group) -> dict[str, Any]:
+    """Describe what a group's runs have in common, and their outcomes."""
     run, values = group.runs[0], group.values(_FREE)
     tree = run.tree
-    forced = zip_longest(*(_tokens(each) for each in group.runs))  # rare long answers: not in each test set
+    forced = zip_longest(*(_forced_tokens(run) for run in group.runs))  # test sets may lack rare long answers
     return {
-        "name": group.kind,
-        "place": f"{group.topology}, {group.model}",
+        "name": group.configuration,
+        "facet": group.facet,
         "settings": group.settings,
         "task": str(run.task or run.topology),
         "model": run.model,
@@ -54,34 +62,37 @@ def _kind(group: Group) -> dict[str, Any]:
         "chance": run.chance,
         "decisive": list(run.decisive),
         "forced_note": run.forced_note,
-        "free": {**_spread(values), "values": [round(value, _DIGITS) for value in values]},
+        "free": {**_rounded(spread(values)), "values": [round(value, _DIGITS) for value in values]},
         "solved": sum(outcome.solved for outcome in outcomes_of(group, "free.exact").values()),
         "failures": group.failures,
         "kernels": group.mixed_kernels,
-        "forced_tokens": [_middle(position) for position in forced],
-        "verdicts": _verdicts(group),
+        "forced_tokens": [_median(position) for position in forced],
+        "verdicts": [
+            {"name": name, "title": title, "count": count}
+            for (name, title), count in group.verdicts.most_common()
+        ],
+        "curves": _group_curves(group),
     }
 
 
-def _run(each: FinishedRun, lacking: list[str]) -> dict[str, Any]:
-    result = each.result
-    verdict = each.diagnosis and each.diagnosis["verdict"]
+def _run(run: FinishedRun, missing: list[str]) -> dict[str, Any]:
+    verdict = run.diagnosis and run.diagnosis["verdict"]
     return {
-        "name": each.name,
-        "seed": each.seed,
-        "free": _interval(result[_FREE]),
-        "solved": Outcome.of(each, "free.exact").solved,
-        "failure": each.failure,
-        "forced_tokens": _tokens(each),
-        "curves": _curves(each),
-        "settings": flatten(each.tree),
+        "name": run.name,
+        "seed": run.seed,
+        "free": _rounded({key: run.result[_FREE][key] for key in ("value", "low", "high")}),
+        "solved": Outcome.of(run, "free.exact").solved,
+        "failure": run.failure,
+        "forced_tokens": _forced_tokens(run),
+        "curves": _columns(run_curves(run)),
+        "settings": flatten(run.tree),
         "verdict": verdict and {key: verdict[key] for key in ("name", "title", "because")},
-        "traces": _traces(RunFolder(each.path), lacking),
+        "traces": _traces(RunFolder(run.path), missing),
     }
 
 
 def _claim(judged: Judged, study_source: str, groups: Sequence[Group]) -> dict[str, Any]:
-    """Describe an expectation and its verdict; of its source, what its study's source does not say."""
+    """Describe an expectation and its verdict; its source without the words of the study's source."""
     expected, judgement = judged.expectation, judged.judgement
     return {
         "study": judged.study,
@@ -93,60 +104,56 @@ def _claim(judged: Judged, study_source: str, groups: Sequence[Group]) -> dict[s
         "holds": judgement.holds,
         "total": judgement.total,
         "verdict": judgement.verdict,
-        "kinds": [
-            kind
-            for kind, group in enumerate(groups)
-            if any(expected.selects(each.tree) for each in group.runs)
+        "groups": [
+            number
+            for number, group in enumerate(groups)
+            if any(expected.selects(run.tree) for run in group.runs)
         ],
     }
 
 
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    spread = {"median": median(values), "low": min(values), "high": max(values)}
-    return {key: round(value, _DIGITS) for key, value in spread.items()}
+def _group_curves(group: Group) -> dict[str, Any]:
+    """Return the samples at which any seed was evaluated, and the spread of each measure at them."""
+    curves = group_curves(group)
+    samples = next(iter(curves.values())).index.tolist() if curves else []
+    return {SAMPLES: samples, **{measure: _values(frame) for measure, frame in curves.items()}}
 
 
-def _middle(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return round(median(known), _DIGITS) if known else None
+def _columns(frame: pd.DataFrame) -> dict[str, list[Any]]:
+    return {SAMPLES: frame.index.tolist(), **_values(frame)}
 
 
-def _verdicts(group: Group) -> list[dict[str, Any]]:
-    """Count the verdicts of the runs that are diagnosed, the most frequent first."""
-    verdicts = (each.diagnosis["verdict"] for each in group.runs if each.diagnosis is not None)
-    counts = Counter((verdict["name"], verdict["title"]) for verdict in verdicts)
-    return [{"name": name, "title": title, "count": n} for (name, title), n in counts.most_common()]
+def _values(frame: pd.DataFrame) -> dict[str, list[Any]]:
+    """Return the columns as JSON values: rounded, null for NaN."""
+    return {str(name): [_number(value) for value in column.tolist()] for name, column in frame.items()}
 
 
-def _interval(proportion: Mapping[str, Any]) -> dict[str, float]:
-    return {key: round(proportion[key], _DIGITS) for key in ("value", "low", "high")}
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, _DIGITS)
 
 
-def _tokens(each: FinishedRun) -> list[float | None]:
-    keys = [f"test.forced.token_{position}" for position in range(each.length)]
-    return [_share(each.result.get(key)) for key in keys]
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {key: round(value, _DIGITS) for key, value in values.items()}
 
 
-def _curves(each: FinishedRun) -> dict[str, list[int] | list[float | None]]:
-    """Return accuracies over training: whole answers and each position, held-out; whole ones, training."""
-    tokens = [f"token_{position}" for position in range(each.length)]
-    keys = {measure: f"validation.free.{measure}" for measure in ("exact", *tokens)}
-    keys["train"] = "train.free.exact"
-    columns = {measure: [_share(line.get(key)) for line in each.lines] for measure, key in keys.items()}
-    return {"samples": [line["samples"] for line in each.lines], **columns}
+def _median(values: Sequence[float | None]) -> float | None:
+    numbers = [value for value in values if value is not None]
+    return round(median(numbers), _DIGITS) if numbers else None
 
 
-def _share(count: Mapping[str, Any] | None) -> float | None:
-    return None if not count or not count["total"] else round(count["correct"] / count["total"], _DIGITS)
+def _forced_tokens(run: FinishedRun) -> list[float | None]:
+    """Return the teacher-forced accuracy of each answer position; None if no answer has the position."""
+    proportions = [run.result.get(f"test.forced.{token}") for token in token_measures(run.length)]
+    return [_number(share["value"]) if share and share["total"] else None for share in proportions]
 
 
-def _traces(folder: RunFolder, lacking: list[str]) -> dict[str, Any] | None:
-    """Return the run's traces; None where there are none."""
+def _traces(folder: RunFolder, missing: list[str]) -> dict[str, Any] | None:
+    """Return the run's traces; None if there are none."""
     if not folder.traces.exists():
-        lacking.append(f"{folder.path}: no traces to explore: it has no traces.json")
+        missing.append(f"{folder.path}: no traces to explore: it has no traces.json")
         return None
     try:
         return folder.read_traces()
     except UserError as error:
-        lacking.append(f"{folder.path}: without its traces: {error}")
+        missing.append(f"{folder.path}: without its traces: {error}")
         return None

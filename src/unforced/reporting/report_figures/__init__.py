@@ -1,7 +1,7 @@
 """The figures of a report. A new one is a function of the groups and its line in FIGURES.
 
-Each returns figures by the end of their file name: "" for the one and only, a page's name where there are
-several, nothing where there is nothing to draw. Each draws what a function beside it prepares.
+Each returns figures by the ending of their file names: "" for a single figure, else the name of a page; an
+empty mapping if there is nothing to draw. Numbers come from `prepare_...` functions and `reporting.curves`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

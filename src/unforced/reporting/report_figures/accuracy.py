@@ -1,4 +1,4 @@
-"""Whole answers by topology and objective, beside chance: the picture that the paper's Fig. 3 draws."""
+"""Exact match by topology and configuration, next to chance, as in Fig. 3 of the paper."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -15,8 +15,8 @@ from unforced.reporting.report_figures.style import (
     PAGE,
     Mark,
     chance_handles,
+    configuration_handles,
     draw_chance,
-    kind_handles,
     legend,
     marks,
     panels,
@@ -25,43 +25,43 @@ from unforced.reporting.report_figures.style import (
 )
 from unforced.runs.groups import Group
 
-_NARROW = 8  # slots that a paper's column has room for
-_LABEL = 12  # letters of a topology beside others
+_NARROW = 8  # slots that fit in one column of a paper
+_LABEL = 12  # characters per line of a topology's label
 _SPLITS = {"train": "training problems", "test": "held-out problems"}
 _SLOTS = 0.86  # of a topology's width; the rest is the gap to the next one
 
 
 def prepare_accuracy(groups: Sequence[Group]) -> pd.DataFrame:
-    """Return a row per run and split: its place, its free accuracy with interval, the median, chance."""
+    """Return a row per run and split: free-running exact match with interval, median over seeds, chance."""
     return pd.DataFrame(
         {
             "model": group.model,
             "topology": group.topology,
-            "kind": group.kind,
+            "configuration": group.configuration,
             "split": split,
-            "seed": each.seed,
-            **{key: each.result[f"{split}.free.exact"][key] for key in ("value", "low", "high")},
+            "seed": run.seed,
+            **{key: run.result[f"{split}.free.exact"][key] for key in ("value", "low", "high")},
             "median": median(group.values(f"{split}.free.exact")),
             "chance": group.chance,
         }
         for group in groups
         for split in _SPLITS
-        for each in group.runs
+        for run in group.runs
     )
 
 
 def accuracy(groups: Sequence[Group]) -> dict[str, Figure]:
-    """Draw a panel per model: every seed with its interval, the median a bar; training hollow."""
-    table, given = prepare_accuracy(groups), marks(groups)
+    """Draw a panel per model: each seed with its interval, the median as a bar, training problems hollow."""
+    table, styles = prepare_accuracy(groups), marks(groups)
     models = list(dict.fromkeys(table["model"]))
-    many = table.groupby("model")["topology"].nunique().max() * len(given) > _NARROW
+    many = table.groupby("model")["topology"].nunique().max() * len(styles) > _NARROW
     wide = PAGE if many or len(models) > 1 else COLUMN
-    labels = ("", "whole answers, free (%)")
+    labels = ("", "exact match,\nfree-running (%)")
     figure, axes = panels(range(len(models)), 2.1, labels, 1 if many else 2, wide, share_x=False)
     for panel, model in zip(axes, models, strict=True):
-        _panel(panel, table[table["model"] == model], given)
+        _panel(panel, table[table["model"] == model], styles)
         panel.set_title(model)
-    legend(figure, [*kind_handles(given), *_split_handles(), *chance_handles(groups)])
+    legend(figure, [*configuration_handles(styles), *_split_handles(), *chance_handles(groups)])
     return {"": figure}
 
 
@@ -73,34 +73,34 @@ def _split_handles() -> list[Line2D]:
     ]
 
 
-def _panel(axes: Axes, table: pd.DataFrame, given: dict[str, Mark]) -> None:
+def _panel(axes: Axes, table: pd.DataFrame, styles: dict[str, Mark]) -> None:
     topologies = list(dict.fromkeys(table["topology"]))
-    for place, topology in enumerate(topologies):
-        here = table[table["topology"] == topology]
-        for chance in here["chance"].dropna().unique():
-            draw_chance(axes, chance, place - _SLOTS / 2, place + _SLOTS / 2)
-        kinds = [kind for kind in given if kind in set(here["kind"])]
-        for number, kind in enumerate(kinds):
-            width = _SLOTS / len(kinds)
-            centre = place - _SLOTS / 2 + (number + 0.5) * width
-            _seeds(axes, here[here["kind"] == kind], centre, width, given[kind])
-    axes.set_xticks(range(len(topologies)), [wrapped(each, _LABEL) for each in topologies])
+    for slot, topology in enumerate(topologies):
+        rows = table[table["topology"] == topology]
+        for chance in rows["chance"].dropna().unique():
+            draw_chance(axes, chance, slot - _SLOTS / 2, slot + _SLOTS / 2)
+        configurations = [name for name in styles if name in set(rows["configuration"])]
+        for number, name in enumerate(configurations):
+            width = _SLOTS / len(configurations)
+            centre = slot - _SLOTS / 2 + (number + 0.5) * width
+            _seeds(axes, rows[rows["configuration"] == name], centre, width, styles[name])
+    axes.set_xticks(range(len(topologies)), [wrapped(topology, _LABEL) for topology in topologies])
     axes.set_xlim(-0.5, len(topologies) - 0.5)
     axes.tick_params(axis="x", length=0)
     percent_axis(axes)
 
 
 def _seeds(axes: Axes, table: pd.DataFrame, centre: float, width: float, mark: Mark) -> None:
-    """Draw training left of held-out, in each the seeds in their order, and the median over them."""
-    share = width / len(_SPLITS)
+    """Draw training left of held-out problems: the seeds in order, and their median."""
+    half = width / len(_SPLITS)
     for number, split in enumerate(_SPLITS):
         rows = table[table["split"] == split]
-        middle = centre - width / 2 + (number + 0.5) * share
-        places = [middle + 0.7 * share * ((i + 0.5) / len(rows) - 0.5) for i in range(len(rows))]
+        middle = centre - width / 2 + (number + 0.5) * half
+        offsets = [middle + 0.7 * half * ((i + 0.5) / len(rows) - 0.5) for i in range(len(rows))]
         filled = "white" if split == "train" else mark.color
-        axes.vlines(places, rows["low"], rows["high"], color=mark.color, linewidth=0.8, zorder=4)
+        axes.vlines(offsets, rows["low"], rows["high"], color=mark.color, linewidth=0.8, zorder=4)
         axes.plot(
-            [middle - 0.44 * share, middle + 0.44 * share],
+            [middle - 0.44 * half, middle + 0.44 * half],
             [rows["median"].iloc[0]] * 2,
             color=mark.color,
             linewidth=3,
@@ -108,7 +108,7 @@ def _seeds(axes: Axes, table: pd.DataFrame, centre: float, width: float, mark: M
             solid_capstyle="butt",
         )
         axes.scatter(
-            places,
+            offsets,
             rows["value"],
             s=9,
             marker=mark.marker,

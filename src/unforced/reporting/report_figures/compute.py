@@ -1,4 +1,4 @@
-"""Accuracy against what it cost to get."""
+"""Accuracy against training compute."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from unforced.reporting.report_figures.style import (
     CHANCE,
     Mark,
     chance_handles,
-    kind_handles,
+    configuration_handles,
     legend,
     marks,
     panels,
@@ -21,49 +21,49 @@ from unforced.reporting.report_figures.style import (
 )
 from unforced.runs.groups import Group
 
-_FEW_DECADES = 300  # as a ratio: numbers between powers of ten are needed, and have room
+_FEW_DECADES = 300  # below this ratio, labels between powers of ten are needed and fit
 
 
 def prepare_compute(groups: Sequence[Group]) -> pd.DataFrame:
-    """Return a row per run that has counted its FLOPs: those, and held-out free accuracy with interval."""
+    """Return a row per run with known FLOPs: these, and held-out free-running exact match with interval."""
     return pd.DataFrame(
         {
-            "place": f"{group.topology}, {group.model}",
-            "kind": group.kind,
-            "seed": each.seed,
-            "flops": each.result["flops"],
+            "facet": group.facet,
+            "configuration": group.configuration,
+            "seed": run.seed,
+            "flops": run.result["flops"],
             "chance": group.chance,
-            **{key: each.result["test.free.exact"][key] for key in ("value", "low", "high")},
+            **{key: run.result["test.free.exact"][key] for key in ("value", "low", "high")},
         }
         for group in groups
-        for each in group.runs
-        if each.result.get("flops")
+        for run in group.runs
+        if run.result.get("flops")
     )
 
 
 def compute(groups: Sequence[Group]) -> dict[str, Figure]:
-    """Draw a panel per topology and model: every seed a dot with its interval, FLOPs on a log axis."""
-    table, given = prepare_compute(groups), marks(groups)
+    """Draw a panel per topology and model: a dot with its interval per seed, FLOPs on a log axis."""
+    table, styles = prepare_compute(groups), marks(groups)
     if table.empty:
         return {}
-    places = list(dict.fromkeys(table["place"]))
-    labels = ("training compute (FLOPs)", "held-out, free (%)")
-    figure, axes = panels(range(len(places)), 1.8, labels)
-    for panel, name in zip(axes, places, strict=True):
-        here = table[table["place"] == name]
-        for chance in here["chance"].dropna().unique():
+    facets = list(dict.fromkeys(table["facet"]))
+    labels = ("training compute (FLOPs)", "held-out exact match,\nfree-running (%)")
+    figure, axes = panels(range(len(facets)), 1.8, labels)
+    for panel, name in zip(axes, facets, strict=True):
+        rows = table[table["facet"] == name]
+        for chance in rows["chance"].dropna().unique():
             panel.axhline(chance, **CHANCE)
         _cost_axis(panel, table["flops"])
-        for kind in (kind for kind in given if kind in set(here["kind"])):
-            _seeds(panel, here[here["kind"] == kind], given[kind])
+        for configuration in (name for name in styles if name in set(rows["configuration"])):
+            _seeds(panel, rows[rows["configuration"] == configuration], styles[configuration])
         panel.set_title(name)
         percent_axis(panel)
-    legend(figure, [*kind_handles(given), *chance_handles(groups)])
+    legend(figure, [*configuration_handles(styles), *chance_handles(groups)])
     return {"": figure}
 
 
 def _cost_axis(axes: Axes, flops: "pd.Series[float]") -> None:
-    """Let a log axis span the data and room for markers, with a few numbers also within one decade."""
+    """Set a log axis to the range of the data plus a margin, with labels within a decade if short."""
     low, high = flops.min(), flops.max()
     room = max((high / low) ** 0.08, 1.3)
     axes.set_xscale("log")

@@ -1,4 +1,4 @@
-"""How free answers go wrong: shares of each kind of error."""
+"""The kinds of errors in free-running answers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,15 +20,15 @@ _TIGHT: dict[str, Any] = {"columnspacing": 1.2, "handlelength": 1.4}
 
 
 def prepare_errors(groups: Sequence[Group]) -> pd.DataFrame:
-    """Return the share of held-out free answers of each kind, a row per group and seed.
+    """Return the fraction of held-out free-running answers of each kind, a row per group and seed.
 
-    "correct" stands first; the index has the group's label and the seed.
+    "correct" is the first column; the index holds the group's label and the seed.
     """
     counts = {
-        (group.label, each.seed): each.result["test.free.errors"]
+        (group.label, run.seed): run.result["test.free.errors"]
         for group in groups
-        for each in group.runs
-        if sum(each.result.get("test.free.errors", {}).values())
+        for run in group.runs
+        if sum(run.result.get("test.free.errors", {}).values())
     }
     table = pd.DataFrame(list(counts.values()), index=pd.MultiIndex.from_tuples(counts) if counts else None)
     first = [kind for kind in table.columns if kind == "correct"]
@@ -37,13 +37,13 @@ def prepare_errors(groups: Sequence[Group]) -> pd.DataFrame:
 
 
 def median_seed(seeds: pd.DataFrame) -> "pd.Series[float]":
-    """Return the row with the median of right answers, the lower one of two."""
+    """Return the row with the median of correct answers, the lower one of two."""
     order = seeds.get("correct", seeds.sum(axis=1)).argsort(kind="stable")
     return seeds.iloc[order.iloc[(len(seeds) - 1) // 2]]
 
 
 def error_kinds(groups: Sequence[Group]) -> dict[str, Figure]:
-    """Draw a bar per group: the kinds of its median seed's answers, and where each seed's right ones end."""
+    """Draw a bar per group: the kinds of its median seed's answers, and a tick per seed at "correct"."""
     table = prepare_errors(groups)
     if table.empty:
         return {}
@@ -58,19 +58,19 @@ def error_kinds(groups: Sequence[Group]) -> dict[str, Figure]:
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100"])
-    axes.set_xlabel("held-out free answers of the median seed (%)")
+    axes.set_xlabel("held-out free-running answers of the median seed (%)")
     axes.tick_params(axis="y", length=0)
-    each = Line2D([], [], color="black", marker="|", linestyle="", label="correct, each seed")
+    seeds = Line2D([], [], color="black", marker="|", linestyle="", label="correct, each seed")
     kinds = [Patch(**styles[kind], label=kind.replace("_", " ")) for kind in table.columns]
-    handles: list[Artist] = [*kinds, each]
+    handles: list[Artist] = [*kinds, seeds]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, **_TIGHT)
     return {"": figure}
 
 
 def _styles(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Give every kind of answer its colour, also those that did not occur: the same in every report.
+    """Assign a colour to every kind of answer, also to those that did not occur, as in every other report.
 
-    Where several tasks together have more kinds than there are colours, hatches distinguish the later ones.
+    If several tasks together have more kinds than there are colours, hatches distinguish the later ones.
     """
     wrong = [kind for kind in table.columns if kind != "correct"]
     styles = {}
@@ -93,10 +93,10 @@ def _bar(axes: Axes, row: int, seeds: pd.DataFrame, styles: Mapping[str, dict[st
     if "correct" in seeds:
         axes.plot(seeds["correct"], [row] * len(seeds), "|", color="black", markersize=5, clip_on=False)
     words = f"{len(seeds)} seed{'s' * (len(seeds) > 1)}"
-    place: dict[str, Any] = {
+    position: dict[str, Any] = {
         "xytext": (6, 0),
         "textcoords": "offset points",
         "va": "center",
         "annotation_clip": False,
     }
-    axes.annotate(words, (1, row), fontsize=7, **place)
+    axes.annotate(words, (1, row), fontsize=7, **position)

@@ -1,4 +1,4 @@
-"""After how many samples seeds are solved."""
+"""The number of samples after which seeds are solved."""
 
 import itertools
 from collections.abc import Sequence
@@ -10,12 +10,11 @@ from matplotlib.figure import Figure
 from unforced.evaluation.outcomes import outcomes_of, solved_by
 from unforced.reporting.report_figures.style import (
     Mark,
-    kind_handles,
+    configuration_handles,
     legend,
     marks,
     panels,
     percent_axis,
-    place,
 )
 from unforced.runs.groups import Group
 
@@ -23,7 +22,7 @@ _THOUSAND = 1000
 
 
 def prepare_solved_by(group: Group) -> pd.DataFrame:
-    """Return the Kaplan-Meier share of seeds solved by so many samples, with its interval."""
+    """Return the Kaplan-Meier estimate of the fraction of seeds solved by each number of samples."""
     outcomes = outcomes_of(group, "free.exact").values()
     horizon, batch = max(outcome.steps for outcome in outcomes), group.runs[0].tree["batch_size"]
     samples = [outcome.until(horizon) * batch for outcome in outcomes]
@@ -32,22 +31,22 @@ def prepare_solved_by(group: Group) -> pd.DataFrame:
 
 
 def solved_by_samples(groups: Sequence[Group]) -> dict[str, Figure]:
-    """Draw a panel per topology and model: the share of seeds that is solved by so many samples."""
-    given = marks(groups)
-    members = [list(found) for _, found in itertools.groupby(groups, key=place)]
+    """Draw a panel per topology and model: the fraction of seeds solved against samples."""
+    styles = marks(groups)
+    members = [list(part) for _, part in itertools.groupby(groups, key=lambda group: group.facet)]
     labels = ("samples (thousands)", "seeds solved (%)")
     figure, axes = panels(range(len(members)), 1.7, labels, share_x=False)
     for panel, part in zip(axes, members, strict=True):
         for hidden, group in zip(range(len(part), 0, -1), reversed(part), strict=True):
-            _steps(panel, prepare_solved_by(group), given[group.kind], hidden)
-        panel.set_title(place(part[0]))
+            _steps(panel, prepare_solved_by(group), styles[group.configuration], hidden)
+        panel.set_title(part[0].facet)
         percent_axis(panel)
-    legend(figure, kind_handles(given))
+    legend(figure, configuration_handles(styles))
     return {"": figure}
 
 
 def _steps(axes: Axes, table: pd.DataFrame, mark: Mark, hidden: int) -> None:
-    """Draw a curve that the next ones may lie upon: wider, so that its edges still show."""
+    """Draw a curve, the wider the more curves may cover it (`hidden`), so that its edges stay visible."""
     samples = table["samples"] / _THOUSAND
     axes.fill_between(
         samples, table["low"], table["high"], step="post", color=mark.color, alpha=0.1, linewidth=0

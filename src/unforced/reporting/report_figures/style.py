@@ -1,4 +1,4 @@
-"""How the figures of a report look: widths, colours that the colour-blind can tell apart, panels, pages."""
+"""The style of a report's figures: widths, colour-blind-safe colours, panels, pages."""
 
 import itertools
 import re
@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from unforced.runs.groups import Group
 
 COLUMN, PAGE = 3.4, 6.9  # inches: one column of a paper, and two
-MOST = 6  # kinds on a page
+MOST = 6  # configurations on a page
 _ACROSS = 4  # small panels side by side
 INK, FAINT = "0.15", "0.55"
 STYLE = {
@@ -57,57 +57,52 @@ OKABE_ITO = {
     "yellow": "#F0E442",
 }
 """Source: Okabe and Ito, Color Universal Design (2008)."""
-_KIND_COLORS = [
+_MARK_COLORS = [
     OKABE_ITO[name] for name in ("blue", "vermillion", "green", "purple", "orange", "sky", "black")
 ]
-_KIND_MARKERS = "os^DvPX<>"
+_MARKERS = "os^DvPX<>"
 
 
 @dataclass(frozen=True)
 class Mark:
-    """The colour and the marker of a kind of run: two ways to tell it from others."""
+    """The colour and the marker of a configuration: each distinguishes it without the other."""
 
     color: str
     marker: str
 
 
 def marks(groups: Sequence[Group]) -> dict[str, Mark]:
-    """Give each kind of run its mark, the same in every figure of a report."""
-    kinds = dict.fromkeys(group.kind for group in sorted(groups, key=lambda group: group.rank))
-    pairs = zip(itertools.cycle(_KIND_COLORS), itertools.cycle(_KIND_MARKERS), strict=False)
-    return {kind: Mark(*pair) for kind, pair in zip(kinds, pairs, strict=False)}
+    """Assign a mark to each configuration, the same in every figure of a report."""
+    names = dict.fromkeys(group.configuration for group in sorted(groups, key=lambda group: group.rank))
+    pairs = zip(itertools.cycle(_MARK_COLORS), itertools.cycle(_MARKERS), strict=False)
+    return {name: Mark(*pair) for name, pair in zip(names, pairs, strict=False)}
 
 
 def pages(groups: Sequence[Group], most: int = MOST) -> Iterator[tuple[str, list[Group]]]:
-    """Split groups into pages: one topology and model each, of at most `most` kinds; name what is on each.
+    """Split groups into pages of one topology and model and at most `most` configurations, each with a name.
 
-    The name is empty where there is one page alone.
+    The name of a single page is empty.
     """
     chunks = []
-    for _, found in itertools.groupby(groups, key=place):
-        members = list(found)
+    for _, part in itertools.groupby(groups, key=lambda group: group.facet):
+        members = list(part)
         parts = -(-len(members) // most)
         size = -(-len(members) // parts)
-        for part in (members[i : i + size] for i in range(0, len(members), size)):
-            kinds = f" {part[0].kind} to {part[-1].kind}" if parts > 1 else ""
-            chunks.append((slug(place(part[0]) + kinds), part))
-    for name, part in chunks:
-        yield name if len(chunks) > 1 else "", part
+        for page in (members[i : i + size] for i in range(0, len(members), size)):
+            names = f" {page[0].configuration} to {page[-1].configuration}" if parts > 1 else ""
+            chunks.append((slug(page[0].facet + names), page))
+    for name, page in chunks:
+        yield name if len(chunks) > 1 else "", page
 
 
 def across(count: int) -> int:
-    """Return how many of `count` panels stand side by side."""
+    """Return how many of `count` panels share a row."""
     return count if count <= _ACROSS else 3
 
 
 def slug(text: str) -> str:
-    """Turn words into the name of a file."""
+    """Turn text into a file name."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-
-
-def place(group: Group) -> str:
-    """Name a group's topology and model."""
-    return f"{group.topology}, {group.model}"
 
 
 def wrapped(text: str, width: int = 24) -> str:
@@ -116,7 +111,7 @@ def wrapped(text: str, width: int = 24) -> str:
 
 
 def titled(group: Group, columns: int) -> str:
-    """Name a group's kind above one of so many panels side by side, the objective on a line of its own."""
+    """Title of a group's panel, one of `columns` in a row: the objective, then its settings."""
     return "\n".join(wrapped(part, 88 // columns) for part in (group.objective, group.settings) if part)
 
 
@@ -151,13 +146,13 @@ def panels(
 
 
 def percent_axis(axes: Axes) -> None:
-    """Let the y axis run from 0 to 100%, with room for whole markers."""
+    """Set the y axis to 0 to 100%, with a margin for markers."""
     axes.set_ylim(-0.03, 1.04)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100"])
 
 
 def legend(figure: Figure, handles: Sequence[Line2D]) -> None:
-    """Put a legend below the panels, where it covers no data, in as many columns as fit."""
+    """Put a legend below the panels, in as many columns as fit."""
     longest = max(len(str(handle.get_label())) for handle in handles)
     columns = max(1, min(len(handles), int(figure.get_figwidth() / (0.058 * longest + 0.42))))
     rows = -(-len(handles) // columns)
@@ -165,16 +160,16 @@ def legend(figure: Figure, handles: Sequence[Line2D]) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=1.6)
 
 
-def kind_handles(given: Mapping[str, Mark]) -> list[Line2D]:
-    """Make a legend's entries for kinds of run."""
+def configuration_handles(styles: Mapping[str, Mark]) -> list[Line2D]:
+    """Return the legend entries of configurations."""
     return [
-        Line2D([], [], color=mark.color, marker=mark.marker, markersize=4, label=kind)
-        for kind, mark in given.items()
+        Line2D([], [], color=mark.color, marker=mark.marker, markersize=4, label=name)
+        for name, mark in styles.items()
     ]
 
 
 def draw_chance(axes: Axes, chance: float, start: float, end: float) -> None:
-    """Draw the line of chance, from `start` to `end` in data coordinates, and say at its end what it is."""
+    """Draw the line of chance from `start` to `end` (data coordinates), labelled with its value."""
     axes.plot([start, end], [chance] * 2, **CHANCE)
     inverse = round(1 / chance) if chance else 0
     words = f"1/{inverse}" if inverse and abs(chance * inverse - 1) < 1e-6 else f"{chance:.1%}"
@@ -190,9 +185,10 @@ def draw_chance(axes: Axes, chance: float, start: float, end: float) -> None:
 
 
 def chance_handles(groups: Sequence[Group]) -> list[Line2D]:
-    """Make the legend's entry of the line of chance, where there is such a line."""
-    known = any(group.chance is not None for group in groups)
-    return [Line2D([], [], label="chance", **CHANCE)] if known else []
+    """Return the legend entry of the line of chance, if any group has one."""
+    if all(group.chance is None for group in groups):
+        return []
+    return [Line2D([], [], label="chance", **CHANCE)]
 
 
 def position_color(position: int, length: int) -> tuple[float, float, float, float]:

@@ -1,4 +1,4 @@
-"""How many seeds are solved."""
+"""The fraction of seeds that are solved."""
 
 from collections.abc import Sequence
 
@@ -7,31 +7,31 @@ from matplotlib.figure import Figure
 
 from unforced.config import SOLVED
 from unforced.evaluation.outcomes import outcomes_of
-from unforced.evaluation.outcomes import success as share_solved
+from unforced.evaluation.outcomes import success as success_rate
 from unforced.reporting.report_figures.style import PAGE, marks, wrapped
 from unforced.runs.groups import Group
 
 
 def prepare_success(groups: Sequence[Group]) -> pd.DataFrame:
-    """Return the share of solved seeds with its Wilson interval, a row per group."""
+    """Return the fraction of solved seeds with its Wilson interval, a row per group."""
     rows = {}
     for group in groups:
-        estimate = share_solved([outcome.solved for outcome in outcomes_of(group, "free.exact").values()])
-        rows[group.label] = {"kind": group.kind, **estimate}
+        estimate = success_rate([outcome.solved for outcome in outcomes_of(group, "free.exact").values()])
+        rows[group.label] = {"configuration": group.configuration, **estimate}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def success(groups: Sequence[Group]) -> dict[str, Figure]:
-    """Draw a line per group: the share of solved seeds, its interval, and the counts beside it."""
-    table, given = prepare_success(groups), marks(groups)
+    """Draw a line per group: the fraction of solved seeds with its interval, and the counts."""
+    table, styles = prepare_success(groups), marks(groups)
     figure = Figure(figsize=(PAGE, 0.6 + 0.25 * len(table)), layout="constrained")
     axes = figure.subplots()
-    for row, (_, each) in enumerate(table.iterrows()):
-        mark = given[each["kind"]]
-        axes.plot([each["low"], each["high"]], [row, row], color=mark.color, linewidth=1.4)
-        axes.plot(each["value"], row, mark.marker, color=mark.color, markersize=5, clip_on=False)
+    for row, (_, estimate) in enumerate(table.iterrows()):
+        mark = styles[estimate["configuration"]]
+        axes.plot([estimate["low"], estimate["high"]], [row, row], color=mark.color, linewidth=1.4)
+        axes.plot(estimate["value"], row, mark.marker, color=mark.color, markersize=5, clip_on=False)
         axes.annotate(
-            f"{each['correct']} of {each['total']}",
+            f"{estimate['correct']} of {estimate['total']}",
             (1, row),
             xytext=(8, 0),
             textcoords="offset points",

@@ -1,39 +1,46 @@
-// A line chart as SVG. A series is one curve, or a median (thick) among its members (thin). A cursor follows the
-// pointer or the arrow keys; the curve that is picked out stands out, and a note beside it says what it is.
+// A line chart, drawn by uPlot. A series is one curve, or a median (thick) among its members (thin). A cursor
+// follows the pointer or the arrow keys; the series picked out stands out, and a note at the cursor describes it.
 
 const COLOURS = 7; // --series-0 .. --series-6 in the style sheet
-const DASHES = ["none", "9 4", "2 3.5", "11 3 2 3"];
-const MARGIN = { top: 10, right: 14, bottom: 40, left: 46 };
+const DASHES = [[], [9, 4], [2, 3.5], [11, 3, 2, 3]];
+const FONT = '12px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
+const WHOLE_STEPS = Array.from({ length: 13 }, (_, i) => [1, 2, 5].map((factor) => factor * 10 ** i)).flat();
 
 /**
  * Draw into a <figure>: `series` of {name, x, y, style, members} (y in 0..1, null where unknown; members: {name,
- * x, y}; style: a number for colour and dash), and a `level` {y, name} drawn across. `label` says what is drawn.
+ * x, y}; low, high, seeds: the range of the members at x; style: a number for colour and dash), and a `level`
+ * {y, name} drawn across. `label` says what is drawn. The plot is the figure's property `plot`.
  */
 function chart(figure, { series, level, label, xTitle }) {
-  const drawn = series.map((each, i) => ({ ...each, ...styleOf(each.style ?? i), members: each.members ?? [] }));
-  const stops = [...new Set(drawn.flatMap((each) => each.x))].sort((a, b) => a - b);
+  figure.plot?.destroy();
+  figure.observer?.disconnect();
+  figure.plot = null;
+  figure.replaceChildren();
+  const drawn = series.map((one, i) => ({ ...one, ...styleOf(one.style ?? i), members: one.members ?? [] }))
+    .filter((one) => one.x.length);
+  if (!drawn.length) return;
+  const lines = drawn.flatMap((one, i) => [
+    ...one.members.map((member, j) => ({ ...one, ...member, series: i, member: j })),
+    { ...one, series: i, member: null },
+  ]);
   const canvas = html("div", { class: "canvas", tabindex: 0, role: "application", "aria-label": `Chart: ${label}` });
   const note = html("div", { class: "tip", hidden: true, "aria-hidden": "true" });
   const when = html("p", { class: "at" });
   const legend = html("div", { class: "legend" }, when, keys(drawn, pick));
+  figure.append(canvas, legend);
+  const plot = new uPlot({
+    ...sizeOf(canvas), ...plotOptions(lines, xTitle),
+    hooks: { setCursor: [follow], draw: level ? [(drawing) => drawLevel(drawing, level)] : [] },
+  }, uPlot.join(lines.map(({ x, y }) => [x, y])), canvas);
+  const [stops] = plot.data;
   const state = { at: stops.length - 1, picked: null, member: null };
-  let place = null;
-
-  function draw() {
-    const width = Math.max(260, canvas.clientWidth);
-    const height = Math.min(380, Math.max(230, 0.6 * width));
-    place = scales(width, height, stops);
-    canvas.replaceChildren(picture(width, height, place, drawn, level, xTitle), note);
-    point();
-  }
 
   function point() {
     const x = stops[state.at];
-    redrawCursor(canvas.querySelector(".cursor"), place, x, drawn, state);
-    emphasise(canvas, drawn, state);
-    redrawNote(note, place, x, drawn, state);
+    emphasise(plot, lines, state);
+    redrawNote(note, plot, x, drawn, state);
     when.textContent = `after ${count(x)} problems, or where a run had ended`;
-    legend.querySelectorAll("b").forEach((value, i) => { value.textContent = percent(valueAt(drawn[i], x)); });
+    legend.querySelectorAll("b").forEach((value, i) => { value.textContent = reading(drawn[i], x).value; });
   }
 
   function pick(picked, member = null) {
@@ -41,12 +48,16 @@ function chart(figure, { series, level, label, xTitle }) {
     point();
   }
 
-  function follow(event) {
-    const box = canvas.getBoundingClientRect();
-    const x = place.toX(event.clientX - box.left);
-    const distance = (stop) => Math.abs(stop - x);
-    state.at = stops.reduce((best, stop, i) => (distance(stop) < distance(stops[best]) ? i : best), 0);
-    pick(...nearest(drawn, x, place.toShare(event.clientY - box.top)));
+  function follow({ cursor }) {
+    if (cursor.idx === null || cursor.idx === undefined) return pick(null);
+    state.at = cursor.idx;
+    const line = nearest(plot, lines);
+    pick(line.series, line.member);
+  }
+
+  function touch(event) {
+    const box = plot.over.getBoundingClientRect();
+    if (event.pointerType === "touch") plot.setCursor({ left: event.clientX - box.left, top: event.clientY - box.top });
   }
 
   function press(event) {
@@ -56,47 +67,61 @@ function chart(figure, { series, level, label, xTitle }) {
     if (to === undefined && turn === undefined) return;
     event.preventDefault();
     if (to !== undefined) state.at = Math.min(last, Math.max(0, to));
+    plot.setCursor({ left: plot.valToPos(stops[state.at], "x"), top: 0 }, false);
     pick(turn ? turned(drawn, state.picked, turn) : state.picked);
     say(spoken(drawn, stops[state.at], state.picked));
   }
 
-  if (stops.length) {
-    canvas.addEventListener("pointermove", follow);
-    canvas.addEventListener("pointerdown", follow);
-    canvas.addEventListener("pointerleave", () => pick(null));
-    canvas.addEventListener("keydown", press);
-    figure.replaceChildren(canvas, legend, valuesTable(drawn, stops, label, xTitle));
-  } else figure.replaceChildren();
-  figure.observer?.disconnect();
-  if (!stops.length) return;
-  figure.observer = new ResizeObserver(draw);
+  plot.over.append(note);
+  plot.over.addEventListener("pointermove", touch);
+  canvas.addEventListener("keydown", press);
+  figure.append(valuesTable(drawn, stops, label, xTitle));
+  figure.plot = plot;
+  figure.observer = new ResizeObserver(() => plot.setSize(sizeOf(canvas)));
   figure.observer.observe(canvas);
-  draw();
+  point();
 }
 
 function styleOf(number) {
-  return { colour: `var(--series-${number % COLOURS})`, dash: DASHES[number % DASHES.length] };
+  return { colour: `--series-${number % COLOURS}`, dash: DASHES[number % DASHES.length] };
 }
 
-function scales(width, height, stops) {
-  const [inner, tall] = [width - MARGIN.left - MARGIN.right, height - MARGIN.top - MARGIN.bottom];
-  const most = Math.max(1, stops.at(-1));
+function sizeOf(canvas) {
+  const width = Math.max(260, canvas.clientWidth);
+  return { width, height: Math.min(380, Math.max(230, Math.round(0.6 * width))) };
+}
+
+/** A colour of the style sheet as it is now: light, dark or for paper. */
+function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name);
+}
+
+function plotOptions(lines, xTitle) {
+  const isCurve = (i) => lines[i - 1].member === null;
+  const axis = { font: FONT, labelFont: FONT, stroke: () => colour("--soft"), ticks: { show: false } };
+  const shares = [0, 0.25, 0.5, 0.75, 1];
   return {
-    width,
-    x: (value) => MARGIN.left + (inner * value) / most,
-    y: (share) => MARGIN.top + tall * (1 - share),
-    toX: (pixel) => ((pixel - MARGIN.left) / inner) * most,
-    toShare: (pixel) => 1 - (pixel - MARGIN.top) / tall,
-    ticks: ticks(most, Math.max(2, Math.floor(inner / 90))),
+    padding: [10, 14, 0, 0],
+    legend: { show: false },
+    scales: { x: { time: false }, y: { range: [-0.02, 1.02] } },
+    axes: [
+      { ...axis, grid: { show: false }, label: xTitle, labelSize: 20, size: 26, incrs: WHOLE_STEPS, space: 60,
+        values: (_, numbers) => numbers.map(short) },
+      { ...axis, grid: { stroke: () => colour("--line"), width: 1 }, size: 46, splits: () => shares,
+        values: (_, numbers) => numbers.map((share) => percent(share, 0)) },
+    ],
+    cursor: {
+      y: false,
+      move: (plot, left, top) => [left < 0 ? left : plot.valToPos(plot.data[0][plot.posToIdx(left)], "x"), top],
+      points: { size: (_, i) => (isCurve(i) ? 9 : 0), fill: (_, i) => colour(lines[i - 1].colour) },
+    },
+    series: [{}, ...lines.map((line) => ({
+      label: line.name,
+      stroke: () => colour(line.colour),
+      dash: line.member === null ? line.dash : [],
+      points: { show: line.y.filter((value) => value !== null).length === 1 },
+    }))],
   };
-}
-
-/** Round whole numbers from 0 to `most`, about `wanted` of them. */
-function ticks(most, wanted) {
-  const rough = Math.max(1, most / wanted);
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((each) => each >= rough);
-  return Array.from({ length: Math.floor(most / step) + 1 }, (_, i) => i * step);
 }
 
 function short(number) {
@@ -104,55 +129,39 @@ function short(number) {
   return number >= 1000 ? `${+(number / 1000).toPrecision(3)}k` : String(number);
 }
 
-function picture(width, height, place, drawn, level, xTitle) {
-  const [left, right, bottom] = [MARGIN.left, width - MARGIN.right, place.y(0)];
-  const rows = [0, 0.25, 0.5, 0.75, 1].flatMap((share) => [
-    svg("line", { class: "grid", x1: left, x2: right, y1: place.y(share), y2: place.y(share) }),
-    svg("text", { x: left - 8, y: place.y(share) + 4, "text-anchor": "end" }, percent(share, 0)),
-  ]);
-  const columns = place.ticks.map((value) =>
-    svg("text", { class: "tick", x: place.x(value), y: bottom + 17, "text-anchor": "middle" }, short(value)));
-  const title = svg("text", { x: (left + right) / 2, y: height - 5, "text-anchor": "middle" }, xTitle);
-  const across = level && [
-    svg("line", { class: "level", x1: left, x2: right, y1: place.y(level.y), y2: place.y(level.y) }),
-    svg("text", { class: "level-name", x: right, y: place.y(level.y) - 5, "text-anchor": "end" }, level.name),
-  ];
-  return svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" },
-    ...rows, ...columns, title, ...(across ?? []), ...drawn.map((each) => seriesLines(each, place)),
-    svg("g", { class: "cursor" }));
+/** Draw a dotted line across, with its name at its end. */
+function drawLevel({ ctx, bbox, valToPos }, { y, name }) {
+  const [ratio, right, height] = [uPlot.pxRatio, bbox.left + bbox.width, valToPos(y, "y", true)];
+  ctx.save();
+  ctx.scale(ratio, ratio);
+  Object.assign(ctx, { strokeStyle: colour("--ink"), lineWidth: 1 });
+  ctx.setLineDash([2, 4]);
+  ctx.stroke(new Path2D(`M${bbox.left / ratio},${height / ratio} H${right / ratio}`));
+  ctx.setLineDash([]);
+  Object.assign(ctx, { font: FONT, textAlign: "right", strokeStyle: colour("--paper"), fillStyle: colour("--soft"), lineWidth: 4 });
+  ctx.strokeText(name, right / ratio, height / ratio - 5);
+  ctx.fillText(name, right / ratio, height / ratio - 5);
+  ctx.restore();
 }
 
-function seriesLines(each, place) {
-  return svg("g", { class: "series", stroke: each.colour },
-    ...each.members.map((member) => svg("path", { class: "member", d: path(member, place) })),
-    svg("path", { class: "curve", d: path(each, place), "stroke-dasharray": each.dash }));
-}
-
-function path({ x, y }, place) {
-  let begun = false;
-  return x.map((value, i) => {
-    if (y[i] === null) { begun = false; return ""; }
-    const step = `${begun ? "L" : "M"}${place.x(value).toFixed(1)},${place.y(y[i]).toFixed(1)}`;
-    begun = true;
-    return step;
-  }).join("");
-}
-
-function redrawCursor(group, place, x, drawn, { picked }) {
-  const line = svg("line", { x1: place.x(x), x2: place.x(x), y1: place.y(0), y2: place.y(1) });
-  const shown = drawn.filter((each, i) => (picked === null || picked === i) && x <= each.x.at(-1));
-  const dots = shown.map((each) => [valueAt(each, x), each.colour]).filter(([value]) => value !== null)
-    .map(([value, fill]) => svg("circle", { cx: place.x(x), cy: place.y(value), r: 4, fill }));
-  group.replaceChildren(line, ...dots);
+/** The line whose value at the cursor is nearest to the cursor in height. */
+function nearest(plot, lines) {
+  const { idxs, top } = plot.cursor;
+  const distances = lines.map((_, i) => {
+    const value = plot.data[i + 1][idxs[i + 1]];
+    return value === null || value === undefined ? Infinity : Math.abs(plot.valToPos(value, "y") - top);
+  });
+  return lines[distances.lastIndexOf(Math.min(...distances))]; // of equals the last: a median, drawn on top
 }
 
 /** Let the series that is picked out stand out, and its member. */
-function emphasise(canvas, drawn, { picked, member }) {
-  canvas.classList.toggle("picking", picked !== null);
-  canvas.querySelectorAll(".series").forEach((group, i) => {
-    group.classList.toggle("picked", i === picked);
-    group.querySelectorAll(".member").forEach((line, j) => {
-      line.classList.toggle("picked", i === picked && j === member);
-    });
+function emphasise(plot, lines, { picked, member }) {
+  lines.forEach((line, i) => {
+    const [isPicked, isMember] = [line.series === picked, line.member !== null];
+    const isMarked = isPicked && isMember && line.member === member;
+    plot.series[i + 1].alpha = isMarked || (!isMember && isPicked) ? 1
+      : picked === null || isPicked ? (isMember ? 0.5 : 1) : (isMember ? 0.1 : 0.2);
+    plot.series[i + 1].width = isMarked || !isMember ? (isPicked ? 3.4 : 2.6) : 1;
   });
+  plot.redraw(false);
 }

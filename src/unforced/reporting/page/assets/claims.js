@@ -1,4 +1,4 @@
-// What studies expect, and how it came out. The table is folded where the window is narrow, and printed whole.
+// What studies expect and what was measured. The table is folded in a narrow window, and printed in full.
 
 const MARKS = { met: ["good", "✓ met"], missed: ["bad", "✗ missed"] };
 const CLAIM_COLUMNS = [
@@ -27,7 +27,7 @@ function claimRow(claim, several) {
     ...CLAIM_COLUMNS.map(([title, content]) => tableCell(title, content(claim))));
 }
 
-/** Fill the table; return the function that leaves the claims about some kinds. */
+/** Fill the table; return a function that shows only the claims about some groups. */
 function claimsTable(claims) {
   if (!claims.length) return () => {};
   const several = new Set(claims.map((claim) => claim.study)).size > 1;
@@ -37,15 +37,15 @@ function claimsTable(claims) {
   table.tHead.append(html("tr", {}, ...heads.map((title) => html("th", { scope: "col" }, title))));
   table.tBodies[0].append(...rows.values());
   byId("claims-details").open = isWide();
-  return (kinds, all) => {
-    const left = claims.filter((claim) => all || claim.kinds.some((kind) => kinds.includes(kind)));
+  return (groups, all) => {
+    const left = claims.filter((claim) => all || claim.groups.some((group) => groups.includes(group)));
     for (const [claim, row] of rows) row.hidden = !left.includes(claim);
     byId("claims-count").textContent = tally(left);
   };
 }
 
 function tally(claims) {
-  if (!claims.length) return "Nothing is expected of the runs that the filters leave";
+  if (!claims.length) return "No expectation speaks of the runs that match the filters";
   const number = (verdict) => claims.filter((claim) => claim.verdict === verdict).length;
   return `${number("met")} of ${claims.length} as expected ✓, ${number("missed")} missed ✗, `
     + `${number("mixed")} mixed, ${number("not enough seeds")} without enough seeds`;

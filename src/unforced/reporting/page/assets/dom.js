@@ -24,7 +24,7 @@ function svg(tag, attributes = {}, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
 }
 
-/** Text that is not broken into lines. */
+/** Text without line breaks. */
 function whole(text) {
   return html("span", { class: "whole" }, text);
 }
@@ -35,26 +35,26 @@ function choices(select, pairs, chosen) {
   if (chosen !== undefined) select.value = chosen;
 }
 
-/** A control and its label, which names it without the texts that it offers. */
+/** A control and its label. */
 function labelled(text, id, control) {
   control.id = id;
   return html("span", { class: "control" }, html("label", { for: id }, text), control);
 }
 
-/** Fill a <select> with runs, each under its kind; a run's value is its index in `all`. */
+/** Fill a <select> with runs, each under its group; a run's value is its index in `all`. */
 function runChoices(select, runs, all, textOf) {
-  const kinds = [...new Set(runs.map((run) => run.kind))];
-  select.replaceChildren(...kinds.map((kind) => html("optgroup", { label: kindLabel(kind) },
-    ...runs.filter((run) => run.kind === kind)
+  const groups = [...new Set(runs.map((run) => run.group))];
+  select.replaceChildren(...groups.map((group) => html("optgroup", { label: groupLabel(group) },
+    ...runs.filter((run) => run.group === group)
       .map((run) => html("option", { value: all.indexOf(run) }, textOf(run))))));
   select.disabled = runs.length === 0;
 }
 
-function kindLabel(kind) {
-  return `${kind.place}, ${kind.name}`;
+function groupLabel(group) {
+  return `${group.facet}, ${group.name}`;
 }
 
-/** Whether the window is wide enough for tables; where it is not, what is long begins folded. */
+/** Whether the window is wide enough for tables; in a narrower one long parts start folded. */
 function isWide() {
   return matchMedia("(min-width: 44rem)").matches;
 }
@@ -64,7 +64,7 @@ function say(text) {
   byId("said").textContent = text;
 }
 
-/** Draw a part of the page afresh; whoever had the focus there keeps it (by its `data-key`). */
+/** Redraw a part of the page and keep the focus in it (by `data-key`). */
 function redraw(container, ...children) {
   const key = container.contains(document.activeElement) && document.activeElement.dataset.key;
   container.replaceChildren(...children.flat());

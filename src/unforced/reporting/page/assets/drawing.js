@@ -1,5 +1,5 @@
 // A graph problem as SVG: start on the left, a step to the right for each edge; the true path as a broad
-// band, the model's own path as a line on top of it, dashed where there is no such edge.
+// band, the model's path as a line on top of it, dashed if there is no such edge.
 
 const ENLARGED = 1.3; // where there is room
 const RADIUS = 15;
@@ -10,7 +10,7 @@ function isGraph(question) {
   return Boolean(question.drawing.edges?.length);
 }
 
-/** Whether a free answer is wrong, and yet a path along edges: one that leads somewhere else. */
+/** Whether a free-running answer is wrong, and yet a path along edges that leads somewhere else. */
 function followsAnotherPath(question) {
   return question.verdict !== "correct" && isGraph(question)
     && question.free[0] === question.drawing.start
@@ -34,8 +34,8 @@ function layOut({ edges, start }) {
   function visit(node, depth) {
     places.set(node, { depth, row: 0 });
     const below = (children.get(node) ?? []).filter((child) => !places.has(child));
-    const seen = below.filter((child) => !places.has(child) && visit(child, depth + 1));
-    const under = seen.map((child) => places.get(child).row);
+    const visited = below.filter((child) => !places.has(child) && visit(child, depth + 1));
+    const under = visited.map((child) => places.get(child).row);
     places.get(node).row = under.length ? (under[0] + under.at(-1)) / 2 : rows++;
     return true;
   }
@@ -46,10 +46,10 @@ function layOut({ edges, start }) {
 }
 
 /**
- * Draw a question. `said` are the symbols of the free answer that are shown so far (null where not yet),
+ * Draw a question. `answer` are the symbols of the free-running answer so far (null where not yet),
  * `at` the position that is being predicted, `chances` the [symbol, probability] pairs of that prediction.
  */
-function drawGraph(question, said, at, chances) {
+function drawGraph(question, answer, at, chances) {
   const { places, width, height } = layOut(question.drawing);
   const point = (node) => ({
     x: BORDER.x + places.get(node).depth * STEP.x, y: BORDER.y + places.get(node).row * STEP.y,
@@ -57,13 +57,13 @@ function drawGraph(question, said, at, chances) {
   const edges = question.drawing.edges.map(([from, to]) => line(point(from), point(to), "edge"));
   const truth = pairs(question.true).filter((pair) => hasEdge(question.drawing, ...pair))
     .map(([from, to]) => line(point(from), point(to), "truth"));
-  const own = pairs(said).map(([from, to], i) => ownStep(question, i, from, to, places, point));
+  const steps = pairs(answer).map(([from, to], i) => answerStep(question, i, from, to, places, point));
   const likely = new Map(chances);
-  const nodes = [...places.keys()].map((node) => drawNode(question, node, point(node), said, at, likely.get(node)));
+  const nodes = [...places.keys()].map((node) => drawNode(question, node, point(node), answer, at, likely.get(node)));
   return svg("svg", {
     viewBox: `0 0 ${width} ${height}`, width: ENLARGED * width, height: ENLARGED * height, class: "graph", role: "img",
-    "aria-label": inWords(question, said),
-  }, ...truth, ...edges, ...own, ...nodes);
+    "aria-label": inWords(question, answer),
+  }, ...truth, ...edges, ...steps, ...nodes);
 }
 
 function line(from, to, name) {
@@ -73,8 +73,8 @@ function line(from, to, name) {
   return svg("line", { class: name, x1: from.x + ux, y1: from.y + uy, x2: to.x - ux, y2: to.y - uy });
 }
 
-/** A step of the model's own: on the true path, off it, or along no edge at all. */
-function ownStep(question, i, from, to, places, point) {
+/** A step of the model's answer: on the true path, off it, or without an edge. */
+function answerStep(question, i, from, to, places, point) {
   if (from === null || to === null || !places.has(from) || !places.has(to)) return null;
   const right = from === question.true[i] && to === question.true[i + 1];
   if (hasEdge(question.drawing, from, to)) return line(point(from), point(to), right ? "own right" : "own wrong");
@@ -87,11 +87,11 @@ function ownStep(question, i, from, to, places, point) {
   return svg("path", { class: "own jump", d: `M${a.x},${a.y} Q${bend.x},${bend.y} ${b.x},${b.y}` });
 }
 
-function drawNode(question, node, { x, y }, said, at, chance) {
+function drawNode(question, node, { x, y }, answer, at, chance) {
   const { start, goal } = question.drawing;
-  const right = said.some((symbol, i) => symbol === node && question.true[i] === node);
-  const wrong = said.some((symbol, i) => symbol === node && question.true[i] !== node);
-  const classes = ["node", wrong ? "wrong" : right ? "right" : "", said[at] === node ? "now" : ""];
+  const right = answer.some((symbol, i) => symbol === node && question.true[i] === node);
+  const wrong = answer.some((symbol, i) => symbol === node && question.true[i] !== node);
+  const classes = ["node", wrong ? "wrong" : right ? "right" : "", answer[at] === node ? "now" : ""];
   const shape = node === start
     ? svg("rect", { x: x - RADIUS, y: y - RADIUS, width: 2 * RADIUS, height: 2 * RADIUS, rx: 4 })
     : svg("circle", { cx: x, cy: y, r: RADIUS });
@@ -105,9 +105,9 @@ function drawNode(question, node, { x, y }, said, at, chance) {
       percent(chance, 0)) : null);
 }
 
-function inWords(question, said) {
+function inWords(question, answer) {
   const { start, goal } = question.drawing;
-  const own = said.filter((symbol) => symbol !== null).join(" ");
+  const written = answer.filter((symbol) => symbol !== null).join(" ");
   return `A graph from start ${start} to goal ${goal}; true path ${question.true.join(" ")}; `
-    + `the model’s own answer so far: ${own || "nothing"}`;
+    + `the model’s answer so far: ${written || "nothing"}`;
 }

@@ -1,13 +1,13 @@
-// The explorer: a run, a problem, what is asked about it, and a step of the answer.
+// The explorer: a run, a problem, a question about it, and a step of the answer.
 
 const MODES = {
-  forced: { title: "Forced", reads: "the true answer so far" },
-  free: { title: "Free", reads: "its own answer so far" },
+  forced: { title: "Teacher-forced", reads: "the true answer so far" },
+  free: { title: "Free-running", reads: "its own answer so far" },
 };
 
 /**
- * Wire the explorer up; return `open(run)`, which shows a run (null: there is none), and `offer(runs)`, which
- * sets those to choose from. `onRun(run)` hears of one chosen here.
+ * Set the explorer up; return `open(run)`, which shows a run (null: none matches the filters), and `offer(runs)`,
+ * which sets the runs to choose from. `onRun(run)` is called with a run chosen here.
  */
 function explorer(runs, onRun) {
   const state = { run: null, problem: 0, question: 0, step: 0 };
@@ -74,19 +74,19 @@ function showWhetherEmpty(run, empty) {
     : "No run matches the filters.";
 }
 
-/** What the explorer shows, to be heard: what is asked, what comes next, what became of the answer. */
+/** The state of the explorer as sentences for a screen reader: question, predictions, answer. */
 function inSentences({ run, step }, questions, question) {
   const at = positionOf(run.traces.order, step, question.true.length);
   const guesses = modesOf(question).map((mode) => {
-    const [said, chance] = question.chances[mode][at]?.[0] ?? [];
-    return said && `${inOnePass(run.traces, mode) ? "in one pass" : mode} ${said}, ${percent(chance)}`;
+    const [symbol, chance] = question.chances[mode][at]?.[0] ?? [];
+    return symbol && `${inOnePass(run.traces, mode) ? "in one pass" : MODES[mode].title.toLowerCase()} ${symbol}, ${percent(chance)}`;
   });
   return `Asked: ${asks(question)}. token_${at}: true ${question.true[at]}; `
     + `${guesses.filter(Boolean).join("; ") || "no probabilities"}. `
-    + `Free answer ${question.free.join(" ")}: ${words(question.verdict)}.`;
+    + `Free-running answer ${question.free.join(" ")}: ${words(question.verdict)}.`;
 }
 
-/** Keys step where they mean nothing else: in the explorer, or with nothing focused and it in sight. */
+/** Whether a key steps: in the explorer, or if nothing has the focus and the explorer is in sight. */
 function listens({ target }) {
   if (target.closest("select, input, textarea, .canvas")) return false;
   if (target.closest("#explorer")) return true;
@@ -114,9 +114,9 @@ function show(state, questions, question, move) {
   const { length } = question.true;
   const at = positionOf(run.traces.order, step, length);
   const written = (position) => positionOf(run.traces.order, position, length) <= step;
-  const said = question.free.map((symbol, position) => (written(position) ? symbol : null));
+  const answer = question.free.map((symbol, position) => (written(position) ? symbol : null));
   showGoals(questions, question, (chosen) => move({ question: chosen }));
-  showPicture(question, said, at);
+  showPicture(question, answer, at);
   showStep(step, length, at, question, run.traces.order);
   redraw(byId("predictions"), ...modesOf(question).map((mode) => prediction(run, question, mode, at, step)));
   redraw(byId("answers"), answers(run, question, at, written,
@@ -129,36 +129,36 @@ function modesOf(question) {
   return Object.keys(MODES).filter((mode) => mode in question.chances);
 }
 
-/** What tells a question from the others about its problem. */
+/** A short name of a question, which distinguishes it from the others about the same problem. */
 function asks(question) {
   return question.drawing.goal ? `goal ${question.drawing.goal}` : question.prompt;
 }
 
 function showGoals(questions, question, onChoose) {
-  const buttons = questions.map((each, i) => html("button", {
-    type: "button", "data-key": `goal-${i}`, "aria-pressed": each === question, onclick: () => onChoose(i),
-  }, asks(each)));
+  const buttons = questions.map((other, i) => html("button", {
+    type: "button", "data-key": `goal-${i}`, "aria-pressed": other === question, onclick: () => onChoose(i),
+  }, asks(other)));
   redraw(byId("goals"), html("span", {}, questions.length > 1 ? "Ask for " : "Asked: "), ...buttons);
 }
 
-function showPicture(question, said, at) {
+function showPicture(question, answer, at) {
   const chances = question.chances.free[at] ?? [];
   if (!isGraph(question)) {
     byId("picture").replaceChildren(html("p", { class: "line" }, `${question.prompt} ${question.answer}`));
     byId("picture-key").replaceChildren();
     return;
   }
-  byId("picture").replaceChildren(drawGraph(question, said, at, chances));
+  byId("picture").replaceChildren(drawGraph(question, answer, at, chances));
   const off = (symbol, i) => symbol !== null && symbol !== question.true[i];
   byId("picture-key").replaceChildren(
     keyItem("truth", "true path"),
-    keyItem("own right", "its own answer, right"),
+    keyItem("own right", "free-running answer"),
     keyItem("own wrong", "off the true path"),
-    ...(pairs(said).some(([a, b]) => a && b && !hasEdge(question.drawing, a, b))
+    ...(pairs(answer).some(([a, b]) => a && b && !hasEdge(question.drawing, a, b))
       ? [keyItem("own jump", "no such edge")] : []),
-    html("li", {}, "% : chance of coming next, free"),
-    ...(said.some((symbol, i) => off(symbol, i) && !question.drawing.edges.flat().includes(symbol))
-      ? [html("li", { class: "bad" }, "✗ it also says what is no node of this graph")] : []),
+    html("li", {}, "% : probability of coming next, free-running"),
+    ...(answer.some((symbol, i) => off(symbol, i) && !question.drawing.edges.flat().includes(symbol))
+      ? [html("li", { class: "bad" }, "✗ the answer also holds symbols that are not nodes of this graph")] : []),
   );
 }
 
@@ -186,22 +186,22 @@ function prediction(run, question, mode, at, step) {
   const shown = run.traces.order === "reversed" ? read.reverse() : read;
   const reads = lone ? "the prompt alone: the whole answer in one pass"
     : `${MODES[mode].reads}: ${shown.join(" ") || "nothing yet"}`;
-  const content = top.length ? html("ol", { class: "bars" }, ...top.map((each) => bar(each, question, at)))
+  const content = top.length ? html("ol", { class: "bars" }, ...top.map((candidate) => bar(candidate, question, at)))
     : html("p", { class: "hint" }, nothingKnown(run.traces, question, mode));
   return html("section", { class: `prediction ${mode}`, "aria-label": `${MODES[mode].title} prediction` },
     html("h3", {}, lone ? "In one pass" : MODES[mode].title), html("p", { class: "reads" }, `reads ${reads}`), content);
 }
 
-// Whether a prediction has read the prompt alone (traces of early runs do not say how answers are written).
+// Whether a prediction reads only the prompt (traces of early runs do not record how answers are written).
 const inOnePass = (traces, mode) => mode === "free" && (traces.writes ?? (traces.reads_answers || "one_pass")) === "one_pass";
 
 function nothingKnown(traces, question, mode) {
   if (mode === "free" && traces.writes === "any_order") {
-    return "No probabilities: its answer was not written from left to right.";
+    return "No probabilities: the answer was not written from left to right.";
   }
   return mode === "free" && question.free.includes("?")
-    ? "No probabilities: its own answer holds what is no symbol of the task."
-    : "No probabilities: the tokens do not tell symbols apart here.";
+    ? "No probabilities: the answer so far holds invalid symbols."
+    : "No probabilities: the tokens do not distinguish symbols here.";
 }
 
 function bar([symbol, chance], question, at) {
@@ -218,7 +218,7 @@ function answers(run, question, at, written, onPosition) {
   const head = question.true.map((_, i) => html("th", { scope: "col", class: i === at ? "now" : "" },
     html("button", { type: "button", class: "link", "data-key": `token-${i}`, "aria-pressed": i === at,
       "aria-label": `Go to token_${i}`, onclick: () => onPosition(i) }, question.decisive.includes(i) ? `${i} ◆` : i)));
-  const rows = [["true", question.true], ["forced", question.forced], ["free", question.free]]
+  const rows = [["true", question.true], ["teacher-forced", question.forced], ["free-running", question.free]]
     .filter(([, symbols]) => symbols)
     .map(([name, symbols]) => html("tr", {}, html("th", { scope: "row" }, name),
       ...symbols.map((symbol, i) => cell(name, symbol, question.true[i], i === at, written(i)))));
@@ -235,29 +235,29 @@ function cell(name, symbol, truth, now, written) {
 function verdict(question) {
   const right = question.verdict === "correct";
   return [html("b", { class: right ? "good" : "bad" }, `${right ? "✓" : "✗"} ${words(question.verdict)}`),
-    ` — the free answer is ${question.free.join(" ")}; the true one is ${question.true.join(" ")}.`];
+    ` — the free-running answer is ${question.free.join(" ")}; the true one is ${question.true.join(" ")}.`];
 }
 
-/** What is said at a position, whatever is asked: side by side for all questions about the problem. */
+/** The predictions at a position for all questions about the problem, side by side. */
 function blindness(questions, question, at, onChoose) {
   if (questions.length < 2) return [];
   const mode = "forced" in question.chances ? "forced" : "free";
-  const rows = questions.map((each, i) => {
-    const [said, chance] = each.chances[mode][at]?.[0] ?? ["–", null];
-    const right = said === each.true[at];
-    return html("tr", { class: each === question ? "chosen" : "" },
+  const rows = questions.map((other, i) => {
+    const [symbol, chance] = other.chances[mode][at]?.[0] ?? ["–", null];
+    const right = symbol === other.true[at];
+    return html("tr", { class: other === question ? "chosen" : "" },
       html("th", { scope: "row" }, html("button", { type: "button", class: "link", "data-key": `ask-${i}`,
-        onclick: () => onChoose(i) }, asks(each))),
-      html("td", {}, each.true[at]),
-      html("td", { class: right ? "right" : "wrong" }, said, html("small", {}, ` ${percent(chance, 0)}`),
+        onclick: () => onChoose(i) }, asks(other))),
+      html("td", {}, other.true[at]),
+      html("td", { class: right ? "right" : "wrong" }, symbol, html("small", {}, ` ${percent(chance, 0)}`),
         right ? "" : " ✗"),
-      html("td", {}, html("span", { class: "whole" }, each.free.join(" ")),
-        html("small", { class: "block" }, words(each.verdict))));
+      html("td", {}, html("span", { class: "whole" }, other.free.join(" ")),
+        html("small", { class: "block" }, words(other.verdict))));
   });
-  const titles = ["asked", `true token_${at}`, `${mode === "forced" ? "forced" : "its"} first choice`,
-    "free answer"];
+  const titles = ["asked", `true token_${at}`, `first choice${mode === "forced" ? ", teacher-forced" : ""}`,
+    "free-running answer"];
   return [
-    html("h3", {}, "The same problem, asked otherwise"),
+    html("h3", {}, "Other questions about the same problem"),
     html("p", { class: "blind" }, sees(questions, mode, at)),
     html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Answers to each question" },
       html("table", {}, html("thead", {}, html("tr", {}, ...titles.map((title) => html("th", { scope: "col" }, title)))),
@@ -266,18 +266,18 @@ function blindness(questions, question, at, onChoose) {
 }
 
 function sees(questions, mode, at) {
-  const truths = new Set(questions.map((each) => each.true[at]));
-  const firsts = questions.map((each) => each.chances[mode][at]?.[0]?.[0]);
+  const truths = new Set(questions.map((other) => other.true[at]));
+  const firsts = questions.map((other) => other.chances[mode][at]?.[0]?.[0]);
   if (firsts.includes(undefined)) return "";
-  const said = new Set(firsts);
-  if (truths.size === 1) return `token_${at} is ${questions[0].true[at]} whatever is asked.`;
-  if (said.size === 1) {
-    return `Blind here: token_${at} should change with what is asked, and the model says ${firsts[0]} to all `
-      + `${questions.length} questions.`;
+  const symbols = new Set(firsts);
+  if (truths.size === 1) return `token_${at} is ${questions[0].true[at]} for every question.`;
+  if (symbols.size === 1) {
+    return `Question-blind: token_${at} should change with the question, and the model’s first choice is ${firsts[0]} for `
+      + `all ${questions.length}.`;
   }
-  const right = questions.filter((each, i) => each.true[at] === firsts[i]).length;
-  const given = mode === "forced" ? ", given the true answer so far," : "";
-  return `token_${at} changes with what is asked; the model’s first choice${given} changes too, and is right `
+  const right = questions.filter((other, i) => other.true[at] === firsts[i]).length;
+  const inputs = mode === "forced" ? ", given the true answer so far," : "";
+  return `token_${at} changes with the question; the model’s first choice${inputs} changes too, and is right `
     + `${right} times in ${questions.length}.`;
 }
 

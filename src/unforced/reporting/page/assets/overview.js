@@ -1,32 +1,32 @@
-// The overview: filters, the table of kinds of runs, and that of the runs themselves.
+// The overview: filters, the table of configurations (groups of runs that differ only in their seed), and that of runs.
 
 const FILTERS = ["task", "model", "objective", "order", "data"];
 const FEW = 12; // runs that need no folding where there is room
 
-const KIND_COLUMNS = [
-  { title: "kind", value: (kind) => kind.name },
-  { title: "on", value: (kind) => kind.place, show: (kind) => [whole(kind.place)] },
-  { title: "data", value: (kind) => kind.data, show: (kind) => [whole(kind.data)] },
-  { title: "held-out, free", value: (kind) => kind.free.median, show: spreadCell },
-  { title: "solved", value: (kind) => kind.solved / kind.runs.length, show: solvedCell },
-  { title: "held-out, forced", value: (kind) => lowest(kind)?.value ?? -1, show: forcedCell },
-  { title: "verdicts", value: (kind) => kind.verdicts[0]?.title ?? "", show: verdictsCell },
+const GROUP_COLUMNS = [
+  { title: "configuration", value: (group) => group.name },
+  { title: "task, model", value: (group) => group.facet, show: (group) => [whole(group.facet)] },
+  { title: "data", value: (group) => group.data, show: (group) => [whole(group.data)] },
+  { title: "exact match, free-running", value: (group) => group.free.median, show: spreadCell },
+  { title: "solved", value: (group) => group.solved / group.runs.length, show: solvedCell },
+  { title: "tokens, teacher-forced", value: (group) => lowest(group)?.value ?? -1, show: forcedCell },
+  { title: "verdicts", value: (group) => group.verdicts[0]?.title ?? "", show: verdictsCell },
 ];
 const RUN_COLUMNS = [
   { title: "run", value: (run) => run.name },
-  { title: "kind", value: (run) => run.kind.name },
-  { title: "on", value: (run) => run.kind.place, show: (run) => [whole(run.kind.place)] },
+  { title: "configuration", value: (run) => run.group.name },
+  { title: "task, model", value: (run) => run.group.facet, show: (run) => [whole(run.group.facet)] },
   { title: "seed", value: (run) => run.seed },
-  { title: "held-out, free", value: (run) => run.free.value, show: freeCell },
-  { title: "held-out, forced", value: (run) => lowest(run)?.value ?? -1, show: forcedCell },
+  { title: "exact match, free-running", value: (run) => run.free.value, show: freeCell },
+  { title: "tokens, teacher-forced", value: (run) => lowest(run)?.value ?? -1, show: forcedCell },
   { title: "verdict", value: (run) => run.verdict?.title ?? "", show: verdictCell },
 ];
 
-/** The median over seeds, its range, and a dot for each seed beside the line of chance. */
+/** The median over seeds, its range, and a dot for each seed on an axis with the line of chance. */
 function spreadCell({ free, chance, runs }) {
   const range = runs.length > 1 ? ` (${(100 * free.low).toFixed(1)} to ${(100 * free.high).toFixed(1)})` : "";
   return [html("b", {}, percent(free.median)), html("small", {}, range), seedStrip(free.values, chance),
-    html("small", { class: "block" }, `chance ${known(chance)}`)];
+    html("small", { class: "block" }, `chance ${percentOrUnknown(chance)}`)];
 }
 
 function seedStrip(values, chance) {
@@ -39,36 +39,36 @@ function seedStrip(values, chance) {
     ...values.map((value) => svg("circle", { cx: x(value), cy: height / 2, r: 4 })));
 }
 
-/** How many seeds were solved; what failed, and where seeds ran on kernels that round differently, below. */
+/** How many seeds were solved; below, how many failed, and the kernels if seeds ran on different ones. */
 function solvedCell({ solved, runs, failures, kernels }) {
   return [whole(`${solved === runs.length ? "✓ " : ""}${solved} of ${runs.length}`),
     failures ? html("small", { class: "block" }, failures) : null,
     kernels ? html("small", { class: "block", title: "They round differently." }, `mixed kernels: ${kernels}`) : null];
 }
 
-/** A share in percent, or that it is not known. */
-function known(share) {
+/** A share in percent, or "unknown". */
+function percentOrUnknown(share) {
   return share === null ? "unknown" : percent(share);
 }
 
-function freeCell({ free: { value, low, high }, kind }) {
+function freeCell({ free: { value, low, high }, group }) {
   return [
     html("b", {}, percent(value)),
     html("small", {}, ` [${(100 * low).toFixed(1)}, ${(100 * high).toFixed(1)}]`),
-    html("small", { class: "block" }, `chance ${known(kind.chance)}`),
+    html("small", { class: "block" }, `chance ${percentOrUnknown(group.chance)}`),
   ];
 }
 
-/** The answer position that teacher forcing gets right least often. */
+/** The answer position with the lowest teacher-forced accuracy. */
 function lowest({ forced_tokens: tokens }) {
-  const known = tokens.map((value, position) => ({ value, position })).filter((t) => t.value !== null);
-  return known.length ? known.reduce((least, token) => (token.value < least.value ? token : least)) : null;
+  const measured = tokens.map((value, position) => ({ value, position })).filter((token) => token.value !== null);
+  return measured.length ? measured.reduce((least, token) => (token.value < least.value ? token : least)) : null;
 }
 
-/** A bar per answer position of a run, or of a kind's median; decisive ones stand out. */
+/** A bar per answer position, of a run or of a group's median; positions that need lookahead stand out. */
 function forcedCell(item) {
   const least = lowest(item);
-  const { decisive, forced_note: note } = item.kind ?? item;
+  const { decisive, forced_note: note } = item.group ?? item;
   if (!least) return ["–"];
   const [width, gap, height] = [7, 2, 22];
   const bars = item.forced_tokens.map((value, i) => {
@@ -80,8 +80,8 @@ function forcedCell(item) {
   const size = { width: bars.length * (width + gap), height };
   return [
     svg("svg", { ...size, role: "img", "aria-label": all, class: "bars" }, svg("title", {}, all), ...bars),
-    html("small", { class: "block sign" }, `least token_${least.position} ${percent(least.value)}`),
-    note ? html("small", { class: "block", title: note }, "not how it is trained") : null,
+    html("small", { class: "block sign" }, `lowest: token_${least.position} ${percent(least.value)}`),
+    note ? html("small", { class: "block", title: note }, "not the inputs of training") : null,
   ];
 }
 
@@ -94,51 +94,51 @@ function verdictCell(run) {
 
 function verdictsCell({ verdicts, runs }) {
   if (!verdicts.length) return [html("small", {}, "not diagnosed")];
-  const left = runs.length - verdicts.reduce((sum, each) => sum + each.count, 0);
+  const left = runs.length - verdicts.reduce((sum, verdict) => sum + verdict.count, 0);
   const lines = verdicts.map(({ name, title, count: n }) => `${name === "solved" ? "✓ " : ""}${title}: ${n}`);
   return [...lines, ...(left ? [`not diagnosed: ${left}`] : [])].map((line) => html("div", {}, line));
 }
 
 /**
- * Build the overview. `onChange(kinds)` hears which kinds are left by the filters, `onChoose(run)` which run is
+ * Build the overview. `onChange(groups)` is called with the groups that match the filters, `onChoose(run)` with the run
  * to be looked at. Returns `begin()`, which tells `onChange` for the first time, and `mark(run)`.
  */
-function overview(kinds, runs, onChange, onChoose) {
-  const ofKinds = sortable(byId("kinds"), byId("kinds-sort"), kinds, KIND_COLUMNS, (kind) => onChoose(firstOf(kind.runs)));
+function overview(groups, runs, onChange, onChoose) {
+  const ofGroups = sortable(byId("groups"), byId("groups-sort"), groups, GROUP_COLUMNS, (group) => onChoose(firstOf(group.runs)));
   const ofRuns = sortable(byId("runs"), byId("runs-sort"), runs, RUN_COLUMNS, onChoose);
   byId("runs-details").open = runs.length <= FEW && isWide();
-  const begin = filters(kinds, (kept, words) => {
-    const left = runs.filter((run) => kept.includes(run.kind));
-    ofKinds.only(kept);
+  const begin = filters(groups, (kept, words) => {
+    const left = runs.filter((run) => kept.includes(run.group));
+    ofGroups.only(kept);
     ofRuns.only(left);
     byId("runs-folded").textContent = words ? `${left.length} of ${runs.length} runs` : `${runs.length} runs`;
-    byId("run-count").textContent = left.length ? counts(kinds, kept, runs, left) + words : `No run matches${words}.`;
+    byId("run-count").textContent = left.length ? counts(groups, kept, runs, left) + words : `No run matches${words}.`;
     onChange(kept);
   });
   const mark = (run) => {
-    ofKinds.mark(run?.kind);
+    ofGroups.mark(run?.group);
     ofRuns.mark(run);
   };
   return { begin, mark };
 }
 
-function counts(kinds, kept, runs, left) {
+function counts(groups, kept, runs, left) {
   const of = (some, all, name) =>
     `${some.length < all.length ? `${some.length} of ` : ""}${all.length} ${name}${all.length === 1 ? "" : "s"}`;
-  return `${of(left, runs, "run")}, ${of(kept, kinds, "kind")}`;
+  return `${of(left, runs, "run")}, ${of(kept, groups, "configuration")}`;
 }
 
-/** Build a filter for each key in which kinds differ; what is returned tells `onChange` what matches, and in words. */
-function filters(kinds, onChange) {
-  const keys = filterKeys(kinds);
+/** Build a filter for each key in which groups differ; return a function that calls `onChange(groups, words)`. */
+function filters(groups, onChange) {
+  const keys = filterKeys(groups);
   const chosen = Object.fromEntries(keys.map((key) => [key, ""]));
   const change = () => {
     const active = keys.filter((key) => chosen[key] !== "");
     byId("show-all").hidden = active.length === 0;
     const words = active.map((key) => `${key} ${chosen[key]}`).join(", ");
-    onChange(kinds.filter((kind) => active.every((key) => kind[key] === chosen[key])), words && `: ${words}`);
+    onChange(groups.filter((group) => active.every((key) => group[key] === chosen[key])), words && `: ${words}`);
   };
-  const selects = keys.map((key) => filterSelect(key, kinds, (value) => { chosen[key] = value; change(); }));
+  const selects = keys.map((key) => filterSelect(key, groups, (value) => { chosen[key] = value; change(); }));
   byId("filters").append(...selects.map((select) => labelled(select.name, `filter-${select.name}`, select)));
   byId("filters").addEventListener("submit", (event) => event.preventDefault());
   byId("show-all").addEventListener("click", () => {
@@ -149,15 +149,15 @@ function filters(kinds, onChange) {
   return change;
 }
 
-/** The keys in which kinds differ; all other settings as well, where these do not tell every kind from others. */
-function filterKeys(kinds) {
-  const varied = FILTERS.filter((key) => new Set(kinds.map((kind) => kind[key])).size > 1);
-  const told = new Set(kinds.map((kind) => JSON.stringify(varied.map((key) => kind[key]))));
-  return told.size === kinds.length ? varied : [...varied, "settings"];
+/** The keys in which groups differ; "settings" too, if the others do not distinguish all groups. */
+function filterKeys(groups) {
+  const varied = FILTERS.filter((key) => new Set(groups.map((group) => group[key])).size > 1);
+  const combinations = new Set(groups.map((group) => JSON.stringify(varied.map((key) => group[key]))));
+  return combinations.size === groups.length ? varied : [...varied, "settings"];
 }
 
-function filterSelect(key, kinds, onChange) {
-  const values = [...new Set(kinds.map((kind) => kind[key]))].filter(Boolean).sort();
+function filterSelect(key, groups, onChange) {
+  const values = [...new Set(groups.map((group) => group[key]))].filter(Boolean).sort();
   const select = html("select", { name: key, onchange: () => onChange(select.value) });
   choices(select, [["", "all"], ...values.map((value) => [value, value])], "");
   return select;

@@ -1,0 +1,63 @@
+"""Accuracy over training, of a run and over the seeds of a group: what the figures and the page draw."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from unforced.runs.finished import FinishedRun
+from unforced.runs.groups import Group
+
+SAMPLES = "samples"
+WHOLE, TRAIN = "exact", "train"
+
+
+def token_measures(length: int) -> list[str]:
+    """Name the measures of single answer positions."""
+    return [f"token_{position}" for position in range(length)]
+
+
+def run_curves(run: FinishedRun, mode: str = "free") -> pd.DataFrame:
+    """Return a run's accuracy at each evaluation, a row per number of samples trained on.
+
+    Columns: exact match (`exact`) and each answer position (`token_i`) on validation problems, exact match on
+    training problems (`train`). NaN where the evaluation has no problem with that position.
+    """
+    keys = {name: f"validation.{mode}.{name}" for name in (WHOLE, *token_measures(run.length))}
+    keys[TRAIN] = f"train.{mode}.exact"
+    rows = [{name: _fraction(line.get(key)) for name, key in keys.items()} for line in run.lines]
+    index = pd.Index([line["samples"] for line in run.lines], dtype=int, name=SAMPLES)
+    frame = pd.DataFrame(rows, index=index, columns=list(keys), dtype=float)
+    return frame[~index.duplicated(keep="last")].sort_index()
+
+
+def group_curves(group: Group, mode: str = "free") -> dict[str, pd.DataFrame]:
+    """Summarise each measure over a group's seeds, at every number of samples where any was evaluated.
+
+    Each frame has the columns median, low, high and seeds (how many have a value). Between evaluations, and
+    after its last one, a seed counts with the evaluation before.
+    """
+    curves = [run_curves(run, mode) for run in group.runs if run.lines]
+    if not curves:
+        return {}
+    samples = sorted({at for curve in curves for at in curve.index})
+    held = [curve.reindex(pd.Index(samples, name=SAMPLES), method="ffill") for curve in curves]
+    longest = token_measures(max(run.length for run in group.runs))
+    return {
+        measure: _over_seeds([curve[measure] for curve in held if measure in curve])
+        for measure in (WHOLE, *longest, TRAIN)
+    }
+
+
+def trained(groups: Sequence[Group]) -> list[Group]:
+    """Return the groups in which a run was evaluated after training had begun."""
+    return [group for group in groups if any(line["samples"] for run in group.runs for line in run.lines)]
+
+
+def _over_seeds(curves: "Sequence[pd.Series[float]]") -> pd.DataFrame:
+    seeds = pd.concat(curves, axis="columns")
+    summary = {"median": seeds.median(axis=1), "low": seeds.min(axis=1), "high": seeds.max(axis=1)}
+    return pd.DataFrame(summary | {"seeds": seeds.notna().sum(axis=1)})
+
+
+def _fraction(count: Mapping[str, int] | None) -> float:
+    return count["correct"] / count["total"] if count and count["total"] else float("nan")
