@@ -10,10 +10,13 @@ from rich.text import Text
 
 from unforced.files import read_json, write_atomically, write_json
 from unforced.reporting.comparison import comparison_table, interval_note, narrow_table, notes
-from unforced.reporting.figures import learning_curves
+from unforced.reporting.report_figures.curves import learning_curves
+from unforced.reporting.report_figures.style import styled
 from unforced.reporting.tables import markdown, show
 from unforced.reporting.terminal import console, print_lines
 from unforced.runs.folder import RunFolder
+from unforced.runs.groups import group_runs
+from unforced.runs.index import read_finished
 
 
 def report(out: Path, names: Sequence[str], quiet: bool) -> dict[str, Any]:
@@ -26,7 +29,7 @@ def report(out: Path, names: Sequence[str], quiet: bool) -> dict[str, Any]:
     results = {name: read_json(folder.result) for name, folder in folders.items()}
     table, lines = markdown(comparison_table(runs, results)), [f"- {line}" for line in notes(runs, results)]
     write_atomically(out / "table.md", "\n".join([table, *lines, ""]).encode())
-    learning_curves(folders, out / "learning_curves.png")
+    _draw(folders, out / "learning_curves.png")
     worked = worked_problem(folders)
     write_atomically(out / "worked_problem.txt", (worked.plain + "\n").encode())
     summary = {"folder": str(out), "chance": results[names[0]]["chance"], "runs": results}
@@ -35,6 +38,14 @@ def report(out: Path, names: Sequence[str], quiet: bool) -> dict[str, Any]:
         _print(narrow_table(runs, results), [f"- {interval_note(runs, results)}", *lines], worked)
         print_lines("", f"figure {out / 'learning_curves.png'}, table with intervals {out / 'table.md'}")
     return summary
+
+
+def _draw(folders: Mapping[str, RunFolder], path: Path) -> None:
+    """Draw the report's free-running learning curves of the runs."""
+    groups = group_runs([read_finished(folder.path) for folder in folders.values()])
+    with styled():
+        for figure in learning_curves(groups, ("free",)).values():
+            figure.savefig(path)
 
 
 def _print(table: pd.DataFrame, lines: Sequence[str], worked: Text) -> None:

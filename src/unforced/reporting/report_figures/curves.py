@@ -29,23 +29,23 @@ _MODES = {"free": "free-running", "forced": "teacher-forced"}
 _WHOLE: dict[str, Any] = {"color": INK, "linestyle": (0, (4, 1.5)), "linewidth": 0.9, "alpha": 0.75}
 
 
-def learning_curves(groups: Sequence[Group]) -> dict[str, Figure]:
-    """Draw a panel per group, free-running above teacher-forced, a thin line per seed."""
-    return {name: _curves(members) for name, members in pages(trained(groups))}
+def learning_curves(groups: Sequence[Group], modes: Sequence[str] = tuple(_MODES)) -> dict[str, Figure]:
+    """Draw a panel per mode and group, free-running above teacher-forced, a line per seed and measure."""
+    return {name: _curves(members, modes) for name, members in pages(trained(groups))}
 
 
-def _curves(groups: Sequence[Group]) -> Figure:
+def _curves(groups: Sequence[Group], modes: Sequence[str]) -> Figure:
     columns, length = across(len(groups)), max(run.length for group in groups for run in group.runs)
     cells = [
-        (len(_MODES) * (i // columns) + row) * columns + i % columns
-        for row in range(len(_MODES))
+        (len(modes) * (i // columns) + row) * columns + i % columns
+        for row in range(len(modes))
         for i in range(len(groups))
     ]
-    figure, axes = panels(cells, 1.4, (SAMPLES_LABEL, ""), columns)
-    drawn = [(mode, group) for mode in _MODES for group in groups]
+    figure, axes = panels(cells, 1.4 if len(modes) > 1 else 1.9, (SAMPLES_LABEL, ""), columns)
+    drawn = [(mode, group) for mode in modes for group in groups]
     for cell, panel, (mode, group) in zip(cells, axes, drawn, strict=True):
         _panel(panel, group, mode, length)
-        if mode == "free":
+        if mode == modes[0]:
             panel.set_title(titled(group, columns))
         if cell % columns == 0:
             panel.set_ylabel(f"{_MODES[mode]} (%)")
@@ -72,16 +72,16 @@ def _panel(axes: Axes, group: Group, mode: str, length: int) -> None:
         axes.text(0.5, 0.5, wrapped(f"not drawn: {note}"), fontsize=7, **middle)
     else:
         for run in group.runs:
-            _seed_lines(axes, run, mode, length)
+            _seed_lines(axes, run, mode, length, 0.8 if len(group.runs) > 1 else 1.3)
         if group.chance is not None:
             axes.axhline(group.chance, **CHANCE)
     percent_axis(axes)
 
 
-def _seed_lines(axes: Axes, run: FinishedRun, mode: str, length: int) -> None:
+def _seed_lines(axes: Axes, run: FinishedRun, mode: str, length: int, width: float) -> None:
     curves = run_curves(run, mode)
     thousands = curves.index / THOUSAND
     for position, measure in enumerate(token_measures(run.length)):
         color = position_color(position, length)
-        axes.plot(thousands, curves[measure], color=color, linewidth=0.8, alpha=0.75)
+        axes.plot(thousands, curves[measure], color=color, linewidth=width, alpha=0.75)
     axes.plot(thousands, curves[TRAIN], **_WHOLE)
