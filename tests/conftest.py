@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import json
 import os
@@ -11,11 +12,21 @@ from filelock import FileLock
 
 from tests.runs import stop_at, tiny_run, train, unchecked
 from unforced.cli.main import main
+from unforced.registry import DECODERS, MODELS, OBJECTIVES, TASKS
 
 
 @pytest.fixture
 def run():
     return tiny_run()
+
+
+@pytest.fixture(autouse=True)
+def parts_kept():
+    """Forget the parts that a test defines."""
+    with contextlib.ExitStack() as stack:
+        for registry in (TASKS, MODELS, OBJECTIVES, DECODERS):
+            stack.enter_context(registry.kept())
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,9 @@ from unforced.registry import MODELS, OBJECTIVES, TASKS
 
 PACKAGE = Path(unforced.__file__).parent
 LAYERS = [
-    ["errors", "streams", "registry", "locks", "files", "huggingface"],
+    ["errors", "streams", "registry", "plugins", "locks", "files", "huggingface"],
     ["parts"],
+    ["provenance"],
     ["tasks"],
     ["data"],
     ["models"],

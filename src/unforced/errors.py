@@ -17,6 +17,10 @@ class UserError(Exception):
         super().__init__(" ".join(message.split()))
 
 
+class PartWarning(UserWarning):
+    """A part of one's own is not what it was: its file has changed, or is another one. Nothing is refused."""
+
+
 class TransientError(UserError):
     """One that may pass by itself: a full disk, memory that others hold, a run that another trains."""
 

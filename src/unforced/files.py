@@ -61,13 +61,13 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: not JSON, or cut short: {error}") from None
 
 
-def is_blank(folder: Path, marker: Path, inner: Path) -> bool:
+def is_blank(folder: Path, marker: Path, inner: Path, first: str = LOCK) -> bool:
     """Whether nothing is in a folder but what a kill can leave while it is made.
 
-    That is its lock, a draft of its `marker`, and the folder `inner`, empty.
+    That is its lock, a draft of its `marker`, the folder `inner`, empty, and a file that is written `first`.
     """
     if not folder.is_dir():
         return False
-    own = (LOCK, f".{marker.name}.")
+    own = (LOCK, f".{marker.name}.", first, f".{first}.")
     left = [each for each in folder.iterdir() if not each.name.startswith(own)]
     return not left or (left == [inner] and not any(inner.iterdir()))

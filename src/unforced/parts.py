@@ -4,6 +4,8 @@
         name: Literal["mixture"] = "mixture"
         parts: tuple[Named[Objective], ...]        # ["next_token", {"name": "teacherless"}] in JSON
 
+A part of one's own (a class of a file, of a notebook cell) is known by its name once a config holds it.
+
 A config is read from JSON values by `read`, and written by `tree`. When a default changes, its class's
 `schema_version` grows by one, and `earlier_defaults` keeps the old default:
 
@@ -20,7 +22,7 @@ another name is also read by its old one:
 
 import json
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
@@ -38,6 +40,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from unforced.errors import ConfigError, unknown
+from unforced.plugins import is_in_file, part_in_file
 from unforced.registry import Registry
 
 Tree = dict[str, Any]
@@ -124,7 +127,21 @@ class _ByName:
 
 
 Named = Annotated[SerializeAsAny[AnyPart], _ByName()]
-"""A part by its name: `Named[Objective]`, anywhere in a config, in `tuple[Named[Objective], ...]`, too."""
+"""A part by its name: `Named[Objective]`, anywhere in a config, in `tuple[Named[Objective], ...]`, too.
+
+A name may be that of a class in a file: `mine.py:Mixture`.
+"""
+
+
+def parts_of(config: Config) -> Iterator[Part]:
+    """Return the parts that a config is made of, and theirs."""
+    for key in type(config).model_fields:
+        value = getattr(config, key)
+        for item in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(item, Part):
+                yield item
+            if isinstance(item, Config):
+                yield from parts_of(item)
 
 
 def read(kind: type[AnyConfig], fields: Mapping[str, Any], *, recorded: bool = False) -> AnyConfig:
@@ -168,7 +185,12 @@ def _as_json(value: Any, dumped: Any, changed: bool) -> Any:
 
 
 def _build(kind: type[Part], value: Any, info: Any) -> Any:
-    """Turn a name, or fields with a name, into a part; leave a part as it is. info: pydantic's, or None."""
+    """Turn a name, or fields with a name, into a part. info: pydantic's, or None.
+
+    A part is left as it is; its class becomes known by its name.
+    """
+    if isinstance(value, kind):
+        kind.registry.add(type(value))
     if isinstance(value, BaseModel):
         return value
     if isinstance(value, str):
@@ -177,6 +199,9 @@ def _build(kind: type[Part], value: Any, info: Any) -> Any:
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         raise _Mistake(f": give a name, one of {', '.join(registry.names())}").for_pydantic()
     name = value["name"]
+    if is_in_file(name):
+        name = part_in_file(registry, name)
+        value = value | {"name": name}
     if name not in registry.names():
         nearest = unknown(registry.kind, name, registry.names())
         raise _Mistake(f": {nearest}", part=f"{registry.kind} {name!r}").for_pydantic()

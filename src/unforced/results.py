@@ -8,6 +8,7 @@ from unforced.evaluation.accuracy import Counts, measure, prefixed, with_interva
 from unforced.evaluation.evaluator import Evaluator, answers
 from unforced.evaluation.trace import symbol_texts, trace
 from unforced.models.failures import first_words
+from unforced.provenance import records_of
 from unforced.tasks.problems import Problems, Symbols
 from unforced.training.environment import describe
 from unforced.training.flops import flops_of
@@ -53,6 +54,7 @@ def describe_session(trainer: Trainer, known: Mapping[str, str]) -> dict[str, An
         "processes": accelerator.num_processes,
         "autocast_dtype": str(autocast_dtype(trainer.run, accelerator.device)).removeprefix("torch."),
         "implementation": trainer.select_kernels(known),
+        "parts": records_of(trainer.run),
     }
 
 

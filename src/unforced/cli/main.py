@@ -1,9 +1,10 @@
 """The entry point: a thin function per verb, and one line with exit code 2 for a user's mistake."""
 
 import sys
+import warnings
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -22,9 +23,10 @@ from unforced.cli.show import show_recipe
 from unforced.cli.study import study
 from unforced.cli.train import train
 from unforced.cli.work import work
-from unforced.errors import TEMPORARY, TransientError, UserError
+from unforced.errors import TEMPORARY, PartWarning, TransientError, UserError
 from unforced.streams import lasting_streams
 
+_shown_by_python = warnings.showwarning
 _VERBS: dict[str, Callable[..., None]] = {
     "quickstart": quickstart,
     "list": list_names,
@@ -77,6 +79,7 @@ def _options_of_all(
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
+    warnings.showwarning = _show_warning
     arguments, former = with_present_verb(sys.argv[1:] if arguments is None else arguments)
     with lasting_streams() as streams:
         if former:
@@ -86,6 +89,14 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             print(f"unforced: {message}", file=sys.stderr)
         code = streams.finish(code, "--json" in arguments)
     sys.exit(code)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+    """Print what the package itself warns of as one line, and other warnings as Python does."""
+    if issubclass(category, PartWarning):
+        print(f"unforced: {message}", file=sys.stderr)
+    else:
+        _shown_by_python(message, category, *place, **options)
 
 
 def _run(arguments: list[str]) -> tuple[int, str]:

@@ -1,15 +1,16 @@
 """Named experiments: functions that return a run, several runs by name, or a study."""
 
-import runpy
-import sys
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from unforced.config import Run, flatten
-from unforced.errors import UserError, unknown
+from unforced.errors import ConfigError, UserError, unknown
 from unforced.files import read_json
+from unforced.plugins import load_file, where
+from unforced.provenance import load_parts, origin_in_words, read_records
 from unforced.registry import RECIPES, STUDIES, Registry, summary
 from unforced.study import Study
 
@@ -98,21 +99,18 @@ def _make(name: str, registry: Registry) -> Any:
 
 
 def _from_functions(path: str, name: str) -> Any:
-    """Return what FUNCTION, or FUNCTION.RUN, of a file stands for."""
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such file")
-    folder = str(Path(path).resolve().parent)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)  # as if Python ran the file: it may import its neighbours
-    try:
-        found = runpy.run_path(path)
-    except Exception as error:
-        raise UserError(f"{path}: it cannot be run ({type(error).__name__}: {error})") from error
-    functions = {each: value for each, value in found.items() if callable(value) and not each.startswith("_")}
+    """Return what FUNCTION, or FUNCTION.RUN, of a file stands for; the parts that it defines become known."""
+    found = load_file(path).namespace
+    functions = {
+        key: value for key, value in found.items() if inspect.isfunction(value) and not key.startswith("_")
+    }
     function, dot, part = name.partition(".")
     if function not in functions:
+        if isinstance(kind := getattr(found.get(function), "registry", None), Registry):
+            advice = f"choose it in a run by {kind.kind}={path}:{function}"
+            raise UserError(f"{path}: {kind.kind} {function} is not a recipe; {advice}")
         raise UserError(f"{path}: {unknown('function', name, functions)}")
-    made = functions[function]()
+    made = _called(path, functions[function])
     if not dot:
         return made
     runs = made if isinstance(made, Mapping) else {}
@@ -121,6 +119,26 @@ def _from_functions(path: str, name: str) -> Any:
             f"{path}: {unknown('run', name, [f'{function}.{each}' for each in runs] or functions)}"
         )
     return runs[part]
+
+
+def _called(path: str, function: Callable[..., Any]) -> Any:
+    """Call a function of a file. Raises UserError: it needs arguments, or raises an error."""
+    empty = inspect.Parameter.empty
+    needed = [
+        key
+        for key, each in inspect.signature(function).parameters.items()
+        if each.default is empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+    ]
+    if needed:
+        line = function.__code__.co_firstlineno
+        names = ", ".join(needed)
+        raise UserError(
+            f"{path}: line {line}: {function.__name__} needs arguments ({names}); give them defaults"
+        )
+    try:
+        return function()
+    except Exception as error:
+        raise UserError(where(path, error)) from error
 
 
 def _parts(name: str, runs: Iterable[str]) -> str:
@@ -141,7 +159,15 @@ def _differences(runs: Iterable[Run]) -> set[str]:
 
 
 def _from_file(path: Path) -> Run:
+    """Build the run of a config.json; the parts.json next to it names files of parts of one's own."""
     tree = read_json(path)
     if not isinstance(tree, dict):
         raise UserError(f"{path}: not the config of a run")
-    return Run.from_tree(tree)
+    records = read_records(path.with_name(path.name.removesuffix("config.json") + "parts.json"))
+    load_parts(records)
+    try:
+        return Run.from_tree(tree)
+    except ConfigError as error:
+        raise UserError(
+            f"{path}: {origin_in_words(records, error.part)}" if error.part else str(error)
+        ) from None

@@ -1,6 +1,7 @@
 """The run folder: everything that a run leaves behind, and all that a report reads.
 
 config.json     the resolved run             metrics.jsonl   a line per evaluation, append-only
+parts.json      where parts of one's own are from, if there are any
 env.json        versions, hardware, git      checkpoints/    weights and optimiser state
 answers.json    some test problems, answered freely
 traces.json     a few of them symbol by symbol, with probabilities
@@ -22,6 +23,7 @@ from unforced.errors import ConfigError, UserError
 from unforced.files import is_blank, read_json, write_atomically, write_json
 from unforced.locks import is_locked, locked
 from unforced.parts import Tree
+from unforced.provenance import load_parts, origin_in_words, read_records, records_of
 from unforced.runs.schemas import (
     Config,
     Diagnosis,
@@ -52,7 +54,7 @@ class RunFolder:
         self.metrics, self.result = path / "metrics.jsonl", path / "result.json"
         self.answers, self.checkpoints = path / "answers.json", path / "checkpoints"
         self.traces, self.diagnosis = path / "traces.json", path / "diagnosis.json"
-        self.trackers = path / "trackers"
+        self.trackers, self.parts = path / "trackers", path / "parts.json"
 
     @classmethod
     def claim(cls, path: Path, run: "Run") -> "RunFolder":
@@ -62,7 +64,7 @@ class RunFolder:
             same = not folder.run().changes(run)
             advice = "add --resume to continue it" if same else "choose another --out"
             raise UserError(f"{path} holds {'this' if same else 'another'} run already; {advice}")
-        if path.exists() and not is_blank(path, folder.config, folder.checkpoints):
+        if path.exists() and not is_blank(path, folder.config, folder.checkpoints, folder.parts.name):
             raise UserError(f"{path} exists and is not a run folder; choose another --out")
         return folder
 
@@ -70,9 +72,12 @@ class RunFolder:
         """Make the folder of a new run."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         try:
+            if records := records_of(run):
+                write_json(self.parts, records)
             write_json(self.config, run.tree())
         except OSError:
             self.checkpoints.rmdir()  # so that the path is free again
+            self.parts.unlink(missing_ok=True)
             raise
 
     @classmethod
@@ -101,14 +106,17 @@ class RunFolder:
         return folder
 
     def run(self) -> "Run":
-        """Build the run that the folder is of."""
+        """Build the run that the folder is of; parts of one's own are loaded from the files that it names."""
         from unforced.config import Run
 
         tree = self._read(self.config, Record, _RESTORE)
+        records = read_records(self.parts)
+        load_parts(records)
         try:
             return Run.from_tree(tree)
         except ConfigError as error:
-            raise UserError(f"{self.config}: {_in_a_record(error)}") from None
+            why = origin_in_words(records, error.part) if error.part else _in_a_record(error)
+            raise UserError(f"{self.config}: {why}") from None
         except (UserError, TypeError, ValueError, RecursionError) as error:
             raise UserError(f"{self.config}: {error}; {_RESTORE}") from None
 
@@ -226,8 +234,6 @@ class RunFolder:
 
 def _in_a_record(error: ConfigError) -> str:
     """Say what is wrong with a config that a run has recorded, and what to do."""
-    if error.part:
-        return f"{error.part} is not installed here; install the package that the run had it from"
     if error.newer:
         return f"{error}; if a newer version wrote it, upgrade the package, else {_RESTORE}"
     return f"{error}; {_RESTORE}"

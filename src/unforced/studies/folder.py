@@ -15,6 +15,7 @@ from unforced.config.fingerprint import SCHEMA
 from unforced.errors import UserError
 from unforced.files import is_blank, read_json, write_json
 from unforced.locks import is_locked, locked
+from unforced.provenance import check_elsewhere, records_of
 from unforced.runs.folder import STUDY, RunFolder
 from unforced.studies.engines import Job
 from unforced.study import Study
@@ -41,8 +42,12 @@ class StudyFolder:
     def check(self, study: Study) -> None:
         """Raise UserError if this cannot be the folder of a study, or holds another; write nothing.
 
+        Nor can it be if a run has a part that other processes cannot have.
+
         Only a part of a study may be carried out, and more of it later: its runs are what makes it the same.
         """
+        for run in study.runs.values():
+            check_elsewhere(run)
         for above in self.path.parents:
             if above.exists() and not above.is_dir():
                 raise UserError(f"{self.path}: {above} is a file; choose another --out")
@@ -104,6 +109,8 @@ class StudyFolder:
         for name in names:
             config = self.logs / f"{name}.config.json"
             write_json(config, study.runs[name].tree())
+            if records := records_of(study.runs[name]):
+                write_json(self.logs / f"{name}.parts.json", records)
             runs.append((config.resolve(), self.run(name).path.resolve()))
         log, ended = self.log(names[0]).resolve(), self.ended(names[0]).resolve()
         ended.unlink(missing_ok=True)
