@@ -89,7 +89,7 @@ def test_every_verb_of_any_process_knows_the_parts_of_a_file(mine, tmp_path, cal
 
     unforced("train", f"{mine}:recipe", "objective.factor=0.25", *small, "--out", run)
     assert json.loads((run / "config.json").read_text())["objective"]["factor"] == 0.25
-    diagnosing = command("diagnose", run, "--count", "60", "--confidence", "0.51", "--json", cwd=elsewhere)
+    diagnosing = command("diagnose", run, "--count", "400", "--confidence", "0.51", "--json", cwd=elsewhere)
     assert "verdict" in json.loads(diagnosing.communicate()[0])
     assert json.loads(unforced("evaluate", run, "--count", "50", "--json"))["test.free.exact"]["total"] == 50
     unforced("study", f"{mine}:seeds", *small, "--out", study, "--workers", "2")
