@@ -1,6 +1,7 @@
 """The card of an exported model: what it was trained on, how to decode it, and what came of it."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from unforced.decoding.autoregressive import Autoregressive
 from unforced.decoding.base import Decoder
 from unforced.evaluation.statistics import percent
 from unforced.registry import summary
+from unforced.reporting.markdown import code_cell, code_span, plain, table
 from unforced.reporting.tables import SPLIT_NAMES, error_table, in_percent, markdown
 
 _PROMPTS = """\
@@ -88,7 +90,7 @@ class Card:
         """Write the card as Markdown, for people and (its first lines) for the hub."""
         run = self.run
         parts = {
-            f"{run.model.name}, {run.objective.name}, {run.task}": self._summary(),
+            plain(f"{run.model.name}, {run.objective.name}, {run.task}"): self._summary(),
             "How to decode it": self._decoding(),
             "Results": self._results(),
             "Settings": self._settings(),
@@ -104,7 +106,7 @@ class Card:
         lines = ["library_name: transformers"]
         lines += ["pipeline_tag: text-generation"] if is_generate(self.run.decoding) else []
         lines += [f"base_model: {base}"] if base else []
-        return "\n".join(["---", *lines, "tags:", *(f"- {tag}" for tag in tags), "---"])
+        return "\n".join(["---", *lines, "tags:", *(f"- {_yaml(tag)}" for tag in tags), "---"])
 
     def _summary(self) -> str:
         run = self.run
@@ -115,9 +117,10 @@ class Card:
                 f"A `{self.architecture}` of {self.parameters:,} parameters, trained with `unforced` for "
                 f"{self.step:,} steps.{beside if self.head_parameters else ''}",
                 "",
-                f"- task `{run.task.name}`: {summary(type(run.task))} This one is {run.task}.",
-                f"- objective `{run.objective.name}`: {summary(type(run.objective))}",
-                f"- decoder `{run.decoding}`: {summary(type(run.decoding))}",
+                f"- task {code_span(run.task.name)}: {plain(summary(type(run.task)))} "
+                f"This one is {plain(str(run.task))}.",
+                f"- objective {code_span(run.objective.name)}: {plain(summary(type(run.objective)))}",
+                f"- decoder {code_span(str(run.decoding))}: {plain(summary(type(run.decoding)))}",
                 f"- order `{run.order}`: {_ORDERS[run.order]}.",
                 f"- chance: {_chance(run.task.chance)}",
             ]
@@ -131,7 +134,7 @@ class Card:
             code, note = "\n".join([_GENERATE_IMPORTS, given, self._generating()]), ""
         else:
             code, note = "\n".join([_UNFORCED_IMPORTS, given, _UNFORCED]), f"{self._beyond_generate()}\n\n"
-        truth = ", ".join(f"`{answer}`" for answer in answers)
+        truth = ", ".join(map(code_span, answers))
         said = f"The true answers are {truth}; {_ORDERS[self.run.order]}. {self.tokens}"
         return f"{note}```python\n{code}\n```\n\n{said}"
 
@@ -146,7 +149,8 @@ class Card:
         """Say why transformers alone does not answer as the run was measured."""
         decoder = self.run.decoding
         if decoder.needs_heads:
-            return f"The decoder `{decoder}` needs the trained heads: transformers alone cannot decode."
+            named = code_span(str(decoder))
+            return f"The decoder {named} needs the trained heads: transformers alone cannot decode."
         if isinstance(decoder, Autoregressive):
             settings = f"temperature={decoder.temperature}, top_k={decoder.top_k or 0}"
             return (
@@ -163,15 +167,20 @@ class Card:
             )
         note = self.run.forced_note
         tables = [_accuracies(self.result), error_table(self.result)]
-        notes = [f"Note: {note}."] if note else []
+        notes = [f"Note: {plain(note)}."] if note else []
         measures = _MEASURES.format(dtype=self.autocast_dtype)
         return "\n\n".join([measures, *notes, *(markdown(table).rstrip() for table in tables)])
 
     def _settings(self) -> str:
-        settings = {f"`{key}`": f"`{json.dumps(value)}`" for key, value in flatten(self.run.tree()).items()}
-        table = pd.DataFrame.from_dict(settings, orient="index", columns=["value"])
-        table.index.name = "setting"
-        return f"`unforced train unforced.json` trains it again.\n\n{markdown(table).rstrip()}"
+        settings = flatten(self.run.tree())
+        rows = [[code_cell(key), code_cell(json.dumps(value))] for key, value in settings.items()]
+        settings_table = table(["setting", "value"], rows).rstrip()
+        return f"`unforced train unforced.json` trains it again.\n\n{settings_table}"
+
+
+def _yaml(text: str) -> str:
+    """Write text as YAML reads it: quoted if it may be something else."""
+    return text if re.fullmatch(r"[A-Za-z_][\w-]*", text) else json.dumps(text)
 
 
 def is_generate(decoder: Decoder) -> bool:

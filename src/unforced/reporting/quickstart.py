@@ -10,6 +10,7 @@ from rich.text import Text
 
 from unforced.files import read_json, write_atomically, write_json
 from unforced.reporting.comparison import comparison_table, interval_note, narrow_table, notes
+from unforced.reporting.markdown import plain
 from unforced.reporting.report_figures.curves import learning_curves
 from unforced.reporting.report_figures.style import styled
 from unforced.reporting.tables import markdown, show
@@ -28,7 +29,7 @@ def report(out: Path, names: Sequence[str], quiet: bool) -> dict[str, Any]:
     runs = {name: folder.run() for name, folder in folders.items()}
     results = {name: read_json(folder.result) for name, folder in folders.items()}
     table, lines = markdown(comparison_table(runs, results)), [f"- {line}" for line in notes(runs, results)]
-    write_atomically(out / "table.md", "\n".join([table, *lines, ""]).encode())
+    write_atomically(out / "table.md", "\n".join([table, *map(plain, lines), ""]).encode())
     _draw(folders, out / "learning_curves.png")
     worked = worked_problem(folders)
     write_atomically(out / "worked_problem.txt", (worked.plain + "\n").encode())

@@ -12,6 +12,7 @@ from unforced.errors import UserError
 from unforced.files import write_atomically, write_json
 from unforced.reporting.expectations_table import judge_studies
 from unforced.reporting.load import Collection, collect_runs
+from unforced.reporting.markdown import plain
 from unforced.reporting.page import write_page
 from unforced.reporting.report_figures import FIGURES
 from unforced.reporting.report_figures.style import STYLE
@@ -118,7 +119,7 @@ def _image(suffix: str) -> Callable[[Figure], bytes]:
 
 _DRAWERS: Writers = {suffix: _image(suffix) for suffix in _UNDATED}
 _WRITERS: Writers = {
-    "md": lambda table: f"{markdown(table.frame)}\n{table.note}\n".encode(),
+    "md": lambda table: f"{markdown(table.frame)}\n{plain(table.note)}\n".encode(),
     "tex": lambda table: latex(table.frame, table.note).encode(),
 }
 

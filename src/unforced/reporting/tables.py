@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from unforced.evaluation.statistics import percent, percent_alone
+from unforced.reporting.markdown import plain, table
 from unforced.reporting.terminal import print_lines, print_table
 
 if TYPE_CHECKING:  # a run brings torch, which a report does without
@@ -93,10 +94,10 @@ def error_table(result: Mapping[str, Any]) -> pd.DataFrame:
     return table
 
 
-def show(table: pd.DataFrame, note: str = "") -> None:
+def show(frame: pd.DataFrame, note: str = "") -> None:
     """Print a table, and a note below it."""
-    header = [str(table.index.name or ""), *map(str, table.columns)]
-    rows = [[str(name), *map(str, row)] for name, row in table.iterrows()]
+    header = [str(frame.index.name or ""), *map(str, frame.columns)]
+    rows = [[str(name), *map(str, row)] for name, row in frame.iterrows()]
     print_table(header, rows, numbers=True)
     if note:
         print_lines(f"note: {note}")
@@ -113,12 +114,11 @@ def show_accuracy(result: Mapping[str, Any], run: "Run") -> None:
     show(error_table(result))
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """Write a table as Markdown."""
-    header = [str(table.index.name or ""), *map(str, table.columns)]
-    rows = [[str(name), *map(str, row)] for name, row in table.iterrows()]
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+def markdown(frame: pd.DataFrame) -> str:
+    """Write a table as Markdown; what its cells say is escaped."""
+    header = [str(frame.index.name or ""), *map(str, frame.columns)]
+    rows = [[str(name), *map(str, row)] for name, row in frame.iterrows()]
+    return table(list(map(plain, header)), [list(map(plain, row)) for row in rows])
 
 
 def latex(table: pd.DataFrame, note: str = "") -> str:
@@ -181,6 +181,13 @@ _WIDE = 30  # letters from which text is broken into lines
 _LATEX = str.maketrans(
     {each: f"\\{each}" for each in "&%$#_{}"}
     | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
-    | {MET: r"$\checkmark$", MISSED: r"$\times$", "±": r"$\pm$", "–": "--", "≥": r"$\geq$"}
+    | {
+        "`": r"\textasciigrave{}",
+        MET: r"$\checkmark$",
+        MISSED: r"$\times$",
+        "±": r"$\pm$",
+        "–": "--",
+        "≥": r"$\geq$",
+    }
     | {"<": "$<$", ">": "$>$", "|": "$|$"}
 )
