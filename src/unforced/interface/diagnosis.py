@@ -1,12 +1,14 @@
 """A diagnosis as an object: the verdict, what it rests on, every number, readable in a notebook."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 from unforced.decoding.base import Decoder
 from unforced.errors import UserError, unknown
+from unforced.evaluation.diagnosis import check_enough
 from unforced.evaluation.diagnosis import diagnose as diagnose_evaluator
 from unforced.evaluation.statistics import CONFIDENCE
 from unforced.interface.elsewhere import Elsewhere, Encoding
@@ -93,8 +95,9 @@ def diagnose(
     task, order, objective: the problems, in which order it writes answers, and what its inputs were in
     training (`next_token`, which None stands for: the true answer so far; `teacherless`: mask tokens).
     encoding: problems as text, closed by the tokenizer's end-of-text token, or a token for each symbol (None:
-    as the tokenizer can). train, held_out: problems that it was trained on, and others, as `uf.problems`
-    gives them (None: the first `count` of the task's splits with this `seed`). confidence: of every interval.
+    as the tokenizer can). train: the whole training set, as `uf.problems` gives it; of an endless stream, or
+    of more than `count`, the first `count` are asked about. held_out: other problems. None: the first `count`
+    of the task's splits with this `seed`. confidence: of every interval.
 
     The network is left as it was. Raises UserError: it cannot be read so, the problems are too few.
     """
@@ -104,8 +107,9 @@ def diagnose(
     if encoding not in (None, "text", "symbol"):
         raise unknown("encoding", str(encoding), ["text", "symbol"])
     with in_python_words():
-        known = _problems(train, problems(built, "train", seed, count), "train")
-        fresh = _problems(held_out, problems(built, "test", seed, count), "held_out")
+        check_enough(count, confidence)
+        known, whole = _first(count, problems(built, "train", seed) if train is None else train, "train")
+        fresh, _ = _first(count, problems(built, "test", seed) if held_out is None else held_out, "held_out")
         setting = Elsewhere(
             built,
             NextToken() if objective is None else _part(Objective, "objective", objective),
@@ -116,7 +120,7 @@ def diagnose(
             first_symbol,
         )
         with setting.evaluator(network, tokenizer) as evaluator:
-            found = diagnose_evaluator(evaluator, known, fresh, confidence)
+            found = diagnose_evaluator(evaluator, known, fresh, confidence, all_of_training=whole)
     return Diagnosis(
         f"{type(network).__name__} on {built}", found | {"learned": _NO_CURVE, "grokking": _NO_CURVE}
     )
@@ -126,12 +130,13 @@ def _part(kind: type[Any], name: str, given: Any) -> Any:
     return read_part(kind, name, dict(given) if isinstance(given, Mapping) else given)
 
 
-def _problems(given: Iterable[Example] | None, usual: ProblemStream, name: str) -> Problems:
-    """Return the problems that are asked about. Raises UserError if none, or an endless stream, is given."""
-    stream = usual if given is None else given
-    if isinstance(stream, ProblemStream):
-        return stream.arrays()
-    examples: Sequence[Example] = list(stream)
+def _first(count: int, given: Iterable[Example], name: str) -> tuple[Problems, bool]:
+    """Return the first `count` problems, and whether they are all. Raises UserError if there is none."""
+    if isinstance(given, ProblemStream):
+        whole = given.count is not None and given.count <= count
+        return (given if whole else given[:count]).arrays(), whole
+    examples = list(itertools.islice(given, count + 1))
     if not examples or not all(isinstance(each, Example) for each in examples):
         raise UserError(f"{name}: give problems of uf.problems, as in uf.problems(task, count=1000)")
-    return type(examples[0].problem).concatenate([each.problem for each in examples])
+    kind, first = type(examples[0].problem), examples[:count]
+    return kind.concatenate([each.problem for each in first]), len(examples) <= count
