@@ -246,10 +246,10 @@ class Sorting(LineTask):
         return [*digits, "="], sorted(digits)
 
 
-class LastOnly(NextToken):
-    """Next-token prediction, twice."""
+class Again(NextToken):
+    """Next-token prediction by another name."""
 
-    name: Literal["interface_twice"] = "interface_twice"
+    name: Literal["interface_again"] = "interface_twice"
 
     def view(self, batch, moment):
         seen.append(type(self))
@@ -260,10 +260,10 @@ seen = []
 
 
 def test_parts_of_ones_own_are_passed_as_objects(run):
-    own = run.replace(task=Sorting(), objective=LastOnly(), stream=True, max_steps=3, num_test=20)
+    own = run.replace(task=Sorting(), objective=Again(), stream=True, max_steps=3, num_test=20)
     with unchecked():
         fit = uf.train(own, observer=SILENT)
-    assert seen == [LastOnly] * 3
+    assert seen == [Again] * 4  # the first to count operations
     answered = fit.answer(["3 1 2 ="])
     assert answered.loc[0, "true"] is None
     assert answered.loc[0, "verdict"] is None

@@ -119,7 +119,7 @@ class SymbolCodec(Codec):
 
     def ids(self, symbols: Symbols) -> Int[Tensor, "count length"]:
         """Turn symbols into token ids."""
-        return torch.from_numpy(np.ascontiguousarray(symbols, dtype=np.int64)) + self.first
+        return torch.from_numpy(np.ascontiguousarray(symbols, dtype=np.int64) + self.first)
 
     def symbols(self, tokens: Int[Tensor, "count length"]) -> Symbols:
         """Turn token ids into symbols; what is not one becomes -1, or -2 where answers vary in length."""

@@ -35,6 +35,5 @@ def register(part: AnyPartClass) -> AnyPartClass:
     """
     if not isinstance(part, type) or not issubclass(part, Part) or not hasattr(part, "registry"):
         raise UserError(f"{part!r} is not a class of tasks, models, objectives or decoders")
-    registry: Any = part.registry
-    registry.add(part)
+    part.registry.add(part)
     return part
