@@ -1,6 +1,7 @@
 """Exported runs: what transformers loads says what the run said, and the card's code decodes as we do."""
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -457,3 +458,38 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path, call, monkeypatch):
     assert code == 2
     assert "No space left on device; nothing was written" in errors
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("to", [".", "disk"])
+def test_a_folder_that_exists_stays_the_same_one(tmp_path, call, monkeypatch, to):
+    (tmp_path / "disk" / "lost+found").mkdir(parents=True)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here" if to == "." else tmp_path)
+    before = os.stat(to).st_ino
+    code, _, errors = call("export", exported("learned")[0], "--to", to)
+    assert code == 0, errors
+    assert os.stat(to).st_ino == before
+    assert (Path.cwd() / to / "model.safetensors").exists()
+    assert not [file for file in (Path.cwd() / to).iterdir() if file.name.startswith(".")]
+
+
+def test_a_failure_while_moving_leaves_an_existing_folder_empty(tmp_path, call, monkeypatch):
+    (tmp_path / "out").mkdir()
+    replace_file = Path.replace
+
+    def full(file, target):
+        if file.name == "tokenizer.json":
+            raise OSError(28, "No space left on device")
+        return replace_file(file, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    code, _, errors = call("export", exported("learned")[0], "--to", tmp_path / "out")
+    assert (code, "nothing was written" in errors) == (2, True)
+    assert [*tmp_path.rglob("*")] == [tmp_path / "out"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_the_parent_of_a_folder_that_exists_need_not_be_writable(tmp_path, call):
+    (tmp_path / "parent" / "out").mkdir(parents=True)
+    (tmp_path / "parent").chmod(0o555)
+    assert call("export", exported("learned")[0], "--to", tmp_path / "parent" / "out")[0] == 0

@@ -23,6 +23,7 @@ from unforced.runs.schemas import with_present_names
 from unforced.training.source import split_problems
 
 _NUM_EXAMPLES = 2
+_OF_A_DISK = {"lost+found"}  # in an empty folder where a disk is mounted
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def export_run(path: Path, folder: Path) -> Exported:
     with _written_whole(folder) as draft:
         network.save_pretrained(draft)
         tokenizer.save_pretrained(draft)
-        (draft / "README.md").write_text(card.text())
+        (draft / "README.md").write_text(card.text(), encoding="utf-8")
         shutil.copyfile(RunFolder(path).config, draft / CONFIG)
         write_json(draft / DECODING, _decoding(loaded.run, card.autocast_dtype))
         if heads:
@@ -118,7 +119,7 @@ def _matrix_dtype(folder: RunFolder) -> str:
 
 
 def _check_free(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or {file.name for file in folder.iterdir()} - _OF_A_DISK):
         raise UserError(
             f"{folder} exists and is not an empty folder; nothing was written, choose another --to"
         )
@@ -133,14 +134,28 @@ def _let_all_be_read_alike(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _written_whole(folder: Path) -> Iterator[Path]:
-    """Give a folder to write into, which becomes `folder` at the end or is removed."""
+    """Give a folder to write into; its files are in `folder` at the end, or nothing is.
+
+    A folder that exists stays the same one, as it may be where a disk is mounted or where a shell is, and
+    its parent need not be writable. Files are moved into it one by one, CONFIG last.
+    """
     target = folder.resolve()
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    exists = target.exists()
+    draft = target / f".draft.{os.getpid()}" if exists else target.with_name(f".{target.name}.{os.getpid()}")
+    moved: list[Path] = []
     try:
         draft.mkdir(parents=True)
         yield draft
-        draft.replace(target)
-    except (OSError, SafetensorError) as error:
+        if exists:
+            for file in sorted(draft.iterdir(), key=lambda file: (file.name == CONFIG, file.name)):
+                moved.append(file.replace(target / file.name))
+        else:
+            draft.replace(target)
+    except BaseException as error:  # Ctrl-C, too
+        for file in moved:
+            file.unlink(missing_ok=True)
+        if not isinstance(error, (OSError, SafetensorError)):
+            raise
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise UserError(f"{folder}: {reason}; nothing was written, choose another --to") from None
     finally:
