@@ -1,4 +1,4 @@
-"""What each number of a diagnosis means: the one place that says it.
+"""Definitions of the numbers of a diagnosis, in one place.
 
 Keys are paths in diagnosis.json, with `token_i` for any position. docs/metrics.md is written from here.
 """
@@ -11,124 +11,133 @@ from unforced.evaluation import verdict
 from unforced.evaluation.verdict import ACCURATE, BLIND, CHEAT, GATHERED, MARGIN, SOLVED_AT_LEAST, TITLES
 
 SECTIONS: Mapping[str, str] = {
-    "exact": "Whole answers",
+    "exact": "Exact match",
     "clever_hans": "Clever Hans cheat",
     "indecipherable_token": "Indecipherable token",
     "snowball": "Snowball or training failure",
-    "error_kinds": "Kinds of free answers",
-    "probability": "Where the probability goes",
-    "learned": "What was learned when",
-    "grokking": "Late grokking",
+    "error_kinds": (
+        "Free-running answers to held-out problems by the kind that the task's verifier assigns."
+    ),
+    "probability": "Probability mass at decisions",
+    "learned": "Order of learning",
+    "grokking": (
+        "From the evaluation that found the training set fitted: how long training continued, in "
+        "multiples of the steps of the fit, and whether a decisive token ever left chance on held-out "
+        "problems. It has left chance when the Wilson interval of an evaluation lies more than a margin "
+        "above it (95%, divided among all these evaluations; the margin of the verdict). `chance` is over "
+        "all problems, including those in which the token is not a decision."
+    ),
 }
 
 DEFINITIONS: Mapping[str, str] = {
     "exact.train": (
-        "Share of training problems whose whole free answer the task's verifier accepts. Where "
-        "objective.train_positions restricts the loss: whose tokens at those positions are right, on the "
-        "inputs of training."
+        "Fraction of training problems whose free-running answer is right, by the task's verifier. Where "
+        "objective.train_positions restricts the loss: fraction whose tokens at those positions are "
+        "right, on the inputs of training."
     ),
     "exact.test": "The same on held-out problems.",
     "exact.as_trained": (
-        "Share of problems whose tokens are all predicted rightly on the inputs of training: the true answer "
-        "so far, or the prompt alone where training shows nothing of the answer. Where it is high and free "
-        "answers are wrong, the decoder does not fit the training."
+        "Fraction of problems whose tokens are all predicted right on the inputs of training: the true "
+        "answer so far, or the prompt alone where training shows nothing of the answer. If it is high and "
+        "free-running answers are wrong, the decoder does not fit the training."
     ),
     "clever_hans.cheat_accuracy": (
-        "Share of held-out problems in which, given the true answer so far, every token that it gives "
-        "away is predicted rightly (path-star: tokens 2 and on, given the true first hop). Near 100% "
+        "Fraction of held-out problems in which, given the true answer so far, every token that it gives "
+        "away is predicted right (path-star: tokens 2 and later, given the true first hop). Near 100% "
         "while the decision is at chance is the signature of the cheat. arXiv 2403.06963, Sec. 4."
     ),
     "clever_hans.decoy_following": (
         "Feed the answer up to a wrong decision (path-star: a neighbour of the start on another arm, "
-        "drawn at random), then decode freely: the share of problems in which the model follows just "
-        "that wrong answer. Whether it ends with the wrong arm's leaf or jumps to the goal, which the "
-        "prompt states, makes no difference, unless the end is all that is left to write. Where more "
-        "decisions follow, a cheater completes it only as often as it guesses those."
+        "drawn at random), then decode: the fraction of problems in which the model follows exactly that "
+        "wrong answer. Whether it ends with the wrong arm's leaf or jumps to the goal, which the prompt "
+        "states, makes no difference, unless only the end is left to write. Where more decisions follow, "
+        "a cheater completes it only as often as it guesses those."
     ),
     "clever_hans.question_blindness.decisions": (
         "Put another question into the prompt (path-star: each other leaf as the goal), keep the true "
-        "answer to the first one as input, and look at the first token on which the two true answers "
-        "differ: the share of predictions there that do not move. A model that looks ahead moves them "
-        "all."
+        "answer to the original question as input, and look at the first token in which the two true "
+        "answers differ: the fraction of predictions there that do not change. A model that looks ahead "
+        "changes all of them."
     ),
     "clever_hans.question_blindness.given_away": (
-        "The same for the tokens after it that the true answer so far gives away: the share of "
-        "predictions that do not move. A cheater reads the answer, not the goal, and moves none."
+        "The same for the later tokens that the true answer so far gives away: the fraction of "
+        "predictions that do not change. A cheater reads the answer rather than the goal, so all of its "
+        "predictions stay."
     ),
     "indecipherable_token.token_i.train": (
-        "Accuracy of a decisive token on training problems, on the inputs of training (the true answer "
-        "so far, or whatever the objective trains on)."
+        "Accuracy of a decisive token on training problems, on the inputs of training (the true answer so "
+        "far, or what the objective shows instead)."
     ),
     "indecipherable_token.token_i.test": "The same on held-out problems.",
     "indecipherable_token.token_i.chance": "The best accuracy of that token without lookahead.",
     "indecipherable_token.token_i.gap": (
-        "Train minus test: what the model knows of its training problems by heart. Newcombe's interval."
+        "Train minus test: how much of the accuracy is memorised. Newcombe's interval."
     ),
-    "snowball.free_exact": "Share of held-out problems whose whole free answer is right.",
+    "snowball.free_exact": "Fraction of held-out problems whose free-running answer is right.",
     "snowball.forced_product": (
-        "The product of the forced accuracies of all positions: what free answers would score if "
-        "positions failed independently. A model that decodes greedily is right freely just where it is "
-        "right forced, so the two agree for a snowballing model and for one that never learned a "
-        "decision alike; what tells these apart is where the errors are. They differ where errors of "
-        "one problem come together. Interval by the delta method."
+        "Product of the teacher-forced accuracies of all positions: the exact match of free-running "
+        "answers if positions failed independently. Under greedy decoding a free-running answer is right "
+        "exactly if the teacher-forced one is, so this agrees with free_exact both for compounding errors "
+        "and for a decision that was never learned; where the first errors are distinguishes the two. The "
+        "numbers differ where errors of one problem occur together. Interval by the delta method."
     ),
     "snowball.forced.token_i": (
         "Accuracy of a token given the true answer so far, on held-out problems that have this position. "
-        "Where a task has several right answers, accuracy of tokens is agreement with one of them, the "
-        "reference, and a model that is always right may agree with it less: snowball does not apply then."
+        "Where a task has several right answers this is agreement with one of them, the reference, and a "
+        "model that is always right may agree less: snowball does not apply then."
     ),
     "snowball.first_error": (
-        "How many free answers that the verifier does not accept have their first wrong token, in order of "
-        "generation, at each position."
+        "How many wrong free-running answers have their first wrong token, in order of generation, at "
+        "each position."
     ),
     "snowball.errors_at_decisions.observed": (
-        "Share of failed free answers whose first wrong token is a decision."
+        "Fraction of wrong free-running answers whose first wrong token is a decision."
     ),
     "snowball.errors_at_one_position.position": (
-        "The position at which first errors exceed a steady rate most; the next four are its own."
+        "The position at which first errors exceed a steady rate most; the next four numbers are about it."
     ),
     "snowball.errors_at_one_position.observed": (
-        "Share of failed free answers whose first wrong token is at that position; the interval is "
-        "corrected for the choice among positions (Bonferroni)."
+        "Fraction of wrong free-running answers whose first wrong token is at that position; the interval "
+        "is corrected for the choice among positions (Bonferroni)."
     ),
     "snowball.errors_at_decisions.expected": (
-        "The same share if every position failed at one steady rate (arXiv 2403.06963, Sec. 3: errors "
+        "The same fraction if every position failed at one steady rate (arXiv 2403.06963, Sec. 3: errors "
         "that compound)."
     ),
-    "snowball.errors_at_decisions.odds_ratio": "The odds of observed over those of expected.",
+    "snowball.errors_at_decisions.odds_ratio": "Odds of observed divided by odds of expected.",
     "snowball.errors_at_decisions.p_value": (
-        "One-sided binomial test of observed against expected: small where first errors gather."
+        "One-sided binomial test of observed against expected: small if first errors concentrate there."
     ),
     "snowball.errors_at_one_position.expected": (
-        "The same share if every position failed at one steady rate (arXiv 2403.06963, Sec. 3: errors "
+        "The same fraction if every position failed at one steady rate (arXiv 2403.06963, Sec. 3: errors "
         "that compound)."
     ),
-    "snowball.errors_at_one_position.odds_ratio": "The odds of observed over those of expected.",
+    "snowball.errors_at_one_position.odds_ratio": "Odds of observed divided by odds of expected.",
     "snowball.errors_at_one_position.p_value": (
-        "One-sided binomial test of observed against expected: small where first errors gather; "
-        "corrected likewise."
+        "One-sided binomial test of observed against expected: small if first errors concentrate there; "
+        "corrected in the same way."
     ),
     "error_kinds": "Free answers to held-out problems by the kind that the task's verifier names.",
     "probability.token_i.true": (
         "Mean probability of the true symbol at a decision, on the inputs of training, held-out problems."
     ),
     "probability.token_i.other_choices": (
-        "Mean probability of the other symbols that someone who does not look ahead would choose from "
+        "Mean probability of the other symbols that a model without lookahead would choose from "
         "(path-star: the other first hops)."
     ),
     "probability.token_i.other_answer_symbols": (
-        "Mean probability of all other symbols that answers are made of."
+        "Mean probability of all other symbols that occur in answers."
     ),
     "probability.token_i.rest": (
-        "Mean probability of tokens that are not symbols of answers: separators, the mask token, the end."
+        "Mean probability of tokens that are not answer symbols: separators, the mask token, the end token."
     ),
     "learned.fitted": (
-        "Step of the first of two evaluations in a row at which a position (or the whole answer) was "
+        "Step of the first of two consecutive evaluations in which a position (or the whole answer) was "
         f"right in {SOLVED:.0%} of training problems; censored where training ended before. Positions are "
-        "measured on the inputs of training, whole answers freely."
+        "measured on the inputs of training, whole answers free-running."
     ),
     "learned.solved": "The same on held-out problems (the validation split).",
-    "learned.evaluated_every": "Steps between evaluations: no step above is known more finely.",
+    "learned.evaluated_every": "Steps between evaluations: the resolution of the steps above.",
     "learned.order": "Positions by the step at which they were solved: the order in which they were learned.",
     "grokking": (
         "From the evaluation that found the training set fitted: how long training went on, in multiples "
@@ -158,13 +167,15 @@ RULES: Mapping[verdict.Name, str] = {
         f"`exact.test` lies above {100 * MARGIN:.0f} points."
     ),
     "compounding": (
-        f"the interval of the forced accuracy of every token lies above {ACCURATE:.0%}, training problems do "
-        f"as badly as held-out ones (within {100 * MARGIN:.0f} points), and first errors gather neither at "
-        f"decisions nor at any one position (they do where the interval of observed lies above expected, and "
-        f"its odds are {GATHERED:g} times as high)."
+        f"the interval of the teacher-forced accuracy of every token lies above {ACCURATE:.0%}, training "
+        f"problems are as bad as held-out ones (within {100 * MARGIN:.0f} points), and first errors "
+        "concentrate neither at decisions nor at any one position (they do where the interval of observed "
+        f"lies above expected, and its odds are {GATHERED:g} times as high)."
     ),
     "not_yet_fitted": f"the interval of `exact.train` lies below {SOLVED:.0%}.",
-    "inconclusive": "no rule holds, or an interval that one needs holds its threshold: it says which.",
+    "inconclusive": (
+        "no rule holds, or the interval that a rule needs includes its threshold; the reasons name which."
+    ),
 }
 
 
@@ -181,10 +192,10 @@ def metrics_page() -> str:
     lines = [
         "# Metrics",
         "",
-        "What `unforced diagnose RUN_DIR` measures, and how it judges. `--explain` prints the same beside",
-        "each number, and `diagnosis.json` in the run folder holds them under the keys below. Intervals are",
-        "Wilson's over problems unless said otherwise; several outcomes of one problem count as one.",
-        "Examples: [diagnosis.md](diagnosis.md).",
+        "What `unforced diagnose RUN_DIR` measures, and the rules of its verdict. `--explain` prints these",
+        "definitions below the numbers, and `diagnosis.json` in the run folder holds the numbers under these",
+        "keys. Intervals are Wilson's over problems unless stated otherwise; several outcomes of one problem",
+        "count as one. Examples: [Which failure is it?](diagnosis.md).",
         "",
     ]
     for section, title in SECTIONS.items():
