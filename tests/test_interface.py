@@ -249,7 +249,7 @@ class Sorting(LineTask):
 class Again(NextToken):
     """Next-token prediction by another name."""
 
-    name: Literal["interface_again"] = "interface_twice"
+    name: Literal["interface_again"] = "interface_again"
 
     def view(self, batch, moment):
         seen.append(type(self))
