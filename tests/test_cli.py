@@ -12,6 +12,7 @@ import unforced
 from tests.runs import stop_at, tiny_run, train
 from unforced.cli.former_names import with_present_verb
 from unforced.cli.main import main
+from unforced.config import assignments
 from unforced.recipes import resolve_run
 from unforced.studies.runner import Summary
 from unforced.training.loop import Outcome
@@ -371,3 +372,28 @@ def test_a_former_verb_works_and_names_the_present_one(call, finished):
     assert call("seeds", finished, "--json") == (*now[:2], "unforced: `seeds` is now `unforced compare`\n")
     _, _, errors = call("evaluate", "--model", finished / "absent", "--task", "path_star")
     assert errors.startswith("unforced: `evaluate --model` is now `unforced ask MODEL`\nunforced: MODEL: ")
+
+
+def test_the_home_folder_is_found_in_every_path(call, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(tiny_run("max_steps=2").tree()))
+    assert call("train", "~/config.json", "--out=~/run")[0] == 0
+    assert call("evaluate", "~/run", "--count=20")[0] == 0
+    assert call("data", "export", config, "--out=~/a.txt", "--count=5")[0] == 0
+    assert call("evaluate", "~/run", "--data=~/a.txt")[0] == 0
+    assert not (tmp_path / "~").exists()
+    assert {"run", "a.txt"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_the_home_folder_is_found_in_values_that_are_paths(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    typed = ["name_or_path=~/m", "mask_token=~", "text=a~/b", 'quoted="~/m"', "other=~nobody-here/m"]
+    assert assignments(typed) == {
+        "name_or_path": "/home/me/m",
+        "mask_token": "~",
+        "text": "a~/b",
+        "quoted": "~/m",
+        "other": "~nobody-here/m",
+    }

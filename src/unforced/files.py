@@ -3,12 +3,15 @@
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from unforced.errors import UserError
 from unforced.locks import LOCK
+
+_HOME = re.compile(r"~[^/=\s]*/")
 
 
 @contextlib.contextmanager
@@ -59,6 +62,14 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not JSON, or cut short: {error}") from None
+
+
+def expand_home(text: str) -> str:
+    """Expand `~/` and `~user/` at the beginning of text that is a path; other text stays as it is.
+
+    A shell expands neither behind `=`. The path of an unknown user stays as it is.
+    """
+    return os.path.expanduser(text) if _HOME.match(text) else text
 
 
 def is_blank(folder: Path, marker: Path, inner: Path, first: str = LOCK) -> bool:

@@ -2,12 +2,13 @@
 
 import functools
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from unforced.files import expand_home
 
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="dotted.key=value, as in task.degree=5 seed=3", show_default=False)
@@ -17,8 +18,6 @@ Trackers = Annotated[
     typer.Option(help="tensorboard, wandb or trackio: also gets every metric; can be given again."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-
-_HOME = re.compile(r"~[^/=]*/")
 
 
 def with_paths_expanded(verb: Callable[..., None]) -> Callable[..., None]:
@@ -40,6 +39,6 @@ def _expanded(value: Any) -> Any:
         return [_expanded(item) for item in value]
     if isinstance(value, Path):
         return Path(os.path.expanduser(value))
-    if isinstance(value, str) and _HOME.match(value):
-        return os.path.expanduser(value)
+    if isinstance(value, str):
+        return expand_home(value)
     return value

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from unforced.errors import UserError, unknown
+from unforced.files import expand_home
 from unforced.parts import Tree
 
 
@@ -47,7 +48,8 @@ def other_decoder(texts: Iterable[str]) -> Any:
 def assign(tree: Tree, assignment: str, parts: Collection[str]) -> None:
     """Carry out `dotted.key=value` in a tree. Raises UserError.
 
-    A value is read as JSON, and as text where it is not JSON. The items of a list are counted from 0.
+    A value is read as JSON, and as text where it is not JSON; `~/` at its beginning is the home folder. The
+    items of a list are counted from 0.
     parts: the keys at the top that name parts, so that a name may be given to one that is null.
     """
     path, equals, text = assignment.partition("=")
@@ -105,4 +107,4 @@ def _value(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        return text
+        return expand_home(text)
