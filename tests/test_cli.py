@@ -1,19 +1,24 @@
 """The command line: what it prints, and the one line for each mistake."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import typer
 
 import unforced
 from tests.runs import stop_at, tiny_run, train
 from unforced.cli.former_names import with_present_verb
 from unforced.cli.main import main
+from unforced.cli.options import as_command
 from unforced.config import assignments
 from unforced.recipes import resolve_run
+from unforced.registry import OBJECTIVES
 from unforced.studies.runner import Summary
 from unforced.training.loop import Outcome
 
@@ -397,3 +402,38 @@ def test_the_home_folder_is_found_in_values_that_are_paths(monkeypatch):
         "quoted": "~/m",
         "other": "~nobody-here/m",
     }
+
+
+def test_a_file_with_parts_is_loaded_for_one_verb_and_the_processes_that_it_starts(
+    call, mistake, tmp_path, monkeypatch
+):
+    file = tmp_path / "parts.py"
+    file.write_text(
+        "from typing import Literal\n\nfrom unforced.objectives.next_token import NextToken\n\n\n"
+        'class Mine(NextToken):\n    """Mine."""\n\n    name: Literal["of_a_file"] = "of_a_file"\n'
+    )
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("UNFORCED_PLUGINS", "")
+    show = ("show", "quickstart.next_token", "objective=of_a_file", "--json")
+    with OBJECTIVES.holding():
+        assert mistake(*show).startswith("unknown objective 'of_a_file'")
+        code, output, _ = call(*show, "--plugin=~/parts.py")
+        assert (code, json.loads(output)["objective"]["name"]) == (0, "of_a_file")
+        assert os.environ["UNFORCED_PLUGINS"] == ""
+        with as_command_sees("UNFORCED_PLUGINS", "--plugin", str(file)) as seen:
+            assert seen == [str(file)]
+    assert mistake("list", "--plugin", tmp_path / "no.py") == f"{tmp_path / 'no.py'}: no such file"
+
+
+@contextmanager
+def as_command_sees(variable, *arguments):
+    """What a verb sees of an environment variable."""
+    seen = []
+
+    def verb() -> None:
+        seen.append(os.environ.get(variable))
+
+    app = typer.Typer()
+    app.command()(as_command(verb))
+    app(args=list(arguments), standalone_mode=False)
+    yield seen

@@ -16,7 +16,7 @@ from unforced.cli.evaluate import evaluate
 from unforced.cli.export import export
 from unforced.cli.former_names import PRESENT, with_present_verb
 from unforced.cli.list import list_names
-from unforced.cli.options import with_paths_expanded
+from unforced.cli.options import as_command
 from unforced.cli.quickstart import quickstart
 from unforced.cli.report import report
 from unforced.cli.show import show_recipe
@@ -55,10 +55,10 @@ def build_app() -> typer.Typer:
     )
     app.callback()(_options_of_all)
     for name, verb in _VERBS.items():
-        app.command(name, hidden=name in _HIDDEN)(with_paths_expanded(verb))
+        app.command(name, hidden=name in _HIDDEN)(as_command(verb))
     data = typer.Typer(help="Problems in files.", no_args_is_help=True)
     for name, verb in _DATA_VERBS.items():
-        data.command(name)(with_paths_expanded(verb))
+        data.command(name)(as_command(verb))
     app.add_typer(data, name="data")
     return app
 
