@@ -26,6 +26,8 @@ class Block:
     @property
     def commands(self) -> list[list[str]]:
         """The command lines of a shell block, as arguments; of a loop, its lines with seed 0."""
+        if self.language != "bash" or self.reason:
+            return []
         joined = self.text.replace("\\\n", " ").replace("$seed", "0")
         lines = [line.strip() for line in joined.splitlines()]
         lines = [line for line in lines if line and not re.match(r"(#|for \w+ in |do$|done$)", line)]
