@@ -14,7 +14,7 @@ from unforced.registry import MODELS, OBJECTIVES, TASKS
 
 PACKAGE = Path(unforced.__file__).parent
 LAYERS = [
-    ["errors", "streams", "registry", "plugins", "locks", "files", "huggingface"],
+    ["errors", "streams", "registry", "plugins", "locks", "files", "paths", "huggingface"],
     ["parts"],
     ["provenance"],
     ["tasks"],
@@ -27,6 +27,7 @@ LAYERS = [
     ["study"],
     ["recipes"],
     ["runs"],
+    ["bases"],
     ["training"],
     ["evaluation"],
     ["testing"],

@@ -281,17 +281,27 @@ def test_a_folder_that_is_no_model_is_refused_in_one_line(make, tmp_path, monkey
     assert "\n" not in line
 
 
-ABSENT = ["/absent", "./absent", "../absent", "~/absent", "some/where/absent", "what is this", "absent/"]
+MOVED = "; if a run started from it, say where it is now with --base FOLDER"
+ABSENT = {
+    "/absent": "/absent",
+    "./absent": "HERE/absent",
+    "../absent": "PARENT/absent",
+    "~/absent": "HOME/absent",
+}
+ABSENT |= {"some/where/absent": "", "what is this": "", "absent/": ""}
 
 
 @pytest.mark.parametrize("given", ABSENT)
 def test_a_path_to_no_folder_is_refused_in_one_line(given, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/HOME")
+    recorded = ABSENT[given].replace("HERE", str(tmp_path)).replace("PARENT", str(tmp_path.parent))
+    recorded = recorded.replace("HOME", "/HOME")
     with pytest.raises(UserError) as error:
         build_codec(TASK, Pretrained(encoding="symbol", name_or_path=given).vocabulary())
     assert str(error.value) == (
-        f"model.name_or_path: there is no folder {given}; give one with config.json and weights, or a name "
-        "on the hub, as OWNER/NAME"
+        f"model.name_or_path: there is no folder {recorded or given}; give one with config.json and weights, "
+        f"or a name on the hub, as OWNER/NAME{MOVED if recorded else ''}"
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from accelerate.utils import broadcast_object_list
 
+from unforced.bases import base_record, locate_base, recorded_base
 from unforced.config import Run
 from unforced.data.files import read_problems
 from unforced.decoding.base import Decoder
@@ -37,7 +38,11 @@ OtherDecoder = str | Mapping[str, Any] | Decoder
 
 
 def run_experiment(
-    run: Run, path: Path, observer: Observer, resume: bool = False, rhythm: Rhythm = USUAL
+    run: Run,
+    path: Path,
+    observer: Observer,
+    resume: bool = False,
+    rhythm: Rhythm = USUAL,
 ) -> Outcome:
     """Train a run into the folder `path`, measure it, and write its result.
 
@@ -86,7 +91,8 @@ def _held_by_the_first(trainer: Trainer, folder: RunFolder, new: bool) -> Iterat
 
 def _train_and_measure(trainer: Trainer, folder: RunFolder, resume: bool) -> Outcome:
     is_first = trainer.accelerator.is_main_process
-    environment = describe_session(trainer, folder.implementation() if resume else {})
+    base = recorded_base(folder) if resume else base_record(trainer.run) if is_first else {}
+    environment = describe_session(trainer, folder.implementation() if resume else {}, base)
     if is_first:
         write_json(folder.env, environment)
     flops = count_flops(trainer) if is_first else None
@@ -122,7 +128,7 @@ def train_in_memory(run: Run, observer: Observer) -> InMemory:
     accelerator, store = start_accelerator(run), MemoryStore()
     with oom_as_user_error():
         trainer = Trainer(run, store, accelerator, measure, observer)
-        environment = describe_session(trainer, {})
+        environment = describe_session(trainer, {}, base_record(run))
         flops = count_flops(trainer)
         outcome = trainer.fit()
         measured = None
@@ -135,7 +141,10 @@ def train_in_memory(run: Run, observer: Observer) -> InMemory:
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """A run folder's newest usable weights, ready to measure."""
+    """A run folder's newest usable weights, ready to measure.
+
+    refused: why newer checkpoints were refused, and what else could not be checked.
+    """
 
     run: Run
     train_module: TrainModule
@@ -147,17 +156,21 @@ class LoadedRun:
         return self if decoder is None else replace(self, run=self.run.replace(decoder=decoder))
 
 
-def load_run(path: Path) -> LoadedRun:
-    """Load a run folder's newest usable weights. Raises UserError if there are none."""
+def load_run(path: Path, base: Path | None = None) -> LoadedRun:
+    """Load a run folder's newest usable weights. Raises UserError if there are none.
+
+    base: where the pretrained model that it started from is now; see `unforced.bases.locate_base`.
+    """
     folder = RunFolder.open(path)
     run = folder.run()
+    unchecked = [] if base is None else locate_base(path, base)
     device = find_device()
     train_module = build_train_module(run).to(device)
     train_module.select_kernels(device, autocast_dtype(run, device), folder.implementation())
     progress, refused = load_newest(folder.checkpoints, run, train_module)
     if progress is None:
         raise UserError(f"{path} has no checkpoint yet; train it further with --resume")
-    return LoadedRun(run, train_module, progress.step, list(refused.values()))
+    return LoadedRun(run, train_module, progress.step, [*unchecked, *refused.values()])
 
 
 def evaluate_run(loaded: LoadedRun, splits: Iterable[Split], count: int | None) -> dict[str, Any]:
@@ -170,13 +183,17 @@ def evaluate_run(loaded: LoadedRun, splits: Iterable[Split], count: int | None) 
 
 
 def diagnose_run(
-    path: Path, count: int | None, confidence: float, decoder: OtherDecoder | None = None
+    path: Path,
+    count: int | None,
+    confidence: float,
+    decoder: OtherDecoder | None = None,
+    base: Path | None = None,
 ) -> dict[str, Any]:
     """Diagnose a finished run on `count` held-out problems (None: the run's num_test); write diagnosis.json.
 
     Training problems are the first `count` of the training set, or all of it. `decoder` names another one, as
-    in `LoadedRun.decoded_by`; then nothing is written. Raises UserError if the run has not finished, or the
-    problems are too few for the confidence.
+    in `LoadedRun.decoded_by`; then nothing is written. base: as in `load_run`. Raises UserError if the run
+    has not finished, or the problems are too few for the confidence.
     """
     folder = RunFolder.open(path)
     if not folder.done:
@@ -184,7 +201,7 @@ def diagnose_run(
             f"{path} has not finished: it has no result.json; finish it with `unforced train ... --resume`, "
             f"or measure its newest checkpoint with `unforced evaluate {path}`"
         )
-    loaded = load_run(path)
+    loaded = load_run(path, base)
     steps = folder.read_result()["steps"]
     if loaded.step != steps:
         raise UserError(

@@ -37,7 +37,7 @@ class Exported:
     refused: list[str]
 
 
-def export_run(path: Path, folder: Path) -> Exported:
+def export_run(path: Path, folder: Path, base: Path | None = None) -> Exported:
     """Write the newest usable weights of the run folder `path` into `folder`, for transformers to load.
 
     config.json, model.safetensors, generation_config.json    the network
@@ -47,11 +47,11 @@ def export_run(path: Path, folder: Path) -> Exported:
     decoding.json                                             the decoder, and what it must know
     heads.safetensors                                         what the objective trained beside the network
 
-    Raises UserError, and leaves nothing: the folder holds something, `path` is no run folder with a
-    checkpoint, no network of transformers computes the same, the disk is full.
+    base: as in `load_run`. Raises UserError, and leaves nothing: the folder holds something, `path` is no run
+    folder with a checkpoint, no network of transformers computes the same, the disk is full.
     """
     _check_free(folder)
-    loaded = load_run(path)
+    loaded = load_run(path, base)
     network = loaded.train_module.model.to_transformers()
     network.generation_config = _generation_config(loaded.run)
     tokenizer = loaded.run.codec.build_tokenizer(loaded.train_module.length)

@@ -40,12 +40,13 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from unforced.errors import ConfigError, unknown
+from unforced.paths import absolute_path
 from unforced.plugins import is_in_file, part_in_file
 from unforced.registry import Registry
 
 Tree = dict[str, Any]
 
-_RECORDED = "recorded"
+_RECORDED, _SETTLED = "recorded", "settled"
 _VERSION = "schema_version"
 
 
@@ -78,6 +79,8 @@ class Config(BaseModel):
     """By former name of a field: its name."""
     former_values: ClassVar[Mapping[str, Mapping[str, str]]] = MappingProxyType({})
     """By field: its value by the former name of that value."""
+    path_fields: ClassVar[tuple[str, ...]] = ()
+    """The fields that hold the path of a folder, which is made absolute where it is given, or a name."""
 
     @model_validator(mode="before")
     @classmethod
@@ -93,6 +96,8 @@ class Config(BaseModel):
             raise _Mistake(line, newer=True).for_pydantic()
         fields = {key: _tuples(value) for key, value in fields.items() if key != _VERSION}
         fields = cls.renamed(fields)
+        if info.context is None:
+            fields = settled(cls, fields)
         for earlier in range(version, cls.schema_version):
             fields = {**cls.earlier_defaults.get(earlier, {}), **fields}
         return fields
@@ -144,13 +149,36 @@ def parts_of(config: Config) -> Iterator[Part]:
                 yield from parts_of(item)
 
 
-def read(kind: type[AnyConfig], fields: Mapping[str, Any], *, recorded: bool = False) -> AnyConfig:
+def is_recorded(info: Any) -> bool:
+    """Whether a validator reads a config that was recorded. info: pydantic's ValidationInfo."""
+    return bool(info.context == _RECORDED)
+
+
+def settled(kind: type[Config], fields: Mapping[str, Any]) -> Tree:
+    """Make paths absolute in fields that are given now, so that they mean the same from everywhere."""
+    paths = {key: fields[key] for key in kind.path_fields if isinstance(fields.get(key), str)}
+    return {**fields, **{key: absolute_path(path) for key, path in paths.items()}}
+
+
+def settled_part(kind: type[Part], fields: Any) -> Any:
+    """Make paths absolute in what is given for a part, if it has a name and fields."""
+    name = fields.get("name") if isinstance(fields, Mapping) else None
+    if not isinstance(name, str) or name not in kind.registry.names():
+        return fields
+    return settled(kind.registry.get(name), fields)
+
+
+def read(
+    kind: type[AnyConfig], fields: Mapping[str, Any], *, recorded: bool = False, is_settled: bool = False
+) -> AnyConfig:
     """Build a config from JSON values. Raises ConfigError: one line that names the path.
 
-    recorded: the values were written by `tree`, maybe by an earlier version of the package.
+    recorded: the values were written by `tree`, maybe by an earlier version of the package. is_settled: they
+    are a config's, changed by values whose paths are absolute. In both cases the file system is not asked.
     """
     try:
-        return kind.model_validate(dict(fields), context=_RECORDED if recorded else None)
+        context = _RECORDED if recorded else _SETTLED if is_settled else None
+        return kind.model_validate(dict(fields), context=context)
     except ValidationError as error:
         raise _first_mistake(kind, error).error() from None
 

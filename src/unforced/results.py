@@ -47,10 +47,15 @@ class Measured:
         )
 
 
-def describe_session(trainer: Trainer, known: Mapping[str, str]) -> dict[str, Any]:
-    """Select the kernels, or those `known` from an earlier session, and describe what the run runs on."""
+def describe_session(trainer: Trainer, known: Mapping[str, str], base: Mapping[str, Any]) -> dict[str, Any]:
+    """Select the kernels, or those `known` from an earlier session, and describe what the run runs on.
+
+    base: what is recorded of the weights that it starts from, see `unforced.bases`.
+    """
     accelerator = trainer.accelerator
-    return describe(accelerator.device) | {
+    return {
+        **describe(accelerator.device),
+        **base,
         "processes": accelerator.num_processes,
         "autocast_dtype": str(autocast_dtype(trainer.run, accelerator.device)).removeprefix("torch."),
         "implementation": trainer.select_kernels(known),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from unforced.cli.options import AsJson
+from unforced.cli.options import AsJson, Base
 
 
 def diagnose(
@@ -20,6 +20,7 @@ def diagnose(
     ] = None,
     confidence: Annotated[float, typer.Option(help="Of every interval, above 0.5 and below 1.")] = 0.95,
     explain: Annotated[bool, typer.Option("--explain", help="Say what each number means.")] = False,
+    base: Base = None,
     as_json: AsJson = False,
 ) -> None:
     """Say whether a run fails, already in training or only at inference, by which mechanism, how surely.
@@ -34,7 +35,7 @@ def diagnose(
 
     if not 0.5 < confidence < 1:
         raise UserError(f"--confidence: {confidence:g} is not above 0.5 and below 1; 0.95 is usual")
-    diagnosis = diagnose_run(run_dir, count, confidence, other_decoder(decoder or []))
+    diagnosis = diagnose_run(run_dir, count, confidence, other_decoder(decoder or []), base)
     if as_json:
         print(json.dumps(diagnosis))
         return

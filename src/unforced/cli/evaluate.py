@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from unforced.cli.options import AsJson
+from unforced.cli.options import AsJson, Base
 from unforced.errors import UserError
 
 
@@ -27,6 +27,7 @@ def evaluate(
     data: Annotated[
         Path | None, typer.Option(help="Measure on the problems of this .txt or .parquet file.")
     ] = None,
+    base: Base = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure a run's newest weights, teacher-forced and free-running.
@@ -44,7 +45,7 @@ def evaluate(
 
     if data is not None and (split or count):
         raise UserError("--data measures on a file; drop --split and --count")
-    loaded = load_run(run_dir).decoded_by(other_decoder(decoder or []))
+    loaded = load_run(run_dir, base).decoded_by(other_decoder(decoder or []))
     for name in split or []:
         check_split(loaded.run.task, name)
     for line in loaded.refused:

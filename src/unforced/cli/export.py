@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from unforced.cli.options import AsJson
+from unforced.cli.options import AsJson, Base
 
 
 def export(
     run_dir: Annotated[Path, typer.Argument(help="A run folder.")],
     to: Annotated[Path, typer.Option(help="The folder to write, absent or empty.")],
+    base: Base = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a run's newest weights as a folder that transformers loads, with a card that says how to decode.
@@ -21,7 +22,7 @@ def export(
     """
     from unforced.exporting import export_run
 
-    exported = export_run(run_dir, to)
+    exported = export_run(run_dir, to, base)
     for line in exported.refused:
         print(f"{line}; exported step {exported.step}", file=sys.stderr)
     if as_json:

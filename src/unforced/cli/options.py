@@ -19,6 +19,10 @@ Trackers = Annotated[
     list[str] | None,
     typer.Option(help="tensorboard, wandb or trackio: also gets every metric; can be given again."),
 ]
+Base = Annotated[
+    Path | None,
+    typer.Option(help="Where the pretrained model that the run started from is now, if it was moved."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 

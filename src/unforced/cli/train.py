@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unforced.cli.options import AsJson, Overrides, Trackers
-from unforced.errors import DIVERGED
+from unforced.cli.options import AsJson, Base, Overrides, Trackers
+from unforced.errors import DIVERGED, UserError
 
 if TYPE_CHECKING:
     from signal import Signals
@@ -26,6 +26,7 @@ def train(
         bool, typer.Option("--resume", help="Continue the run in the folder, bit for bit.")
     ] = False,
     tracker: Trackers = None,
+    base: Base = None,
     as_json: AsJson = False,
 ) -> None:
     """Train one run.
@@ -45,9 +46,12 @@ def train(
 
     trackers = tracker or []
     check_trackers(trackers)
+    unchecked = _locate_base(out, base, resume) if base is not None else []
     run = resolve_run(recipe, overrides or [])
     out = out or Path("runs") / f"{Path(recipe.removesuffix('.json')).name}-{run.fingerprint[:8]}"
     with watch_run(run, quiet=as_json) as progress, track(progress, trackers, run, out) as observer:
+        for line in unchecked:
+            observer.say(line)
         outcome = run_experiment(run, out, observer, resume)
     if outcome.stopped_by is not None:
         if is_first_process():
@@ -63,6 +67,17 @@ def train(
             show_accuracy(result, run)
     if outcome.reason == "diverged":
         raise typer.Exit(DIVERGED)
+
+
+def _locate_base(out: Path | None, base: Path, resume: bool) -> list[str]:
+    from unforced.bases import locate_base
+
+    if not resume or out is None:
+        raise UserError(
+            "--base: it says where the model that an earlier session started from is now; add --resume and "
+            "--out RUN_FOLDER, or start from it with model.name_or_path=FOLDER"
+        )
+    return locate_base(out, base)
 
 
 def say_stopped(number: "Signals", how_to_continue: str, as_json: bool) -> None:

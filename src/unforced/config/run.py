@@ -4,7 +4,7 @@ A `Run` round-trips exactly through JSON, can be changed field by field, and has
 several kinds (task, model, objective, decoder) are chosen by name through the registry.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -20,7 +20,20 @@ from unforced.decoding.modes import Mode, exact_measures, forced_note, trained_m
 from unforced.errors import UserError
 from unforced.models.base import ModelConfig
 from unforced.objectives.base import Objective
-from unforced.parts import Named, Role, Tree, keys_of, read, read_part, tree
+from unforced.parts import (
+    Config,
+    Named,
+    Part,
+    Role,
+    Tree,
+    is_recorded,
+    keys_of,
+    read,
+    read_part,
+    settled,
+    settled_part,
+    tree,
+)
 from unforced.registry import MODELS
 from unforced.tasks.base import Task
 
@@ -29,6 +42,12 @@ class Run(Settings):
     """One training run. Equal runs name the same folder and, on one machine, give the same numbers."""
 
     part_keys: ClassVar[tuple[str, ...]] = ("task", "model", "objective", "decoder")
+    _part_kinds: ClassVar[Mapping[str, type[Part]]] = {
+        "task": Task,
+        "model": ModelConfig,
+        "objective": Objective,
+        "decoder": Decoder,
+    }
 
     task: Named[Task] = Field(description="the generator of problems and its verifier")
     model: Named[ModelConfig] = Field(description="the architecture")
@@ -38,7 +57,7 @@ class Run(Settings):
     )
 
     @model_validator(mode="after")
-    def _check(self) -> "Run":
+    def _check(self, info: Any) -> "Run":  # a ValidationInfo, which beartype cannot check
         for key in keys_of(Run, Role.TRAINING_SET) if self.stream else ():
             if getattr(self, key) is not None:
                 raise ValueError(f"{key}: a stream has no training set; drop it, or give stream=false")
@@ -66,7 +85,8 @@ class Run(Settings):
                     f"objective.train_positions: {position} is no answer position of this task; "
                     f"they are 0 to {last}"
                 )
-        self._check_attention()
+        if not is_recorded(info):  # a recorded run was checked, and its model may be elsewhere now
+            self._check_attention()
         if self.model.origin.keeps_bf16 and self.precision == "fp32":
             raise ValueError("precision: fp32 does not go with weights in bf16; use precision=bf16-mixed")
         if self.min_learning_rate > self.learning_rate:
@@ -159,8 +179,10 @@ class Run(Settings):
         """
         fields = {key: getattr(self, key) for key in Run.model_fields}
         known = fields | {"decoder": self.decoding}
-        fields |= {key: _updated(known.get(key), value) for key, value in changes.items()}
-        return read(Run, fields | self._dropped(fields["stream"], changes))
+        fields |= {
+            key: _updated(known.get(key), value, self._part_kinds.get(key)) for key, value in changes.items()
+        }
+        return read(Run, fields | self._dropped(fields["stream"], changes), is_settled=True)
 
     def override(self, assignments: Iterable[str]) -> "Run":
         """Return this run with `dotted.key=value` assignments applied, in order: for what a user types.
@@ -175,7 +197,9 @@ class Run(Settings):
                 fields["decoder"] = tree(_objective(fields).default_decoder)
             assign(fields, assignment, self.part_keys)
         named = [assignment.partition("=")[0] for assignment in given]
-        return read(Run, fields | self._dropped(fields["stream"], named))
+        for key, kind in self._part_kinds.items():
+            _settle(kind, key, fields[key], named)
+        return read(Run, fields | self._dropped(fields["stream"], named), is_settled=True)
 
     def _dropped(self, stream: Any, given: Iterable[str]) -> Tree:
         if stream is not True or self.stream:
@@ -210,9 +234,20 @@ def build_task(name: str, fields: Tree) -> Task:
     return read_part(Task, "task", fields | {"name": name})  # type: ignore[type-abstract]
 
 
-def _updated(known: Any, value: Any) -> Any:
-    """Return a part with some fields changed, where a mapping without a name is given for one."""
+def _updated(known: Any, value: Any, kind: type[Part] | None = None) -> Any:
+    """Return a part with some fields changed, where a mapping without a name is given for one.
+
+    kind: of parts that the value may be the fields of.
+    """
     if not isinstance(known, BaseModel) or not isinstance(value, Mapping) or "name" in value:
-        return value
+        return value if kind is None else settled_part(kind, value)
     fields = {key: getattr(known, key) for key in type(known).model_fields}
-    return fields | {key: _updated(getattr(known, key, None), item) for key, item in value.items()}
+    given = settled(type(known), value) if isinstance(known, Config) else value
+    return fields | {key: _updated(getattr(known, key, None), item) for key, item in given.items()}
+
+
+def _settle(kind: type[Part], key: str, fields: Any, named: Collection[str]) -> None:
+    """Make the paths absolute that an override named, in the fields of the part at a key."""
+    if isinstance(fields, dict):
+        given = {name: value for name, value in fields.items() if {key, f"{key}.{name}"} & {*named}}
+        fields |= settled_part(kind, given | {"name": fields.get("name")})

@@ -21,10 +21,14 @@ from unforced.runs.groups import Group, group_runs
 AnyPath = str | PathLike[str]
 
 
-def load(path: AnyPath) -> Fit:
-    """Load a run folder, finished or not, with its newest usable weights. Raises UserError."""
+def load(path: AnyPath, *, base: AnyPath | None = None) -> Fit:
+    """Load a run folder, finished or not, with its newest usable weights. Raises UserError.
+
+    base: where the pretrained model that the run started from is now, if it was moved. It is checked by the
+    hash of its weights, and holds for the rest of the process.
+    """
     with in_python_words():
-        return Fit.of_folder(Path(path).expanduser())
+        return Fit.of_folder(Path(path).expanduser(), None if base is None else Path(base).expanduser())
 
 
 def runs(*folders: AnyPath) -> "RunCollection":

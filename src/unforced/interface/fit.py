@@ -103,10 +103,10 @@ class Fit:
     folder: RunFolder | None = None
 
     @classmethod
-    def of_folder(cls, path: Path) -> "Fit":
+    def of_folder(cls, path: Path, base: Path | None = None) -> "Fit":
         """Load a run folder, with its newest usable weights. Raises UserError if it has none."""
         folder = RunFolder.open(path)
-        loaded = load_run(path)
+        loaded = load_run(path, base)
         for reason in loaded.refused:
             print(f"{reason}; the weights are of step {loaded.step}", file=sys.stderr)
         finished = folder.read_result() if folder.done else None

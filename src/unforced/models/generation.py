@@ -23,6 +23,7 @@ from unforced.models.huggingface import (
     read_tokenizer,
     transformers,
 )
+from unforced.paths import absolute_path
 
 Ids = list[list[int]]
 
@@ -48,6 +49,7 @@ class Reader:
 
         Raises UserError: no model, an encoder-decoder, no tokenizer, or no chat template where one is needed.
         """
+        name_or_path = absolute_path(name_or_path)
         config = read_config(name_or_path, None, OPTION)
         tokenizer = read_tokenizer(name_or_path, None, OPTION)
         if chat and not tokenizer.chat_template:

@@ -11,6 +11,7 @@ import torch
 from unforced.errors import UserError
 from unforced.huggingface import import_transformers
 from unforced.models.failures import as_user_error, first_words
+from unforced.models.places import is_folder, place_of
 
 FAMILIES = "take a model of the GPT-2, GPT-NeoX, Llama or Mamba family"
 FIELD = "model.name_or_path"
@@ -37,9 +38,8 @@ def read_config(name_or_path: str, revision: str | None, given_as: str = FIELD) 
         raise UserError(f"{given_as}: give a folder with a causal language model, or a name on the hub")
     _check_path(name_or_path, given_as)
     with loading(name_or_path, given_as):
-        config = transformers().AutoConfig.from_pretrained(
-            name_or_path, revision=revision, trust_remote_code=False
-        )
+        place, revision = place_of(name_or_path, revision)
+        config = transformers().AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=False)
     if config.is_encoder_decoder:
         raise UserError(
             f"{given_as}: {name_or_path} ({config.model_type}) encodes before it decodes; "
@@ -52,16 +52,26 @@ def read_config(name_or_path: str, revision: str | None, given_as: str = FIELD) 
     return config
 
 
+def forget_models() -> None:
+    """Read configs and tokenizers anew when they are next asked for."""
+    read_config.cache_clear()
+    read_tokenizer.cache_clear()
+
+
 def _check_path(name_or_path: str, given_as: str) -> None:
     """Refuse a file, and what is neither a folder nor like a name on the hub. Raises UserError."""
-    path = Path(name_or_path)
-    if path.is_file():
+    place = place_of(name_or_path, None)[0] if is_folder(name_or_path) else name_or_path
+    path = Path(place)
+    if is_folder(place) and path.is_file():
         raise UserError(f"{given_as}: {name_or_path} is a file; give the folder that it is in, {path.parent}")
-    if not path.is_dir() and not _HUB_NAME.fullmatch(name_or_path):
-        raise UserError(
-            f"{given_as}: there is no folder {name_or_path}; give one with config.json and weights, or a "
-            "name on the hub, as OWNER/NAME"
-        )
+    if path.is_dir() if is_folder(place) else _HUB_NAME.fullmatch(place):
+        return
+    recorded = given_as == FIELD and is_folder(place)
+    moved = "; if a run started from it, say where it is now with --base FOLDER" if recorded else ""
+    raise UserError(
+        f"{given_as}: there is no folder {name_or_path}; give one with config.json and weights, or a "
+        f"name on the hub, as OWNER/NAME{moved}"
+    )
 
 
 @lru_cache(maxsize=8)
@@ -69,9 +79,8 @@ def read_tokenizer(name_or_path: str, revision: str | None, given_as: str = FIEL
     """Return a model's tokenizer. Raises UserError."""
     read_config(name_or_path, revision, given_as)
     try:
-        return transformers().AutoTokenizer.from_pretrained(
-            name_or_path, revision=revision, trust_remote_code=False
-        )
+        place, revision = place_of(name_or_path, revision)
+        return transformers().AutoTokenizer.from_pretrained(place, revision=revision, trust_remote_code=False)
     except Exception as error:
         raise UserError(
             f"{given_as}: no tokenizer could be loaded from {name_or_path} ({first_words(error)}); "
@@ -105,8 +114,9 @@ def check_tokenizer(tokenizer: Any, text: str, name_or_path: str, vocab_size: in
 
 def load_network(name_or_path: str, revision: str | None, config: Any, dtype: torch.dtype | str) -> Any:
     """Load a causal language model. Raises ValueError where the folder lacks some of its weights."""
+    place, revision = place_of(name_or_path, revision)
     network, report = transformers().AutoModelForCausalLM.from_pretrained(
-        name_or_path,
+        place,
         revision=revision,
         config=config,
         dtype=dtype,
@@ -122,7 +132,7 @@ def load_network(name_or_path: str, revision: str | None, config: Any, dtype: to
 def loading(name_or_path: str, given_as: str = FIELD) -> AbstractContextManager[None]:
     """Turn whatever transformers raises for a folder or name that is no usable model into one line."""
     missing = f"no causal language model could be loaded from {name_or_path}"
-    if not Path(name_or_path).is_dir():
+    if not is_folder(name_or_path):
         missing = f"there is no folder {name_or_path} here, and the hub gave no causal language model"
     return as_user_error(
         lambda error: (

@@ -6,13 +6,12 @@ symbol of the task (a node, `|`, `/`, `=`) is a token of its own, appended to th
 
 import copy
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from unforced.data.vocabulary import Vocabulary, num_ids
@@ -30,6 +29,7 @@ from unforced.models.huggingface import (
     transformers,
 )
 from unforced.models.mamba import Mamba, MambaModel
+from unforced.models.places import is_folder
 from unforced.models.transformers_model import TransformersModel
 
 _TRIED_TOKENS = 8
@@ -46,9 +46,12 @@ class Pretrained(ModelConfig):
     """
 
     former_names = MappingProxyType({"dummy": "mask_token"})
+    path_fields = ("name_or_path",)
 
     name: Literal["pretrained"] = "pretrained"
-    name_or_path: str = Field("", description="a folder, or a name on the hub")
+    name_or_path: str = Field(
+        "", description="a folder (recorded as its absolute path), or a name on the hub"
+    )
     revision: str | None = Field(None, description="branch, tag or commit on the hub (null: the newest)")
     encoding: Literal["text", "symbol"] = Field(
         "text", description="problems as text in the model's own tokens, or a new token for each symbol"
@@ -67,11 +70,6 @@ class Pretrained(ModelConfig):
         False, description="compute activations again in the backward pass, a third more work in less memory"
     )
 
-    @field_validator("name_or_path")
-    @classmethod
-    def _folders_do_not_depend_on_where_one_stands(cls, given: str) -> str:
-        return str(Path(given).resolve()) if given and Path(given).is_dir() else given
-
     @model_validator(mode="after")
     def _check(self) -> "Pretrained":
         if self.frozen_weights == "bf16" and self.lora_rank is None:
@@ -85,7 +83,7 @@ class Pretrained(ModelConfig):
             )
         if self.lora_alpha is not None and self.lora_rank is None:
             raise ValueError("lora_alpha: it scales adapters, and there are none; give lora_rank, or drop it")
-        if self.revision is not None and self.name_or_path and Path(self.name_or_path).is_dir():
+        if self.revision is not None and is_folder(self.name_or_path):
             raise ValueError(
                 f"revision: {self.name_or_path} is a folder, which has one alone; drop revision, or give a "
                 "name on the hub"
@@ -101,7 +99,7 @@ class Pretrained(ModelConfig):
     def origin(self) -> Origin:
         """The folder or name, with the revision if one was given; a folder is known by its whole path."""
         name, revision = self.name_or_path, self.revision
-        hub_name = None if Path(name).is_absolute() else name
+        hub_name = None if is_folder(name) else name
         return Origin(
             name if revision is None else f"{name} at {revision}", hub_name, self.frozen_weights == "bf16"
         )
