@@ -164,7 +164,17 @@ def test_writing_ends_with_the_first_line_that_is_not_blank(questions, monkeypat
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("", ""), ("1,7", "1,7"), ("1,7\n8", "1,7"), ("\n\n 1\n2", "\n\n 1"), ("\n", "\n"), ("1\n", "1")],
+    [
+        ("", ""),
+        ("1,7", "1,7"),
+        ("1,7\n8", "1,7"),
+        ("\n\n 1\n2", "\n\n 1"),
+        ("\n", "\n"),
+        ("1\n", "1"),
+        ("```\n1\n```", "```\n1"),
+        ("“1”\n2", "“1”"),
+        ("$$\n", "$$\n"),
+    ],
 )
 def test_the_first_line_is_cut(text, line):
     assert first_line(text) == line
@@ -262,7 +272,7 @@ def test_a_prompt_that_is_too_long_is_one_line(mistake, tmp_path):
     folder = save_with_tokenizer("gpt2", tmp_path / "short", positions=300)
     line = mistake(*ask_for(folder, "--shots", "9"))
     assert line.startswith(f"MODEL: {folder} reads at most 300 tokens; the longest prompt has ")
-    assert line.endswith("and the answer takes up to 27; lower --shots, or make the task smaller")
+    assert line.endswith("and the answer takes up to 35; lower --shots, or make the task smaller")
 
 
 def test_chatting_without_a_template_is_one_line(mistake):

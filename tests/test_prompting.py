@@ -82,7 +82,7 @@ class TestPrompts:
 
     def test_the_room_for_an_answer_holds_the_longest_one_byte_by_byte(self, asked):
         longest = max(len(", ".join(line.split(",")).encode()) for line in true_lines(asked))
-        assert longest + 4 <= asked.most_tokens() < 3 * longest + 10
+        assert longest + 4 <= asked.most_tokens() < 3 * longest + 18
 
 
 EXACT = [
@@ -90,7 +90,11 @@ EXACT = [
     "1,7,9 is the path", "1,7,9. The path ends at the goal.", "1,7,9\tdone", "1,7,9\n1,4,2",
     "**1,7,9**", "**1,7,9.**", "**1, 7, 9**.", "`1,7,9`", "[1,7,9]", "([1, 7, 9])", "(1,7,9)", '"1,7,9"',
     "* 1,7,9", "1,7,9!", "1,7,9;", "1,7,9,", "1,7,9, ", "**1,7,9,**", "**1,7,9** is the path", "1,7,9; done",
-    "(1,7,9). Done",
+    "(1,7,9). Done", "```\n1,7,9\n```", "```text\n1, 7, 9\n```\nDone: 4", "```1,7,9```",
+    "~~~\n1,7,9", "“1,7,9”", "“1,7,9.”",
+    "‘1,7,9’", "«1,7,9»", "$1,7,9$", "$$\n1,7,9\n$$", "$1,7,9$.", r"\(1,7,9\)",
+    "\\[\n1,7,9\n\\]", r"$\boxed{1,7,9}$",
+    "> 1,7,9", "> **1,7,9**", "**\n1,7,9\n**", "`` 1,7,9 ``", "$ 1,7,9 $", "「1,7,9」",
 ]  # fmt: skip
 NO_ANSWER = [
     "", " ", "\n", ".", ",", "1,7", "1,7,", "1,7,9,,", "1,7,9,4", "1,7,,9", "1,7,9 4", "1,79", "17,9",
@@ -98,15 +102,27 @@ NO_ANSWER = [
     "1,7,9 → 4", "-1,7,9", "01,7,9", "1,7,09", "１,７,９", "1,7,9 or ４", "The path is 1,7,9", "=1,7,9",
     "1;7;9", "1,7\n,9", "**", "[]", "[1,7,9],[1,4,2]", "**1,7,9**4", "[1,7],9", "1,7,(9)", "**1**,7,9",
     "1,7,9, and so on", "1,7,9...", "1,7,9..", "1,7,9;4", "(-1,7,9)", "[1,7,9][4]", "**Answer**: 1,7,9",
-    ",1,7,9", "1,7,9;;", "**1,7,9**is",
+    ",1,7,9", "1,7,9;;", "**1,7,9**is", "```\n```", "```", "```text", "```\nThe path:\n1,7,9\n```",
+    "```1\n,7,9```", "$1,7$,9",
+    "$1,7,9$4", "“1,7,9” or “1,4,2”", r"\frac{1,7,9}", "$-1,7,9$", "```\n-1,7,9\n```", "$$", "“”",
 ]  # fmt: skip
-WRONG = ["1,4,2", "9,7,1", "1,7,8", "1,9,7."]
+WRONG = [
+    "1,4,2",
+    "9,7,1",
+    "1,7,8",
+    "1,9,7.",
+    "```\n1,4,2\n```",
+    "“1,7,8”",
+    "$1,9,7$",
+    "```\n1,4,2\n1,7,9\n```",
+]
 EXACT_SUM = [
+    "```\n0579\n```", "“0579”", "$0579$.",
     "0579", " 0579\n", "0579.", "0579 is the sum", "\n0579. Done", "**0579**", "`0579`!", "(0579);",
 ]  # fmt: skip
 NO_SUM = [
     "579", "00579", "0,579", "0 5 7 9", "0579 0578", "0579+1", "+0579", "057x9", "0579,", "(057)9",
-    "**0579**8", "-0579",
+    "**0579**8", "-0579", "```\n579\n```", "$0579$8",
 ]  # fmt: skip
 
 
@@ -124,7 +140,7 @@ def test_what_is_not_clearly_an_answer_is_none():
 
 def test_a_wrong_answer_is_read_as_it_stands():
     for text in WRONG:
-        assert read(STAR, text) == [int(label) for label in re.findall(r"\d", text)]
+        assert read(STAR, text) == [int(label) for label in re.findall(r"\d", text)[:3]]
 
 
 def test_a_right_sum_is_read():
@@ -135,7 +151,9 @@ def test_what_is_no_sum_is_none():
     assert [text for text in NO_SUM if read(SUMS, text) == [0, 5, 7, 9]] == []
 
 
-TEXTS = st.text() | st.text(alphabet="0179, .\n=|a-*[];!", max_size=12) | st.sampled_from(EXACT + NO_ANSWER)
+TEXTS = (
+    st.text() | st.text(alphabet="0179, .\n=|a-*[];!`$“”", max_size=12) | st.sampled_from(EXACT + NO_ANSWER)
+)
 
 
 @settings(deadline=None)
@@ -145,7 +163,7 @@ def test_an_answer_that_passes_is_all_that_its_line_has_of_numbers(text, one):
     found = read(task, text)
     assert len(found) == task.answer_length
     if -1 not in found:
-        line = text.strip().splitlines()[0]
+        line = next(line for line in text.splitlines() if re.search(number, line))
         assert re.findall(number, line) == list(map(str, found))
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
+from unforced.data.marks import behind_closing, behind_opening, is_only_marks
 from unforced.evaluation.accuracy import count_free, prefixed, with_intervals
 from unforced.evaluation.trace import symbol_texts
 from unforced.tasks.base import Order, Problems, Symbols, Task, Verdicts
@@ -22,9 +23,9 @@ Answerer = Callable[[Sequence[str]], Sequence[str]]
 Conversation = list[dict[str, str]]
 ASKED: Split = "test"
 _BATCH = 32
-_SLACK = 8  # tokens
+_SLACK = 16  # tokens
 _ROLES = ("user", "assistant")
-_OPENING, _CLOSING, _STOPS = "*_`\"'([{", "*_`\"')]}", ".;!"
+_STOPS = ".;!"
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ class Questions:
     def most_tokens(self) -> int:
         """Return how many tokens to let a model write: no fewer than any tokenizer makes of any answer.
 
-        None makes more than one of a UTF-8 byte. Besides: one for a space before each symbol, and a few for
-        blank lines before the answer, a period and the end.
+        A tokenizer makes at most one token of a UTF-8 byte. Added are one for a space before each symbol, and
+        some for blank lines and marks before the answer, a period and the end.
         """
         task = self.task
         symbol = max(len(text.encode()) for text in task.alphabet[: task.answer_symbols])
@@ -93,22 +94,24 @@ def answer_in(text: str, characters: frozenset[str], separator: str) -> str:
 
     characters: those that the symbols of an answer are written with (digits, say).
 
-    1. The answer stands on the first line that is not blank. Later lines are ignored.
-    2. It begins with the line, but for spaces and marks that open (`**`, a bracket, a quote): words before it
-       are not skipped, nor is a sign.
-    3. It goes on as long as there are `characters`, separators and spaces. What follows is dropped if it is
+    1. The answer stands on the first line that is not blank and has more than marks: the line in a block of
+       code, say. Later lines are ignored.
+    2. It begins with the line, after spaces and marks that open (`**`, a bracket, a quote, `$`): words before
+       it are not skipped, nor is a sign.
+    3. It continues as long as there are `characters`, separators and spaces. What follows is dropped if it is
        marks that close and a stop (`.`, `;` or `!`) at most, or these and then a space and words, or a space
-       and words; and if nothing in it is one of `characters` or a number: "1,7,9 or 1,4,2" is two answers,
-       hence none. Otherwise the line stays whole. What a task writes its answers with is no mark or stop.
-    4. A separator behind the last symbol is dropped, where no words follow.
+       and words; and if it contains neither one of `characters` nor a number: "1,7,9 or 1,4,2" is two answers
+       and so not an answer. Otherwise the line stays whole. The characters of a task's answers are not marks
+       or stops. See `unforced.data.marks`.
+    4. A separator behind the last symbol is dropped if no words follow.
 
     `TextFormat.read_answers` then takes the line apart at the separators, spaces around symbols apart, and
     lets nothing pass but symbols, as many as an answer has. So a line is read as right if the true symbols,
     and no others, stand at its beginning and nothing like a symbol comes after them.
     """
     own = characters | set(separator)
-    line = text.strip().splitlines()[0] if text.strip() else ""
-    bare = line.lstrip("".join(set(_OPENING) - own)).lstrip()
+    line = next((line for line in text.splitlines() if not is_only_marks(line, own)), "").strip()
+    bare = behind_opening(line, own)
     end = next((i for i, sign in enumerate(bare) if not (sign in own or sign.isspace())), len(bare))
     answer, rest = bare[:end], bare[end:]
     words = _behind_marks(rest, own)
@@ -119,11 +122,10 @@ def answer_in(text: str, characters: frozenset[str], separator: str) -> str:
 
 
 def _behind_marks(text: str, own: Set[str]) -> str:
-    """Take off marks that close, and a stop between them, but for those that a task's symbols have."""
-    marks = "".join(set(_CLOSING) - own)
-    text = text.lstrip(marks)
+    """Drop marks that close, and a stop between them."""
+    text = behind_closing(text, own)
     stopped = text[1:] if text[:1] in set(_STOPS) - own else text
-    return stopped.lstrip(marks)
+    return behind_closing(stopped, own)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from unforced.data.marks import is_only_marks
 from unforced.errors import UserError
 from unforced.models.failures import as_user_error, first_words
 from unforced.models.huggingface import (
@@ -226,9 +227,10 @@ def _alike_while_equal(steps: Sequence[Tensor], others: Sequence[Tensor]) -> boo
 
 
 def first_line(text: str) -> str:
-    """Cut a text after its first line that is not blank; blank ones before it stay."""
-    line = text.lstrip()
-    return text[: len(text) - len(line)] + line.partition("\n")[0]
+    """Cut a text after its first line that has more than marks; blank lines and marks before it stay."""
+    lines = text.split("\n")
+    first = next((i for i, line in enumerate(lines) if not is_only_marks(line)), len(lines))
+    return "\n".join(lines[: first + 1])
 
 
 def _ends(reader: Reader, network: Any) -> list[int]:
