@@ -7,11 +7,11 @@ from PIL import Image
 
 from tests.runs import tiny_run, train, unchecked
 from unforced.cli.main import main
+from unforced.evaluation.statistics import percent, percent_alone
 from unforced.files import write_json
 from unforced.recipes import resolve_run
 from unforced.registry import TASKS
-from unforced.reporting.comparison import notes
-from unforced.reporting.quickstart import worked_problem
+from unforced.reporting.quickstart import notes, worked_problem
 from unforced.runs.folder import RunFolder
 from unforced.tasks.sampling import problems
 from unforced.training.train_module import build_train_module
@@ -111,34 +111,32 @@ def test_a_second_call_trains_nothing_anew_and_prints_the_report(folder, capsys)
 def test_the_terminal_shows_whole_headers_and_values_at_80_columns(folder, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     assert quickstart(folder) == 0
-    first, second, *lines = capsys.readouterr().out.splitlines()
-    assert first.split() == ["chance", *["train"] * 2, *["held-out"] * 2, "train", "train"]
-    assert second.split() == ["50%", *["forced", "free"] * 2, "token_1", "rest", "steps"]
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert header.split() == ["chance", "50%", "training", "held-out", "token_1", "later", "steps"]
     for name, line in zip(NAMES, lines, strict=False):
-        cells = line.split()
-        assert (cells[0], cells[-1]) == (name, "20")
-        assert cells[1:-1] == [f"{100 * value:.1f}%" for value in shown(folder / name)]
-    assert max(map(len, lines[:-1])) <= 80
-    assert "95% intervals: within ±" in "\n".join(lines)
+        training, held_out, token, later = shown(folder / name)
+        row = [name, percent(training), percent(held_out), percent_alone(token), percent_alone(later), "20"]
+        assert line.split() == " ".join(row).split()
+        assert len(line) <= 80
 
 
 def shown(path):
-    """Whole answers right, then the first hop and the mean of what follows it as the run was trained."""
+    """Exact match on both splits; the first hop and the mean of the tokens after it, as they were trained."""
     result = json.loads((path / "result.json").read_text())
     mode = "free" if path.name == "teacherless" else "forced"
-    rest = [result[f"train.{mode}.token_{i}"]["value"] for i in (2, 3)]
-    whole = [f"{split}.{mode}.exact" for split in ("train", "test") for mode in ("forced", "free")]
-    return [*(result[key]["value"] for key in [*whole, f"train.{mode}.token_1"]), sum(rest) / 2]
+    first, *later = (result[f"train.{mode}.token_{i}"] for i in (1, 2, 3))
+    mean = {"value": sum(token["value"] for token in later) / 2}
+    return result["train.free.exact"], result["test.free.exact"], first, mean
 
 
-def test_table_and_terminal_say_how_it_was_trained_and_what_to_know_of_forced(folder, capsys):
+def test_table_and_terminal_explain_columns_and_training(folder, capsys):
     assert quickstart(folder) == 0
     for text in (capsys.readouterr().out, (folder / "table.md").read_text()):
         words = " ".join(text.split())
         assert f"every run: {RATES}" in words
         assert f"at most 20 steps of 32 problems; gpt of {PARAMETERS:,} parameters" in words
-        assert "teacherless training never gives the true answer as input" in words
-        assert "forced (free for teacherless)" in words
+        assert "token_1: needs lookahead; later: the tokens after it." in words
+        assert "On training problems, teacher-forced (teacherless: free-running)." in words
 
 
 def test_runs_that_were_trained_differently_say_so(folder):

@@ -158,8 +158,8 @@ def test_the_accuracy_table_says_what_the_results_say(copy, call):
         row, found = rows[objective], [results(copy)[f"{kind}-{seed}"] for seed in SEEDS]
         assert (row["topology"], row["chance"]) == ("G(2,3)", "50.0")
         for column, key in {
-            "held-out, free": "test.free.exact",
-            "train, forced": "train.forced.exact",
+            "held-out, free-running": "test.free.exact",
+            "training, teacher-forced": "train.forced.exact",
         }.items():
             values = [100 * each[key]["value"] for each in found]
             middle, spread = f"{median(values):.1f}", f"({min(values):.1f}–{max(values):.1f})"
@@ -180,7 +180,7 @@ def test_the_diagnosis_table_says_what_the_diagnosis_says(written, study):
     assert row["cheat accuracy"].startswith(
         f"{100 * found['clever_hans']['cheat_accuracy']['value']:.1f} (one seed)"
     )
-    assert row["token, train"].startswith(f"{100 * token['train']['value']:.1f} ")
+    assert row["token, training"].startswith(f"{100 * token['train']['value']:.1f} ")
     assert row["token, held-out"].startswith(f"{100 * token['test']['value']:.1f} ")
     assert row["chance"] == "50.0"
     assert lines[-1].endswith("In every row: model gpt; token token_1; seeds 1.")
@@ -197,8 +197,8 @@ def test_expectations_are_judged_on_the_runs_that_they_select(written, study):
     reason = summary["skipped"][f"{study}: expectation 2 (all)"]
     assert "it selects seed 0 twice, in next_token-0 and reversed-0" in reason
     table = (folder / "tables" / "expectations.md").read_text()
-    assert "| forward | held-out, free | at most 100 | (a) | " in table
-    assert "| none | held-out, free | about 33.3 | (a) | – | 0 |" in table
+    assert "| forward | held-out, free-running | at most 100 | (a) | " in table
+    assert "| none | held-out, free-running | about 33.3 | (a) | – | 0 |" in table
     assert table.count("a paper & 50% of Table_1: (a).") == 1
     assert "study mine" in table
     assert r"a paper \& 50\% of Table\_1" in (folder / "tables" / "expectations.tex").read_text()
@@ -213,8 +213,12 @@ def test_expectations_are_named_as_other_tables_do_and_say_once_what_a_source_sa
     collection = collect_runs([copy])
     table = expectations(group_runs(collection.runs), judge_studies(collection)[0])
     assert list(table.frame.index) == ["G(2,3)"] * 3
-    assert set(table.frame["objective"]) == {"next_token, 40 steps"}
-    assert list(table.frame["measure"]) == ["held-out, free", "held-out, forced, token_2", "held-out, free"]
+    assert set(table.frame["configuration"]) == {"next_token, 40 steps"}
+    assert list(table.frame["measure"]) == [
+        "held-out, free-running",
+        "held-out, teacher-forced, token_2",
+        "held-out, free-running",
+    ]
     assert list(table.frame["source"]) == ["(a)", "(b)", "(c)"]
     assert "We, 2024: (a) solved, (b) cheats. They: (c)." in table.note
 

@@ -89,7 +89,7 @@ def table(folder, name):
     """The rows of a table of a report by their kind, and its note."""
     header, _, *rows = cells((folder / "tables" / f"{name}.md").read_text())
     note = rows.pop()[0]
-    return {row[header.index("objective")]: dict(zip(header, row, strict=True)) for row in rows}, note
+    return {row[header.index("configuration")]: dict(zip(header, row, strict=True)) for row in rows}, note
 
 
 @pytest.mark.parametrize("verb", ["report", "compare"])

@@ -1,13 +1,11 @@
-"""The tables of a report. A new one is a function of the report's data and its line in TABLES.
+"""The tables of a report. A new one is a function of the report's data, listed in TABLES.
 
-What is the same in every row stands once, in the note.
+Values that are the same in every row are written once, in the note.
 """
 
 import string
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 import pandas as pd
@@ -17,8 +15,8 @@ from unforced.evaluation.outcomes import outcomes_of, summarise
 from unforced.evaluation.statistics import percent
 from unforced.expectations import Expectation
 from unforced.reporting.expectations_table import Judged
-from unforced.reporting.tables import MET, MISSED, NONE, SPLIT_NAMES, WHOLE_ANSWERS, in_percent
-from unforced.runs.groups import Group
+from unforced.reporting.tables import MET, MISSED, MODE_NAMES, NONE, SPLIT_NAMES, WHOLE_ANSWERS, in_percent
+from unforced.runs.groups import Group, spread
 
 _ONCE = ("study", "model", "token", "seeds")
 _MARKS = {"met": MET, "missed": MISSED, "mixed": "mixed", "not enough seeds": "not enough seeds"}
@@ -26,17 +24,17 @@ _MARKS = {"met": MET, "missed": MISSED, "mixed": "mixed", "not enough seeds": "n
 
 @dataclass(frozen=True)
 class ReportTable:
-    """A table whose index is its first column, and what a reader must know of it."""
+    """A table, whose index is its first column, and the note below it."""
 
     frame: pd.DataFrame
     note: str
 
 
 def accuracy(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable:
-    """Whole answers right, by topology, model, objective and order, beside chance."""
+    """Exact match by topology, model and configuration, with chance."""
     rows = [
         {
-            **_who(group),
+            **_names(group),
             "chance": in_percent(group.chance),
             **{column: _over_seeds(group.values(measure)) for column, measure in WHOLE_ANSWERS.items()},
             "seeds": str(len(group.runs)),
@@ -44,42 +42,42 @@ def accuracy(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable:
         }
         for group in groups
     ]
-    notes = [f"{name}: {each}." for name, each in _forced_notes(groups).items()]
-    note = "Whole answers right, in percent: median over seeds (range). Chance: the best without lookahead."
+    notes = [f"{name}: {text}." for name, text in _forced_notes(groups).items()]
+    note = "Exact match in percent: median over seeds (range). Chance: the best without lookahead."
     return _table(rows, note, *notes, _about_failures(groups), _about_kernels(groups))
 
 
 def success(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable:
     """How many seeds were solved, and after how many steps."""
-    horizon = max(each.result["steps"] for group in groups for each in group.runs)
+    horizon = max(run.result["steps"] for group in groups for run in group.runs)
     rows = []
     for group in groups:
-        found = summarise(outcomes_of(group, "free.exact"), horizon)
-        solved, steps = found["success"], found["steps_to_solve"]["median"]
+        summary = summarise(outcomes_of(group, "free.exact"), horizon)
+        solved, steps = summary["success"], summary["steps_to_solve"]["median"]
         rows.append(
             {
-                **_who(group),
+                **_names(group),
                 "solved": f"{solved['correct']} of {solved['total']}",
-                "share": percent(solved),
+                "success rate": percent(solved),
                 "steps to solve": NONE if steps is None else f"{steps:,}",
                 **_caveats(group),
             }
         )
     note = (
-        f"Solved: free whole answers right on at least {100 * SOLVED:.0f}% of held-out problems. Share of "
-        "seeds with its 95% Wilson interval. Steps: Kaplan-Meier median, on validation problems."
+        f"Solved: free-running exact match at least {100 * SOLVED:.0f}% on held-out problems. Success rate "
+        "with its 95% Wilson interval over seeds. Steps: Kaplan-Meier median, on validation problems."
     )
     return _table(rows, note, _about_failures(groups), _about_kernels(groups))
 
 
 def seeds(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable:
-    """Each run by itself."""
+    """A row per run."""
     rows = [
         {
-            **_who(group),
+            **_names(group),
             "seed": str(run.seed),
-            "train, free": percent(run.result["train.free.exact"]),
-            "held-out, free": percent(run.result["test.free.exact"]),
+            "training, free-running": percent(run.result["train.free.exact"]),
+            "held-out, free-running": percent(run.result["test.free.exact"]),
             "steps": f"{run.result['steps']:,}",
             "ended by": run.failure or run.result.get("ended_by", ""),
             "verdict": run.diagnosis["verdict"]["title"] if run.diagnosis else "",
@@ -87,50 +85,50 @@ def seeds(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable:
         for group in groups
         for run in group.runs
     ]
-    note = "Whole answers right, free, with 95% Wilson intervals over problems; steps that the run took."
+    note = "Exact match, free-running, with 95% Wilson intervals over problems; steps that the run took."
     return _table(rows, note, _about_failures(groups))
 
 
 def diagnosis(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable | None:
-    """What the diagnosed runs fail by: a row per group, and per decisive token where there are several."""
+    """The verdicts of diagnosed runs: a row per group and token that needs lookahead."""
     diagnosed = [group for group in groups if any(run.diagnosis is not None for run in group.runs)]
     rows = [row for group in diagnosed for row in _diagnosed(group)]
     if not rows:
         return None
     note = (
-        "Verdicts with how many seeds have them. Percent: median over seeds (range); decisive tokens on the "
-        f"inputs of training. {NONE}: does not apply. docs/metrics.md defines each number."
+        "Verdicts with the number of seeds. Percent: median over seeds (range); tokens that need lookahead, "
+        f"on the inputs of training. {NONE}: does not apply. docs/metrics.md defines each number."
     )
     return _table(rows, note, _about_failures(diagnosed), _about_kernels(diagnosed))
 
 
 def expectations(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable | None:
-    """What sources say, and what was measured."""
+    """Expectations of studies, with their sources, and the measurements."""
     if not judged:
         return None
     letters, sources = _sources(judged)
     rows = [
         {
-            **_spoken_of(each.expectation, groups),
-            "study": each.study,
-            "measure": _measure(each.expectation.measure),
-            "expected": each.words,
-            "source": letters[each.expectation.source],
-            "measured": _over_seeds(each.values),
-            "seeds": str(each.judgement.total),
-            "holds in": f"{each.judgement.holds} of {each.judgement.total}",
-            "verdict": _MARKS[each.judgement.verdict],
-            "kernels": _kernels(_selected(each.expectation, groups)),
+            **_names_of(claim.expectation, groups),
+            "study": claim.study,
+            "measure": _measure(claim.expectation.measure),
+            "expected": claim.words,
+            "source": letters[claim.expectation.source],
+            "measured": _over_seeds(claim.values),
+            "seeds": str(claim.judgement.total),
+            "holds in": f"{claim.judgement.holds} of {claim.judgement.total}",
+            "verdict": _MARKS[claim.judgement.verdict],
+            "kernels": _kernels(_selected(claim.expectation, groups)),
         }
-        for each in judged
+        for claim in judged
     ]
-    spoken_of = [group for each in judged for group in _selected(each.expectation, groups)]
+    selected = [group for claim in judged for group in _selected(claim.expectation, groups)]
     note = (
-        "Percent of whole answers, where no token is named: median over seeds (range). "
+        "Exact match in percent, unless a token is named: median over seeds (range). "
         f"{MET}: the median is as expected. {MISSED}: it is not. "
         "Mixed: more than one seed in five is on the other side. Not enough seeds: fewer than five."
     )
-    return _table(rows, note, sources, _about_kernels(spoken_of))
+    return _table(rows, note, sources, _about_kernels(selected))
 
 
 TABLES: Sequence[Callable[[Sequence[Group], Sequence[Judged]], ReportTable | None]] = (
@@ -142,16 +140,16 @@ TABLES: Sequence[Callable[[Sequence[Group], Sequence[Judged]], ReportTable | Non
 )
 
 
-def _who(group: Group) -> dict[str, str]:
+def _names(group: Group) -> dict[str, str]:
     return {
         "topology": group.topology,
         "model": group.model,
-        "objective": group.configuration,
+        "configuration": group.configuration,
     }
 
 
 def _caveats(group: Group) -> dict[str, str]:
-    """Say what forbids to read the seeds as alike; a column that is empty in every row is left out."""
+    """Return why the seeds may not be comparable; a column that is empty in every row is left out."""
     return {"failed": group.failures, "kernels": group.mixed_kernels}
 
 
@@ -159,7 +157,7 @@ def _about_failures(groups: Sequence[Group]) -> str:
     if not any(group.failures for group in groups):
         return ""
     return (
-        "Failed: seeds that did not come to the end of their training; they count as not solved, with the "
+        "Failed: seeds whose training ended early; they count as not solved, with the "
         "accuracies of their last finite weights."
     )
 
@@ -178,7 +176,7 @@ def _about_kernels(groups: Sequence[Group]) -> str:
 
 
 def _table(rows: Sequence[Mapping[str, str]], *notes: str) -> ReportTable:
-    """Make a table of rows; what is the same in all of them moves to the note."""
+    """Make a table of rows; values that are the same in all of them move to the note."""
     frame = pd.DataFrame(rows)
     frame = frame.loc[:, (frame != "").any()]
     same = {name: frame.pop(name).iloc[0] for name in _ONCE if name in frame and frame[name].nunique() == 1}
@@ -187,34 +185,35 @@ def _table(rows: Sequence[Mapping[str, str]], *notes: str) -> ReportTable:
     return ReportTable(frame.set_index(frame.columns[0]), " ".join(filter(None, notes)))
 
 
-def _spoken_of(expectation: Expectation, groups: Sequence[Group]) -> dict[str, str]:
-    """Name the one group that an expectation selects as other tables do, else as the expectation does."""
-    found = _selected(expectation, groups)
-    if len(found) == 1:
-        return _who(found[0])
-    return {"topology": "", "model": "", "objective": expectation.group}
+def _names_of(expectation: Expectation, groups: Sequence[Group]) -> dict[str, str]:
+    """Name a single group as other tables do, several by the expectation's own name."""
+    selected = _selected(expectation, groups)
+    if len(selected) == 1:
+        return _names(selected[0])
+    return {"topology": "", "model": "", "configuration": expectation.group}
 
 
 def _selected(expectation: Expectation, groups: Sequence[Group]) -> list[Group]:
-    return [group for group in groups if any(expectation.selects(each.tree) for each in group.runs)]
+    return [group for group in groups if any(expectation.selects(run.tree) for run in group.runs)]
 
 
 def _measure(key: str) -> str:
-    """Write `held-out, forced, token_2`; whole answers go without saying."""
+    """Write `held-out, teacher-forced, token_2`; exact match is not named."""
     split, _, rest = key.partition(".")
     mode, _, measure = rest.partition(".")
-    return ", ".join(filter(None, (SPLIT_NAMES.get(split, split), mode, measure.removeprefix("exact"))))
+    names = (SPLIT_NAMES.get(split, split), MODE_NAMES.get(mode, mode), measure.removeprefix("exact"))
+    return ", ".join(filter(None, names))
 
 
 def _sources(judged: Sequence[Judged]) -> tuple[dict[str, str], str]:
-    """Give each source a letter, and list them; who says several things stands once: `WHO: (a) this`."""
-    texts = list(dict.fromkeys(each.expectation.source for each in judged))
+    """Return a letter per source, and their list, in which each author is named once: `WHO: (a) this`."""
+    texts = list(dict.fromkeys(claim.expectation.source for claim in judged))
     letters = {text: f"({string.ascii_lowercase[i]})" if i < 26 else f"({i})" for i, text in enumerate(texts)}
-    said: dict[str, list[str]] = {}
+    by_author: dict[str, list[str]] = {}
     for text, letter in letters.items():
-        who, _, what = text.partition(": ")
-        said.setdefault(who, []).append(f"{letter} {what}".strip())
-    return letters, " ".join(f"{who}: {', '.join(claims)}." for who, claims in said.items())
+        author, _, what = text.partition(": ")
+        by_author.setdefault(author, []).append(f"{letter} {what}".strip())
+    return letters, " ".join(f"{author}: {', '.join(claims)}." for author, claims in by_author.items())
 
 
 def _over_seeds(values: Sequence[float]) -> str:
@@ -222,7 +221,7 @@ def _over_seeds(values: Sequence[float]) -> str:
         return NONE
     if len(values) == 1:
         return f"{100 * values[0]:.1f} (one seed)"
-    middle, low, high = (100 * each for each in (median(values), min(values), max(values)))
+    middle, low, high = (100 * share for share in spread(values).values())
     return f"{middle:.1f} ({low:.1f}–{high:.1f})"
 
 
@@ -232,25 +231,25 @@ def _forced_notes(groups: Sequence[Group]) -> dict[str, str]:
 
 
 def _diagnosed(group: Group) -> Iterator[dict[str, str]]:
-    found = [each.diagnosis for each in group.runs if each.diagnosis is not None]
-    verdicts = Counter(each["verdict"]["title"] for each in found)
-    cheats = [each["clever_hans"].get("cheat_accuracy", {}) for each in found]
+    diagnoses = [run.diagnosis for run in group.runs if run.diagnosis is not None]
+    cheats = [diagnosis["clever_hans"].get("cheat_accuracy", {}) for diagnosis in diagnoses]
     first = {
-        **_who(group),
-        "seeds": str(len(found)),
-        "verdicts": ", ".join(f"{title} {count}" for title, count in verdicts.most_common()),
-        "cheat accuracy": _over_seeds([each["value"] for each in cheats if "value" in each]),
+        **_names(group),
+        "seeds": str(len(diagnoses)),
+        "verdicts": ", ".join(f"{title} {count}" for (_, title), count in group.verdicts.most_common()),
+        "cheat accuracy": _over_seeds([cheat["value"] for cheat in cheats if "value" in cheat]),
     }
-    tokens = list(dict.fromkeys(token for each in found for token in _decisions(each)))
+    decisions = [_decisions(diagnosis) for diagnosis in diagnoses]
+    tokens = list(dict.fromkeys(token for measured in decisions for token in measured))
     for token in tokens or [None]:
-        at = [_decisions(each)[token] for each in found if token in _decisions(each)]
-        chance = in_percent(at[0]["chance"]) if at else NONE
-        measured = {split: _over_seeds([each[split]["value"] for each in at]) for split in ("train", "test")}
+        seeds = [measured[token] for measured in decisions if token in measured]
+        chance = in_percent(seeds[0]["chance"]) if seeds else NONE
+        by_split = {name: _over_seeds([seed[name]["value"] for seed in seeds]) for name in ("train", "test")}
         yield {
             **first,
             "token": token or NONE,
-            "token, train": measured["train"],
-            "token, held-out": measured["test"],
+            "token, training": by_split["train"],
+            "token, held-out": by_split["test"],
             "chance": chance,
             **_caveats(group),
         }
@@ -258,4 +257,6 @@ def _diagnosed(group: Group) -> Iterator[dict[str, str]]:
 
 def _decisions(diagnosis: Mapping[str, Any]) -> dict[str | None, Any]:
     tokens = diagnosis["indecipherable_token"].items()
-    return {token: each for token, each in tokens if isinstance(each, dict) and "test" in each}
+    return {
+        token: measured for token, measured in tokens if isinstance(measured, dict) and "test" in measured
+    }

@@ -17,13 +17,13 @@ if TYPE_CHECKING:  # a run brings torch, which a report does without
 MET, MISSED, NONE = "✓", "✗", "–"
 _MOST_COLUMNS = 8
 SPLIT_NAMES = {"train": "train", "validation": "validation", "test": "held-out", "file": "file"}
-
+MODE_NAMES = {"forced": "teacher-forced", "free": "free-running", "one_pass": "in one pass"}
 
 WHOLE_ANSWERS = {
-    "train, forced": "train.forced.exact",
-    "train, free": "train.free.exact",
-    "held-out, forced": "test.forced.exact",
-    "held-out, free": "test.free.exact",
+    "training, teacher-forced": "train.forced.exact",
+    "training, free-running": "train.free.exact",
+    "held-out, teacher-forced": "test.forced.exact",
+    "held-out, free-running": "test.free.exact",
 }
 
 
