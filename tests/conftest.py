@@ -6,6 +6,7 @@ import shutil
 
 # One thread: tiny models are fastest so, and results do not depend on the machine's cores.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"  # a name on the hub is refused at once, not after retries
 
 import pytest
 from filelock import FileLock

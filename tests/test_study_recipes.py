@@ -164,8 +164,7 @@ def test_a_plan_counts_what_is_left_and_how_long_that_takes():
     assert plan.operations == {"tiny-1": kind.operations, "tiny-2": kind.operations}
 
 
-def test_a_plan_names_what_it_cannot_know(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def test_a_plan_names_what_it_cannot_know():
     study = resolve_study("pitfalls", [])
     large = {name: run for name, run in study.runs.items() if name.startswith("gpt2_large-2x5")}
     plan = make_plan(type(study)("large", "nobody", large), dict.fromkeys(large, 1.0), LocalEngine(workers=1))
