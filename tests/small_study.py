@@ -23,7 +23,7 @@ CHANCE = Expectation(
 
 def small_study():
     """Three seeds of a run that is long enough to be stopped, and writes many checkpoints."""
-    run = tiny_run("max_steps=300", "evaluate_every=50", "checkpoint_every=10", "batch_size=64")
+    run = tiny_run("max_steps=200", "evaluate_every=100", "checkpoint_every=10", "batch_size=64")
     return Study("small", "nobody", over_seeds({"tiny": run}, range(3)), [CHANCE])
 
 

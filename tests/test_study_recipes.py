@@ -155,7 +155,7 @@ def test_a_plan_counts_what_is_left_and_how_long_that_takes():
     study = small_study()
     plan = make_plan(study, {"tiny-1": 1.0, "tiny-2": 0.25}, LocalEngine(workers=2))
     (kind,) = plan.kinds.values()
-    assert (kind.name, kind.runs, kind.left, kind.steps, kind.reason) == ("tiny", 3, 2, 300, "")
+    assert (kind.name, kind.runs, kind.left, kind.steps, kind.reason) == ("tiny", 3, 2, 200, "")
     assert kind.operations == Costs(1).work(study.runs["tiny-0"])
     assert plan.seconds == pytest.approx(1.25 * kind.seconds / min(2, len(available_cores())))
     crowd = make_plan(study, dict.fromkeys(study.runs, 1.0), LocalEngine(workers=50))
