@@ -139,7 +139,9 @@ def test_a_model_goes_through_train_resume_evaluate_and_diagnose(family, name, t
     assert result["steps"] == 6
     assert result["flops"] > 0
     assert json.loads(cli("evaluate", str(out), "--json"))["test.free.exact"]["total"] == 40
-    assert "verdict" in json.loads(cli("diagnose", str(out), "--json", "--count", "200", "--confidence", "0.51"))
+    assert "verdict" in json.loads(
+        cli("diagnose", str(out), "--json", "--count", "200", "--confidence", "0.51")
+    )
     last = out / "checkpoints" / "step-00000006"
     weights = (last / "learner.safetensors").read_bytes()
     (out / "result.json").unlink()

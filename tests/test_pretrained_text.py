@@ -60,7 +60,9 @@ def test_a_model_goes_through_train_resume_evaluate_diagnose_and_export(family, 
     cli("train", *recipe, "--out", str(out))
     assert json.loads((out / "result.json").read_text())["steps"] == 6
     assert json.loads(cli("evaluate", str(out), "--json"))["test.free.exact"]["total"] == 40
-    assert "verdict" in json.loads(cli("diagnose", str(out), "--json", "--count", "200", "--confidence", "0.51"))
+    assert "verdict" in json.loads(
+        cli("diagnose", str(out), "--json", "--count", "200", "--confidence", "0.51")
+    )
     last = out / "checkpoints" / "step-00000006"
     weights = (last / "learner.safetensors").read_bytes()
     (out / "result.json").unlink()
@@ -287,7 +289,9 @@ def test_symbols_that_share_tokens_have_no_probabilities_and_are_diagnosed_all_t
         *sums,
     ]
     assert call("train", *recipe, "--out", str(tmp_path / "run"))[0] == 0
-    code, printed, errors = call("diagnose", str(tmp_path / "run"), "--json", "--count", "200", "--confidence", "0.51")
+    code, printed, errors = call(
+        "diagnose", str(tmp_path / "run"), "--json", "--count", "200", "--confidence", "0.51"
+    )
     assert code == 0, errors
     assert "joins symbols" in json.loads(printed)["probability"]["token_0"]["does_not_apply"]
 
