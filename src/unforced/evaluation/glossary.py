@@ -15,18 +15,10 @@ SECTIONS: Mapping[str, str] = {
     "clever_hans": "Clever Hans cheat",
     "indecipherable_token": "Indecipherable token",
     "snowball": "Snowball or training failure",
-    "error_kinds": (
-        "Free-running answers to held-out problems by the kind that the task's verifier assigns."
-    ),
+    "error_kinds": "Error kinds",
     "probability": "Probability mass at decisions",
     "learned": "Order of learning",
-    "grokking": (
-        "From the evaluation that found the training set fitted: how long training continued, in "
-        "multiples of the steps of the fit, and whether a decisive token ever left chance on held-out "
-        "problems. It has left chance when the Wilson interval of an evaluation lies more than a margin "
-        "above it (95%, divided among all these evaluations; the margin of the verdict). `chance` is over "
-        "all problems, including those in which the token is not a decision."
-    ),
+    "grokking": "Late grokking",
 }
 
 DEFINITIONS: Mapping[str, str] = {
@@ -117,7 +109,9 @@ DEFINITIONS: Mapping[str, str] = {
         "One-sided binomial test of observed against expected: small if first errors concentrate there; "
         "corrected in the same way."
     ),
-    "error_kinds": "Free answers to held-out problems by the kind that the task's verifier names.",
+    "error_kinds": (
+        "Free-running answers to held-out problems by the kind that the task's verifier assigns."
+    ),
     "probability.token_i.true": (
         "Mean probability of the true symbol at a decision, on the inputs of training, held-out problems."
     ),
@@ -140,11 +134,11 @@ DEFINITIONS: Mapping[str, str] = {
     "learned.evaluated_every": "Steps between evaluations: the resolution of the steps above.",
     "learned.order": "Positions by the step at which they were solved: the order in which they were learned.",
     "grokking": (
-        "From the evaluation that found the training set fitted: how long training went on, in multiples "
-        "of the steps that the fit took, and whether a decisive token ever left chance on held-out "
-        "problems, which it does when the Wilson interval of an evaluation lies more than a margin above "
-        "it (95%, shared out over all these evaluations; the margin of the verdict). `chance` is over "
-        "all problems, those included in which the token is no decision."
+        "From the evaluation that found the training set fitted: how long training continued, in "
+        "multiples of the steps of the fit, and whether a decisive token ever left chance on held-out "
+        "problems. It has left chance when the Wilson interval of an evaluation lies more than a margin "
+        "above it (95%, divided among all these evaluations; the margin of the verdict). `chance` is over "
+        "all problems, including those in which the token is not a decision."
     ),
 }
 
