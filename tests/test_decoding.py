@@ -237,7 +237,7 @@ class TestAnotherDecoder:
         assert (found["decoder"]["name"], found["shows"]) == ("autoregressive", "nothing")
         assert "not trained on the true answer" in found["clever_hans"]["does_not_apply"]
         assert "forced" in found["snowball"]
-        assert "decoded by one_pass" in found["learned"]["does_not_apply"]
+        assert "used the decoder one_pass" in found["learned"]["does_not_apply"]
         assert "does not read its own answer" in json.loads(before)["snowball"]["does_not_apply"]
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.runs import tiny_run, train
+from unforced.errors import TransientError
 from unforced.evaluation.glossary import DEFINITIONS, SECTIONS, definition, metrics_page
+from unforced.experiment import diagnose_run
 from unforced.reporting.diagnosis import rows_of
 from unforced.reporting.load import collect_runs
 
@@ -108,6 +110,22 @@ def test_a_run_whose_last_checkpoint_is_damaged_is_not_diagnosed_from_another(tm
     code, _, errors = call("evaluate", tmp_path / "run", "--json")
     assert code == 0
     assert "measuring step 30" in errors
+
+
+def test_a_diagnosis_that_cannot_be_written_is_shown(runs, call, monkeypatch):
+    folder = runs / "path_star-next_token"
+
+    def read_only(path, value, indent=1):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("unforced.experiment.write_json", read_only)
+    code, output, errors = call("diagnose", folder)
+    assert (code, output.startswith(f"{folder}: ")) == (0, True)
+    assert errors == (
+        f"unforced: the diagnosis was not written to {folder / 'diagnosis.json'}: Permission denied\n"
+    )
+    with pytest.raises(TransientError, match="Permission denied"):  # a study wants it written
+        diagnose_run(folder, None, 0.95)
 
 
 def test_a_run_without_its_history_is_diagnosed_all_the_same(tmp_path, call, trained):

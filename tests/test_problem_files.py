@@ -1,6 +1,7 @@
 """Problems in files: what is written comes back, and what cannot be read is named."""
 
 import json
+import os
 
 import numpy as np
 import pyarrow as pa
@@ -122,7 +123,8 @@ MALFORMED = {
     "1,2|3,4|4,3/1,2=1,2": "some edges are on no arm that leaves the start 1",
     "1,2|2,1/1,2=1,2": "the edge 2,1 closes a cycle",
     "1,1/1,1=1,1": "the edge 1,1 closes a cycle",
-    "1,2|1,2/1,2=1,2": "a node occurs on two arms",
+    "1,2|1,2/1,2=1,2": "the edge 1,2 is written twice",
+    "1,7|1,4|7,9|4,2|7,9/1,9=1,7,9": "the edge 7,9 is written twice",
     "1,2|1,3|2,4|3,4/1,4=1,2,4": "a node occurs on two arms",
     "1,2|1,3|2,4|2,5/1,4=1,2,4": "node 2 has 2 children; only the start may branch",
     "1,2|1,3|2,4/1,4=1,2,4": "the arms differ in length",
@@ -304,8 +306,26 @@ def test_a_damaged_table_is_one_line(some, tmp_path):
 
 def test_what_is_no_text_is_refused(tmp_path):
     path = tmp_path / "a.txt"
-    path.write_bytes(b"\xff\xfe\x00")
-    assert refusal(path) == ": not a text file"
+    path.write_bytes(f"{LINE}\nα\n".encode("latin-1", "replace") + b"\xe9\n")
+    assert refusal(path) == ": line 3 is not UTF-8 text; save it as UTF-8"
+    for encoding in ("utf-16", "utf-16-be"):
+        path.write_bytes((LINE if encoding == "utf-16" else f"\ufeff{LINE}").encode(encoding))
+        assert refusal(path) == ": it is UTF-16; save it as UTF-8"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+@pytest.mark.parametrize("suffix", ["txt", "parquet"])
+def test_a_pipe_is_called_one(tmp_path, suffix):
+    os.mkfifo(tmp_path / f"a.{suffix}")
+    reason = ": a pipe or a device; write its content to a file, and give that"
+    assert refusal(tmp_path / f"a.{suffix}") == reason
+
+
+def test_a_suffix_in_capitals_is_known(some, tmp_path):
+    for name in ("A.TXT", "a.Parquet"):
+        write_problems(tmp_path / name, TASK, some, "forward")
+        assert len(read_problems(tmp_path / name, PathStar)[1]) == len(some)
+    assert (tmp_path / "A.TXT").read_text().splitlines() == TASK.lines(some)
 
 
 def test_a_table_without_the_columns_is_refused(tmp_path):

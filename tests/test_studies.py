@@ -18,6 +18,7 @@ from unforced.cli.main import main
 from unforced.errors import UserError
 from unforced.files import read_json, write_json
 from unforced.registry import STUDIES
+from unforced.reporting.study_progress import StudyLines
 from unforced.runs.folder import RunFolder
 from unforced.studies.engines import LOST
 from unforced.studies.folder import StudyFolder
@@ -428,7 +429,7 @@ def test_a_half_made_run_folder_is_made_whole(tmp_path):
     assert states(carry_out(out, study, runs_per_job=3)) == dict.fromkeys(left, "done")
 
 
-def test_a_run_that_another_process_trains_is_waited_for(tmp_path, stand_in):
+def test_a_run_that_another_process_trains_is_waited_for(tmp_path, stand_in, capsys):
     stand_in("echo started; finish")
     out = tmp_path / "out"
     StudyFolder(out).claim(study_of(a=tiny_run()))
@@ -436,15 +437,19 @@ def test_a_run_that_another_process_trains_is_waited_for(tmp_path, stand_in):
     held = RunFolder(out / "a").locked()
     held.__enter__()
     assert RunFolder(out / "a").busy
-    turns = []
+    turns, lines = [], StudyLines(out)
 
     def watch(statuses):
         turns.append(statuses["a"].state)
+        lines(statuses)
         if len(turns) == 3:
             held.__exit__(None, None, None)
 
     carry_out(out, study_of(a=tiny_run()), watch=watch)
     assert turns[:3] == ["waiting"] * 3
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "a waiting: another process is training it"
+    assert [line.split(":")[0] for line in said[1:]] == ["a running", "a done"]
     assert turns[-1] == "done"
     assert not RunFolder(out / "a").busy
 
@@ -570,6 +575,17 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path, call, registered)
     assert (kind["runs"], kind["left"], kind["steps"]) == (3, 3, 200)
     assert kind["operations"] > 0
     assert kind["seconds"] > 0
+
+
+def test_a_dry_run_wants_no_lock(tmp_path, call, registered, monkeypatch):
+    out = tmp_path / "out"
+    monkeypatch.setattr("unforced.studies.cost.Costs.work", lambda *_: 1e15)
+    monkeypatch.setattr("unforced.studies.cost.Costs.speed", lambda *_: 1e12)
+    StudyFolder(out).claim(small_study())
+    with StudyFolder(out).locked():
+        assert call("study", "small", "--out", out)[0] == 2
+        code, output, _ = call("study", "small", "--out", out, "--dry-run")
+    assert (code, "3 runs to do" in output) == (0, True)
 
 
 def test_the_verb_counts_what_is_left_and_says_what_failed(tmp_path, call, registered, stand_in):

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -188,12 +188,14 @@ def diagnose_run(
     confidence: float,
     decoder: OtherDecoder | None = None,
     base: Path | None = None,
+    on_unwritten: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Diagnose a finished run on `count` held-out problems (None: the run's num_test); write diagnosis.json.
 
     Training problems are the first `count` of the training set, or all of it. `decoder` names another one, as
-    in `LoadedRun.decoded_by`; then nothing is written. base: as in `load_run`. Raises UserError if the run
-    has not finished, or the problems are too few for the confidence.
+    in `LoadedRun.decoded_by`; then nothing is written. base: as in `load_run`. on_unwritten: is called with a
+    line if diagnosis.json cannot be written; without it, that raises TransientError. Raises UserError if the
+    run has not finished, or the problems are too few for the confidence.
     """
     folder = RunFolder.open(path)
     if not folder.done:
@@ -211,7 +213,12 @@ def diagnose_run(
         )
     diagnosis = diagnose_loaded(loaded, folder.read_metrics(), count, confidence, decoder)
     if decoder is None:
-        write_json(folder.diagnosis, diagnosis)
+        try:
+            write_json(folder.diagnosis, diagnosis)
+        except OSError as error:
+            if on_unwritten is None:
+                raise TransientError(f"{folder.diagnosis}: {error.strerror}") from error
+            on_unwritten(f"the diagnosis was not written to {folder.diagnosis}: {error.strerror}")
     return diagnosis
 
 
@@ -234,7 +241,7 @@ def diagnose_loaded(
         **diagnose(evaluator, train, held_out, confidence, all_of_training),
     }
     if decoder is not None:
-        reason = {"does_not_apply": f"the evaluations of training were decoded by {trained_with}"}
+        reason = {"does_not_apply": f"the evaluations of training used the decoder {trained_with}"}
         return diagnosis | {"learned": reason, "grokking": reason}
     return diagnosis | history(evaluator, held_out, lines, run.stream)
 

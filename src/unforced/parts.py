@@ -275,6 +275,12 @@ def _first_mistake(kind: type[Config], error: ValidationError) -> _Mistake:
         return _Mistake(f"{path}: {unknown('key', places[-1], kind.model_fields)}", newer=True)
     if first["type"] == "missing":
         return _Mistake(f"{path}: missing")
+    if first["type"] in ("too_short", "too_long"):
+        least = first["type"] == "too_short"
+        limit = first["ctx"]["min_length" if least else "max_length"]
+        items = f"{limit} item{'s' * (limit != 1)}"
+        count = first["ctx"]["actual_length"]
+        return _Mistake(f"{path}: should have at {'least' if least else 'most'} {items}, not {count}")
     message = (first["msg"][0].lower() + first["msg"][1:]).replace("tuple", "list")
     given = json.dumps(first["input"], default=str)
     return _Mistake(f"{path}: {message}, not {given if len(given) < 80 else given[:80] + '...'}")

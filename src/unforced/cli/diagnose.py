@@ -1,6 +1,7 @@
 """`diagnose`: why a run fails."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -35,8 +36,12 @@ def diagnose(
 
     if not 0.5 < confidence < 1:
         raise UserError(f"--confidence: {confidence:g} is not above 0.5 and below 1; 0.95 is usual")
-    diagnosis = diagnose_run(run_dir, count, confidence, other_decoder(decoder or []), base)
+    diagnosis = diagnose_run(run_dir, count, confidence, other_decoder(decoder or []), base, _say_unwritten)
     if as_json:
         print(json.dumps(diagnosis))
         return
     show_diagnosis(str(run_dir), diagnosis, explain)
+
+
+def _say_unwritten(line: str) -> None:
+    print(f"unforced: {line}", file=sys.stderr)

@@ -36,6 +36,9 @@ def study(
     cpus: Annotated[int, typer.Option(min=1, help="With ray: cores for each run.")] = 1,
     gpus: Annotated[float, typer.Option(min=0, help="With ray: GPUs for each run, as in 0.25.")] = 0.0,
     retries: Annotated[int, typer.Option(min=0, help="Times that a run that broke is started again.")] = 2,
+    runs_per_job: Annotated[
+        int, typer.Option(min=1, help="Runs that a process trains one after the other: it saves its start.")
+    ] = 1,
     tracker: Trackers = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan and its cost, measured here, and run nothing.")
@@ -63,7 +66,8 @@ def study(
     out = out or Path("runs") / chosen.name
     folder = StudyFolder(out)
     folder.check(chosen)
-    folder.check_free()
+    if not dry_run:
+        folder.check_free()
     left = folder.left(chosen)
     if not left and not dry_run:
         with folder.locked():
@@ -79,7 +83,7 @@ def study(
             return
         samples = {name: float(run.num_steps * run.batch_size) for name, run in chosen.runs.items()}
         with watch_study(chosen.runs, out, as_json, {name: samples[name] for name in left}) as watch:
-            summary = run_study(chosen, out, place, watch, retries, trackers)
+            summary = run_study(chosen, out, place, watch, retries, trackers, runs_per_job)
     finally:
         place.close()
     _conclude(summary, out, as_json)

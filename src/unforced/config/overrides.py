@@ -103,6 +103,18 @@ def _index(items: list[Any], key: str, path: str) -> int:
     return int(key)
 
 
+def with_quoting(message: str, assignments: Iterable[str]) -> str:
+    """Add to a message on a value that should be text how to type it, as JSON took it for something else."""
+    for assignment in assignments:
+        path, _, text = assignment.partition("=")
+        if message.startswith(f"{path}: input should be a valid string, not "):
+            value = _value(text)
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            kind = "a number" if is_number else "JSON"
+            return f"{path}: {text} is read as {kind}, not as text; quote it: '{path}=\"{text}\"'"
+    return message
+
+
 def _value(text: str) -> Any:
     try:
         return json.loads(text)

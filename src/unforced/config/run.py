@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from unforced.config.fingerprint import changes, fingerprint
-from unforced.config.overrides import assign, flatten
+from unforced.config.overrides import assign, flatten, with_quoting
 from unforced.config.settings import Settings
 from unforced.data.codec import Codec
 from unforced.data.vocabulary import build_codec
 from unforced.decoding.base import Decoder
 from unforced.decoding.modes import Mode, exact_measures, forced_note, trained_mode
-from unforced.errors import UserError
+from unforced.errors import ConfigError, UserError
 from unforced.models.base import ModelConfig
 from unforced.objectives.base import Objective
 from unforced.parts import (
@@ -91,7 +91,7 @@ class Run(Settings):
             raise ValueError("precision: fp32 does not go with weights in bf16; use precision=bf16-mixed")
         if self.min_learning_rate > self.learning_rate:
             raise ValueError(
-                f"min_learning_rate: {self.min_learning_rate} is above learning_rate {self.learning_rate}"
+                f"min_learning_rate: {self.min_learning_rate:g} is above learning_rate {self.learning_rate:g}"
             )
         return self
 
@@ -199,7 +199,10 @@ class Run(Settings):
         named = [assignment.partition("=")[0] for assignment in given]
         for key, kind in self._part_kinds.items():
             _settle(kind, key, fields[key], named)
-        return read(Run, fields | self._dropped(fields["stream"], named), is_settled=True)
+        try:
+            return read(Run, fields | self._dropped(fields["stream"], named), is_settled=True)
+        except ConfigError as error:
+            raise ConfigError(with_quoting(str(error), given), error.part, error.newer) from None
 
     def _dropped(self, stream: Any, given: Iterable[str]) -> Tree:
         if stream is not True or self.stream:

@@ -5,6 +5,7 @@ tasks come back from Parquet, which says of what task, seed and split they are, 
 one is: they are made again, and compared with the symbols in the file.
 """
 
+import codecs
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -48,7 +49,7 @@ def write_problems(
         if path.exists():
             raise UserError(f"{path} exists; nothing was written, choose another --out")
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".txt":
+        if path.suffix.lower() == ".txt":
             write_atomically(path, _text(task, problems, order))
         else:
             origin = {"task": task.model_dump(mode="json"), "order": order, **(origin or {})}
@@ -73,13 +74,13 @@ def read_problems(
     check_suffix(path)
     known = _checked(family, known)
     if not path.is_file():
-        raise UserError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
+        raise UserError(f"{path}: {_kind_of(path)}")
     reader = read(family, {}).text.reader
     if reader is None:
         return _made_again(path, family, order, known)
     symbols: Columns = {}
     written: Mapping[str, Any] = {}
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         lines, symbols, origin = _read_parquet(path)
         symbols.pop(_INDEX, None)
         order, written = order or origin["order"], _checked(family, origin["task"])
@@ -118,17 +119,32 @@ def _checked(family: type[Task], known: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_suffix(path: Path) -> None:
     """Raise UserError unless `path` ends in a known suffix."""
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise UserError(
             f"{path}: unknown format {path.suffix!r}; use a name that ends in {' or '.join(SUFFIXES)}"
         )
 
 
+def _kind_of(path: Path) -> str:
+    """Say what a path is that is not a file."""
+    if path.is_dir():
+        return "a folder, not a file"
+    return (
+        "a pipe or a device; write its content to a file, and give that" if path.exists() else "no such file"
+    )
+
+
 def _read_text(path: Path) -> list[str]:
+    content = path.read_bytes()
     try:
-        return path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file") from None
+        return content.decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            reason = "it is UTF-16; save it as UTF-8"
+        else:
+            line = content.count(b"\n", 0, error.start) + 1
+            reason = f"line {line} is not UTF-8 text; save it as UTF-8"
+        raise UserError(f"{path}: {reason}") from None
 
 
 def _parts(problems: Problems) -> Iterator[Problems]:
@@ -184,7 +200,7 @@ def _made_again(
 ) -> tuple[Task, Problems, Order]:
     """Make the problems of a Parquet file again from its origin. Raises UserError if they are not these."""
     name = family.model_fields["name"].default
-    if path.suffix != ".parquet":
+    if path.suffix.lower() != ".parquet":
         raise UserError(
             f"{path}: problems of {name} cannot be told from text; "
             "give a .parquet file of `unforced data export`"
@@ -214,7 +230,7 @@ def _at(task: Task, seed: int, split: str, index: NDArray[np.int64]) -> Problems
 
 def origin_of(path: Path) -> dict[str, Any]:
     """Return the seed, the split and the indices of a Parquet file's problems, if it says them."""
-    if path.suffix != ".parquet":
+    if path.suffix.lower() != ".parquet":
         return {}
     _, columns, origin = _read_parquet(path)
     if _INDEX not in columns or "seed" not in origin or "split" not in origin:

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -182,7 +183,9 @@ class Fit:
             if self.folder is None:
                 found = diagnose_loaded(self.loaded, self.lines, count, confidence, decoder)
             else:
-                found = diagnose_run(self.folder.path, count, confidence, decoder)
+                found = diagnose_run(
+                    self.folder.path, count, confidence, decoder, on_unwritten=_warn_unwritten
+                )
         return Diagnosis(self.name, found)
 
     def answer(self, prompts: Prompts, decoder: OtherDecoder | None = None) -> pd.DataFrame:
@@ -240,3 +243,7 @@ def _show_figures_in_notebooks() -> None:
     """Let a notebook show figures that pyplot did not make; a no-op where it does already."""
     tools: Any = sys.modules["IPython"].core.pylabtools
     tools.select_figure_formats(sys.modules["IPython"].get_ipython(), {"png"})
+
+
+def _warn_unwritten(line: str) -> None:
+    warnings.warn(line, stacklevel=4)

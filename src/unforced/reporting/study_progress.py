@@ -20,7 +20,7 @@ from unforced.reporting.terminal import progress_console
 from unforced.runs.folder import RunFolder
 from unforced.runs.tail import Tail
 from unforced.streams import lasting
-from unforced.studies.runner import State, Status, Watch
+from unforced.studies.runner import BUSY, State, Status, Watch
 
 Weights = Mapping[str, float] | None
 
@@ -78,18 +78,19 @@ class StudyLines:
 
     def __init__(self, out: Path, quiet: bool = False, forecast: Forecast | None = None) -> None:
         self.out, self.quiet, self.forecast = out, quiet, forecast
-        self.known: dict[str, State] = {}
+        self.known: dict[str, tuple[State, str]] = {}
 
     def __call__(self, statuses: Mapping[str, Status]) -> None:
         """Print what has changed."""
         for name, status in statuses.items():
-            if self.known.get(name, "waiting") != status.state and not self.quiet:
+            before = self.known.get(name, ("waiting", ""))
+            if before != _situation(status) and not self.quiet:
                 print(
                     f"{name} {status.state}{self._news(name, status)}", file=lasting(sys.stderr), flush=True
                 )
                 if self.forecast and name in self.known and status.state in ("done", "failed"):
                     print(f"  {self.forecast(statuses)}", file=lasting(sys.stderr), flush=True)
-        self.known = {name: status.state for name, status in statuses.items()}
+        self.known = {name: _situation(status) for name, status in statuses.items()}
 
     def _news(self, name: str, status: Status) -> str:
         latest = Tail(RunFolder(self.out / name)).latest() if status.state == "done" else None
@@ -97,9 +98,15 @@ class StudyLines:
         return f": {news}" if news else ""
 
 
+def _situation(status: Status) -> tuple[State, str]:
+    """Return what is worth a line: a run's state, and why it waits if another process has it."""
+    return status.state, BUSY if status.reason == BUSY else ""
+
+
 def _study_view(runs: Mapping[str, Run], statuses: Mapping[str, Status], forecast: Forecast) -> Group:
     """Show each run; of many, those that something happens to."""
-    shown = [name for name in runs if len(runs) <= _FEW or statuses[name].state not in ("waiting", "done")]
+    quiet = (("waiting", ""), ("done", ""))
+    shown = [name for name in runs if len(runs) <= _FEW or _situation(statuses[name]) not in quiet]
     accuracy = [f"{name}\nforced/free" for name in ("train %", "held-out %")]
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("run", "state", "step", "samples/s", "loss", *accuracy):

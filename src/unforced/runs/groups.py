@@ -16,6 +16,7 @@ from unforced.parts import Role, keys_of
 from unforced.runs.finished import FinishedRun
 
 _LENGTHS = keys_of(Settings, Role.LENGTH)
+_LARGE = 1000  # from which a whole number is written 1,000 and not 1000.0
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,8 @@ def _setting(name: str, value: Any) -> str:
     if isinstance(value, int) and words.endswith("s"):
         counted = words.removeprefix("num ").removeprefix("max ")
         return f"{value:,} {counted.removesuffix('s') if value == 1 else counted}"
+    if isinstance(value, float) and value >= _LARGE and value.is_integer():
+        return f"{words} {value:,.0f}"
     return f"{words} {value if isinstance(value, str) else json.dumps(value)}"
 
 

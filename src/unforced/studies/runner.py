@@ -20,6 +20,8 @@ from unforced.training.signals import StopRequest, stop_requests
 State = Literal["waiting", "running", "done", "failed", "stopped"]
 
 RETRIES = 2
+BUSY = "another process is training it"
+"""Why a run waits although there is room."""
 _POLL_SECONDS = 0.25
 _SIGNALS = {each.value: each.name for each in signal.Signals}
 _MISTAKE = 2  # the exit code of a user's mistake, which trying again does not mend
@@ -180,9 +182,18 @@ class _Runner:
         free = (
             name
             for name, status in self.statuses.items()
-            if status.state == "waiting" and name not in taken and not self.folder.run(name).busy
+            if status.state == "waiting" and name not in taken and not self._is_busy(name)
         )
         return list(itertools.islice(free, self.runs_per_job))
+
+    def _is_busy(self, name: str) -> bool:
+        """Whether another process trains a run; its status says so meanwhile."""
+        status, busy = self.statuses[name], self.folder.run(name).busy
+        if busy:
+            status.reason = BUSY
+        elif status.reason == BUSY:
+            status.reason = ""
+        return busy
 
     def _start(self, names: list[str]) -> None:
         first, log = names[0], self.folder.log(names[0])

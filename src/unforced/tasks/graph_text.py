@@ -3,6 +3,7 @@
 Source: arXiv 2403.06963, App. (data format of its public code).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,6 +63,8 @@ def split_prompt(prompt: str) -> tuple[list[Edge], int, int]:
     if not slash or not query.endswith("="):
         raise ValueError("expected a,b|c,d/start,goal=")
     edges = [_pair(edge) for edge in graph.split("|")]
+    if twice := [edge for edge, count in Counter(edges).items() if count > 1]:
+        raise ValueError(f"the edge {_text(twice[0])} is written twice")
     return edges, *_pair(query.removesuffix("="))
 
 
