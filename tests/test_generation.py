@@ -287,6 +287,33 @@ def test_a_chat_template_that_refuses_is_told(chatting, questions):
         reader.converse(questions.conversations())
 
 
+PARTS = (
+    "{% for m in messages %}{{ m['role'] }}: {% for part in m['content'] %}{{ PART }}{% endfor %}\n"
+    "{% endfor %}assistant: "
+)
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["part['text']", "part['text'] if part['type'] == 'text' else raise_exception('what is this?')"],
+)
+def test_a_template_that_takes_contents_as_parts_gets_them_so(chatting, questions, part):
+    reader, plain = Reader.load(chatting, chat=True), Reader.load(chatting, chat=True)
+    reader.tokenizer.chat_template = PARTS.replace("PART", part)
+    plain.tokenizer.chat_template = (
+        "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant: "
+    )
+    conversations = questions.conversations()
+    assert reader.converse(conversations) == plain.converse(conversations)
+
+
+def test_a_template_that_leaves_out_a_question_is_refused(chatting, questions):
+    reader = Reader.load(chatting, chat=True)
+    reader.tokenizer.chat_template = "{{ messages[0]['content'] }} assistant: "
+    with pytest.raises(UserError, match=r"refuses the turns \(it leaves out what they say\)"):
+        reader.converse(questions.conversations())
+
+
 def test_a_lack_of_memory_is_one_line(call, monkeypatch):
     def greedy(*arguments):
         raise torch.OutOfMemoryError

@@ -68,17 +68,28 @@ class Reader:
         return [self._conversation(turns) for turns in conversations]
 
     def _conversation(self, turns: Sequence[dict[str, str]]) -> str:
-        try:
-            return self.tokenizer.apply_chat_template(
-                list(turns),
+        """Write one conversation; a template that takes a content as a list of parts gets it so."""
+        in_parts = [{**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in turns]
+        reason = "it leaves out what they say"
+        for form in (list(turns), in_parts):
+            try:
+                text = self._templated(form)
+            except Exception as error:  # a template may raise anything
+                reason = str(error)
+                continue
+            if all(turn["content"].strip() in text for turn in turns):
+                return text
+        raise UserError(f"--chat: the chat template of {self.name} refuses the turns ({reason})")
+
+    def _templated(self, turns: Sequence[dict[str, Any]]) -> str:
+        return str(
+            self.tokenizer.apply_chat_template(
+                turns,
                 tokenize=False,
                 add_generation_prompt=True,
                 enable_thinking=False,  # where a template knows it: there is room for the answer alone
             )
-        except Exception as error:  # a template may raise anything
-            raise UserError(
-                f"--chat: the chat template of {self.name} refuses the turns ({error})"
-            ) from error
+        )
 
     def ids(self, prompts: Sequence[str]) -> Ids:
         """Return the tokens of each prompt; what marks the end of a text is taken off again."""
