@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, GPT2LMHeadModel
+from transformers import AddedToken, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, GPT2LMHeadModel
 
 from tests.pretrained import CAUSAL, save, save_with_symbols, save_with_tokenizer, saved, saved_with_tokenizer
 from unforced.errors import UserError
@@ -356,14 +356,12 @@ def learn_by_heart(folder, asked, answers):
     network = AutoModelForCausalLM.from_pretrained(folder)
     optimizer = torch.optim.Adam(network.parameters(), 1e-2)
     prompts = reader.ids(asked.prompts())
-    start = len(prompts[0])
     ids = [prompt + reader.ids([f"{answer}\n"])[0] for prompt, answer in zip(prompts, answers, strict=True)]
-    assert {len(prompt) for prompt in prompts} == {start}
     for _ in range(200):
         losses = []
-        for row in map(torch.tensor, ids):
-            logits = network(row[None]).logits[0, start - 1 : -1]
-            losses.append(torch.nn.functional.cross_entropy(logits, row[start:]))
+        for prompt, row in zip(prompts, map(torch.tensor, ids), strict=True):
+            logits = network(row[None]).logits[0, len(prompt) - 1 : -1]
+            losses.append(torch.nn.functional.cross_entropy(logits, row[len(prompt) :]))
         loss = torch.stack(losses).mean()
         if loss < 0.02:
             break
@@ -371,6 +369,29 @@ def learn_by_heart(folder, asked, answers):
         loss.backward()
         optimizer.step()
     network.save_pretrained(folder)
+
+
+def save_with_special_labels(folder):
+    """Save a random Llama, some of whose special tokens are digits, and one is a separator."""
+    tokenizer = AutoTokenizer.from_pretrained(saved_with_tokenizer("llama"))
+    tokenizer.add_special_tokens({"additional_special_tokens": [*"13579", "11", "<mark>"]})
+    tokenizer.add_tokens([AddedToken(",", special=True)])
+    save("llama", folder, len(tokenizer), 2048)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def test_labels_that_are_special_tokens_are_read_in_answers(call, tmp_path, questions):
+    asked = Questions.draw(TASK, "forward", 0, 4, 0)
+    folder = save_with_special_labels(tmp_path / "special")
+    learn_by_heart(folder, asked, TASK.text.answers(TASK.answers(asked.problems)))
+    fields = ["degree=2", "path_length=3", "num_nodes=12", "--shots", "0"]
+    code, output, errors = call("ask", *ask_for(folder, *fields, "--json"))
+    assert code == 0, errors
+    assert json.loads(output)["test.free.errors"]["correct"] == 4
+    reader = Reader.load(folder, characters=questions.characters)
+    written = reader.ids(["<mark>11<mark>,7"])[0] + [reader.tokenizer.eos_token_id]
+    assert reader.text(written) == "117"  # the separator was not named
 
 
 @pytest.mark.parametrize("kind", ["correct", "wrong_arm"])

@@ -55,7 +55,7 @@ def ask(
         raise unknown("order", order, ["forward", "reversed"])
     asked_task, asked_order = build_task(task, assignments(fields or [])), cast("Order", order)
     questions = Questions.draw(asked_task, asked_order, seed, count, shots)
-    reader = Reader.load(model, chat)
+    reader = Reader.load(model, chat, questions.characters | set(asked_task.text.separator))
     prompts = reader.converse(questions.conversations()) if chat else questions.prompts()
     reader.check(prompts, questions.most_tokens())
     with oom_as_user_error("take a smaller model, lower --shots, or make the task smaller"):

@@ -81,10 +81,14 @@ class Questions:
         longest = symbol * task.answer_length + len(task.text.separator.encode()) * (task.answer_length - 1)
         return longest + task.answer_length + _SLACK
 
+    @property
+    def characters(self) -> frozenset[str]:
+        """The characters that the symbols of an answer are written with."""
+        return frozenset("".join(self.task.alphabet[: self.task.answer_symbols]))
+
     def read(self, texts: Sequence[str]) -> Symbols:
         """Read answers, in forward order, from what a model wrote; see `answer_in`."""
-        task = self.task
-        characters = frozenset("".join(task.alphabet[: task.answer_symbols]))
+        task, characters = self.task, self.characters
         lines = [answer_in(text, characters, task.text.separator) for text in texts]
         return task.in_order(task.text.read_answers(lines), self.order)
 

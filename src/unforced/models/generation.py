@@ -4,6 +4,7 @@ import copy
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -37,15 +38,19 @@ class Reader:
     """What a model makes of a prompt before it reads it: its tokenizer, and the length it can read.
 
     chat: prompts are the text of the tokenizer's chat template, which has the special tokens in it.
+    characters: those that answers are written with; a special token made of them alone is part of a text.
     """
 
     name: str
     tokenizer: Any
     config: Any
     chat: bool = False
+    characters: frozenset[str] = frozenset()
 
     @classmethod
-    def load(cls, name_or_path: str, chat: bool = False) -> "Reader":
+    def load(
+        cls, name_or_path: str, chat: bool = False, characters: frozenset[str] = frozenset()
+    ) -> "Reader":
         """Load a model's config and tokenizer, not its weights.
 
         Raises UserError: no model, an encoder-decoder, no tokenizer, or no chat template where one is needed.
@@ -58,7 +63,7 @@ class Reader:
                 f"--chat: the tokenizer of {name_or_path} has no chat template; drop --chat, "
                 "or take a model that was trained to chat"
             )
-        return cls(name_or_path, tokenizer, config, chat)
+        return cls(name_or_path, tokenizer, config, chat, characters)
 
     def converse(self, conversations: Sequence[Sequence[dict[str, str]]]) -> list[str]:
         """Write conversations by the tokenizer's chat template, up to where the assistant's turn begins.
@@ -98,8 +103,19 @@ class Reader:
         return [row[:-1] if row and row[-1] == end and not self.chat else row for row in rows]
 
     def text(self, ids: Sequence[int]) -> str:
-        """Return the text of tokens, without the special ones."""
-        return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        """Return the text of tokens, without the special ones that are no part of an answer."""
+        kept = [token for token in ids if token not in self._marks]
+        return self.tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    @cached_property
+    def _marks(self) -> frozenset[int]:
+        """The special tokens that are no part of an answer: a digit that is a special token may be one."""
+        added = self.tokenizer.added_tokens_decoder
+        special = {*self.tokenizer.all_special_ids, *(token for token, each in added.items() if each.special)}
+        texts = {token: str(self.tokenizer.convert_ids_to_tokens(token)).strip() for token in special}
+        return frozenset(
+            token for token, text in texts.items() if not text or not self.characters.issuperset(text)
+        )
 
     def check(self, prompts: Sequence[str], most_tokens: int) -> None:
         """Refuse prompts that the model cannot read whole, with room for an answer. Raises UserError."""
