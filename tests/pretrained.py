@@ -20,6 +20,7 @@ logging.disable_progress_bar()
 
 VOCAB, WIDTH = 11, 16
 _SIZES = {"hidden_size": WIDTH, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+_MROPE = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]}
 
 CAUSAL = {
     "gpt2": lambda vocab, positions: transformers.GPT2LMHeadModel(
@@ -70,6 +71,34 @@ OTHERS = {
             use_mamba_kernels=False,
             mamba_d_state=4,
             **_SIZES,
+        )
+    ),
+    "gemma3": lambda vocab, positions: transformers.Gemma3ForConditionalGeneration(
+        transformers.Gemma3Config(
+            text_config={
+                "vocab_size": vocab,
+                "max_position_embeddings": positions,
+                "num_key_value_heads": 1,
+                "head_dim": 8,
+                **_SIZES,
+            },
+            vision_config={"image_size": 16, "patch_size": 8, **_SIZES},
+            mm_tokens_per_image=4,
+        )
+    ),
+    "llava": lambda vocab, positions: transformers.LlavaForConditionalGeneration(
+        transformers.LlavaConfig(
+            text_config=transformers.LlamaConfig(
+                vocab_size=vocab, max_position_embeddings=positions, **_SIZES
+            ),
+            vision_config=transformers.CLIPVisionConfig(image_size=16, patch_size=8, **_SIZES),
+            image_token_index=vocab - 1,
+        )
+    ),
+    "qwen2_vl": lambda vocab, positions: transformers.Qwen2VLForConditionalGeneration(
+        transformers.Qwen2VLConfig(
+            text_config={"vocab_size": vocab, "num_key_value_heads": 2, **_SIZES, "rope_parameters": _MROPE},
+            vision_config={"depth": 1, "embed_dim": 16, "hidden_size": 16, "num_heads": 2, "mlp_ratio": 1},
         )
     ),
     "rwkv": lambda vocab, positions: transformers.RwkvForCausalLM(

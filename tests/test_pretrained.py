@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForCausalLM, GPT2Model
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, GPT2Model
 
 from tests.pretrained import CAUSAL, VOCAB, save, saved
 from tests.runs import tiny_run
@@ -78,6 +78,26 @@ def test_a_matrix_of_the_outputs_own_is_kept_where_the_config_says_it_is_tied(fa
         exported = AutoModelForCausalLM.from_pretrained(tmp_path / "exported").eval()
         torch.testing.assert_close(exported(tokens).logits[..., :VOCAB], expected)
     assert not exported.config.tie_word_embeddings
+
+
+@pytest.mark.parametrize("family", ["gemma3", "llava"])
+def test_of_a_model_that_reads_images_too_the_text_part_is_trained_and_exported(family, tmp_path, call):
+    folder = save(family, tmp_path / "base")
+    theirs = AutoModelForImageTextToText.from_pretrained(folder).eval()
+    model = Pretrained(encoding="symbol", name_or_path=folder).build(VOCAB + 10, LENGTH).eval()
+    tokens = torch.arange(8)[None]
+    with torch.no_grad():
+        found = model.logits(model.hidden(tokens))[..., :VOCAB]
+        torch.testing.assert_close(found, theirs(tokens).logits)
+    assert not any("vision" in name for name, _ in model.named_parameters())
+    sizes = ["task.path_length=3", "task.num_nodes=6", "num_train=16", "batch_size=8", "max_steps=1"]
+    sizes += ["num_evaluate=4", "num_test=4", "epochs=null", "precision=fp32", f"model.name_or_path={folder}"]
+    start = ["train", "paper_gpt_mini", "model=pretrained", "model.encoding=symbol", *sizes]
+    for verb in ([*start, "--out", tmp_path / "run"], ["export", tmp_path / "run", "--to", tmp_path / "to"]):
+        code, _, errors = call(*verb)
+        assert code == 0, errors
+    exported = AutoModelForCausalLM.from_pretrained(tmp_path / "to")
+    assert exported.config.get_text_config() is exported.config
 
 
 def test_causal_rows_without_padding_take_pytorchs_causal_attention(folder, model, tokens, monkeypatch):
@@ -166,6 +186,7 @@ def test_a_model_whose_operations_cannot_be_counted_is_trained_all_the_same(tmp_
 
 REFUSED = {
     "t5": "encodes before it decodes; take a decoder-only model",
+    "qwen2_vl": r"has no causal language model for the text part of .* \(qwen2_vl\); take a model",
     "bert": "sees the tokens after the one it predicts; take a causal model",
     "lfm2": r"\(lfm2\) does not keep padding out of what it says; take a model of the GPT-2",
     "jamba": r"\(jamba\) does not keep padding out of what it says; take a model of the GPT-2",

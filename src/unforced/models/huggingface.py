@@ -18,6 +18,7 @@ FIELD = "model.name_or_path"
 SEES_LATER = "sees the tokens after the one it predicts; take a causal model"
 NO_NUMBERS = "gives logits that are no numbers; its weights are damaged, take another copy"
 OPTION = "MODEL"
+_TRIED_TOKENS = 8
 _ELSEWHERE = {
     FIELD: "use model.encoding=symbol, which gives each symbol of the task a token of its own",
     OPTION: "take a model that reads text; a run of unforced is measured by `unforced evaluate RUN_FOLDER`",
@@ -33,23 +34,50 @@ def transformers() -> Any:
 
 @lru_cache(maxsize=8)
 def read_config(name_or_path: str, revision: str | None, given_as: str = FIELD) -> Any:
-    """Return transformers' config of a model, `given_as` a field or an option. Raises UserError."""
+    """Return transformers' config of a model, `given_as` a field or an option; of its text, if it has more.
+
+    Raises UserError.
+    """
     if not name_or_path:
         raise UserError(f"{given_as}: give a folder with a causal language model, or a name on the hub")
     _check_path(name_or_path, given_as)
     with loading(name_or_path, given_as):
-        place, revision = place_of(name_or_path, revision)
-        config = transformers().AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=False)
-    if config.is_encoder_decoder:
+        whole = _whole_config(name_or_path, revision)
+    config = whole.get_text_config()
+    if whole.is_encoder_decoder:
         raise UserError(
-            f"{given_as}: {name_or_path} ({config.model_type}) encodes before it decodes; "
+            f"{given_as}: {name_or_path} ({whole.model_type}) encodes before it decodes; "
             "take a decoder-only model"
         )
-    if not isinstance(getattr(config, "vocab_size", None), int):
+    if not isinstance(getattr(config, "vocab_size", None), int) or not _has_causal_text(whole):
         raise UserError(
-            f"{given_as}: {name_or_path} ({config.model_type}) is no model of text alone; {FAMILIES}"
+            f"{given_as}: transformers has no causal language model for the text part of {name_or_path} "
+            f"({whole.model_type}); {FAMILIES}"
         )
     return config
+
+
+def _whole_config(name_or_path: str, revision: str | None) -> Any:
+    """Return the config of a model, those of its images and sounds included."""
+    place, revision = place_of(name_or_path, revision)
+    return transformers().AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=False)
+
+
+def _has_causal_text(whole: Any) -> bool:
+    """Whether the text part of a model is a causal language model by itself, as far as its config tells."""
+    text = whole.get_text_config()
+    causal, images = (
+        transformers().MODEL_FOR_CAUSAL_LM_MAPPING,
+        transformers().MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    )
+    return text is whole or (type(text) in causal and (type(whole) in causal or type(whole) in images))
+
+
+def _loader_of(whole: Any) -> Any:
+    """Return the class that loads models of a config."""
+    if type(whole) in transformers().MODEL_FOR_CAUSAL_LM_MAPPING or whole.get_text_config() is whole:
+        return transformers().AutoModelForCausalLM
+    return transformers().AutoModelForImageTextToText
 
 
 def forget_models() -> None:
@@ -113,12 +141,21 @@ def check_tokenizer(tokenizer: Any, text: str, name_or_path: str, vocab_size: in
 
 
 def load_network(name_or_path: str, revision: str | None, config: Any, dtype: torch.dtype | str) -> Any:
-    """Load a causal language model. Raises ValueError where the folder lacks some of its weights."""
+    """Load a causal language model; of one that reads images, too, the part that reads text.
+
+    config: that of its text. Raises ValueError where the folder lacks some of its weights.
+    """
+    whole = _whole_config(name_or_path, revision)
+    text = whole.get_text_config()
+    if text is whole:
+        whole = config
+    else:
+        setattr(whole, next(name for name, value in vars(whole).items() if value is text), config)
     place, revision = place_of(name_or_path, revision)
-    network, report = transformers().AutoModelForCausalLM.from_pretrained(
+    network, report = _loader_of(whole).from_pretrained(
         place,
         revision=revision,
-        config=config,
+        config=whole,
         dtype=dtype,
         trust_remote_code=False,
         output_loading_info=True,
@@ -126,7 +163,30 @@ def load_network(name_or_path: str, revision: str | None, config: Any, dtype: to
     absent = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
     if absent:
         raise ValueError(f"{len(absent)} weights are missing or misshapen, {absent[0]} for one")
-    return network
+    return text_part(network)
+
+
+def text_part(network: Any) -> Any:
+    """Return the causal language model inside a network of transformers; the network, if it is one.
+
+    It shares the weights. Raises ValueError if it computes other logits.
+    """
+    text = network.config.get_text_config()
+    if text is network.config:
+        return network
+    decoder = network.get_decoder()
+    with torch.device("meta"):
+        part = transformers().AutoModelForCausalLM.from_config(text, dtype=network.dtype)
+    setattr(part, part.base_model_prefix, decoder)
+    part.set_output_embeddings(network.get_output_embeddings())
+    part.config, part.generation_config = decoder.config, network.generation_config
+    tokens = torch.arange(_TRIED_TOKENS, device=network.device)[None] % text.vocab_size
+    with torch.inference_mode():
+        if not torch.allclose(
+            part(tokens).logits, network(tokens).logits, rtol=1e-3, atol=1e-3, equal_nan=True
+        ):
+            raise ValueError(f"the text part of {type(network).__name__} computes other logits; {FAMILIES}")
+    return part.train(network.training)
 
 
 def loading(name_or_path: str, given_as: str = FIELD) -> AbstractContextManager[None]:
