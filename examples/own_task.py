@@ -1,20 +1,14 @@
-"""A task of one's own, in plain Python: sort a few digits. Train it from the root of the repository:
+"""A task of one's own, in plain Python: sort a few digits.
 
-python -m examples.own_task runs/sorting
+unforced train examples/own_task.py:recipe --out runs/sorting
 """
 
-import sys
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from unforced.config import Run
-from unforced.experiment import run_experiment
-from unforced.models.gpt import GPT
-from unforced.registry import TASKS
-from unforced.reporting.progress import watch_run
+import unforced as uf
 from unforced.tasks.line_task import LineTask, Signs
 
 
@@ -45,9 +39,8 @@ class Sorting(LineTask):
         return [*digits, "="], sorted(digits)
 
 
-TASKS.register("sorting", "examples.own_task:Sorting")
-
-if __name__ == "__main__":
-    run = Run(task=Sorting(), model=GPT(layers=2, width=64, heads=4), stream=True, max_steps=500)
-    with watch_run(run, quiet=False) as progress:
-        run_experiment(run, Path(sys.argv[1]), progress)
+def recipe() -> uf.Run:
+    """A small Transformer, a few hundred steps."""
+    return uf.recipe("quickstart.next_token").replace(
+        task=Sorting(), model={"layers": 2, "width": 64}, max_steps=500
+    )

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from examples.own_task import Sorting
 from tests.runs import tiny_run, train, unchecked
 from unforced import registry
 from unforced.data.files import read_problems, write_problems
@@ -18,9 +19,6 @@ from unforced.tasks.crossing_lines import CrossingLines
 from unforced.tasks.sampling import problems
 from unforced.testing.planted import Cheater, Perfect, planted_subject
 from unforced.training.train_module import build_train_module
-
-with registry.TASKS.holding():  # the example registers its task: here alone, not for the tests of other files
-    from examples.own_task import Sorting
 
 TASKS = {"crossing_lines": CrossingLines(), "countdown": Countdown(), "sorting": Sorting()}
 

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from unforced.data.vocabulary import Vocabulary
+from unforced.errors import UserError
 from unforced.models.masks import At, Attention, Inputs, Padding, kind_of
 from unforced.parts import Part
 from unforced.registry import MODELS, Registry
@@ -43,15 +44,16 @@ class SequenceModel(torch.nn.Module, ABC):
     vocab_size: int
     width: int
 
-    @abstractmethod
     def select_kernels(
         self, device: torch.device, dtype: torch.dtype, length: int, known: Mapping[str, str]
     ) -> dict[str, str]:
         """Select kernels for sequences of `length` tokens by rule, and return them by kind.
 
-        device: "meta" selects the kernels whose operations are counted. dtype: that of matrix products.
-        known: the kernels of an earlier session of the same run, which are kept where they can run.
+        By default there is nothing to select. device: "meta" selects the kernels whose operations are
+        counted. dtype: that of matrix products. known: the kernels of an earlier session of the same run,
+        which are kept where they can run.
         """
+        return {}
 
     @abstractmethod
     def embed(
@@ -109,12 +111,14 @@ class SequenceModel(torch.nn.Module, ABC):
     def trunk(self) -> "Trunk":
         """Return what an objective's heads may rely on."""
 
-    @abstractmethod
     def to_transformers(self) -> Any:
         """Return a network of transformers that computes the same; it may share these weights.
 
-        Raises UserError where transformers has none.
+        Raises UserError where transformers has none, as by default.
         """
+        raise UserError(
+            f"{type(self).__name__} cannot be exported: transformers has no network that computes it"
+        )
 
 
 @dataclass(frozen=True)
