@@ -14,9 +14,12 @@ from tests.runs import tiny_run, train
 from unforced.cli.main import main
 from unforced.files import write_json
 from unforced.integrations.trackers import Tracker
+from unforced.reporting.progress import shares
+from unforced.reporting.study_progress import Forecast, _study_view
 from unforced.reporting.terminal import print_table
 from unforced.runs.folder import RunFolder
 from unforced.streams import BROKEN_PIPE, LastingStream
+from unforced.studies.runner import Status
 
 SHORT = ["max_steps=2", "evaluate_every=1", "num_test=20", "num_evaluate=20"]
 
@@ -190,3 +193,30 @@ def test_a_reader_that_has_read_enough_ends_nothing(monkeypatch, capsys):
         main(["--version"])
     monkeypatch.undo()
     assert (exit_.value.code, capsys.readouterr().err) == (BROKEN_PIPE, "")
+
+
+def test_live_progress_of_a_study_cuts_no_number(tmp_path):
+    name = "a_rather_long_name_of_a_run_of_a_study" * 2
+    run = tiny_run(*SHORT)
+    train(run, tmp_path / name)
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=80, color_system=None, markup=False)
+    view = _study_view({name: run}, {name: Status("done")}, Forecast({name: run}, tmp_path, None))
+    console.print(view)
+    line = RunFolder(tmp_path / name).read_metrics()[-1]
+    for number in ("2/2", f"{line['loss']:.3f}", *map("/".join, shares(line))):
+        assert number in file.getvalue()
+
+
+def test_a_report_that_cannot_be_written_is_one_line(call, tmp_path, monkeypatch):
+    train(tiny_run(*SHORT), tmp_path / "run")
+
+    def read_only(*_):
+        raise PermissionError(13, "Permission denied", str(tmp_path / "run" / "report"))
+
+    monkeypatch.setattr("unforced.reporting.report.write_report", read_only)
+    code, _, errors = call("report", tmp_path / "run")
+    assert code == 2
+    assert errors == (
+        f"unforced: {tmp_path / 'run' / 'report'}: Permission denied; choose another folder with --to\n"
+    )

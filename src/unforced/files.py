@@ -57,7 +57,7 @@ def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
 def read_json(path: Path) -> Any:
     """Read JSON. Raises UserError if the file is absent or no JSON."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

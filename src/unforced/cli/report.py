@@ -32,7 +32,13 @@ def report(
 
     if to is None and len(folders) > 1:
         raise UserError(f"with {len(folders)} folders, say where the report goes: --to FOLDER")
-    summary = write_report(folders, to or folders[0] / "report")
+    place = to or folders[0] / "report"
+    try:
+        summary = write_report(folders, place)
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or place}: {error.strerror or error}; choose another folder with --to"
+        ) from None
     for folder, reason in summary["skipped"].items():
         print(f"skipped {folder}: {reason}", file=sys.stderr)
     for twin, first in summary["duplicates"].items():

@@ -109,8 +109,9 @@ def _study_view(runs: Mapping[str, Run], statuses: Mapping[str, Status], forecas
     shown = [name for name in runs if len(runs) <= _FEW or _situation(statuses[name]) not in quiet]
     accuracy = [f"{name}\nforced/free" for name in ("train %", "held-out %")]
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("run", "state", "step", "samples/s", "loss", *accuracy):
-        table.add_column(name, overflow="fold")
+    table.add_column("run", overflow="fold")
+    for name in ("state", "step", "samples/s", "loss", *accuracy):
+        table.add_column(name, overflow="fold", no_wrap=True)  # on a narrow terminal the names are folded
     for name in shown:
         table.add_row(name, statuses[name].state, *_cells(runs[name], forecast.tails[name].latest()))
     reasons = [Text(f"{name}: {statuses[name].reason}") for name in shown if statuses[name].reason]
