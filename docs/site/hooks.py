@@ -32,6 +32,15 @@ _LOADED = re.compile(
 )
 
 
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Add the notebooks to the navigation, behind the guides, in the order of their names."""
+    pages = [{notebooks.title(path): f"notebooks/{path.stem}.md"} for path in _notebooks()]
+    sections = list(config.nav or [])
+    place = next(i for i, section in enumerate(sections) if "Guides" in section)
+    config.nav = [*sections[: place + 1], *([{"Notebooks": pages}] if pages else []), *sections[place + 1 :]]
+    return config
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are not files below docs/."""
     for name, page in _pages().items():
@@ -79,11 +88,15 @@ def _pages() -> dict[str, str]:
         page = f"examples/{path.stem}.md"
         SOURCES[page] = path.relative_to(ROOT).as_posix()
         pages[page] = f"# {SOURCES[page]}\n\n```python\n{path.read_text()}```\n"
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+    for path in _notebooks():
         page = f"notebooks/{path.stem}.md"
         SOURCES[page] = path.relative_to(ROOT).as_posix()
         pages[page] = notebooks.as_markdown(path)
     return pages
+
+
+def _notebooks() -> list[Path]:
+    return sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def _target(link: str, source: str, uri: str) -> str:

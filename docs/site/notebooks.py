@@ -12,6 +12,13 @@ def as_markdown(path: Path) -> str:
     return "\n\n".join(part for cell in cells for part in _parts(cell))
 
 
+def title(path: Path) -> str:
+    """Return the first heading."""
+    cells = json.loads(path.read_text())["cells"]
+    lines = [line for cell in cells for line in "".join(cell["source"]).splitlines()]
+    return next((line.removeprefix("# ") for line in lines if line.startswith("# ")), path.stem)
+
+
 def _parts(cell: Mapping[str, Any]) -> Iterator[str]:
     text = "".join(cell["source"])
     if cell["cell_type"] == "markdown":
