@@ -45,7 +45,7 @@ def refusal(path, **options):
 
 
 @pytest.mark.parametrize("order", ["forward", "reversed"])
-@pytest.mark.parametrize("suffix", ["txt", "parquet"])
+@pytest.mark.parametrize("suffix", ["txt", "parquet", "jsonl"])
 def test_problems_come_back_from_a_file(some, tmp_path, suffix, order):
     path = tmp_path / "new" / f"problems.{suffix}"
     write_problems(path, TASK, some, order)
@@ -71,17 +71,54 @@ def test_a_table_says_what_it_is(some, tmp_path, order):
     assert metadata == {"task": TASK.model_dump(), "order": order, **ORIGIN}
 
 
-def test_a_table_holds_text_and_symbols(tmp_path):
+def test_a_table_and_json_hold_text_symbols_and_marks(tmp_path):
     task, one = PathStar.read_lines([LINE], "line", known={"num_nodes": 10})
-    write_problems(tmp_path / "a.parquet", task, one, "reversed")
-    assert pq.read_table(tmp_path / "a.parquet").to_pylist() == [
-        {
-            "prompt": "1,7|1,4|7,9|4,2/1,9=",
-            "answer": "9,7,1",
-            "prompt_symbols": [1, 7, 10, 1, 4, 10, 7, 9, 10, 4, 2, 12, 1, 9, 11],
-            "answer_symbols": [9, 7, 1],
-        }
-    ]
+    row = {
+        "prompt": "1,7|1,4|7,9|4,2/1,9=",
+        "answer": "1,7,9",
+        "prompt_symbols": [1, 7, 10, 1, 4, 10, 7, 9, 10, 4, 2, 12, 1, 9, 11],
+        "answer_symbols": [1, 7, 9],
+    }
+    marks = {"decisive": [False, True, False], "given_away": [False, False, True]}
+    turned = row | {"answer": "9,7,1", "answer_symbols": [9, 7, 1]}  # where nothing is decided ahead
+    for order, expected in (("forward", row | marks), ("reversed", turned)):
+        table, objects = (tmp_path / f"{order}.{suffix}" for suffix in ("parquet", "jsonl"))
+        write_problems(table, task, one, order)
+        write_problems(objects, task, one, order)
+        assert pq.read_table(table).to_pylist() == [expected]
+        assert [json.loads(line) for line in objects.read_text().splitlines()] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("{", ":1: not JSON"),
+        ('{"prompt": "1,2/1,2="}', ":1: not an object with prompt and answer"),
+        ("[1]", ":1: not an object with prompt and answer"),
+        (
+            '{"prompt": "1,2/1,2=", "answer": "1,2", "answer_symbols": [1, 1]}',
+            ":1: its answer_symbols are not",
+        ),
+        (
+            '{"prompt": "1,2/1,2=", "answer": "1,2", "answer_symbols": [1, 2]}\n'
+            '{"prompt": "1,2/1,2=", "answer": "1,2"}',
+            ": 1 of its 2 objects have answer_symbols; all or none must",
+        ),
+    ],
+)
+def test_json_lines_that_are_damaged_are_named(tmp_path, text, mistake):
+    path = tmp_path / "a.jsonl"
+    path.write_text(f"{text}\n")
+    assert refusal(path).startswith(mistake)
+
+
+def test_json_lines_are_exported_by_the_command(call, tmp_path):
+    export = "data", "export", "quickstart.next_token", "--count", "3"
+    assert call(*export, "--to", tmp_path / "a.jsonl")[0] == 0
+    rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert [row["index"] for row in rows] == [0, 1, 2]
+    assert all(len(row["decisive"]) == len(row["answer_symbols"]) for row in rows)
+    assert call("data", "import", tmp_path / "a.jsonl")[0] == 0
 
 
 def test_a_table_of_another_maker_needs_two_columns_of_text(tmp_path):
@@ -96,7 +133,7 @@ def test_text_does_not_tell_the_labels_that_it_does_not_use(tmp_path):
     assert read_problems(path, PathStar, None, {"num_nodes": 50})[0].num_nodes == 50
 
 
-@pytest.mark.parametrize("suffix", ["txt", "parquet"])
+@pytest.mark.parametrize("suffix", ["txt", "parquet", "jsonl"])
 def test_a_file_is_never_overwritten(some, tmp_path, suffix):
     path = tmp_path / f"mine.{suffix}"
     path.write_text("mine")
@@ -209,7 +246,7 @@ def test_what_cannot_be_a_field_of_the_task_is_refused(tmp_path, known):
 
 def test_a_name_with_another_suffix_is_refused(some, tmp_path):
     path = tmp_path / "problems.csv"
-    reason = ": unknown format '.csv'; use a name that ends in .txt or .parquet"
+    reason = ": unknown format '.csv'; use a name that ends in .txt, .parquet or .jsonl"
     assert refusal(path) == reason
     with pytest.raises(UserError) as error:
         write_problems(path, TASK, some, "forward")
@@ -217,12 +254,12 @@ def test_a_name_with_another_suffix_is_refused(some, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("suffix", ["txt", "parquet"])
+@pytest.mark.parametrize("suffix", ["txt", "parquet", "jsonl"])
 def test_a_missing_file_is_named(tmp_path, suffix):
     assert refusal(tmp_path / f"absent.{suffix}") == ": no such file"
 
 
-@pytest.mark.parametrize("suffix", ["txt", "parquet"])
+@pytest.mark.parametrize("suffix", ["txt", "parquet", "jsonl"])
 def test_a_folder_is_called_one(tmp_path, suffix):
     path = tmp_path / f"dir.{suffix}"
     path.mkdir()
@@ -314,7 +351,7 @@ def test_what_is_no_text_is_refused(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
-@pytest.mark.parametrize("suffix", ["txt", "parquet"])
+@pytest.mark.parametrize("suffix", ["txt", "parquet", "jsonl"])
 def test_a_pipe_is_called_one(tmp_path, suffix):
     os.mkfifo(tmp_path / f"a.{suffix}")
     reason = ": a pipe or a device; write its content to a file, and give that"
@@ -362,7 +399,7 @@ def test_no_more_is_exported_of_a_training_set_than_it_has(tmp_path):
     assert len((tmp_path / "a.txt").read_text().splitlines()) == 10
 
 
-@pytest.mark.parametrize("suffix", ["txt", "parquet"])
+@pytest.mark.parametrize("suffix", ["txt", "parquet", "jsonl"])
 def test_export_and_import_agree(tmp_path, capsys, suffix):
     first, second = tmp_path / "a.txt", tmp_path / f"b.{suffix}"
     export_problems("quickstart.next_token", first, ["seed=5"], "test", 30)

@@ -13,8 +13,13 @@ if TYPE_CHECKING:
 
 
 def export_problems(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name, or the path of a run's config.json.")],
-    out: Annotated[Path, typer.Option(help="File to write: .txt (the paper's lines) or .parquet.")],
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe's name, FILE.py:FUNCTION, or the path of a run's config.json.")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "--to", help="File to write: .txt (the paper's lines), .parquet or .jsonl."),
+    ],
     overrides: Overrides = None,
     split: Annotated[
         str, typer.Option(help="train, validation or test, or one that the task names.")
@@ -24,7 +29,12 @@ def export_problems(
 ) -> None:
     """Write the problems of a run's split to a file.
 
+    Tables (.parquet) and objects (.jsonl) hold texts and symbols, and mark which symbols of an answer are
+    decisive (only lookahead gets them right) and which the true answer before them gives away.
+
     Example: unforced data export paper_gpt_mini task.degree=5 --split test --count 20000 --out test.txt
+
+    Example: unforced data export FILE.py:recipe --count 5000 --to train.jsonl
     """
     from unforced.data.files import most_problems, write_problems
     from unforced.errors import UserError
@@ -52,8 +62,12 @@ def export_problems(
 
 
 def import_problems(
-    file: Annotated[Path, typer.Argument(help="A .parquet file, or a .txt file of the paper's lines.")],
-    out: Annotated[Path | None, typer.Option(help="Also write them here, as .txt or .parquet.")] = None,
+    file: Annotated[
+        Path, typer.Argument(help="A .parquet, .jsonl or .txt file, the last of the paper's lines.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "--to", help="Also write them here, as .txt, .parquet or .jsonl.")
+    ] = None,
     task: Annotated[str, typer.Option(help="The task whose problems they are.")] = "path_star",
     known: Annotated[list[str] | None, typer.Argument(help="Fields of the task, as in num_nodes=50.")] = None,
     order: Annotated[str | None, typer.Option(help="Order of the answers, forward or reversed.")] = None,

@@ -25,7 +25,7 @@ def evaluate(
         int | None, typer.Option(min=1, help="Problems per split. [default: the run's num_test]")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Measure on the problems of this .txt or .parquet file.")
+        Path | None, typer.Option(help="Measure on the problems of this .txt, .parquet or .jsonl file.")
     ] = None,
     base: Base = None,
     as_json: AsJson = False,

@@ -1,8 +1,8 @@
-"""Problems in files: lines of text, and Parquet.
+"""Problems in files: lines of text, Parquet, and JSON lines.
 
-Text is read by the tasks that can tell problems from it (path-star: the paper's files). Problems of other
-tasks come back from Parquet, which says of what task, seed and split they are, and where in its stream each
-one is: they are made again, and compared with the symbols in the file.
+Text and JSON lines are read by the tasks that can tell problems from text (path-star: the paper's files).
+Problems of other tasks come back from Parquet, which says of what task, seed and split they are, and where in
+its stream each one is: they are made again, and compared with the symbols in the file.
 """
 
 import codecs
@@ -21,10 +21,11 @@ from unforced.parts import read
 from unforced.tasks.base import EMPTY, Order, Problems, Symbols, Task
 from unforced.tasks.sampling import block
 
-SUFFIXES = (".txt", ".parquet")
+SUFFIXES = (".txt", ".parquet", ".jsonl")
 MOST_SYMBOLS = 500_000_000  # in one file: some gigabytes of memory, some minutes
 Columns = dict[str, list[Any]]
 _SYMBOLS = ("prompt_symbols", "answer_symbols")
+_MARKS = ("decisive", "given_away")
 _INDEX = "index"
 _PART = 1 << 16
 
@@ -37,12 +38,14 @@ def most_problems(task: Task) -> int:
 def write_problems(
     path: Path, task: Task, problems: Problems, order: Order, origin: dict[str, Any] | None = None
 ) -> None:
-    """Write problems as text lines (.txt) or as a table (.parquet) by the suffix of `path`.
+    """Write problems as text (.txt), a table (.parquet) or JSON objects (.jsonl), by the suffix of `path`.
 
-    The table has the columns prompt and answer (text), prompt_symbols and answer_symbols (lists of
-    integers, without padding), and, if `origin` has a seed and a split, the index of each problem in that
-    stream (`origin["index"]`, from 0 if it is not there); its metadata holds the task, the order and the rest
-    of their `origin`. Raises UserError if the file exists or cannot be written, or the suffix is another.
+    Tables and objects have the columns prompt and answer (text), prompt_symbols and answer_symbols (lists of
+    integers, without padding); decisive and given_away (lists of booleans, one for each answer symbol; see
+    `Lookahead`) where answers are forward and it is known what needs lookahead; and, if `origin` has a seed
+    and a split, the index of each problem in that stream (`origin["index"]`, from 0 if it is not there).
+    A table's metadata holds the task, the order and the rest of their `origin`. Raises UserError if the file
+    exists or cannot be written, or the suffix is another.
     """
     check_suffix(path)
     try:
@@ -54,7 +57,8 @@ def write_problems(
         else:
             origin = {"task": task.model_dump(mode="json"), "order": order, **(origin or {})}
             index = origin.pop("index", range(len(problems))) if "seed" in origin else None
-            write_atomically(path, _parquet(task, problems, order, origin, index))
+            write = _parquet if path.suffix.lower() == ".parquet" else _json_lines
+            write_atomically(path, write(task, problems, order, origin, index))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; nothing was written, choose another --out") from None
 
@@ -80,8 +84,9 @@ def read_problems(
         return _made_again(path, family, order, known)
     symbols: Columns = {}
     written: Mapping[str, Any] = {}
-    if path.suffix.lower() == ".parquet":
-        lines, symbols, origin = _read_parquet(path)
+    if path.suffix.lower() in (".parquet", ".jsonl"):
+        read_table = _read_parquet if path.suffix.lower() == ".parquet" else _read_json_lines
+        lines, symbols, origin = read_table(path)
         symbols.pop(_INDEX, None)
         order, written = order or origin["order"], _checked(family, origin["task"])
         known = {**written, **known}
@@ -120,9 +125,8 @@ def _checked(family: type[Task], known: Mapping[str, Any]) -> dict[str, Any]:
 def check_suffix(path: Path) -> None:
     """Raise UserError unless `path` ends in a known suffix."""
     if path.suffix.lower() not in SUFFIXES:
-        raise UserError(
-            f"{path}: unknown format {path.suffix!r}; use a name that ends in {' or '.join(SUFFIXES)}"
-        )
+        known = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+        raise UserError(f"{path}: unknown format {path.suffix!r}; use a name that ends in {known}")
 
 
 def _kind_of(path: Path) -> str:
@@ -165,29 +169,60 @@ def _parquet(
 
     integers = pa.list_(pa.int32())
     columns = {"prompt": pa.string(), "answer": pa.string(), **dict.fromkeys(_SYMBOLS, integers)}
+    if _are_marked(task, order):
+        columns |= dict.fromkeys(_MARKS, pa.list_(pa.bool_()))
     if index is not None:
         columns[_INDEX] = pa.int64()
     schema = pa.schema(columns.items(), metadata={"unforced": json.dumps(origin)})
-    first = 0
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, schema) as writer:
-        for part in _parts(problems):
-            table = _columns(task, part, order)
-            if index is not None:
-                table[_INDEX] = list(index[first : first + len(part)])
-                first += len(part)
+        for table in _tables(task, problems, order, index):
             writer.write_table(pa.table(table, schema=schema))
     return bytes(sink.getvalue())
 
 
-def _columns(task: Task, problems: Problems, order: Order) -> dict[str, list[Any]]:
+def _json_lines(
+    task: Task, problems: Problems, order: Order, origin: dict[str, Any], index: Sequence[int] | None
+) -> bytes:
+    lines = []
+    for table in _tables(task, problems, order, index):
+        for row in zip(*table.values(), strict=True):
+            values = (value.tolist() if isinstance(value, np.ndarray) else value for value in row)
+            lines.append(json.dumps(dict(zip(table, values, strict=True)), ensure_ascii=False))
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _tables(task: Task, problems: Problems, order: Order, index: Sequence[int] | None) -> Iterator[Columns]:
+    """Yield the columns of the problems, part by part."""
+    first = 0
+    for part in _parts(problems):
+        table = columns_of(task, part, order)
+        if index is not None:
+            table[_INDEX] = list(index[first : first + len(part)])
+        first += len(part)
+        yield table
+
+
+def columns_of(task: Task, problems: Problems, order: Order) -> Columns:
+    """Return texts, symbols and marks of problems; see `write_problems`."""
     prompts, answers = zip(*task.texts(problems, order), strict=True)
     symbols = _symbols(task, problems, order)
-    return {
+    table: Columns = {
         "prompt": list(prompts),
         "answer": list(answers),
         **{name: [row[row >= 0].astype(np.int32) for row in rows] for name, rows in symbols.items()},
     }
+    ahead = task.lookahead
+    if ahead is not None and _are_marked(task, order):
+        lengths = task.exists(task.answers(problems)).sum(axis=1)
+        for name, marks in zip(_MARKS, (ahead.decisive(problems), ahead.given_away(problems)), strict=True):
+            table[name] = [row[:length] for row, length in zip(marks, lengths, strict=True)]
+    return table
+
+
+def _are_marked(task: Task, order: Order) -> bool:
+    """Whether it is known which symbols need lookahead; of reversed answers none does."""
+    return task.lookahead is not None and order == "forward"
 
 
 def _symbols(task: Task, problems: Problems, order: Order) -> dict[str, Symbols]:
@@ -262,6 +297,31 @@ def _read_parquet(path: Path) -> tuple[list[str], Columns, dict[str, Any]]:
     pairs = zip(table["prompt"].to_pylist(), table["answer"].to_pylist(), strict=True)
     symbols = {name: table[name].to_pylist() for name in (*_SYMBOLS, _INDEX) if name in table.column_names}
     return [f"{prompt}{answer}" for prompt, answer in pairs], symbols, origin
+
+
+def _read_json_lines(path: Path) -> tuple[list[str], Columns, dict[str, Any]]:
+    lines: list[str] = []
+    columns: Columns = {}
+    rows = _read_text(path)
+    for number, line in enumerate(rows, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            lines.append(f"{row['prompt']}{row['answer']}")
+        except (ValueError, RecursionError):
+            raise UserError(f"{path}:{number}: not JSON") from None
+        except (KeyError, TypeError):
+            raise UserError(f"{path}:{number}: not an object with prompt and answer") from None
+        for name in _SYMBOLS:
+            if name in row:
+                columns.setdefault(name, []).append(row[name])
+    for name, column in columns.items():
+        if len(column) != len(lines):
+            raise UserError(
+                f"{path}: {len(column)} of its {len(lines)} objects have {name}; all or none must"
+            )
+    return lines, columns, {"task": {}, "order": None}
 
 
 def _origin(path: Path, metadata: bytes) -> dict[str, Any]:

@@ -1,0 +1,123 @@
+"""Problems as a dataset of PyTorch, for training loops of one's own.
+
+from torch.utils.data import DataLoader
+from unforced.data import torch_dataset
+
+dataset = torch_dataset(PathStar(degree=2, path_length=5), split="train", seed=0)
+loader = DataLoader(dataset, batch_size=64, num_workers=2, collate_fn=list)
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
+
+from unforced.data.files import columns_of
+from unforced.errors import UserError
+from unforced.tasks.base import Order, Task
+from unforced.tasks.sampling import Split, block, check_split
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of several processes that read a stream together: rank of world_size, from 0."""
+
+    rank: int = 0
+    world_size: int = 1
+
+
+class ProblemDataset(IterableDataset[dict[str, Any]]):
+    """Streams the problems of a split, each to one worker of one rank.
+
+    A problem is a dictionary: `index` in the split's stream; `prompt` and `answer`, texts; `prompt_symbols`
+    and `answer_symbols`, integer tensors without padding; and, where it is known what needs lookahead,
+    `decisive` and `given_away`, boolean tensors that mark symbols of the answer. They are those that
+    `unforced data export` writes, and that runs of the same task and seed train on.
+
+    Problem i of the stream goes to shard (i - start) mod (world_size x workers), where the shard of worker w
+    of rank r is r x workers + w. So training goes on with `start` at the number of problems that all ranks
+    together have seen, if that is a whole number of rounds (batch_size x workers x world_size).
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        split: Split = "train",
+        seed: int = 0,
+        *,
+        start: int = 0,
+        count: int | None = None,
+        order: Order = "forward",
+        shard: Shard | None = None,
+    ) -> None:
+        check_split(task, split)
+        if start < 0 or (count is not None and count < 1):
+            raise UserError(f"start={start}, count={count}: start counts from 0, count from 1 (None: no end)")
+        self.task, self.split, self.seed, self.order = task, split, seed, order
+        self.start, self.count = start, count
+        self.shard = _this_process() if shard is None else shard
+
+    def from_index(self, start: int) -> "ProblemDataset":
+        """Return the same stream from another index on, up to the same end."""
+        count = None if self.count is None else self.start + self.count - start
+        options = {"start": start, "count": count, "order": self.order, "shard": self.shard}
+        return ProblemDataset(self.task, self.split, self.seed, **options)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        worker = get_worker_info()
+        number, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        first = self.start + self.shard.rank * workers + number
+        step = self.shard.world_size * workers
+        last = None if self.count is None else self.start + self.count
+        size = self.task.block_size
+        for index in itertools.count(first // size):
+            begin = index * size + (first - index * size) % step if first < index * size else first
+            places = np.arange(
+                begin, (index + 1) * size if last is None else min(last, (index + 1) * size), step
+            )
+            if len(places):
+                yield from self._problems(index, places - index * size)
+            if last is not None and (index + 1) * size >= last:
+                return
+
+    def _problems(self, index: int, places: Any) -> Iterator[dict[str, Any]]:
+        """Yield the problems at these places of a block."""
+        chosen = block(self.task, self.seed, self.split, index).take(places)
+        table = columns_of(self.task, chosen, self.order)
+        for place, *row in zip(places.tolist(), *table.values(), strict=True):
+            values = (
+                torch.tensor(value, dtype=torch.bool if value.dtype == bool else torch.long)
+                if isinstance(value, np.ndarray)
+                else value
+                for value in row
+            )
+            yield {"index": index * self.task.block_size + place, **dict(zip(table, values, strict=True))}
+
+
+def torch_dataset(
+    task: Task,
+    split: Split = "train",
+    seed: int = 0,
+    *,
+    start: int = 0,
+    count: int | None = None,
+    order: Order = "forward",
+    shard: Shard | None = None,
+) -> ProblemDataset:
+    """Return the problems of a split as a streaming dataset of PyTorch; see `ProblemDataset`.
+
+    start: the index of the first problem. count: how many (None: there is no end). order: in which answers
+    are written. shard: of several processes (None: as torch.distributed says here). Raises UserError.
+    """
+    return ProblemDataset(task, split, seed, start=start, count=count, order=order, shard=shard)
+
+
+def _this_process() -> Shard:
+    distributed = torch.distributed
+    if distributed.is_available() and distributed.is_initialized():
+        return Shard(distributed.get_rank(), distributed.get_world_size())
+    return Shard()
