@@ -6,7 +6,7 @@ each other, and text is wrapped at spaces: a number is never cut.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, TextIO, cast
 
 from rich.console import Console
@@ -17,7 +17,6 @@ from unforced.streams import lasting
 
 _UNLIMITED = 1_000_000  # columns, where output is not a terminal
 _GAP = 2  # spaces behind each column of a table
-_SHORT = 24  # longest word or number that is kept whole on a terminal that is too narrow for a table
 
 
 def console() -> Console:
@@ -48,16 +47,18 @@ def print_table(
     to = to or console()
     if title:
         to.print(Text(title, style="italic"))
-    needed = [_needed([head, *cells], numbers) for head, *cells in zip(header, *rows, strict=True)]
-    for columns in _blocks(needed, to.width):
+    columns = [[head, *cells] for head, *cells in zip(header, *rows, strict=True)]
+    needed = [_needed(cells, numbers) for cells in columns]
+    natural = [_longest(cells) for cells in columns]
+    for block in _blocks(needed, to.width):
         table = Table(box=None, padding=(0, _GAP, 0, 0))
-        fits = sum(needed[column] + _GAP for column in columns) <= to.width
-        for column in columns:
+        room = to.width - _GAP * len(block)
+        widths = _widths([needed[column] for column in block], [natural[column] for column in block], room)
+        for column, width in zip(block, widths, strict=True):
             justify: Literal["left", "right"] = "right" if numbers and column else "left"
-            least = needed[column] if fits or needed[column] <= _SHORT else None
-            table.add_column(header[column], justify=justify, overflow="fold", min_width=least)
+            table.add_column(header[column], justify=justify, overflow="fold", width=width)
         for row in rows:
-            table.add_row(*(row[column] for column in columns))
+            table.add_row(*(row[column] for column in block))
         _print_without_trailing_spaces(table, to)
     if caption:
         to.print(Text(caption, style="dim italic"))
@@ -78,11 +79,27 @@ def print_lines(*lines: str, to: Console | None = None) -> None:
         (to or console()).print(Text(line))
 
 
+def _longest(texts: Iterable[str]) -> int:
+    return max((Text(text).cell_len for text in texts), default=0)
+
+
 def _needed(cells: Sequence[str], whole: bool) -> int:
     """Return the width of a column whose cells stay `whole`, or are broken at spaces; its header may be."""
     head, *others = cells
-    texts = [*head.split(), *others] if whole else [word for cell in cells for word in cell.split()]
-    return max((Text(text).cell_len for text in texts), default=0)
+    return _longest([*head.split(), *others] if whole else [word for cell in cells for word in cell.split()])
+
+
+def _widths(needed: Sequence[int], natural: Sequence[int], room: int) -> list[int]:
+    """Give columns what they need, and then, from left to right, what they would have in a wider room.
+
+    If there is too little room, the widest columns lose, and their words are broken.
+    """
+    widths = list(needed)
+    while sum(widths) > room and max(widths) > 1:
+        widths[widths.index(max(widths))] -= 1
+    for column, wanted in enumerate(natural):
+        widths[column] += max(0, min(wanted - widths[column], room - sum(widths)))
+    return widths
 
 
 def _blocks(needed: Sequence[int], width: int) -> list[list[int]]:
