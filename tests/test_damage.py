@@ -14,11 +14,11 @@ from unforced.runs.folder import RunFolder
 DEEP = "[" * 100_000
 FILES = [
     ("env.json", "{}", "implementation: field required"),
-    ("env.json", "[]", "no JSON object"),
+    ("env.json", "[]", "not a JSON object"),
     ("env.json", '{"implementation": 3}', "implementation: input should be a valid dictionary"),
     ("env.json", DEEP, "not JSON"),
     ("config.json", DEEP, "not JSON"),
-    ("config.json", "3", "no JSON object"),
+    ("config.json", "3", "not a JSON object"),
     ("config.json", '{"task": ' + '{"a":' * 900 + "1" + "}" * 900 + "}", "task: give a name"),
     ("config.json", b"\xff\xfe", "not JSON"),
 ]
@@ -26,7 +26,7 @@ LINES = [
     (b"}{\n", "line 2: not JSON"),
     (b"\n", "line 2: not JSON"),
     (b"\xff\xfe}\n", "line 2: not JSON"),
-    (b"[1]\n", "line 2: no JSON object"),
+    (b"[1]\n", "line 2: not a JSON object"),
     (b'{"loss": 1.0}\n', "line 2: step: field required"),
     (b'{"step": "10"}\n', "line 2: step: input should be a valid integer"),
     (DEEP.encode() + b"\n", "line 2: not JSON"),

@@ -237,4 +237,4 @@ def test_a_run_that_two_folders_hold_counts_once_and_it_is_said(tmp_path, call, 
     code, output, _ = call("compare", tmp_path)
     assert code == 0
     assert "0 of 1" in output
-    assert f"counted once: {tmp_path / 'b'} is the same run as {tmp_path / 'a'}" in output
+    assert f"duplicate: {tmp_path / 'b'} is the same run as {tmp_path / 'a'}" in output

@@ -271,7 +271,7 @@ DAMAGES = {
     "config.json": ("{", "not JSON"),
     "result.json": ('{"steps": 3}', "field required"),
     "metrics.jsonl": ("nonsense\n", "line 1: not JSON"),
-    "diagnosis.json": ("[]", "no JSON object"),
+    "diagnosis.json": ("[]", "not a JSON object"),
 }
 
 

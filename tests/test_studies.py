@@ -266,9 +266,9 @@ def test_one_failure_stops_no_other_run_and_is_told_with_its_log(tmp_path, stand
 @pytest.mark.parametrize(
     ("ends", "attempts", "reason"),
     [
-        ("exit 3", 3, "exit code 3: it said nothing"),
+        ("exit 3", 3, "exit code 3: it printed nothing"),
         ("echo unforced: no space left; exit 75", 3, "exit code 75: no space left"),
-        ("kill -9 $$", 3, "killed by SIGKILL, as a machine out of memory does: it said nothing"),
+        ("kill -9 $$", 3, "killed by SIGKILL, as a machine out of memory does: it printed nothing"),
         (
             "echo unforced: out of memory: lower batch_size; exit 2",
             1,

@@ -42,7 +42,7 @@ def report(
     for folder, reason in summary["skipped"].items():
         print(f"skipped {folder}: {reason}", file=sys.stderr)
     for twin, first in summary["duplicates"].items():
-        print(f"counted once: {twin} is the same run as {first}", file=sys.stderr)
+        print(f"duplicate: {twin} is the same run as {first}", file=sys.stderr)
     for note in summary["notes"]:
         print(f"index.html: {note}", file=sys.stderr)
     if as_json:

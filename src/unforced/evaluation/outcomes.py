@@ -1,14 +1,13 @@
-"""Outcomes over seeds: how often, how soon, and one kind of run against another on the same seeds.
+"""Outcomes over seeds: success rate, steps to solve, and comparisons of two groups on the same seeds.
 
-Learning outcomes are bimodal, so no mean and standard deviation stands here: a success rate with its
-interval, median and range, and steps to solve with censoring. `scipy.stats` does the mathematics; it takes a
-second to import, so it waits until it is needed.
+Learning outcomes are bimodal, so there are no means and standard deviations: a success rate with its
+interval, median and range, and steps to solve with censoring. `scipy.stats` takes a second to
+import, so it is imported where it is needed.
 """
 
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -17,16 +16,16 @@ from unforced.config import SOLVED
 from unforced.errors import UserError, unknown
 from unforced.evaluation.statistics import Estimate, proportion, wilson
 from unforced.runs.finished import FinishedRun
-from unforced.runs.groups import Group
+from unforced.runs.groups import Group, spread
 from unforced.runs.history import steps_to
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one seed ended: held-out accuracy by some measure, and the steps after which it was solved.
+    """The outcome of a seed: held-out accuracy by a measure, and the steps after which it was solved.
 
-    `steps` is the last step trained where it never was (censored). `failure` says why the seed counts as
-    failed whatever its accuracy: then it is not solved, nor would it have been later.
+    steps: the last step trained if it was never solved (censored). failure: why the seed counts as failed,
+    whatever its accuracy: such a seed is not solved, and would not have been later.
     """
 
     accuracy: float
@@ -37,17 +36,19 @@ class Outcome:
 
     @classmethod
     def of(cls, run: FinishedRun, measure: str) -> "Outcome":
-        """Take it from a run's files. Raises UserError if the run has no such measure."""
-        known = [key.removeprefix("test.") for key, value in run.result.items() if _is_held_out(key, value)]
-        if measure not in known:
-            raise UserError(f"{run.path}: {unknown('measure', measure, known)}")
+        """Read it from a finished run. Raises UserError if the run has no such measure."""
+        measures = [
+            key.removeprefix("test.") for key, value in run.result.items() if _is_held_out(key, value)
+        ]
+        if measure not in measures:
+            raise UserError(f"{run.path}: {unknown('measure', measure, measures)}")
         accuracy, failure = run.result[f"test.{measure}"]["value"], run.failure
         steps = None if failure else steps_to(run.lines, f"validation.{measure}")["steps"]
         last = run.result["steps"] if steps is None else steps
         return cls(accuracy, accuracy >= SOLVED and not failure, last, steps is not None, failure)
 
     def until(self, horizon: int) -> int:
-        """Return the steps up to which the seed is known not to be solved, or those after which it was."""
+        """Return the steps after which the seed was solved, or up to which it is known not to be."""
         return horizon if self.failure else self.steps
 
 
@@ -73,9 +74,9 @@ def compare_groups(groups: Sequence[Group], measure: str) -> dict[str, Any]:
             for group in groups
         },
         "pairs": [
-            {"first": first, "second": second, **found}
+            {"first": first, "second": second, **comparison}
             for first, second in itertools.combinations(outcomes, 2)
-            if (found := compare(outcomes[first], outcomes[second])) is not None
+            if (comparison := compare(outcomes[first], outcomes[second])) is not None
         ],
     }
 
@@ -86,12 +87,12 @@ def outcomes_of(group: Group, measure: str) -> dict[int, Outcome]:
 
 
 def summarise(outcomes: Mapping[int, Outcome], horizon: int) -> dict[str, Any]:
-    """Summarise runs that differ in nothing but their seed, given by seed; see `steps_to_solve`."""
+    """Summarise the outcomes of a group by seed; see `steps_to_solve` for `horizon`."""
     values = [outcome.accuracy for outcome in outcomes.values()]
     return {
         "seeds": sorted(outcomes),
         "success": success([outcome.solved for outcome in outcomes.values()]),
-        "accuracy": {"median": median(values), "low": min(values), "high": max(values)},
+        "accuracy": spread(values),
         "steps_to_solve": steps_to_solve(
             [outcome.until(horizon) for outcome in outcomes.values()],
             [outcome.solved_on_the_way for outcome in outcomes.values()],
@@ -101,7 +102,7 @@ def summarise(outcomes: Mapping[int, Outcome], horizon: int) -> dict[str, Any]:
 
 
 def success(solved: Sequence[bool]) -> Estimate:
-    """Return the share of seeds that were solved, with its Wilson interval."""
+    """Return the fraction of seeds that were solved, with its Wilson interval."""
     return proportion(sum(solved), len(solved))
 
 
@@ -114,7 +115,7 @@ def steps_to_solve(steps: Sequence[int], solved: Sequence[bool], horizon: int) -
     """
     from scipy import stats
 
-    censored = [not each for each in solved]
+    censored = [not is_solved for is_solved in solved]
     data = stats.CensoredData.right_censored(steps, censored)
     survival = stats.ecdf(data).sf
     below = survival.quantiles[survival.probabilities <= 0.5]
@@ -130,31 +131,31 @@ def steps_to_solve(steps: Sequence[int], solved: Sequence[bool], horizon: int) -
 
 
 def solved_by(steps: Sequence[int], solved: Sequence[bool]) -> dict[str, list[float]]:
-    """Estimate the share of seeds that are solved by each number of steps, censored as above.
+    """Estimate the fraction of seeds that are solved by each number of steps, censored as above.
 
     Returns the Kaplan-Meier `share` at the `steps` where a run was solved or ended, from 0 steps on, and its
     95% interval `low` to `high`: Wilson's, for as many trials as would give the share Greenwood's variance
     (all seeds, where none is censored), or as many as were trained so far where none is solved yet.
     Source: Rothman, Journal of Chronic Diseases 31 (1978); Dorey and Korn, Statistics in Medicine 6 (1987).
     """
-    unsolved, spread = 1.0, 0.0  # spread: Greenwood's variance over what is unsolved, finite also at 0
+    unsolved, variance = 1.0, 0.0  # Greenwood's variance over the unsolved fraction, finite also at 0
     rows = [(0, 0.0, *wilson(0.0, float(len(steps))))]
     for step in sorted(set(steps)):
-        at_risk = sum(each >= step for each in steps)
-        ended = sum(each == step and done for each, done in zip(steps, solved, strict=True)) / at_risk
-        spread = (1 - ended) * spread + unsolved * ended / at_risk
+        at_risk = sum(last >= step for last in steps)
+        ended = sum(last == step and done for last, done in zip(steps, solved, strict=True)) / at_risk
+        variance = (1 - ended) * variance + unsolved * ended / at_risk
         unsolved *= 1 - ended
-        trials = (1 - unsolved) / spread if spread else float(at_risk)
+        trials = (1 - unsolved) / variance if variance else float(at_risk)
         rows.append((step, 1 - unsolved, *wilson(1 - unsolved, trials)))
     columns = zip(("steps", "share", "low", "high"), zip(*rows, strict=True), strict=True)
-    return {name: [float(each) for each in column] for name, column in columns}
+    return {name: [float(value) for value in column] for name, column in columns}
 
 
 def compare(first: Mapping[int, Outcome], second: Mapping[int, Outcome]) -> dict[str, Any] | None:
-    """Compare two kinds of run on the seeds that both have; None if there are none.
+    """Compare two groups on the seeds that both have; None if there are none.
 
-    Returns how many seeds only one of them solved with McNemar's exact test (two-sided p-value; 1 where the
-    two agree on every seed), and the median and range of the differences in held-out accuracy.
+    Returns how many seeds only one of them solved with McNemar's exact test (two-sided p-value; 1 if the two
+    agree on every seed), and the median and range of the differences in held-out accuracy.
     """
     from scipy import stats
 
@@ -170,9 +171,5 @@ def compare(first: Mapping[int, Outcome], second: Mapping[int, Outcome]) -> dict
         "only_first_solved": only_first,
         "only_second_solved": only_second,
         "p_value": float(stats.binomtest(only_first, differing).pvalue) if differing else 1.0,
-        "accuracy_difference": {
-            "median": median(differences),
-            "low": min(differences),
-            "high": max(differences),
-        },
+        "accuracy_difference": spread(differences),
     }

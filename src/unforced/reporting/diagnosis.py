@@ -26,7 +26,7 @@ def diagnosis_text(name: str, diagnosis: Mapping[str, Any], explain: bool) -> st
 
 
 def diagnosis_html(name: str, diagnosis: Mapping[str, Any]) -> str:
-    """Return the verdict, what it rests on, and every number as HTML; each number says what it means."""
+    """Return the verdict, its reasons and every number as HTML, with definitions as tooltips."""
     verdict = diagnosis["verdict"]
     test, train = diagnosis["problems"]["test"], diagnosis["problems"]["train"]
     parts = [f"<p>{_text(name)}: <b>{_text(verdict['title'])}</b></p><ul>"]
@@ -52,7 +52,7 @@ def _text(words: str) -> str:
 
 
 def show_diagnosis(name: str, diagnosis: Mapping[str, Any], explain: bool, to: Console | None = None) -> None:
-    """Print the verdict, what it rests on, and every number; with `explain`, what each number means."""
+    """Print the verdict, its reasons and every number; with `explain`, the definition of each number."""
     from unforced.config import build_decoder  # which imports torch
 
     out = to or console()
@@ -98,7 +98,7 @@ def rows_of(path: str, value: Any) -> Iterator[tuple[str, str]]:
         yield path, _number(path, value)
     elif "does_not_apply" in value:
         yield path, f"does not apply: {value['does_not_apply']}"
-        rest = {key: each for key, each in value.items() if key != "does_not_apply"}
+        rest = {key: part for key, part in value.items() if key != "does_not_apply"}
         if rest:
             yield from rows_of(path, rest)
     elif "low" in value:
@@ -106,16 +106,16 @@ def rows_of(path: str, value: Any) -> Iterator[tuple[str, str]]:
     elif "censored_at" in value:
         never = f"not by step {value['censored_at']:,}" if value["censored_at"] is not None else ""
         yield path, f"step {value['steps']:,}" if value["steps"] is not None else never
-    elif value and all(isinstance(each, int) for each in value.values()):
+    elif value and all(isinstance(count, int) for count in value.values()):
         yield (
             path,
-            ", ".join(f"{key.replace('_', ' ')} {each:,}" for key, each in value.items()).replace(
+            ", ".join(f"{key.replace('_', ' ')} {count:,}" for key, count in value.items()).replace(
                 "token ", "token_"
             ),
         )
     else:
-        for key, each in value.items():
-            yield from rows_of(f"{path}.{key}", each)
+        for key, part in value.items():
+            yield from rows_of(f"{path}.{key}", part)
 
 
 def _interval(path: str, estimate: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What studies expect, held against the runs in their folders."""
+"""The expectations of studies, judged on the runs in their folders."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ _RELATIONS = {"at_most": ("at most", "+"), "at_least": ("at least", "–"), "abo
 
 @dataclass(frozen=True)
 class Judged:
-    """An expectation of a study, and how it came out."""
+    """An expectation of a study, the values of its seeds, and the verdict."""
 
     study: str
     expectation: Expectation
@@ -23,7 +23,7 @@ class Judged:
 
     @property
     def words(self) -> str:
-        """What was expected, in percent."""
+        """The expectation in percent, as in `at most 50 + 2`."""
         expected = self.expectation
         words, sign = _RELATIONS[expected.relation]
         within = f" {sign} {100 * expected.tolerance:.3g}" if expected.tolerance else ""
@@ -37,15 +37,15 @@ class Judged:
 def judge_studies(collection: Collection) -> tuple[list[Judged], dict[str, str]]:
     """Judge each expectation of each study on the runs below its folder.
 
-    Returns what was judged, and by expectation why one was not: it selects a seed twice, so that what it
-    speaks of are several groups, or a run that lacks its measure.
+    Returns those that were judged, and the reasons why others were not: an expectation selects a seed twice
+    (and so several groups), or a run that lacks its measure.
     """
     judged, refused = [], {}
     for study in collection.studies:
-        own = collection.below(study.path)
+        runs = collection.below(study.path)
         for number, expectation in enumerate(study.expectations):
             try:
-                values = _values(expectation, own)
+                values = _values(expectation, runs)
             except UserError as error:
                 refused[f"{study.path}: expectation {number + 1} ({expectation.group})"] = str(error)
             else:
@@ -55,18 +55,19 @@ def judge_studies(collection: Collection) -> tuple[list[Judged], dict[str, str]]
 
 def _values(expectation: Expectation, runs: Sequence[FinishedRun]) -> list[float]:
     chosen: dict[int, FinishedRun] = {}
-    for each in runs:
-        if expectation.selects(each.tree):
-            if each.seed in chosen:
-                twice = f"{chosen[each.seed].name} and {each.name}"
-                raise UserError(f"it selects seed {each.seed} twice, in {twice}; select by more keys")
-            chosen[each.seed] = each
-    return [_value(expectation.measure, each.name, each.result) for each in chosen.values()]
+    for run in runs:
+        if expectation.selects(run.tree):
+            if run.seed in chosen:
+                twice = f"{chosen[run.seed].name} and {run.name}"
+                raise UserError(f"it selects seed {run.seed} twice, in {twice}; select by more keys")
+            chosen[run.seed] = run
+    return [_value(expectation.measure, run.name, run.result) for run in chosen.values()]
 
 
 def _value(measure: str, name: str, result: Mapping[str, Any]) -> float:
-    found = result.get(measure)
-    value = found.get("value") if isinstance(found, dict) else found
+    value = result.get(measure)
+    if isinstance(value, dict):
+        value = value.get("value")
     if not isinstance(value, int | float):
         raise UserError(f"{name} has no measure {measure}")
     return float(value)

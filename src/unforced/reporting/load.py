@@ -1,4 +1,4 @@
-"""Run folders in a tree of them, read for a report: what is whole is read, what is not is named."""
+"""The runs and studies of a report, read from a tree of folders; damaged ones are named with the reason."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from unforced.runs.schemas import Record, check
 
 
 class StudyRecord(Record):
-    """study.json, as far as a report depends on it."""
+    """The keys of study.json that a report needs."""
 
     runs: dict[str, str]
     name: str = ""
@@ -26,7 +26,7 @@ class StudyRecord(Record):
 
 @dataclass(frozen=True)
 class ReportedStudy:
-    """A study's name, its source, its folder, and what it expects."""
+    """A study's name, source, folder and expectations."""
 
     name: str
     source: str
@@ -36,30 +36,27 @@ class ReportedStudy:
 
 @dataclass(frozen=True)
 class Collection:
-    """All that a report is made of; `skipped` names what was left out, with the reason.
-
-    duplicates: as in `RunIndex`.
-    """
+    """The contents of a report. skipped: folders left out, with the reason; duplicates: as in `RunIndex`."""
 
     runs: Sequence[FinishedRun]
     studies: Sequence[ReportedStudy]
     skipped: Mapping[str, str]
     duplicates: Mapping[Path, Path]
 
-    def below(self, place: Path) -> list[FinishedRun]:
-        """Return the runs in a folder, also those that are reported for their duplicates there."""
-        inside = [each.path for each in self.runs] + list(self.duplicates)
+    def below(self, folder: Path) -> list[FinishedRun]:
+        """Return the runs in a folder, including those of which it holds a duplicate."""
+        inside = [run.path for run in self.runs] + list(self.duplicates)
         chosen = {
-            self.duplicates.get(path, path) for path in inside if place.resolve() in path.resolve().parents
+            self.duplicates.get(path, path) for path in inside if folder.resolve() in path.resolve().parents
         }
-        return [each for each in self.runs if each.path in chosen]
+        return [run for run in self.runs if run.path in chosen]
 
 
 def collect_runs(paths: Iterable[Path]) -> Collection:
-    """Read every run folder and study.json at or below `paths`. Raises UserError if no run is whole."""
+    """Read every run folder and study.json at or below `paths`. Raises UserError if none is complete."""
     paths = list(paths)
-    found = find_finished(paths)
-    skipped = {str(folder): reason for folder, reason in found.skipped.items()}
+    index = find_finished(paths)
+    skipped = {str(folder): reason for folder, reason in index.skipped.items()}
     studies: list[ReportedStudy] = []
     for folder in find_folders(paths):
         if (folder / STUDY).exists():
@@ -67,7 +64,7 @@ def collect_runs(paths: Iterable[Path]) -> Collection:
                 studies.append(_read_study(folder))
             except (UserError, OSError) as error:
                 skipped[str(folder)] = str(error)
-    return Collection(found.runs, studies, dict(sorted(skipped.items())), found.duplicates)
+    return Collection(index.runs, studies, dict(sorted(skipped.items())), index.duplicates)
 
 
 def _read_study(folder: Path) -> ReportedStudy:

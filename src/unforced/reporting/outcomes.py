@@ -14,7 +14,7 @@ _LETTERS = [*string.ascii_uppercase, *(a + b for a in string.ascii_uppercase for
 
 
 def show_groups(summary: Mapping[str, Any]) -> None:
-    """Print what each group is, how its runs ended, how pairs compare, and what does not count."""
+    """Print the groups, the outcomes of their seeds, comparisons of pairs, and skipped folders."""
     letters = dict(zip(summary["groups"], _LETTERS, strict=False))
     for name, letter in letters.items():
         print_lines(f"{letter}  {name}")
@@ -25,11 +25,11 @@ def show_groups(summary: Mapping[str, Any]) -> None:
         show(_pairs(summary, letters), "on the same seeds; p: McNemar's exact test, for each pair alone")
     for name, letter in letters.items():
         if kernels := summary["groups"][name]["kernels"]:
-            print_lines(f"{letter}: its seeds ran on kernels that round differently: {kernels}")
+            print_lines(f"{letter}: the seeds ran on kernels that round differently: {kernels}")
     for folder, reason in summary["skipped"].items():
-        print_lines(f"left out: {folder}: {reason}")
-    for twin, first in summary["duplicates"].items():
-        print_lines(f"counted once: {twin} is the same run as {first}")
+        print_lines(f"skipped: {folder}: {reason}")
+    for copy, first in summary["duplicates"].items():
+        print_lines(f"duplicate: {copy} is the same run as {first}")
 
 
 def _groups(summary: Mapping[str, Any], letters: Mapping[str, str]) -> pd.DataFrame:
@@ -39,7 +39,7 @@ def _groups(summary: Mapping[str, Any], letters: Mapping[str, str]) -> pd.DataFr
         steps, success = group["steps_to_solve"], group["success"]
         rows[letters[name]] = {
             "solved": f"{success['correct']} of {success['total']}",
-            "share": percent(success),
+            "success rate": percent(success),
             "held-out median (range)": spread(group["accuracy"]),
             "to solve": "-" if steps["median"] is None else f"{steps['median']:,}",
             "mean": f"{steps['restricted_mean']:,.0f}",

@@ -1,11 +1,10 @@
-"""A report on a tree of run folders: the tidy table, tables for papers, figures, a page, what was skipped."""
+"""The report on a tree of run folders: a tidy table, tables for papers, figures, a page, skipped folders."""
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import matplotlib
 from matplotlib.figure import Figure
 
 from unforced.errors import UserError
@@ -15,7 +14,7 @@ from unforced.reporting.load import Collection, collect_runs
 from unforced.reporting.markdown import plain
 from unforced.reporting.page import write_page
 from unforced.reporting.report_figures import FIGURES
-from unforced.reporting.report_figures.style import STYLE
+from unforced.reporting.report_figures.style import styled
 from unforced.reporting.report_tables import TABLES
 from unforced.reporting.tables import WHOLE_ANSWERS, latex, markdown
 from unforced.reporting.tidy import tidy_frame
@@ -26,7 +25,7 @@ _UNDATED: Mapping[str, Mapping[str, Any]] = {
     "png": {"Software": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
-"""Formats of a figure, and metadata that would differ from one day or version to the next."""
+"""Formats of a figure, without the metadata that would differ between days or versions."""
 _MARKER = "skipped.json"
 _OF_A_GROUP = (
     "topology",
@@ -43,7 +42,7 @@ _OF_A_GROUP = (
 def write_report(paths: Sequence[Path], folder: Path) -> dict[str, Any]:
     """Write the report on all runs at or below `paths` into `folder`; return its summary as JSON values.
 
-    The same runs give the same bytes. Raises UserError: there are no runs, or `folder` holds something else.
+    The same runs give the same bytes. Raises UserError if there are no runs, or `folder` is not a report's.
     """
     collection = collect_runs(paths)
     judged, refused = judge_studies(collection)
@@ -53,30 +52,31 @@ def write_report(paths: Sequence[Path], folder: Path) -> dict[str, Any]:
     write_json(folder / _MARKER, skipped)
     files = [*_tidy(folder, collection, groups)]
     for table in TABLES:
-        found = table(groups, judged)
-        files += _replace(
-            folder / "tables", {table.__name__: found} if found else {}, table.__name__, _WRITERS
-        )
-    with matplotlib.rc_context(cast("Any", STYLE)):
+        content = table(groups, judged)
+        tables = {table.__name__: content} if content else {}
+        files += _replace(folder / "tables", tables, table.__name__, _WRITERS)
+    with styled():
         for draw in FIGURES:
-            drawn = {"-".join(filter(None, (draw.__name__, end))): each for end, each in draw(groups).items()}
-            files += _replace(folder / "figures", drawn, draw.__name__, _DRAWERS)
+            figures = {
+                "-".join(filter(None, (draw.__name__, page))): figure for page, figure in draw(groups).items()
+            }
+            files += _replace(folder / "figures", figures, draw.__name__, _DRAWERS)
     notes = write_page(groups, folder / "index.html", judged, collection.studies, skipped)
     files.append(folder / "index.html")
     return {
         "folder": str(folder),
         "runs": len(collection.runs),
         "groups": [_numbers(group) for group in groups],
-        "expectations": [each.as_dict() for each in judged],
+        "expectations": [claim.as_dict() for claim in judged],
         "skipped": skipped,
         "notes": notes,
-        "duplicates": {str(twin): str(first) for twin, first in collection.duplicates.items()},
+        "duplicates": {str(copy): str(first) for copy, first in collection.duplicates.items()},
         "files": [str(file.relative_to(folder)) for file in files],
     }
 
 
 def _claim(folder: Path) -> None:
-    """Make the report's folder. Raises UserError if it holds anything but a report."""
+    """Make the report's folder. Raises UserError if it holds something else."""
     if folder.exists() and (
         not folder.is_dir() or (any(folder.iterdir()) and not (folder / _MARKER).exists())
     ):
@@ -95,14 +95,14 @@ def _tidy(folder: Path, collection: Collection, groups: Sequence[Group]) -> Iter
 Writers = Mapping[str, Callable[[Any], bytes]]
 
 
-def _replace(place: Path, things: Mapping[str, Any], kind: str, writers: Writers) -> Iterator[Path]:
-    """Write things by name, in every format, and remove what an earlier report wrote of their kind."""
+def _replace(folder: Path, things: Mapping[str, Any], kind: str, writers: Writers) -> Iterator[Path]:
+    """Write things by name in every format, and remove those of the same kind by an earlier report."""
     written = []
     for name, thing in things.items():
         for suffix, write in writers.items():
-            written.append(place / f"{name}.{suffix}")
+            written.append(folder / f"{name}.{suffix}")
             write_atomically(written[-1], write(thing))
-    for stale in [*place.glob(f"{kind}.*"), *place.glob(f"{kind}-*")]:
+    for stale in [*folder.glob(f"{kind}.*"), *folder.glob(f"{kind}-*")]:
         if stale not in written:
             stale.unlink()
     yield from written

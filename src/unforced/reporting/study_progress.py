@@ -1,4 +1,4 @@
-"""Live progress of a study: a line per run, and how long it will take; plain lines where nobody watches."""
+"""Progress of a study: on a terminal a live table with the time left, elsewhere a line per event."""
 
 import contextlib
 import sys
@@ -24,14 +24,14 @@ from unforced.studies.runner import BUSY, State, Status, Watch
 
 Weights = Mapping[str, float] | None
 
-_FEW = 12  # runs that have a line each, whatever their state
+_FEW = 12  # up to so many runs, all are shown, whatever their state
 
 
 @contextlib.contextmanager
 def watch_study(runs: Mapping[str, Run], out: Path, quiet: bool, weights: Weights = None) -> Iterator[Watch]:
-    """Show several runs at work, from what they write into their folders.
+    """Show the progress of runs, read from their folders.
 
-    weights: what each run costs, to some scale, from which the time left is told; None: it is not.
+    weights: the relative cost of each run, to estimate the time left; None: no estimate.
     """
     console = progress_console()
     forecast = Forecast(runs, out, weights)
@@ -43,7 +43,7 @@ def watch_study(runs: Mapping[str, Run], out: Path, quiet: bool, weights: Weight
 
 
 class Forecast:
-    """Tells how far a study is, and how long it will take at the pace that it has had so far."""
+    """The progress of a study, and the time left at the pace so far."""
 
     def __init__(self, runs: Mapping[str, Run], out: Path, weights: Weights) -> None:
         self.runs, self.weights = runs, weights or {}
@@ -54,13 +54,13 @@ class Forecast:
     def __call__(self, statuses: Mapping[str, Status]) -> str:
         """Return a line such as `12 of 45 done, 2 running, 31 waiting, about 25 min left`."""
         counts = Counter(status.state for status in statuses.values())
-        said = [f"{counts.pop('done', 0)} of {len(statuses)} done"]
-        said += [f"{count} {state}" for state, count in sorted(counts.items())]
+        parts = [f"{counts.pop('done', 0)} of {len(statuses)} done"]
+        parts += [f"{count} {state}" for state, count in sorted(counts.items())]
         left = self._left({name: self._share(name, statuses[name].state) for name in self.weights})
         if 0 < left < self.before:
             seconds = (time.monotonic() - self.started) * left / (self.before - left)
-            said.append(f"about {duration(seconds)} left")
-        return ", ".join(said)
+            parts.append(f"about {duration(seconds)} left")
+        return ", ".join(parts)
 
     def _left(self, shares: Mapping[str, float]) -> float:
         return sum((weight * (1 - shares[name]) for name, weight in self.weights.items()), 0.0)
@@ -78,19 +78,19 @@ class StudyLines:
 
     def __init__(self, out: Path, quiet: bool = False, forecast: Forecast | None = None) -> None:
         self.out, self.quiet, self.forecast = out, quiet, forecast
-        self.known: dict[str, tuple[State, str]] = {}
+        self.reported: dict[str, tuple[State, str]] = {}
 
     def __call__(self, statuses: Mapping[str, Status]) -> None:
         """Print what has changed."""
         for name, status in statuses.items():
-            before = self.known.get(name, ("waiting", ""))
+            before = self.reported.get(name, ("waiting", ""))
             if before != _situation(status) and not self.quiet:
                 print(
                     f"{name} {status.state}{self._news(name, status)}", file=lasting(sys.stderr), flush=True
                 )
-                if self.forecast and name in self.known and status.state in ("done", "failed"):
+                if self.forecast and name in self.reported and status.state in ("done", "failed"):
                     print(f"  {self.forecast(statuses)}", file=lasting(sys.stderr), flush=True)
-        self.known = {name: _situation(status) for name, status in statuses.items()}
+        self.reported = {name: _situation(status) for name, status in statuses.items()}
 
     def _news(self, name: str, status: Status) -> str:
         latest = Tail(RunFolder(self.out / name)).latest() if status.state == "done" else None
@@ -99,15 +99,15 @@ class StudyLines:
 
 
 def _situation(status: Status) -> tuple[State, str]:
-    """Return what is worth a line: a run's state, and why it waits if another process has it."""
+    """Return a run's state, and its reason if it waits for another process: a change is printed."""
     return status.state, BUSY if status.reason == BUSY else ""
 
 
 def _study_view(runs: Mapping[str, Run], statuses: Mapping[str, Status], forecast: Forecast) -> Group:
-    """Show each run; of many, those that something happens to."""
+    """Show each run; of many, only those that run, failed, were stopped or are busy elsewhere."""
     quiet = (("waiting", ""), ("done", ""))
     shown = [name for name in runs if len(runs) <= _FEW or _situation(statuses[name]) not in quiet]
-    accuracy = [f"{name}\nforced/free" for name in ("train %", "held-out %")]
+    accuracy = [f"{name}\nforced/free" for name in ("training %", "validation %")]
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("run", overflow="fold")
     for name in ("state", "step", "samples/s", "loss", *accuracy):

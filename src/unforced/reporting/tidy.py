@@ -1,4 +1,4 @@
-"""The tidy table: one row per run and measure, for tools that draw their own conclusions."""
+"""Runs as data frames: a row per run and measure, per run, or per evaluation."""
 
 import json
 from collections import defaultdict
@@ -23,47 +23,47 @@ _COSTS = ("steps", "samples", "flops", "seconds")
 def tidy_frame(collection: Collection, groups: Sequence[Group]) -> pd.DataFrame:
     """Return a row per run, split, mode and measure; a kind of error is `errors.KIND`, with its `count`.
 
-    What a diagnosis measured has the mode `diagnosis`, and its path in diagnosis.json as measure.
-    Columns: the run's path and fingerprint, its study, kind and verdict; every config key in which the runs
-    differ; what was measured; how the run ended, what it cost, on which hardware and with which kernels.
+    Measures of a diagnosis have the mode `diagnosis` and their path in diagnosis.json as name.
+    Columns: the run's path and fingerprint, its study, configuration (`kind`) and verdict; every config key
+    in which the runs differ; the measurement; how the run ended, its cost, hardware and kernels.
     """
     runs, studies = collection.runs, _studies(collection)
-    kinds = {each.name: group.configuration for group in groups for each in group.runs}
-    configs = [flatten(each.tree) for each in runs]
+    kinds = {run.name: group.configuration for group in groups for run in group.runs}
+    configs = [flatten(run.tree) for run in runs]
     keys = [*_ALWAYS, *(key for key in differing(configs) if key not in _ALWAYS)]
     rows = [
         {
-            **_who(each),
-            "study": studies.get(each.name),
-            "kind": kinds[each.name],
-            "verdict": each.diagnosis["verdict"]["title"] if each.diagnosis else None,
+            **_names(run),
+            "study": studies.get(run.name),
+            "kind": kinds[run.name],
+            "verdict": run.diagnosis["verdict"]["title"] if run.diagnosis else None,
             **{key: _cell(config.get(key)) for key in keys},
             **measured,
-            **_cost(each),
+            **_cost(run),
         }
-        for each, config in zip(runs, configs, strict=True)
-        for measured in (*_measures(each.result), *_diagnosed(each.diagnosis or {}))
+        for run, config in zip(runs, configs, strict=True)
+        for measured in (*_measures(run.result), *_diagnosed(run.diagnosis or {}))
     ]
     return pd.DataFrame(rows, dtype=object).apply(_one_type)
 
 
 def summary_frame(runs: Sequence[FinishedRun]) -> pd.DataFrame:
-    """Return a row per run, by its name: what it is, its verdict, and the accuracy of whole answers."""
+    """Return a row per run, by its name: its parts, exact match and verdict."""
     rows = {
-        each.name: {
-            "task": each.topology,
-            "model": each.model,
-            "objective": each.objective,
-            "order": each.tree["order"],
-            "seed": each.seed,
-            "steps": each.result.get("steps"),
+        run.name: {
+            "task": run.topology,
+            "model": run.model,
+            "objective": run.objective,
+            "order": run.tree["order"],
+            "seed": run.seed,
+            "steps": run.result.get("steps"),
             **{
-                measure: each.result[measure]["value"] if measure in each.result else None
+                measure: run.result[measure]["value"] if measure in run.result else None
                 for measure in WHOLE_ANSWERS.values()
             },
-            "verdict": each.diagnosis["verdict"]["title"] if each.diagnosis else None,
+            "verdict": run.diagnosis["verdict"]["title"] if run.diagnosis else None,
         }
-        for each in runs
+        for run in runs
     }
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -82,20 +82,20 @@ def _studies(collection: Collection) -> dict[str, str]:
     """Name the study of each run, or its studies."""
     names: dict[str, list[str]] = defaultdict(list)
     for study in collection.studies:
-        for each in collection.below(study.path):
-            names[each.name].append(study.name)
-    return {run: "; ".join(found) for run, found in names.items()}
+        for run in collection.below(study.path):
+            names[run.name].append(study.name)
+    return {name: "; ".join(studies) for name, studies in names.items()}
 
 
-def _who(each: FinishedRun) -> dict[str, Any]:
-    shape = {"topology": each.topology, "chance": each.chance}
-    return {"run": each.name, "fingerprint": each.result.get("run"), **shape}
+def _names(run: FinishedRun) -> dict[str, Any]:
+    shape = {"topology": run.topology, "chance": run.chance}
+    return {"run": run.name, "fingerprint": run.result.get("run"), **shape}
 
 
-def _cost(each: FinishedRun) -> dict[str, Any]:
-    hardware = each.result.get("hardware", {})
-    ended = {"ended_by": each.result.get("ended_by")} | {key: each.result.get(key) for key in _COSTS}
-    return ended | {"hardware": _in_words(hardware), "kernels": _in_words(each.kernels)}
+def _cost(run: FinishedRun) -> dict[str, Any]:
+    hardware = run.result.get("hardware", {})
+    ended = {"ended_by": run.result.get("ended_by")} | {key: run.result.get(key) for key in _COSTS}
+    return ended | {"hardware": _in_words(hardware), "kernels": _in_words(run.kernels)}
 
 
 def _in_words(facts: Mapping[str, Any]) -> str:
@@ -122,15 +122,15 @@ def _measures(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 yield {**where, "measure": f"errors.{kind}", **share}
 
 
-def _diagnosed(found: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
-    """Yield every estimate of a diagnosis; those that name no split are on held-out problems."""
-    if "value" in found:
+def _diagnosed(measures: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
+    """Yield every estimate of a diagnosis; those without a split are on held-out problems."""
+    if "value" in measures:
         splits = [part for part in path if part in _SPLITS]
         measure = ".".join(part for part in path if part not in _SPLITS)
         split = splits[0] if splits else "test"
-        yield {"split": split, "mode": "diagnosis", "measure": measure, **_numbers(found)}
+        yield {"split": split, "mode": "diagnosis", "measure": measure, **_numbers(measures)}
         return
-    for key, value in found.items():
+    for key, value in measures.items():
         if isinstance(value, Mapping):
             yield from _diagnosed(value, (*path, key))
 
@@ -144,7 +144,7 @@ def _cell(value: Any) -> Any:
 
 
 def _one_type(column: pd.Series) -> pd.Series:
-    """Make a column of one type, which Parquet asks for: whole numbers stay whole beside empty cells."""
+    """Convert a column to one type, as Parquet requires; integers stay integers if cells are empty."""
     kinds = {type(value) for value in column if not pd.isna(value)}
     if len(kinds) > 1 and not kinds <= {int, float}:
         return column.map(lambda value: value if pd.isna(value) else str(value))

@@ -1,4 +1,4 @@
-"""Configs of runs that were recorded by different versions: fields that came later get their defaults."""
+"""Configs recorded by different versions: fields that were added later get their defaults."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,32 +15,32 @@ def with_defaults(trees: Sequence[Tree]) -> list[Tree]:
 
     A part's class is imported only where a field is missing; an unknown part stays as it is.
     """
-    parts = {key: _completed([each[key] for each in trees], key) for key in _PARTS}
+    parts = {key: _completed([config[key] for config in trees], key) for key in _PARTS}
     whole = _completed(trees, "")
-    return [each | {key: parts[key][i] for key in _PARTS} for i, each in enumerate(whole)]
+    return [config | {key: parts[key][i] for key in _PARTS} for i, config in enumerate(whole)]
 
 
 def _completed(trees: Sequence[Tree], part: str) -> list[Tree]:
-    names = [str(each["name"]) if part else "" for each in trees]
+    names = [str(config["name"]) if part else "" for config in trees]
     fields: dict[str, dict[str, None]] = {}
-    for name, each in zip(names, trees, strict=True):
-        fields.setdefault(name, {}).update(dict.fromkeys(each))
-    return [_filled(each, part, name, fields[name]) for name, each in zip(names, trees, strict=True)]
+    for name, config in zip(names, trees, strict=True):
+        fields.setdefault(name, {}).update(dict.fromkeys(config))
+    return [_filled(config, part, name, fields[name]) for name, config in zip(names, trees, strict=True)]
 
 
-def _filled(known: Tree, part: str, name: str, fields: Mapping[str, None]) -> Tree:
-    if not fields.keys() - known.keys():
-        return known
+def _filled(config: Tree, part: str, name: str, fields: Mapping[str, None]) -> Tree:
+    if not fields.keys() - config.keys():
+        return config
     if not part:
-        known_keys = {*Settings.model_fields, *Settings.former_names, "schema_version"}
-        settings = {key: value for key, value in known.items() if key in known_keys}
-        parts = {key: value for key, value in known.items() if key not in known_keys}
+        setting_keys = {*Settings.model_fields, *Settings.former_names, "schema_version"}
+        settings = {key: value for key, value in config.items() if key in setting_keys}
+        parts = {key: value for key, value in config.items() if key not in setting_keys}
         return dict.fromkeys(fields) | _read(Settings, settings) | parts  # a part that is missing is null
     try:
-        return _read(_PARTS[part].get(name), known)
+        return _read(_PARTS[part].get(name), config)
     except (UserError, ImportError):
-        return known
+        return config
 
 
-def _read(kind: type[Config], known: Tree) -> Tree:
-    return tree(read(kind, known, recorded=True))
+def _read(kind: type[Config], config: Tree) -> Tree:
+    return tree(read(kind, config, recorded=True))

@@ -1,4 +1,4 @@
-"""A finished run as its folder describes it. No part of it is built but the task, if that is known here."""
+"""A finished run, as its folder describes it; of its parts only the task is built, without torch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from unforced.tasks.base import Task
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What a finished run left in its folder.
+    """The contents of a finished run's folder.
 
     name: its path below the folder that all runs of a report have in common.
-    tree, result, environment: what config.json, result.json and env.json hold.
-    lines: those of metrics.jsonl. diagnosis: None if the run was not diagnosed.
+    tree, result, environment: config.json, result.json and env.json. lines: of metrics.jsonl.
+    diagnosis: diagnosis.json; None if the run was not diagnosed.
     """
 
     name: str
@@ -48,7 +48,7 @@ class FinishedRun:
 
     @cached_property
     def task(self) -> Task | None:
-        """The task; None if it is not known here."""
+        """The task; None if it is not installed."""
         try:
             family: type[Task] = TASKS.get(self.tree["task"]["name"])
             return read(family, self.tree["task"], recorded=True)
@@ -62,24 +62,24 @@ class FinishedRun:
 
     @property
     def chance(self) -> float | None:
-        """The best accuracy of whole answers without lookahead; None where it is unknown."""
+        """The best exact match without lookahead; None if unknown."""
         return self.result.get("chance")
 
     @property
     def length(self) -> int:
-        """How many answer positions were measured, up to the last that a test answer has."""
+        """The number of answer positions measured: the length of the longest test answer."""
         prefix = "test.forced.token_"
-        places = [int(key.removeprefix(prefix)) for key in self.result if key.startswith(prefix)]
-        return 1 + max(places, default=-1)
+        positions = [int(key.removeprefix(prefix)) for key in self.result if key.startswith(prefix)]
+        return 1 + max(positions, default=-1)
 
     @property
     def decisive(self) -> tuple[int, ...]:
-        """Answer positions that only lookahead gets right, where they are known."""
+        """Answer positions that need lookahead; empty if unknown."""
         return tuple(self.task.decisive_positions) if self.task else ()
 
     @property
     def shows(self) -> Shows:
-        """What training showed of the answer."""
+        """The part of the answer that training shows as input."""
         default: Shows = "nothing" if self.objective in SHOWN_NOTHING else "prefix"
         return self.result.get("shows", default)
 
@@ -90,22 +90,22 @@ class FinishedRun:
 
     @property
     def trained_mode(self) -> Mode:
-        """The mode of measuring that gives a position the inputs of training."""
+        """The measurement mode whose inputs are those of training."""
         return trained_mode(self.shows, self.writes)
 
     @property
     def forced_note(self) -> str:
-        """What a reader of forced accuracies must know; empty where nothing."""
+        """A caveat about teacher-forced accuracies; empty if there is none."""
         return forced_note(self.objective, self.shows)
 
     @property
     def failure(self) -> str:
-        """Why the seed counts as failed, whatever its accuracy; empty where it does not."""
+        """Why the seed counts as failed, whatever its accuracy; empty if it does not."""
         return DIVERGED if self.result.get("ended_by") == DIVERGED else ""
 
     @property
     def kernels(self) -> dict[str, str]:
-        """Which implementations and which autocast dtype the run used; empty where that was not recorded."""
+        """The implementations and the autocast dtype that the run used; empty if not recorded."""
         chosen = self.result.get("implementation", self.environment.get("implementation", {}))
         dtype = self.result.get("autocast_dtype", self.environment.get("autocast_dtype"))
         return {**chosen, **({} if dtype is None else {"autocast dtype": str(dtype)})}

@@ -1,13 +1,13 @@
-"""The run folder: everything that a run leaves behind, and all that a report reads.
+"""The run folder: all files of a run.
 
 config.json     the resolved run             metrics.jsonl   a line per evaluation, append-only
 parts.json      where parts of one's own are from, if there are any
 env.json        versions, hardware, git      checkpoints/    weights and optimiser state
-answers.json    some test problems, answered freely
-traces.json     a few of them symbol by symbol, with probabilities
-result.json     written last: its presence means that the run is done
-diagnosis.json  what `unforced diagnose` found
-trackers/       what experiment trackers keep of the run
+answers.json    some test problems with free-running answers
+traces.json     a few of them, symbol by symbol with probabilities
+result.json     the results, written last: its presence means that the run is done
+diagnosis.json  the result of `unforced diagnose`
+trackers/       files of experiment trackers
 """
 
 import json
@@ -58,7 +58,7 @@ class RunFolder:
 
     @classmethod
     def claim(cls, path: Path, run: "Run") -> "RunFolder":
-        """Choose a new run's folder; write nothing yet. Raises UserError if `path` holds anything."""
+        """Choose a new run's folder without writing. Raises UserError if `path` is not free."""
         folder = cls(path)
         if folder.config.exists():
             same = not folder.run().changes(run)
@@ -82,7 +82,7 @@ class RunFolder:
 
     @classmethod
     def reopen(cls, path: Path, run: "Run") -> "RunFolder":
-        """Open a run's folder to go on. Raises UserError if it holds no run, or a different one."""
+        """Open a run's folder to resume it. Raises UserError if it does not hold this run."""
         folder = cls.open(path)
         if changed := folder.run().changes(run):
             was, now = flatten(folder.run().tree()), flatten(run.tree())
@@ -96,7 +96,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
-        """Open an existing run folder. Raises UserError if it is none."""
+        """Open an existing run folder. Raises UserError if it is not one."""
         folder = cls(path)
         if not path.exists():
             raise UserError(f"{path}: no such run folder")
@@ -106,7 +106,7 @@ class RunFolder:
         return folder
 
     def run(self) -> "Run":
-        """Build the run that the folder is of; parts of one's own are loaded from the files that it names."""
+        """Build the folder's run; parts of one's own are loaded from the files that parts.json names."""
         from unforced.config import Run
 
         tree = self._read(self.config, Record, _RESTORE)
@@ -121,15 +121,15 @@ class RunFolder:
             raise UserError(f"{self.config}: {error}; {_RESTORE}") from None
 
     def read_config(self) -> Tree:
-        """Read the settings of the run, which may have parts that are unknown here."""
+        """Read the settings of the run, whose parts need not be installed."""
         return self._read(self.config, Config, _RESTORE)
 
     def config_digest(self) -> str:
-        """Hash config.json, which stays as it was written when the run began."""
+        """Hash config.json, which never changes after the run began."""
         return tree_digest(self.read_config())
 
     def implementation(self) -> dict[str, str]:
-        """Read which implementations the run's first session chose; empty if it never got there."""
+        """Read the implementations that the run's first session selected; empty if it ended before that."""
         if not self.env.exists():
             return {}
         advice = "restore it, or delete it to have implementations chosen afresh"
@@ -141,7 +141,7 @@ class RunFolder:
         return self._read(self.result, Result, advice, with_present_names)
 
     def check_result(self, run: "Run") -> None:
-        """Raise UserError if the files of a run that is done are damaged, or its results another run's."""
+        """Raise UserError if the files of a finished run are damaged or another run's."""
         if self.run().changes(run):
             raise UserError(f"{self.config} is another run's; {_RESTORE}")
         result, digest = self.read_result(), self.config_digest()
@@ -155,7 +155,7 @@ class RunFolder:
         return self._read(self.traces, Traces, advice, with_prompts)
 
     def read_diagnosis(self) -> dict[str, Any] | None:
-        """Read what `unforced diagnose` found; None if it was never asked."""
+        """Read the diagnosis; None if the run was not diagnosed."""
         if not self.diagnosis.exists():
             return None
         advice = "delete it, or diagnose the run again"
@@ -163,11 +163,11 @@ class RunFolder:
 
     @property
     def done(self) -> bool:
-        """Whether the run has ended and its results stand."""
+        """Whether the run has finished: it has results."""
         return self.result.exists()
 
     def locked(self) -> AbstractContextManager[None]:
-        """Keep a second process from training into the same folder. Raises TransientError if one does."""
+        """Lock the folder against a second training process. Raises TransientError if it is locked."""
         self.path.mkdir(parents=True, exist_ok=True)
         return locked(self.path, "another process is training this run")
 
@@ -177,14 +177,14 @@ class RunFolder:
         return is_locked(self.path)
 
     def append_metrics(self, line: dict[str, Any]) -> None:
-        """Add a line to metrics.jsonl and see it onto the disk."""
+        """Append a line to metrics.jsonl and flush it to disk."""
         with self.metrics.open("a") as file:
             file.write(json.dumps(line, allow_nan=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Return the complete lines of metrics.jsonl; a torn last line is left out."""
+        """Return the complete lines of metrics.jsonl, without an incomplete last one."""
         return [self._evaluation(number, text) for number, text in enumerate(self._whole_lines(), 1)]
 
     def evaluations(self, step: int) -> list[dict[str, Any]]:
@@ -200,7 +200,7 @@ class RunFolder:
         return lines
 
     def rewind_metrics(self, step: int) -> None:
-        """Drop what was written after `step`: the steps that a resumed run takes again."""
+        """Drop the lines after `step`, which a resumed run writes again."""
         pairs = zip(self._whole_lines(), self.read_metrics(), strict=True)
         write_atomically(self.metrics, b"".join(text for text, line in pairs if line["step"] <= step))
 
@@ -233,7 +233,7 @@ class RunFolder:
 
 
 def _in_a_record(error: ConfigError) -> str:
-    """Say what is wrong with a config that a run has recorded, and what to do."""
+    """Describe an error in a recorded config, with advice."""
     if error.newer:
         return f"{error}; if a newer version wrote it, upgrade the package, else {_RESTORE}"
     return f"{error}; {_RESTORE}"

@@ -1,11 +1,11 @@
-"""What the lines of metrics.jsonl tell: when a measure was first solved; their numbers."""
+"""The lines of metrics.jsonl: when a measure was first solved, and the lines as flat numbers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unforced.config.settings import SOLVED
 
-IN_A_ROW = 2  # once may be luck
+IN_A_ROW = 2  # a single evaluation may be luck
 
 Line = Mapping[str, Any]
 
@@ -20,7 +20,7 @@ def first_of_a_row(lines: Sequence[Line], measures: Sequence[str]) -> int | None
 def steps_to(lines: Sequence[Line], *measures: str) -> dict[str, Any]:
     """Return the step of the first of two evaluations in a row at which all `measures` are at least 0.99.
 
-    Returns `steps` (None where that never happens) and `censored_at`, the last step looked at in that case.
+    Returns `steps` (None if it never happens) and `censored_at` (the last step evaluated in that case).
     """
     first = first_of_a_row(lines, measures)
     if first is None:
@@ -29,12 +29,12 @@ def steps_to(lines: Sequence[Line], *measures: str) -> dict[str, Any]:
 
 
 def _is_high(count: Mapping[str, int] | None) -> bool:
-    """Say whether a share is high; where nothing was counted (a position that no problem has), it is not."""
+    """Whether a fraction is at least SOLVED; False if nothing was counted (no problem has the position)."""
     return count is not None and count["correct"] >= SOLVED * count["total"]
 
 
 def numbers(tree: Mapping[str, Any]) -> dict[str, int | float]:
-    """Flatten to what can be drawn: each number by its dotted key, for a count or proportion its share.
+    """Flatten to numbers by dotted keys; a count or proportion becomes its fraction.
 
     {"loss": None, "test.free.exact": {"correct": 3, "total": 4}, "test.free.errors": {"hop": 1}}
     {              "test.free.exact": 0.75,                       "test.free.errors.hop": 1}

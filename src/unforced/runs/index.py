@@ -1,4 +1,4 @@
-"""Finished runs, found in a tree of run folders: what is whole is read, what is not is named."""
+"""Finished runs, found in a tree of run folders; damaged and unfinished ones are named with the reason."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from unforced.runs.folder import RunFolder
 from unforced.runs.schemas import PositionCount, Proportion, check, with_present_names
 
 _OF_A_RUN = {"config.json", "metrics.jsonl", "result.json"}
-_OF_AN_EXPORT = "unforced.json"  # beside a config.json that is transformers'
+_OF_AN_EXPORT = "unforced.json"  # in a folder whose config.json is that of transformers
 _NUMBERS = ("steps", "samples", "flops", "seconds")
 
 
@@ -24,8 +24,8 @@ _NUMBERS = ("steps", "samples", "flops", "seconds")
 class RunIndex:
     """Finished runs, each once.
 
-    skipped: folders that hold no whole run, with the reason.
-    duplicates: folders of runs that another folder holds, too, by that folder, which stands for both.
+    skipped: folders of damaged or unfinished runs, with the reason.
+    duplicates: folders of runs that an earlier folder holds, too, with that folder.
     """
 
     runs: Sequence[FinishedRun]
@@ -34,7 +34,7 @@ class RunIndex:
 
     @property
     def omitted(self) -> dict[str, dict[str, str]]:
-        """What does not count, as JSON values."""
+        """The folders that do not count, as JSON values."""
         return {
             name: {str(path): str(reason) for path, reason in paths.items()}
             for name, paths in (("skipped", self.skipped), ("duplicates", self.duplicates))
@@ -42,7 +42,7 @@ class RunIndex:
 
 
 def find_finished(paths: Iterable[Path]) -> RunIndex:
-    """Read every run folder at or below `paths`. Raises UserError if no run is whole."""
+    """Read every run folder at or below `paths`. Raises UserError if none holds a finished run."""
     paths = list(paths)
     runs: list[FinishedRun] = []
     skipped: dict[Path, str] = {}
@@ -65,16 +65,16 @@ def find_finished(paths: Iterable[Path]) -> RunIndex:
 
 
 def find_folders(paths: Iterable[Path]) -> list[Path]:
-    """Return every folder at or below `paths` once, but none of checkpoints, in alphabetical order."""
+    """Return every folder at or below `paths` once, in alphabetical order, except those of checkpoints."""
     return sorted({folder.resolve(): folder for path in paths for folder in _below(path)}.values())
 
 
 def _below(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         raise UserError(f"{path}: no such folder")
-    for place, below, _ in os.walk(path):
-        below[:] = [name for name in below if name != "checkpoints"]
-        yield Path(place)
+    for folder, subfolders, _ in os.walk(path):
+        subfolders[:] = [name for name in subfolders if name != "checkpoints"]
+        yield Path(folder)
 
 
 def _nothing(paths: Sequence[Path], skipped: Mapping[Path, str]) -> str:
@@ -91,13 +91,13 @@ def _completed(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
 
 
 def _named(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
-    """Name runs by their paths below the folder that all have in common."""
+    """Name runs by their paths below their common folder."""
     base = os.path.commonpath([run.path.resolve().parent for run in runs])
     return [replace(run, name=run.path.resolve().relative_to(base).as_posix()) for run in runs]
 
 
 def read_finished(path: Path) -> FinishedRun:
-    """Read the folder of a finished run. Raises UserError if it is not whole."""
+    """Read the folder of a finished run. Raises UserError if it is damaged or unfinished."""
     folder = RunFolder(path)
     if not folder.config.is_file():
         raise UserError(f"{path} is not a run folder: it has no config.json")
@@ -112,16 +112,16 @@ def read_finished(path: Path) -> FinishedRun:
 
 
 def _environment(folder: RunFolder) -> Mapping[str, Any]:
-    """Read env.json; without it, what a run ran on is unknown."""
+    """Read env.json; empty if it is missing or damaged."""
     try:
-        found = with_present_names(read_json(folder.env))
+        environment = with_present_names(read_json(folder.env))
     except UserError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return environment if isinstance(environment, dict) else {}
 
 
 def _check_result(file: Path, result: Mapping[str, Any]) -> None:
-    """Check every measure, where the run itself has checked those that it depends on."""
+    """Check every measure; `read_result` checks only those that a resumed run needs."""
     for key in _NUMBERS:
         if key in result and not isinstance(result[key], int | float):
             raise UserError(f"{file}: {key} is not a number")

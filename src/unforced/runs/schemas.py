@@ -1,4 +1,4 @@
-"""The shapes of a run folder's JSON: what is read back must have them, and may hold more."""
+"""Schemas of a run folder's JSON files; files may hold further keys."""
 
 from typing import Any
 
@@ -15,13 +15,13 @@ class Record(BaseModel):
 
 
 class Part(Record):
-    """A part of a run that is chosen by its name."""
+    """A part of a run, chosen by its name."""
 
     name: str
 
 
 class Config(Record):
-    """config.json, as far as a report depends on it."""
+    """The keys of config.json that a report needs."""
 
     task: Part
     model: Part
@@ -31,20 +31,20 @@ class Config(Record):
 
 
 class Environment(Record):
-    """env.json, as far as a resumed run depends on it."""
+    """The keys of env.json that a resumed run needs."""
 
     implementation: dict[str, str]
 
 
 class Count(Record):
-    """So many right out of so many."""
+    """`correct` of `total` answers."""
 
     correct: NonNegativeInt
     total: PositiveInt
 
 
 class PositionCount(Record):
-    """The same of an answer position, which no answer may reach."""
+    """A count at an answer position, where `total` is 0 if no answer is that long."""
 
     correct: NonNegativeInt
     total: NonNegativeInt
@@ -75,7 +75,7 @@ class CheckpointState(Record):
 
 
 class Proportion(Count):
-    """A count with its share and the share's interval."""
+    """A count with its fraction and the interval of the fraction."""
 
     value: float
     low: float
@@ -83,7 +83,7 @@ class Proportion(Count):
 
 
 DIVERGED = "diverged"
-"""What ends a run whose loss or gradient is not finite; its results are those of its last finite weights."""
+"""`ended_by` of a run whose loss or gradient is not finite; the results are of its last finite weights."""
 
 
 class Result(Record):
@@ -99,7 +99,7 @@ class Result(Record):
 
 
 class Drawing(Record):
-    """What a picture of a problem shows; empty where there is nothing to draw."""
+    """The graph of a problem; empty if it has none."""
 
     edges: list[list[str]] = []
     start: str = ""
@@ -107,7 +107,7 @@ class Drawing(Record):
 
 
 class Question(Record):
-    """One question of traces.json, and what was predicted."""
+    """One question of traces.json, with the predictions."""
 
     prompt: str
     answer: str
@@ -142,7 +142,7 @@ _KERNELS = {
 
 
 def with_present_names(value: Any) -> Any:
-    """Give the keys and kernels of env.json, result.json or diagnosis.json the names that they have now."""
+    """Rename keys and kernels of the first release in env.json, result.json or diagnosis.json."""
     if isinstance(value, list):
         return [with_present_names(item) for item in value]
     if not isinstance(value, dict):
@@ -155,7 +155,7 @@ def with_present_names(value: Any) -> Any:
 
 
 def with_prompts(traces: Any) -> Any:
-    """Give questions of traces.json a prompt and an answer, where they were recorded as one line."""
+    """Split questions of traces.json that were recorded as one line into prompt and answer."""
     problems = traces.get("problems") if isinstance(traces, dict) else None
     if not isinstance(problems, list):
         return traces
@@ -165,7 +165,10 @@ def with_prompts(traces: Any) -> Any:
 def _with_prompts(questions: Any) -> Any:
     if not isinstance(questions, list):
         return questions
-    return [_with_prompt(each) if isinstance(each, dict) and "line" in each else each for each in questions]
+    return [
+        _with_prompt(question) if isinstance(question, dict) and "line" in question else question
+        for question in questions
+    ]
 
 
 def _with_prompt(question: dict[str, Any]) -> dict[str, Any]:
@@ -182,7 +185,7 @@ class ShortVerdict(Record):
 
 
 class Diagnosis(Record):
-    """diagnosis.json, as far as a report depends on it."""
+    """The keys of diagnosis.json that a report needs."""
 
     verdict: ShortVerdict
     clever_hans: dict[str, Any]
@@ -190,9 +193,9 @@ class Diagnosis(Record):
 
 
 def check(shape: type[Record], value: Any, where: str) -> dict[str, Any]:
-    """Return `value` if it has the shape. Raises UserError: one line, beginning with `where`."""
+    """Return `value` if it fits the schema. Raises UserError: one line, beginning with `where`."""
     if not isinstance(value, dict):
-        raise UserError(f"{where}: no JSON object")
+        raise UserError(f"{where}: not a JSON object")
     try:
         shape.model_validate(value)
     except ValidationError as error:

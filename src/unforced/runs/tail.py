@@ -1,4 +1,4 @@
-"""The newest line of a metrics.jsonl that grows, for those who look at it again and again."""
+"""The newest line of a growing metrics.jsonl, read incrementally."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from unforced.runs.schemas import Evaluation, check
 
 
 class Tail:
-    """Follows a run's metrics.jsonl: each look reads what was appended since the last one."""
+    """Follows a run's metrics.jsonl; each call reads only the lines appended since the last one."""
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
@@ -19,7 +19,7 @@ class Tail:
         self._latest: dict[str, Any] | None = None
 
     def latest(self) -> dict[str, Any] | None:
-        """Return the newest complete line; None if there is none, or it is damaged."""
+        """Return the newest complete line; None if there is none or it is damaged."""
         try:
             with self.folder.metrics.open("rb") as file:
                 self._follow(file.fileno())
@@ -34,7 +34,7 @@ class Tail:
         return self._latest
 
     def _follow(self, handle: int) -> None:
-        """Begin anew if the file is another one, or shorter than what was read of it."""
+        """Start over if the file was replaced or has become shorter."""
         state = os.fstat(handle)
         if state.st_ino != self._file or state.st_size < self._read:
             self._file, self._read, self._latest = state.st_ino, 0, None

@@ -1,4 +1,4 @@
-"""The Ray engine: each run is a task on a Ray cluster, which finds it a machine with the resources it needs.
+"""The Ray engine: each run is a task on a Ray cluster, on a machine with the resources that it needs.
 
 The study's folder must have the same path on every machine, and `unforced` be installed on each.
 """
@@ -21,11 +21,11 @@ _NOT_STARTED = 1  # as an exit code
 
 
 class RayEngine:
-    """Runs jobs on the Ray cluster at `address` (None: the one here, or else a new one on this machine).
+    """Runs jobs on the Ray cluster at `address` (None: a running one on this machine, or else a new one).
 
-    cpus, gpus: what each run takes; a share of a GPU lets several runs sit on one. workers: runs at once, by
-    default as many as the cluster has resources for. Raises UserError: Ray is not installed, there is no
-    cluster at `address`, or none of its machines is large enough for a run.
+    cpus, gpus: per run; with a fraction of a GPU several runs share one. workers: runs at once, by default as
+    many as the cluster has resources for. Raises UserError if Ray is not installed, no cluster is at
+    `address`, or no machine is large enough for a run.
     """
 
     def __init__(
@@ -52,15 +52,15 @@ class RayEngine:
 
     @property
     def at_full_speed(self) -> int:
-        """How many runs the cluster carries out at once, each with the resources it asked for."""
+        """How many runs the cluster trains at once, each with the resources that it requested."""
         return self.workers
 
     def start(self, job: Job) -> "RayAttempt":
-        """Hand a job to the cluster."""
+        """Submit a job to the cluster."""
         return RayAttempt(self._ray, self._carry_out.remote(job, self.threads), job.log)
 
     def close(self) -> None:
-        """Leave the cluster; one that was started here ends."""
+        """Disconnect from the cluster; one that this process started ends."""
         self._ray.shutdown()
 
 
@@ -78,7 +78,7 @@ class RayAttempt:
             return int(self._ray.get(self._task))
         except self._ray.exceptions.TaskCancelledError:
             return LOST
-        except self._ray.exceptions.RayTaskError as error:  # the worker lives, but could start no process
+        except self._ray.exceptions.RayTaskError as error:  # the worker runs, but could not start the process
             with self._log.open("a") as log:
                 log.write(f"{error.cause}\n")
             return _NOT_STARTED
@@ -126,7 +126,7 @@ def _connect(address: str | None) -> Any:
 
 
 def _knock(address: str | None) -> None:
-    """See whether anybody is at HOST:PORT, for which Ray itself would wait minutes. Raises OSError if not."""
+    """Connect to HOST:PORT, for which Ray itself would wait minutes. Raises OSError if that fails."""
     host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
     if colon and port.isdigit():
         socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS).close()

@@ -1,4 +1,4 @@
-"""What a study will cost: floating-point operations that are counted, at a speed that is measured here."""
+"""The cost of a study: counted FLOPs, at a speed measured on this machine."""
 
 import time
 from collections.abc import Callable
@@ -17,9 +17,9 @@ _STEPS, _SECONDS = 2, 1.0  # that are timed, at the least
 
 
 class Costs:
-    """What runs cost on `threads` threads of this machine. UserError is raised if a model cannot be had.
+    """The cost of runs on `threads` threads of this machine. Raises UserError if a model cannot be loaded.
 
-    measure: gives the operations per second at which a run trains on so many threads.
+    measure: returns the FLOPs per second at which a run trains on so many threads.
     """
 
     def __init__(self, threads: int, measure: Callable[[Run, int], float] | None = None) -> None:
@@ -28,7 +28,7 @@ class Costs:
         self._refused: dict[str, UserError] = {}
 
     def work(self, run: Run) -> float:
-        """Return the operations of training a run to its last step; it may stop before that."""
+        """Return the FLOPs of training a run to its last step; it may stop before that."""
         case = run.model.model_dump_json() + run.task.model_dump_json()
         if case in self._refused:
             raise self._refused[case]
@@ -39,9 +39,9 @@ class Costs:
             raise
 
     def speed(self, run: Run) -> float:
-        """Return the operations per second at which a run trains: about a second's work for a new model.
+        """Return the FLOPs per second at which a run trains; measuring a new model takes about a second.
 
-        That of the first run of a model is taken for all of its runs.
+        The speed of a model's first run is used for all of its runs.
         """
         model = run.model.model_dump_json()
         if model not in self._speeds:
@@ -54,7 +54,7 @@ def _per_step(run: Run) -> float:
 
 
 def measure_speed(run: Run, threads: int) -> float:
-    """Train a run for about a second on so many threads; return its operations per second."""
+    """Train a run for about a second on so many threads; return its FLOPs per second."""
     few = run.replace(
         batch_size=min(_PROBLEMS, run.batch_size),
         gradient_accumulation=1,
@@ -85,5 +85,5 @@ def _seconds_per_step(trainer: Trainer) -> float:
         trainer.step()
         steps += 1
     for sums in trainer.progress.losses.values():
-        sums.tolist()  # so that the device has done what it was asked
+        sums.tolist()  # wait until the device has finished
     return (time.perf_counter() - started) / steps

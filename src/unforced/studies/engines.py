@@ -1,4 +1,4 @@
-"""What carries out the runs of a study: an engine starts jobs, and tells how each attempt ended."""
+"""Engines run the jobs of a study: they start attempts and report their exit codes."""
 
 import os
 import subprocess
@@ -11,12 +11,12 @@ from typing import Protocol, runtime_checkable
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 """Keeps Python from importing a user's `random.py` out of the working folder."""
 LOST = -256
-"""The exit code of an attempt whose process vanished with the machine or the worker that it was on."""
+"""The exit code of an attempt whose process was lost with its machine or worker."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """Runs to be carried out one after the other by one process, which adds what it says to the file `log`.
+    """Runs that one process trains one after the other, with its output appended to the file `log`.
 
     runs: the config and the folder of each. All paths are absolute; `place` is the folder that relative ones
     in a config are meant from. ended: the file that gets a line of JSON for each run that ends, with its
@@ -59,10 +59,10 @@ class Job:
 
 @runtime_checkable
 class Attempt(Protocol):
-    """A job at work."""
+    """A started job."""
 
     def poll(self) -> int | None:
-        """Return None while it is at work, then its exit code: negative for a signal, LOST if it vanished."""
+        """Return None while it runs, then its exit code: negative for a signal, LOST if it was lost."""
 
     def stop(self) -> None:
         """Ask it to write a checkpoint and end."""
@@ -91,4 +91,4 @@ class Engine(Protocol):
         """Start a job."""
 
     def close(self) -> None:
-        """Give back what the engine holds. Attempts have ended."""
+        """Release the engine's resources, after all attempts have ended."""

@@ -1,8 +1,8 @@
 """The folder of a study: a folder for each of its runs, and
 
-study.json      whose folder it is: the runs' fingerprints, and what is expected of them
-logs/           what each run's processes said, and the configs that they were given
-states.json     what became of each run when the study last came to an end with something to do
+study.json      the fingerprints of its runs, and its expectations
+logs/           the output of each run's processes, and their configs
+states.json     the state of each run when the study last ended
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,20 +31,19 @@ class StudyFolder:
         self.logs, self.states = path / "logs", path / "states.json"
 
     def claim(self, study: Study) -> None:
-        """Make this the folder of a study, or find that it is. UserError if it holds something else."""
+        """Make this the folder of a study, if it is not yet. Raises UserError if it holds something else."""
         self.check(study)
         self.logs.mkdir(parents=True, exist_ok=True)
         record = _record(study)
-        known = read_json(self.marker) if self.marker.exists() else None
-        if known is None or (known != record and known["runs"].keys() <= record["runs"].keys()):
+        marker = read_json(self.marker) if self.marker.exists() else None
+        if marker is None or (marker != record and marker["runs"].keys() <= record["runs"].keys()):
             write_json(self.marker, record)
 
     def check(self, study: Study) -> None:
-        """Raise UserError if this cannot be the folder of a study, or holds another; write nothing.
+        """Raise UserError if this cannot be the folder of a study, or holds another one; write nothing.
 
-        Nor can it be if a run has a part that other processes cannot have.
-
-        Only a part of a study may be carried out, and more of it later: its runs are what makes it the same.
+        It cannot be if a run has a part that other processes cannot load. A folder may hold a part of a study
+        and get more runs later: it is the same study if the runs that both have are the same.
         """
         for run in study.runs.values():
             check_elsewhere(run)
@@ -57,12 +56,12 @@ class StudyFolder:
             raise UserError(f"{self.path} exists and is not the folder of a study; choose another --out")
 
     def check_free(self) -> None:
-        """Raise UserError if another process is at work on the study."""
+        """Raise UserError if another process works on the study."""
         if is_locked(self.path):
             raise UserError(f"{self.path}: {_TAKEN}")
 
     def locked(self) -> AbstractContextManager[None]:
-        """Keep a second process from working on the same study. Raises TransientError if one does."""
+        """Lock the study against a second process. Raises TransientError if it is locked."""
         return locked(self.path, _TAKEN)
 
     def run(self, name: str) -> RunFolder:
@@ -74,7 +73,7 @@ class StudyFolder:
         return self.logs / f"{name}.log"
 
     def is_done(self, name: str, study: Study) -> bool:
-        """Whether a run has all that the study wants of it, undamaged."""
+        """Whether a run has undamaged results and, if the study asks for it, a diagnosis."""
         run = self.run(name)
         if not run.done:
             return False
@@ -82,15 +81,15 @@ class StudyFolder:
             run.check_result(study.runs[name])
             return not study.diagnose or run.read_diagnosis() is not None
         except UserError:
-            return False  # its process will say what is damaged
+            return False  # its process reports the damage
 
     def left(self, study: Study) -> dict[str, float]:
-        """Return the runs that lack something, each with the share of its training that is to do."""
+        """Return the unfinished runs, each with the fraction of its training that is left."""
         undone = [name for name in study.runs if not self.is_done(name, study)]
         return {name: 1 - self.progress(name, study.runs[name]) for name in undone}
 
     def progress(self, name: str, run: Run) -> float:
-        """Return the share of a run's training that is behind it, by its latest evaluation."""
+        """Return the fraction of a run's training that is done, by its latest evaluation."""
         if self.run(name).done:
             return 1.0
         try:
@@ -100,11 +99,11 @@ class StudyFolder:
         return lines[-1]["step"] / run.num_steps if lines else 0.0
 
     def ended(self, name: str) -> Path:
-        """Return the file that says how the runs of the job which begins with a run have ended."""
+        """Return the file that records how the runs of the job that begins with `name` ended."""
         return self.logs / f"{name}.ended.jsonl"
 
     def job(self, names: Sequence[str], study: Study, trackers: Sequence[str] = ()) -> Job:
-        """Write down what the process of some runs needs. Its log is that of the first."""
+        """Write the files that the process of some runs needs. Its log is that of the first run."""
         runs = []
         for name in names:
             config = self.logs / f"{name}.config.json"
@@ -118,30 +117,30 @@ class StudyFolder:
 
     def _check_same(self, study: Study) -> None:
         try:
-            known = read_json(self.marker)
+            marker = read_json(self.marker)
         except UserError as error:
             raise UserError(f"{error}; restore it, or choose another --out") from None
-        if isinstance(known, dict) and self._is_of(study, known):
+        if isinstance(marker, dict) and self._is_of(study, marker):
             return
         for name, run in study.runs.items():
             if self.run(name).config.exists():
                 RunFolder.reopen(self.path / name, run)
         raise UserError(f"{self.path} holds another study (see {self.marker}); choose another --out")
 
-    def _is_of(self, study: Study, known: Mapping[str, Any]) -> bool:
-        """Whether the marker is of the study, or of a part of it, or of a study that it is a part of.
+    def _is_of(self, study: Study, marker: Mapping[str, Any]) -> bool:
+        """Whether the marker is that of the study, of a part of it, or of a study that contains it.
 
-        The first release's fingerprints cannot be had any more: its runs are compared by what they recorded,
-        and those of which nothing is recorded are taken for the study's if another one is.
+        Fingerprints of the first release cannot be computed any more: its runs are compared by their recorded
+        configs, and runs without one count as the study's if another run is.
         """
-        runs = known.get("runs")
+        runs = marker.get("runs")
         if not isinstance(runs, dict) or not (
             runs.keys() <= study.runs.keys() or study.runs.keys() <= runs.keys()
         ):
             return False
         common = {name: study.runs[name] for name in study.runs if name in runs}
         same = {name for name, run in common.items() if runs[name] == run.fingerprint}
-        if known.get("schema") == SCHEMA or len(same) == len(common):
+        if marker.get("schema") == SCHEMA or len(same) == len(common):
             return len(same) == len(common)
         recorded = {name: run for name, run in common.items() if self.run(name).config.exists()}
         return bool(recorded) and all(not self.run(name).run().changes(run) for name, run in recorded.items())

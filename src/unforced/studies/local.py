@@ -18,11 +18,11 @@ class Share:
 
 
 class LocalEngine:
-    """Runs jobs side by side on this machine.
+    """Runs jobs in parallel on this machine.
 
-    workers: how many at once; by default one per GPU, or one per core where there is none (two runs of one
-    thread beat one of two, for small models). More workers than GPUs share them in turn; no more workers than
-    cores means that each is pinned to its own. processor_only: leave GPUs alone.
+    workers: how many at once; by default one per GPU, or one per core without GPUs (for small models two runs
+    of one thread are faster than one of two). Workers beyond the number of GPUs share them in turn; each
+    worker is pinned to its own cores if there are enough. processor_only: do not use GPUs.
     """
 
     def __init__(self, workers: int | None = None, processor_only: bool = False) -> None:
@@ -35,14 +35,14 @@ class LocalEngine:
         self._holders: dict[int, LocalAttempt] = {}
 
     def start(self, job: Job) -> "LocalAttempt":
-        """Start a job on a share that nobody holds."""
+        """Start a job on a free share."""
         free = [number for number in range(self.workers) if not self._is_held(number)]
         attempt = LocalAttempt(job, self.threads, self._shares[free[0]], self._variables)
         self._holders[free[0]] = attempt
         return attempt
 
     def close(self) -> None:
-        """Hold nothing."""
+        """Do nothing: processes hold all resources."""
 
     def _is_held(self, number: int) -> bool:
         return number in self._holders and self._holders[number].poll() is None

@@ -1,4 +1,4 @@
-"""The plan of a study: what is left to do of each kind of run, and what that will cost at the most."""
+"""The plan of a study: the runs left to do of each configuration, and the most that they will cost."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ from unforced.study import Study, kind_of
 
 @dataclass(frozen=True)
 class Kind:
-    """Runs of a study that differ in their seed alone: `left` of them to do, `work` trainings altogether.
+    """Runs of a study that differ only in their seed: `left` of them to do, `work` trainings in total.
 
-    steps, operations (floating-point) and seconds are those of one run that trains to its last step, alone on
-    its share of this machine; evaluation is left out. None: unknown, see `reason`.
+    steps, operations (FLOPs) and seconds are those of one run that trains to its last step, alone on its
+    share of this machine, without evaluation. None: unknown, see `reason`.
     """
 
     name: str
@@ -31,10 +31,10 @@ class Kind:
 
 @dataclass(frozen=True)
 class Plan:
-    """The kinds of runs, and the operations of each run that is left, where they are known.
+    """The configurations, and the FLOPs of each run that is left, if known.
 
-    workers: how many runs go at once; at_full_speed: how many of them have a share of their own; measured:
-    whether costs were asked for.
+    workers: how many runs train at once; at_full_speed: how many of them have their own cores or GPU;
+    measured: whether costs were measured.
     """
 
     kinds: Mapping[str, Kind]
@@ -45,7 +45,7 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """Time until all that is left, and not unknown, is trained to its last step."""
+        """Time until all runs left, except those of unknown cost, are trained to their last step."""
         total = sum(kind.work * (kind.seconds or 0.0) for kind in self.kinds.values())
         return total / max(1, min(self.workers, self.at_full_speed, self.left - self.unknown))
 
@@ -61,10 +61,10 @@ class Plan:
 
 
 def make_plan(study: Study, left: Mapping[str, float], engine: Engine, measure: bool = True) -> Plan:
-    """Count the runs of each kind and those that are left; if asked to `measure`, estimate their cost, too.
+    """Count the runs of each configuration and those left; with `measure`, estimate their cost.
 
-    That builds each model here, and trains it for a moment. left: by run, the share of its training that is
-    to do.
+    The estimate builds each model on this machine and trains it briefly. left: by run, the fraction of its
+    training that is left.
     """
     members: dict[str, list[str]] = defaultdict(list)
     for name, run in study.runs.items():
@@ -74,18 +74,18 @@ def make_plan(study: Study, left: Mapping[str, float], engine: Engine, measure: 
     operations = {
         name: kinds[kind].operations for kind, names in members.items() for name in names if name in left
     }
-    known = {name: count for name, count in operations.items() if count}
-    return Plan(kinds, engine.workers, engine.at_full_speed, known, measure)
+    counted = {name: count for name, count in operations.items() if count}
+    return Plan(kinds, engine.workers, engine.at_full_speed, counted, measure)
 
 
 def _kind(name: str, names: list[str], run: Run, left: Mapping[str, float], costs: Costs | None) -> Kind:
-    remaining = sum(each in left for each in names)
-    work = sum(left.get(each, 0.0) for each in names)
+    remaining = sum(run_name in left for run_name in names)
+    work = sum(left.get(run_name, 0.0) for run_name in names)
     if costs is None:
         return Kind(name, len(names), remaining, work, run.num_steps, None, None, "")
     try:
         operations = costs.work(run)
         seconds = operations / costs.speed(run) if remaining else None
-    except (UserError, RuntimeError) as error:  # the run itself may fail for it, but not the study
+    except (UserError, RuntimeError) as error:  # the run may fail for this reason, the study must not
         return Kind(name, len(names), remaining, work, run.num_steps, None, None, str(UserError(str(error))))
     return Kind(name, len(names), remaining, work, run.num_steps, operations, seconds, "")

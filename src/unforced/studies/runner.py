@@ -1,4 +1,4 @@
-"""Carries a study to its end: starts what is not done, tries again what broke, says what became of it."""
+"""Runs a study: starts unfinished runs, retries failed ones, and records the state of each."""
 
 import contextlib
 import itertools
@@ -23,13 +23,13 @@ RETRIES = 2
 BUSY = "another process is training it"
 """Why a run waits although there is room."""
 _POLL_SECONDS = 0.25
-_SIGNALS = {each.value: each.name for each in signal.Signals}
-_MISTAKE = 2  # the exit code of a user's mistake, which trying again does not mend
+_SIGNALS = {number.value: number.name for number in signal.Signals}
+_MISTAKE = 2  # the exit code of a user's mistake, for which a retry is useless
 
 
 @dataclass
 class Status:
-    """Where a run stands. attempts: processes started for it; reason: why it is not done, if it should be."""
+    """The state of a run. attempts: processes started for it; reason: why it failed or diverged."""
 
     state: State = "waiting"
     attempts: int = 0
@@ -38,7 +38,7 @@ class Status:
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of each run, and the signal that stopped the study, if one did."""
+    """The state of each run, and the signal that stopped the study, if one did."""
 
     statuses: Mapping[str, Status]
     stopped_by: signal.Signals | None
@@ -66,14 +66,14 @@ def run_study(
     trackers: Sequence[str] = (),
     runs_per_job: int = 1,
 ) -> Summary:
-    """Carry out what is not done of a study, each run in `out`/name, and write down what became of it.
+    """Run the unfinished runs of a study, each in `out`/name, and record their states in states.json.
 
-    A run that fails stops no other. It is started again, from its newest checkpoint, up to `retries` times;
-    not so after a user's mistake. A run that diverges is done. A process carries out up to `runs_per_job`
-    runs, one after the other. The first Ctrl-C or SIGTERM lets every run write a checkpoint, a second
-    Ctrl-C does not wait for that; the same call goes on. `watch` is called several times a second;
-    `trackers` get the metrics of what is run.
-    Raises UserError: `out` holds something else, or another process is at work on it.
+    A failed run does not stop the others. It is retried from its newest checkpoint up to `retries` times,
+    except after a user's mistake. A run that diverges is done. A process trains up to `runs_per_job` runs,
+    one after the other. The first Ctrl-C or SIGTERM lets every run write a checkpoint, a second Ctrl-C does
+    not wait for that; the same call resumes the study. `watch` is called several times a second; `trackers`
+    get the metrics of the runs. Raises UserError if `out` holds something else, or another process
+    works on it.
     """
     folder = StudyFolder(out)
     folder.check(study)
@@ -91,7 +91,7 @@ def run_study(
         finally:
             runner.stop()
         watch(runner.statuses)
-        with contextlib.suppress(OSError):  # of a full disk, say, the summary is still to be told
+        with contextlib.suppress(OSError):  # of a full disk, for example; the summary is still returned
             write_json(folder.states, {name: asdict(status) for name, status in runner.statuses.items()})
     return Summary(runner.statuses, request.signal)
 
@@ -103,18 +103,18 @@ def _pause(runner: "_Runner", request: StopRequest) -> None:
 
 @dataclass
 class _Work:
-    """A job at work. names: its runs that have not ended; it is at the first of them.
+    """A running job. names: its unfinished runs, the first of which is training.
 
-    log: of the job; said: its length when that run began. ended: see Job; heard: how many of its lines are
-    taken note of.
+    log: of the job; log_start: its length when that run began. ended: see Job; num_read: how many of its
+    lines were read.
     """
 
     attempt: Attempt
     names: list[str]
     log: Path
-    said: int
+    log_start: int
     ended: Path
-    heard: int = 0
+    num_read: int = 0
 
 
 class _Runner:
@@ -139,20 +139,20 @@ class _Runner:
         return all(status.state in ("done", "failed") for status in self.statuses.values())
 
     def turn(self) -> None:
-        """Take note of runs that have ended; start as many as there is room for."""
+        """Record runs that have ended; start as many as the engine takes."""
         for work in list(self.works):
             code = work.attempt.poll()
             self._follow(work)
             if code is not None:
                 self.works.remove(work)
-                if work.names:  # the others of them never began
+                if work.names:  # its other runs never began
                     self._ended(work, code, None)
         workers = self.engine.workers
         while len(self.works) < workers and (names := self._startable()):
             self._start(names)
 
     def stop(self) -> None:
-        """Let whatever still runs write a checkpoint and end; after another Ctrl-C, end it."""
+        """Let running jobs write a checkpoint and end; after another Ctrl-C, kill them."""
         try:
             for work in self.works:
                 work.attempt.stop()
@@ -167,17 +167,17 @@ class _Runner:
                 self._look(name)
 
     def kill(self) -> None:
-        """End whatever still runs at once."""
+        """Kill all running jobs."""
         for work in self.works:
             work.attempt.kill()
 
     def _look(self, name: str) -> None:
-        """See whether a run is done."""
+        """Check whether a run is done."""
         if self.folder.is_done(name, self.study):
             self.statuses[name].state = "done"
 
     def _startable(self) -> list[str]:
-        """Return the runs of the next job: those that wait, that no job has, and nobody else trains."""
+        """Return the runs of the next job: waiting, in no other job, and not trained by another process."""
         taken = {name for work in self.works for name in work.names}
         free = (
             name
@@ -199,59 +199,59 @@ class _Runner:
         first, log = names[0], self.folder.log(names[0])
         try:
             self._begin(first)
-            said = log.stat().st_size
+            log_start = log.stat().st_size
             attempt = self.engine.start(self.folder.job(names, self.study, self.trackers))
         except OSError as error:
             status = self.statuses[first]
             status.state, status.reason = "failed", f"{error.filename or log}: {error.strerror}"
         else:
-            self.works.append(_Work(attempt, names, log, said, self.folder.ended(first)))
+            self.works.append(_Work(attempt, names, log, log_start, self.folder.ended(first)))
 
     def _begin(self, name: str) -> None:
-        """Take note that a job begins with a run."""
+        """Record that a job begins a run."""
         status = self.statuses[name]
         status.state, status.reason, status.attempts = "running", "", status.attempts + 1
         with self.folder.log(name).open("a") as file:
             file.write(f"\n--- {time.strftime('%Y-%m-%d %H:%M:%S')}, attempt {status.attempts}\n")
 
     def _follow(self, work: _Work) -> None:
-        """Take note of the runs of a job that have ended, and of the one that it has gone on to."""
+        """Record the runs of a job that have ended, and the one that it has begun."""
         try:
             lines = work.ended.read_text().splitlines(keepends=True)
         except OSError:
             return
-        for line in lines[work.heard :]:
+        for line in lines[work.num_read :]:
             if not line.endswith("\n"):
                 return
-            work.heard += 1
+            work.num_read += 1
             ended = json.loads(line)
             self._ended(work, ended["code"], ended["log"])
             if work.names:
                 with contextlib.suppress(OSError):
                     self._begin(work.names[0])
 
-    def _ended(self, work: _Work, code: int, said: int | None) -> None:
-        """Take note of how the run that a job is at has ended. said: the length of the log by then."""
+    def _ended(self, work: _Work, code: int, log_end: int | None) -> None:
+        """Record how a job's current run has ended. log_end: the length of the log by then."""
         name = work.names.pop(0)
         status = self.statuses[name]
         done = code in (0, DIVERGED) and self.folder.run(name).done
         how = "diverged" if done else _how(code)
-        status.reason = "" if done and code == 0 else self._reason(work, how, said)
+        status.reason = "" if done and code == 0 else self._reason(work, how, log_end)
         if done:
             status.state = "done"
         elif code != _MISTAKE and status.attempts <= self.retries:
             status.state = "waiting"
         else:
             status.state = "failed"
-        work.said = said or work.said
+        work.log_start = log_end or work.log_start
 
     def _reason(self, work: _Work, how: str, end: int | None) -> str:
-        """Say how an attempt ended, with the last line that it said."""
+        """Describe how an attempt ended, with the last line of its log."""
         try:
-            said = work.log.read_bytes()[work.said : end].decode(errors="replace").strip()
+            output = work.log.read_bytes()[work.log_start : end].decode(errors="replace").strip()
         except OSError as error:
             return f"{how}; {work.log}: {error.strerror}"
-        last = said.splitlines()[-1].removeprefix("unforced: ") if said else "it said nothing"
+        last = output.splitlines()[-1].removeprefix("unforced: ") if output else "it printed nothing"
         return f"{how}: {last} (see {work.log})"
 
 
