@@ -11,6 +11,7 @@ from examples.model_transformers import Llama
 from examples.objective import Blend
 from examples.objective_with_heads import OneFurther
 from examples.own_task import Sorting
+from tests.documents import blocks
 from tests.runs import tiny_run, train, unchecked
 from unforced.plugins import load_file
 from unforced.registry import DECODERS, MODELS, OBJECTIVES, TASKS
@@ -39,6 +40,13 @@ def test_objectives_work_with_the_models():
     with unchecked():
         check_objective(Blend(), model=Gru(width=16))
         check_objective(OneFurther(), model=Llama(width=16))
+
+
+def test_the_guide_shows_the_examples_as_they_are():
+    shown = [block.text for block in blocks(FOLDER.parent / "docs" / "extending.md")]
+    for file in FILES:
+        source = (FOLDER / file).read_text().split('"""', 2)[2].strip()
+        assert any(source in text for text in shown), file
 
 
 def test_every_python_file_in_the_folder_is_tested():
