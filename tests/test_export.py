@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.pretrained import CAUSAL, VOCAB, saved
+from tests.pretrained import CAUSAL, VOCAB, saved, saved_with_tokenizer
 from tests.runs import tiny_run, train, unchecked
 from unforced.cli.main import main
 from unforced.data.codec import SymbolCodec
@@ -28,6 +28,7 @@ from unforced.experiment import load_run
 from unforced.exported import load_exported
 from unforced.models.gpt import GPT
 from unforced.models.mamba import Mamba
+from unforced.models.older_transformers import OLDEST_VERSION, config_for_both, tokenizer_for_both
 from unforced.models.pretrained import Pretrained
 from unforced.registry import DECODERS, OBJECTIVES, TASKS
 from unforced.reporting.card import Card
@@ -493,3 +494,54 @@ def test_the_parent_of_a_folder_that_exists_need_not_be_writable(tmp_path, call)
     (tmp_path / "parent" / "out").mkdir(parents=True)
     (tmp_path / "parent").chmod(0o555)
     assert call("export", exported("learned")[0], "--to", tmp_path / "parent" / "out")[0] == 0
+
+
+def rope_of(tmp_path, **parameters):
+    """The config of an exported run whose base, a Llama, has these rotary parameters."""
+    folder = saved_with_tokenizer("llama")
+    base = shutil.copytree(folder, tmp_path / "base")
+    config = json.loads((base / "config.json").read_text()) | {"rope_parameters": parameters}
+    (base / "config.json").write_text(json.dumps(config))
+    run = tiny_run("model=pretrained", f"model.name_or_path={base}", "max_steps=1", "num_test=4")
+    train(run, tmp_path / "run")
+    cli("export", tmp_path / "run", "--to", tmp_path / "to")
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "to").config
+    assert parameters.items() <= again.rope_parameters.items()
+    return json.loads((tmp_path / "to" / "config.json").read_text())
+
+
+def test_transformers_4_finds_what_rotary_positions_depend_on(tmp_path):
+    """By its keys: version 4.57 was seen to compute the same logits from such folders (LAB_NOTES.md)."""
+    neox = json.loads((exported("rotary")[1] / "config.json").read_text())
+    assert (neox["rotary_emb_base"], neox["rotary_pct"]) == (10000.0, 1.0)
+    assert "rope_scaling" not in neox
+    scaling = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    scaling["original_max_position_embeddings"] = 32
+    llama = rope_of(tmp_path, rope_theta=5e5, **scaling)
+    assert (llama["rope_theta"], llama["rope_scaling"]) == (5e5, scaling)
+    assert llama["torch_dtype"] == llama["dtype"] == "float32"
+    layers = {"full_attention": {"rope_theta": 1e6, "rope_type": "default"}}
+    layers["sliding_attention"] = {"rope_theta": 1e4, "rope_type": "default"}
+    both = config_for_both({"rope_parameters": layers})
+    assert both == {"rope_theta": 1e6, "rope_local_base_freq": 1e4, "rope_parameters": layers}
+
+
+@pytest.mark.parametrize("name", ["learned", "mamba", "pretrained_llama"])
+def test_transformers_4_knows_the_class_of_the_tokenizer(name):
+    folder = exported(name)[1]
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    assert config["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert config["model_input_names"] == ["input_ids", "attention_mask"]  # its own has token_type_ids, too
+    assert f"# transformers {OLDEST_VERSION} or newer" in (folder / "README.md").read_text()
+
+
+def test_transformers_4_finds_further_special_tokens(tmp_path):
+    names = ["stop", "register"]
+    symbol_tokenizer(PathStar(degree=2, path_length=3, num_nodes=12), 0, 50, names).save_pretrained(tmp_path)
+    config = tokenizer_for_both(json.loads((tmp_path / "tokenizer_config.json").read_text()))
+    assert config["additional_special_tokens"] == ["<|stop|>", "<|register|>"]
+    assert "extra_special_tokens" not in config  # which is a mapping there
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    assert again("<|register|>").input_ids == [17]
+    assert again.decode([17, 1], skip_special_tokens=True) == "1"

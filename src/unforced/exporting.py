@@ -17,6 +17,7 @@ from unforced.experiment import LoadedRun, load_run
 from unforced.exported import CONFIG, DECODING, HEADS
 from unforced.files import read_json, write_json
 from unforced.huggingface import import_transformers
+from unforced.models.older_transformers import write_for_both
 from unforced.reporting.card import Card, is_generate
 from unforced.runs.folder import RunFolder
 from unforced.runs.schemas import with_present_names
@@ -62,6 +63,7 @@ def export_run(path: Path, folder: Path, base: Path | None = None) -> Exported:
     with _written_whole(folder) as draft:
         network.save_pretrained(draft)
         tokenizer.save_pretrained(draft)
+        write_for_both(draft)
         (draft / "README.md").write_text(card.text(), encoding="utf-8")
         shutil.copyfile(RunFolder(path).config, draft / CONFIG)
         write_json(draft / DECODING, _decoding(loaded.run, card.autocast_dtype))

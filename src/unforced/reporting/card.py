@@ -12,6 +12,7 @@ from unforced.config import Run, flatten
 from unforced.decoding.autoregressive import Autoregressive
 from unforced.decoding.base import Decoder
 from unforced.evaluation.statistics import percent
+from unforced.models.older_transformers import OLDEST_VERSION
 from unforced.registry import summary
 from unforced.reporting.markdown import code_cell, code_span, plain, table
 from unforced.reporting.tables import SPLIT_NAMES, error_table, in_percent, markdown
@@ -22,9 +23,9 @@ prompts = [
 {prompts}
 ]
 """
-_GENERATE_IMPORTS = """\
+_GENERATE_IMPORTS = f"""\
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer  # transformers {OLDEST_VERSION} or newer
 """
 _GENERATE = """\
 model = AutoModelForCausalLM.from_pretrained(folder).eval()
