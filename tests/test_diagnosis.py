@@ -78,7 +78,7 @@ def test_a_verdict_says_what_it_rests_on():
     verdict = diagnosis(STAR, Cheater(memorises=True))["verdict"]
     assert verdict["title"] == "fails by Clever Hans cheat"
     assert any("cheat accuracy 100.0%" in reason for reason in verdict["because"])
-    assert any("by heart" in reason for reason in verdict["because"])
+    assert any("memorised" in reason for reason in verdict["because"])
     assert "teacherless" in verdict["settle"]
 
 

@@ -395,7 +395,7 @@ def test_a_mask_token_of_its_own_adds_no_token():
     [
         (
             ["model.mask_token=nonsense"],
-            "model.mask_token: nonsense is no token of the model's tokenizer; take one",
+            "model.mask_token: nonsense is not a token of the model's tokenizer; take one",
         ),
         (["model.mask_token=<eos>"], "model.mask_token: <eos> may stand in problems, or begins or ends"),
         (["model.mask_token=|"], "model.mask_token: | may stand in problems, or begins or ends"),

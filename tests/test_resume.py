@@ -141,7 +141,7 @@ def test_sigterm_to_the_command_exits_with_143_and_says_how_to_go_on(tmp_path):
     process.terminate()
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
-    assert output == f"stopped by SIGTERM; the checkpoint is in {path}, go on with --resume\n"
+    assert output == f"stopped by SIGTERM; the checkpoint is in {path}, continue it with --resume\n"
     assert "Traceback" not in errors
     assert newest_weights(path)
 
@@ -223,7 +223,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing_written(straight, tmp_path, t
     )
     assert full.returncode != 0
     assert "TransientError" in full.stderr
-    assert "go on with --resume" in full.stderr
+    assert "continue with --resume" in full.stderr
     assert newest_weights(path) == before[0]
     assert metrics(path)[: len(before[1])] == before[1]
     train(tiny_run(), path, resume=True)

@@ -160,9 +160,9 @@ def test_every_decision_is_described():
     assert "token_3, a decision: 50.0%" in because
 
 
-def test_what_is_known_by_heart_is_said():
-    assert "by heart" in " ".join(judge(CASES["cheater that knows its problems by heart"][0]).because)
-    assert "by heart" not in " ".join(judge(CHEATER).because)
+def test_a_memorised_decision_is_named():
+    assert "memorised" in " ".join(judge(CASES["cheater that knows its problems by heart"][0]).because)
+    assert "memorised" not in " ".join(judge(CHEATER).because)
 
 
 def test_the_advice_to_measure_more_can_be_typed():

@@ -15,7 +15,7 @@ _KEY = "base_sha256"
 
 
 def base_record(run: Run) -> dict[str, Any]:
-    """Return what env.json says of the weights that a run starts from; nothing, where it draws them."""
+    """Return the entry of env.json on the weights that a run starts from; empty for a run from scratch."""
     if not isinstance(run.model, Pretrained):
         return {}
     folder = folder_of(run.model.name_or_path, run.model.revision)

@@ -62,7 +62,7 @@ def run_experiment(
                 return _train_and_measure(trainer, folder, resume)
     except OSError as error:
         begun = os.path.exists(path / "config.json")
-        advice = "what was written stands, go on with --resume" if begun else "choose another --out"
+        advice = "what was written is kept; continue with --resume" if begun else "choose another --out"
         raise TransientError(f"{error.filename or path}: {error.strerror or error}; {advice}") from error
 
 

@@ -34,7 +34,7 @@ class ExportedModel:
 
     room          most tokens of an answer
     mask_token    id that stands where an answer token is hidden
-    end           id of the token that ends an answer; None where all answers are alike long
+    end           id of the end-of-answer token; None if all answers have the same length
     specials      ids of further special tokens, by name
     dtype         of matrix products, as where it was measured
     """
@@ -78,7 +78,7 @@ class ExportedModel:
 
 
 def load_exported(folder: Path | str, device: torch.device | str = "cpu") -> ExportedModel:
-    """Load a folder that `unforced export` wrote. Raises UserError if it is none."""
+    """Load a folder that `unforced export` wrote. Raises UserError for any other folder."""
     folder, device = Path(folder), torch.device(device)
     if not (folder / DECODING).is_file():
         raise UserError(f"{folder} has no {DECODING}: `unforced export RUN_FOLDER --to FOLDER` writes one")

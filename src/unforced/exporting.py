@@ -46,7 +46,7 @@ def export_run(path: Path, folder: Path, base: Path | None = None) -> Exported:
     README.md                                                 the card
     unforced.json                                             the run's config
     decoding.json                                             the decoder, and what it must know
-    heads.safetensors                                         what the objective trained beside the network
+    heads.safetensors                                         the heads that the objective trained
 
     base: as in `load_run`. Raises UserError, and leaves nothing: the folder holds something, `path` is no run
     folder with a checkpoint, no network of transformers computes the same, the disk is full.

@@ -41,7 +41,7 @@ def locked(folder: Path, taken: str) -> Iterator[None]:
 def is_locked(folder: Path) -> bool:
     """Say whether another process has a folder to itself; to look takes it for an instant.
 
-    False where the lock cannot be read: who then tries to take it is told why.
+    False where the lock cannot be read: taking it then raises the reason.
     """
     if not (folder / LOCK).exists():
         return False

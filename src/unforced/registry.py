@@ -119,7 +119,7 @@ class Registry:
         """Import and return what `name` stands for.
 
         Raises UserError: there is no such name (the error gives the nearest), an installed package adds a
-        name that is taken, or it cannot be imported. Each concerns one name; the others can be had.
+        name that is taken, or it cannot be imported. Each concerns one name; the others work.
         """
         self._read_plugins()
         if name in self._clashes:
@@ -212,7 +212,7 @@ def _origin(cls: type[Any]) -> str:
 
 
 def summary(thing: Any) -> str:
-    """Return the first line of what a registered class or function says of itself."""
+    """Return the first line of the docstring of a registered class or function."""
     return (inspect.getdoc(thing) or "").partition("\n")[0]
 
 

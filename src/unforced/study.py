@@ -1,4 +1,4 @@
-"""A study: many runs that answer one question, and what its source says of them."""
+"""A study: many runs that answer one question, and the results that its source reports."""
 
 import fnmatch
 import re

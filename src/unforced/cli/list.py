@@ -44,7 +44,7 @@ def list_names(
 
 
 def _summaries(registry: "Registry") -> dict[str, str]:
-    """Return what each name stands for, in a line; or why it cannot be had."""
+    """Return a line on each name, or the reason why it cannot be loaded."""
     from unforced.registry import summary
 
     summaries: dict[str, str] = {}

@@ -45,9 +45,10 @@ def study(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Carry out every run of a study that is not done, and say what became of each.
+    """Train every unfinished run of a study, and report the state of each.
 
-    Stopped, or killed, the same command goes on. A run's log is in OUT/logs. Afterwards: unforced report OUT.
+    After a stop or a kill, the same command continues. Logs of runs are in OUT/logs. Afterwards:
+    unforced report OUT.
 
     Example: unforced study pitfalls_small --workers 2 --out runs/pitfalls_small
     """
@@ -134,7 +135,7 @@ def _show_end(summary: "Summary", out: Path) -> None:
         if status.state in ("done", "failed") and status.reason:
             print(f"{name}: {status.reason}")
     if summary.stopped_by is not None:
-        print(f"stopped by {summary.stopped_by.name}; the same command goes on from what is in {out}")
+        print(f"stopped by {summary.stopped_by.name}; the same command continues from what is in {out}")
     elif summary.failed:
         print("the same command tries what failed again")
     else:

@@ -25,7 +25,7 @@ def work(
     cores: Annotated[str, typer.Option(help="The cores to keep to, as in 0,2.")] = "",
     ended: Annotated[Path | None, typer.Option(help="Gets a line of JSON for each run that ends.")] = None,
 ) -> None:
-    """Train runs one after the other, or go on with them; one that fails for a known reason stops no other.
+    """Train or resume runs one after the other; one that fails for a known reason stops no other.
 
     Ends, with a checkpoint, when its standard input closes. The exit code is that of the last run that did
     not end well: 75, not done, for a reason that may pass; 3, training diverged.

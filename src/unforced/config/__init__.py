@@ -1,6 +1,6 @@
 """The run's config: one frozen tree that says everything an experiment depends on.
 
-settings.py     what a run is set to, beside its parts     run.py          the whole run
+settings.py     settings of a run other than its parts     run.py          the whole run
 fingerprint.py  which runs are the same                    overrides.py    `dotted.key=value`
 
 `Run` is imported when it is asked for: it knows models and objectives, and so needs torch.

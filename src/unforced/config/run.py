@@ -82,7 +82,7 @@ class Run(Settings):
         for position in self.objective.train_positions or ():
             if not 0 <= position <= last:
                 raise ValueError(
-                    f"objective.train_positions: {position} is no answer position of this task; "
+                    f"objective.train_positions: {position} is not an answer position of this task; "
                     f"they are 0 to {last}"
                 )
         if not is_recorded(info):  # a recorded run was checked, and its model may be elsewhere now

@@ -1,4 +1,4 @@
-"""What a run is set to, beside its parts: data, length, optimiser, evaluation. No torch."""
+"""Settings of a run other than its parts: data, length, optimiser, evaluation. No torch."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -27,7 +27,9 @@ class Settings(Config):
         0, ge=0, lt=2**63, description="decides the data, the initial weights and the order of training"
     )
 
-    stream: bool = Field(False, description="fresh problems for ever, instead of a finite training set")
+    stream: bool = Field(
+        False, description="an endless stream of fresh problems instead of a finite training set"
+    )
     num_train: Annotated[int | None, Role.TRAINING_SET] = Field(
         None, ge=1, description="problems in the finite training set"
     )
@@ -37,7 +39,7 @@ class Settings(Config):
         "never", description="stop once two evaluations in a row are solved (validation) or fitted (train)"
     )
     train_past_stop: Annotated[float, Role.LENGTH] = Field(
-        1.0, ge=1, description="go on until this many times the steps after which stop_when was reached"
+        1.0, ge=1, description="continue until this multiple of the steps after which stop_when was reached"
     )
     max_steps: Annotated[int | None, Role.LENGTH] = Field(
         None, ge=1, description="optimiser steps at the most"

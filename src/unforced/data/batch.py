@@ -18,9 +18,9 @@ class Prompts:
 
     tokens      prompts, right-aligned
     mask        which tokens are real; None means that all are
-    room        most tokens of an answer: alike for all problems of a task
+    room        maximum tokens of an answer: the same for all problems of a task
     mask_token  id that stands where an answer token is hidden
-    end         id of the token that ends an answer; None where all answers are alike long
+    end         id of the end-of-answer token; None if all answers have the same length
     numbers     which problem of a set each one is: sampling depends on it
     specials    ids of further special tokens that the objective asked for, by name
     """
@@ -45,7 +45,7 @@ class Batch:
     objective hides an answer token. `answer_places` says of which symbol of the answer each token is a part,
     counted in forward order, -1 for none; of several, the one that is written first, and `answer_reach` says
     which is written last. None means that each token is a symbol. `end` is the id of the token that ends an
-    answer, None where all are alike long. `numbers` say which problem of a set each row is (0, 1, ... if
+    answer, None if all have the same length. `numbers` say which problem of a set each row is (0, 1, ... if
     None). `specials` are the ids of further special tokens, by name.
     """
 

@@ -69,7 +69,7 @@ class Codec(ABC):
         """Return the probability on any of the `choices` at an answer position (forward order).
 
         Of a symbol that takes several tokens, those count up to the first that tells it from the true
-        symbol. NaN where that cannot be told.
+        symbol. NaN where that is unknown.
         """
 
     @abstractmethod
@@ -181,7 +181,7 @@ class SymbolCodec(Codec):
         )
 
     def read(self, tokens: Int[Tensor, "count answer"], order: Order, given: int = 0) -> Symbols:
-        """Look the tokens up, as far as the end; of an answer that does not end, the last symbol is none."""
+        """Look the tokens up, as far as the end; if an answer does not end, its last symbol is invalid."""
         symbols = self.symbols(tokens)
         if self.end is None:
             return in_order(symbols, order)
@@ -191,7 +191,7 @@ class SymbolCodec(Codec):
         return self.task.in_order(symbols[:, :-1], order)
 
     def read_beside(self, tokens: Int[Tensor, "count answer"], batch: Batch) -> Symbols:
-        """Look the tokens up; the last symbol with a wrong end is none."""
+        """Look the tokens up; a last symbol with a wrong end is invalid."""
         if self.end is None or batch.answer_mask is None:
             return self.read(tokens, batch.order)
         said, places = self.symbols(tokens), batch.places.numpy(force=True)

@@ -72,7 +72,7 @@ def read_problems(
 ) -> tuple[Task, Problems, Order]:
     """Read and verify what `write_problems` wrote, or the paper's own files.
 
-    What a Parquet file says of itself fills in what is not given; a file that does not say its order
+    The metadata of a Parquet file fill in what is not given; a file that does not say its order
     has `default_order`. Raises UserError with the line number.
     """
     check_suffix(path)
@@ -325,7 +325,7 @@ def _read_json_lines(path: Path) -> tuple[list[str], Columns, dict[str, Any]]:
 
 
 def _origin(path: Path, metadata: bytes) -> dict[str, Any]:
-    """Read what a table says of itself; what it does not say is left open."""
+    """Read the metadata of a table; missing entries are left open."""
     try:
         said = {"task": {}, "order": None, **json.loads(metadata)}
     except (ValueError, TypeError):

@@ -62,7 +62,7 @@ class Spelled:
         return cls(probability, parting)
 
     def of_any(self, choices: Int[np.ndarray, "#count choices"]) -> Float[np.ndarray, " count"]:
-        """Return the probability on any of the choices; those that part alike count once."""
+        """Return the probability on any of the choices; equal splits count once."""
         choices = np.broadcast_to(choices, (len(self.probability), choices.shape[1]))
         each, parting = (np.take_along_axis(of, choices, 1) for of in (self.probability, self.parting))
         again = np.tril(parting[:, :, None] == parting[:, None, :], k=-1).any(axis=2)

@@ -94,7 +94,7 @@ class TextCodec(Codec):
         lines = self.task.text.answers(self.task.in_order(answers, order))
         lasts = (self.task.exists(answers).sum(axis=1) - 1).clip(min=0)
         heads, tails, written, reached = [], [], [], []
-        room = 0  # for an answer, which is not told from the true one's length
+        room = 0  # for an answer, whatever the length of the true one
         for (head, tail, (place, until)), last in zip(
             self._tokenized(prompts, lines), lasts.tolist(), strict=True
         ):
@@ -125,7 +125,7 @@ class TextCodec(Codec):
         )
 
     def read(self, tokens: Int[Tensor, "count answer"], order: Order, given: int = 0) -> Symbols:
-        """Read the text up to its end; of an answer that does not end, the last symbol is none."""
+        """Read the text up to its end; if an answer does not end, its last symbol is invalid."""
         ids = tokens.numpy(force=True)
         ended = ids == self.end
         length = np.where(ended.any(axis=1), ended.argmax(axis=1), ids.shape[1])
@@ -135,7 +135,7 @@ class TextCodec(Codec):
         return self.task.in_order(written, order)
 
     def read_beside(self, tokens: Int[Tensor, "count answer"], batch: Batch) -> Symbols:
-        """Read each symbol's tokens by themselves; the true one with a wrong end is none."""
+        """Read each symbol's tokens by themselves; a right last symbol with a wrong end is invalid."""
         written = self.task.in_order(self.read(batch.answer, batch.order), batch.order)
         said, wrong = tokens.numpy(force=True), (tokens != batch.answer).numpy(force=True)
         groups = [

@@ -3,8 +3,8 @@
     text    1,7|1,4|7,9|4,2/1,9=$$
     tokens  1 7 | 1 4 | 7 9 | 4 2 / 1 9 = $ $
 
-One token a symbol, with the ids of `SymbolCodec`: what separates the symbols of a line is no token, and
-decoding puts it back. `$` is the mask token. Ids before the task's, the vocabulary that a model had already,
+One token per symbol, with the ids of `SymbolCodec`: separators between symbols are not tokens, and decoding
+puts them back. `$` is the mask token. Ids before the task's, the vocabulary that a model had already,
 decode to `<id>`.
 """
 
@@ -26,7 +26,7 @@ def symbol_tokenizer(task: Task, first: int, max_length: int, specials: Sequence
     """Build the tokenizer of a task's prompts and answers, whose first symbol has the id `first`.
 
     max_length: the longest text, in tokens, that the model reads. specials: names of tokens behind `$`.
-    Encoding raises for text that is no symbol.
+    Encoding raises for text that is not a symbol.
     """
     transformers = import_transformers("unforced export")
     tokenizers = importlib.import_module("tokenizers")

@@ -75,12 +75,12 @@ def _text_codec(task: Task, vocabulary: Vocabulary, specials: Sequence[str]) -> 
 
 
 def _token_id(tokenizer: Any, token: str) -> int:
-    """Return a token's id. Raises UserError if it is no token."""
+    """Return a token's id. Raises UserError for an unknown token."""
     if token not in tokenizer.get_vocab():
         special = ", ".join(tokenizer.all_special_tokens[:5]) or "it has none"
         raise UserError(
-            f"model.mask_token: {token} is no token of the model's tokenizer; take one that problems have no "
-            f"use for (special ones: {special}), or null for one more"
+            f"model.mask_token: {token} is not a token of the model's tokenizer; take one that problems do "
+            f"not use (special ones: {special}), or null for one more"
         )
     return tokenizer.convert_tokens_to_ids(token)
 

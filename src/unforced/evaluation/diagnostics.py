@@ -32,7 +32,7 @@ _OF_PARTS = "training shows random parts of the true answer; measured with all o
 
 
 def does_not_apply(reason: str) -> Measures:
-    """Say that there is nothing to measure, and why."""
+    """Return a not-applicable marker with a reason."""
     return {"does_not_apply": reason}
 
 

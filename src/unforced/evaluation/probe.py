@@ -1,7 +1,7 @@
 """One pass over problems that asks a evaluator all that the diagnostics need.
 
 Each prompt is read once. What is asked of it afterwards (a free answer, predictions under the true answer,
-a wrong arm to follow, another goal) goes on from there: all of it costs less than twice a free answer.
+a wrong arm to follow, another goal) continues from there: all of it costs less than twice a free answer.
 """
 
 from collections.abc import Iterator

@@ -52,7 +52,7 @@ class Questions:
         return cls(task, order, asked, tuple(zip(task.text.prompts(shown), answers, strict=True)))
 
     def prompts(self) -> list[str]:
-        """Write each question as a text for a model to go on from."""
+        """Write each question as a text for a model to continue."""
         shots = "".join(f"{prompt}{answer}\n" for prompt, answer in self.shots)
         above = f"{self.task.text.instruction(self.order)}\n\n{shots}"
         return [above + line for line in self.task.text.prompts(self.problems)]
@@ -151,7 +151,7 @@ class Asked:
     def shown(self, count: int) -> list[dict[str, str]]:
         """Return the first prompts with what was written, what was read in it, the truth, and the verdict.
 
-        What was read and the truth are in the order asked for; what is no symbol is read as `?`.
+        What was read and the truth are in the order asked for; invalid symbols are read as `?`.
         """
         task, order = self.questions.task, self.questions.order
         first = slice(min(count, len(self.prompts)))

@@ -36,7 +36,7 @@ def trace(evaluator: Evaluator, problems: Problems) -> dict[str, Any]:
     `reads_answers`, the `forced` predictions: in training or in decoding, the evaluator reads some of an
     answer. The top symbols with their probabilities are under `chances`: `free` (the model's own answer so
     far as input, or its one pass over the prompt), and `forced`, a list per answer position, all in forward
-    order. A list is empty where its probabilities cannot be told, as of an answer that is written in any
+    order. A list is empty where its probabilities are unknown, as of an answer that is written in any
     order.
     """
     ahead = evaluator.task.lookahead
@@ -105,7 +105,7 @@ def _ask(
 def _freely(
     evaluator: Evaluator, problems: Problems, batch: Batch, free: Symbols
 ) -> Float[np.ndarray, "count length n"]:
-    """Return the probabilities that free answers were chosen by; NaN where they cannot be told."""
+    """Return the probabilities of the tokens of free-running answers; NaN where they are unknown."""
     if evaluator.writes == "left_to_right":
         return on_its_own(evaluator, problems, free)
     if isinstance(evaluator.decoder, ParallelDecoder):

@@ -220,7 +220,7 @@ def _decisions(evidence: Evidence) -> tuple[str, ...]:
             f"{name}, a decision: {percent(each['test'])} on held-out problems, "
             f"chance {each['chance']:.1%}; {percent(each['train'])} on training problems"
         )
-        lines.append(line + (": known by heart" if each["gap"]["low"] > MARGIN else ""))
+        lines.append(line + (": memorised" if each["gap"]["low"] > MARGIN else ""))
     return tuple(lines)
 
 

@@ -3,8 +3,8 @@
 A tracker is given each line of metrics.jsonl once, with its step, and at the end the numbers of result.json.
 `trackers/NAME.json` in the run folder says how far it has come: a resumed run gives what is new, not the
 steps it takes again, and a tracker may join a run that began, or ended, without it. A tracker that fails is
-left out, and the run goes on; `--resume` makes up for it. A tracker's package is imported with the first line
-that it is given.
+left out, and the run continues; `--resume` sends it the missing lines. A tracker's package is imported with
+the first line that it is given.
 """
 
 import contextlib
@@ -134,7 +134,7 @@ class Tracker:
 
 
 def start_tensorboard(run: Run, folder: RunFolder) -> GeneralTracker:
-    """Write events into `trackers/tensorboard`, a resumed run's beside the first's: one run in TensorBoard.
+    """Write events into `trackers/tensorboard`, also of a resumed run: it is one run in TensorBoard.
 
     The settings are written once, when the folder is new, and in folders below, as accelerate does it.
     """
@@ -170,7 +170,7 @@ def start_wandb(run: Run, folder: RunFolder) -> GeneralTracker:
 def start_trackio(run: Run, folder: RunFolder) -> GeneralTracker:
     """Write a trackio run, named by its fingerprint, into `trackers/trackio`, or where TRACKIO_DIR says.
 
-    A resumed run goes on with the same one. trackio writes twice a second: a kill costs it the lines between.
+    A resumed run continues the same one. trackio writes twice a second: a kill costs it the lines between.
     """
     os.environ.setdefault("TRACKIO_DIR", str((folder.trackers / "trackio").resolve()))
     tracker = FinishedOnce(
@@ -186,7 +186,7 @@ def start_trackio(run: Run, folder: RunFolder) -> GeneralTracker:
 
 
 class FinishedOnce(TrackioTracker):  # type: ignore[misc]  # accelerate has no types
-    """accelerate's, but trackio hears that the run is finished, and says so no second time at exit."""
+    """accelerate's, but trackio is finished once, so that it prints nothing at exit."""
 
     def finish(self) -> None:
         """Write what is left."""

@@ -54,7 +54,7 @@ def train(
     """Train a run and measure it.
 
     out: the run folder to write; None: nothing is written. resume: continue the run in that folder, bit for
-    bit. observer: hears of progress in place of the bar (`unforced.training.loop.Unobserved()`: silence).
+    bit. observer: receives progress instead of the bar (`unforced.training.loop.Unobserved()`: silence).
     Raises UserError: the folder holds something else, the run does not fit into memory. Raises
     KeyboardInterrupt after Ctrl-C, when the checkpoint is written, if there is a folder.
     """

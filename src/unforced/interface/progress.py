@@ -13,7 +13,7 @@ from unforced.training.loop import Observer
 
 @contextlib.contextmanager
 def watch(run: Run, observer: Observer | None) -> Iterator[Observer]:
-    """Show a run's training, unless an observer is given, which is told instead."""
+    """Show a run's training, unless an observer is given: it receives the progress instead."""
     if observer is not None:
         yield observer
     elif in_notebook():

@@ -45,7 +45,7 @@ def study(plan: "str | PathLike[str] | Study | Mapping[str, Run]", name: str = "
 
 @dataclass(frozen=True, repr=False)
 class RunnableStudy:
-    """A study: runs by name, what its source says of them, and how to carry them out."""
+    """A study: runs by name, the results that its source reports, and how to run them."""
 
     study: Study
 
@@ -66,7 +66,7 @@ class RunnableStudy:
 
     @property
     def expectations(self) -> Sequence[Expectation]:
-        """What the source says of the runs."""
+        """The results that the source reports."""
         return self.study.expectations
 
     def replace(self, **changes: Any) -> "RunnableStudy":

@@ -1,4 +1,4 @@
-"""Low-rank adapters: a frozen model learns through small matrices beside its linear maps.
+"""Low-rank adapters: a frozen model is trained through small matrices added to its linear maps.
 
 Source: arXiv 2106.09685 (LoRA), as the library peft builds it.
 """
@@ -17,7 +17,7 @@ from unforced.models.roles import set_role
 def add_adapters(
     module: nn.Module, beside: Sequence[str], rank: int, alpha: float, frozen: torch.dtype
 ) -> None:
-    """Freeze a module, and put an adapter of this rank beside each linear map that is named.
+    """Freeze a module, and add an adapter of this rank to each named linear map.
 
     frozen: the dtype that these maps are kept in; all else is fp32. Raises UserError without peft, and if no
     map has this rank.
@@ -56,7 +56,7 @@ def train_rows(table: nn.Parameter, first: int) -> None:
 
 
 def merge_adapters(module: nn.Module) -> None:
-    """Add what the adapters learned to the weights that they stand beside, in fp32, and remove them."""
+    """Merge the adapters into their weights, in fp32, and remove them."""
     module.float()
     beside = [
         name.removesuffix(".base_layer") for name, _ in module.named_modules() if name.endswith(".base_layer")

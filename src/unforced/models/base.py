@@ -22,12 +22,12 @@ from unforced.registry import MODELS, Registry
 
 @runtime_checkable
 class Cache(Protocol):
-    """What a model remembers of the tokens it has read, so that decoding need not read them again."""
+    """Decoding state of a model: its KV cache or recurrent state."""
 
     length: int
 
     def fork(self) -> "Cache":
-        """Return a cache that goes on from here, so that several continuations share what was read.
+        """Return a cache that continues from here, so that several continuations share the prompt.
 
         Forks may share memory: be done with one before the next is read or extended.
         """
@@ -143,7 +143,7 @@ class Origin:
     """Where the weights come from that a run starts with.
 
     name        what a message calls it
-    hub_name    the name on the hub; None where there is none
+    hub_name    the name on the hub, or None
     keeps_bf16  whether some weights are in bf16, so that matrix products must be
     """
 

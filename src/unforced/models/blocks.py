@@ -1,4 +1,4 @@
-"""Transformer blocks: those of `gpt`, and those that objectives put beside a model of any kind."""
+"""Transformer blocks: those of `gpt`, and those of objectives' heads on any model."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -130,14 +130,14 @@ class Reader:
 
 
 class Writer:
-    """A model that goes on from prompts, greedily: the likeliest token each time, whatever the batch.
+    """A model that continues prompts greedily, independently of the batch.
 
     On a processor its matrix products are of float32, elsewhere of what the weights are saved in. A model
     that says something else in a batch, behind padding say, reads one prompt at a time.
     """
 
     def __init__(self, reader: Reader, most_tokens: int, device: torch.device) -> None:
-        """Load the weights. Raises UserError: they are none, cannot be run, or of no causal model."""
+        """Load the weights. Raises UserError: they are missing, cannot be run, or the model is not causal."""
         self.reader, self.most_tokens, self.device = reader, most_tokens, device
         dtype: torch.dtype | str = torch.float32 if device.type == "cpu" else "auto"
         with loading(reader.name, OPTION):

@@ -232,7 +232,7 @@ class Transformer(SequenceModel):
         attention: Attention,
         cache: KeyValueCache | None,
     ) -> Int[Tensor, "batch time"]:
-        """Return the token before each token, or `vocab_size` where there is none that it may attend to."""
+        """Return the token before each token, or `vocab_size` where it may attend to no earlier one."""
         nothing = torch.full_like(tokens[:, :1], self.vocab_size)
         first = nothing if cache is None or cache.newest is None else cache.newest
         before = torch.cat([first, tokens[:, :-1]], dim=1)

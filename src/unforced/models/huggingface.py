@@ -190,7 +190,7 @@ def text_part(network: Any) -> Any:
 
 
 def loading(name_or_path: str, given_as: str = FIELD) -> AbstractContextManager[None]:
-    """Turn whatever transformers raises for a folder or name that is no usable model into one line."""
+    """Turn any exception of transformers about an unusable folder or name into one line."""
     missing = f"no causal language model could be loaded from {name_or_path}"
     if not is_folder(name_or_path):
         missing = f"there is no folder {name_or_path} here, and the hub gave no causal language model"

@@ -238,7 +238,7 @@ class MambaModel(SequenceModel):
         self.checkpointing = True
 
     def linear_maps(self) -> list[str]:
-        """Name the linear maps that adapters may stand beside; the scan reads that of step sizes itself."""
+        """Return the names of the linear maps that take adapters (the scan applies that of step sizes)."""
         inner = ("in_proj", "x_proj", "out_proj")
         return [name for name, _ in self.named_modules() if name.endswith(inner)]
 

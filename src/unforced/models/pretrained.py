@@ -187,7 +187,7 @@ class Pretrained(ModelConfig):
 
 
 def _disable_dropout(config: Any) -> dict[str, float]:
-    """Take all chance out of training: dropout of units and layers, and noise on a router's inputs.
+    """Disable dropout, layer drop and router noise.
 
     Return what there was.
     """

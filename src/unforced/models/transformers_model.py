@@ -145,7 +145,7 @@ class TransformersModel(SequenceModel):
             self.network.gradient_checkpointing_enable({"use_reentrant": False})
 
     def linear_maps(self) -> list[str]:
-        """Name the linear maps that adapters may stand beside: all but the output."""
+        """Return the names of the linear maps that take adapters: all except the output."""
         kinds = (nn.Linear, transformers().pytorch_utils.Conv1D)
         output = self.network.get_output_embeddings()
         return [name for name, part in self.named_modules() if isinstance(part, kinds) and part is not output]

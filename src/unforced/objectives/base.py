@@ -67,7 +67,7 @@ class Objective(Part, ABC):
         return prompt + answer - 1
 
     def build_heads(self, trunk: Trunk) -> nn.Module:
-        """Build the trained parts beside the model: heads, a second encoder, or nothing."""
+        """Build the modules that are trained with the model: heads, a second encoder, or nothing."""
         return nn.Identity()
 
     @abstractmethod

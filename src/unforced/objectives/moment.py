@@ -1,4 +1,4 @@
-"""What a view may depend on beside its batch: how far training is, and random numbers for each row."""
+"""What a view may depend on besides its batch: the progress of training, and random numbers per row."""
 
 import math
 from dataclasses import dataclass, field

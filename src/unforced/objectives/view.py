@@ -69,7 +69,7 @@ def lay_out(
 ) -> View:
     """Put `answer_inputs` behind the prompts and ask for the answer from the last prompt token on.
 
-    Padding on the left of prompts is attended by nobody; padding on the right of answers weighs nothing.
+    Padding on the left of prompts is not attended to; padding on the right of answers has weight 0.
     `weights` says how much each answer token weighs (real ones 1, if None). The one term is ANSWER.
     """
     inputs = torch.cat([batch.prompt, answer_inputs], dim=1)

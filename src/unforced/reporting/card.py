@@ -74,7 +74,7 @@ class Card:
     tokens: what a reader must know of the tokenizer.
     result: what result.json says of these very weights, if it does.
     autocast_dtype: what the run multiplied matrices in.
-    head_parameters: how many the objective trained beside the model.
+    head_parameters: parameters that the objective trained in addition to the model's.
     """
 
     run: Run

@@ -140,7 +140,7 @@ class Addition(Task):
     def score(self, problems: Problems, answers: Symbols) -> Verdicts:
         """Name what is wrong with each answer; the first kind that applies, in this order.
 
-        malformed: a symbol that is no digit. wrong_carry: each digit is the sum of its column with some
+        malformed: a symbol that is not a digit. wrong_carry: each digit is the sum of its column with some
         carry into it, 0 or 1 (0 for the lowest). wrong_digit: some digit is not even that.
         """
         columns = self.columns(problems)

@@ -1,4 +1,4 @@
-"""What a task may offer beside its problems and their verifier; training and evaluation need none of it."""
+"""Optional capabilities of a task, beyond problems and a verifier; training needs none of them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -77,7 +77,7 @@ class Lookahead(ABC):
 
     @abstractmethod
     def counterfactual_prompts(self, problems: Problems) -> list[Problems]:
-        """Return counterfactual prompts: batches alike but for what is asked, so that decisions change.
+        """Return counterfactual prompts: the same problems with another question, so that decisions change.
 
         They are of the same family. A problem that cannot be altered so may stay as it is. The list may be
         empty.

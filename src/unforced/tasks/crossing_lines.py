@@ -296,7 +296,7 @@ class CrossingLookahead(Lookahead):
         return np.take_along_axis(crossing.lines, behind, axis=2)[:, :, 0].astype(np.int64)
 
     def decoys(self, problems: Problems) -> Int[np.ndarray, "count decoys length"]:
-        """Return the ways that go on along each other line behind the crossing."""
+        """Return the paths that continue along each other line after the crossing."""
         others = [self._turned(problems, line).lines[:, 0] for line in range(1, self.task.degree)]
         return np.stack(others, axis=1).astype(np.int64)
 

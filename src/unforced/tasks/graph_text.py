@@ -75,7 +75,7 @@ def check_answer(answer: Sequence[int], path: Sequence[int]) -> None:
 
 
 def check_label(largest: int, num_nodes: int) -> None:
-    """Raise ValueError if the largest label of a line is none of `num_nodes` labels."""
+    """Raise ValueError if the largest label of a line is not below `num_nodes`."""
     if largest >= num_nodes:
         raise ValueError(f"label {largest} does not fit num_nodes {num_nodes}")
 

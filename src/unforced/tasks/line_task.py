@@ -126,7 +126,7 @@ class LineTask(Task, ABC):
 
     def _numbers(self, what: str) -> dict[str, int]:
         signs = self.alphabet if what == "prompt" else self.answer_signs
-        return {sign: number for number, sign in reversed([*enumerate(signs)])}  # the first, of two alike
+        return {sign: number for number, sign in reversed([*enumerate(signs)])}  # the first of two equal ones
 
     def _symbols(self, signs: Signs, known: Mapping[str, int], what: str) -> list[int]:
         most = self.prompt_length if what == "prompt" else self.answer_length

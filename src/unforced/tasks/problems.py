@@ -44,7 +44,7 @@ class Problems:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What a verifier says of each answer.
+    """A verifier's verdict on each answer.
 
     `kind[i]` indexes `kinds`; `kinds[0]` is "correct". `slices` sorts the problems: a number per problem
     under the name of what is counted (the length of the true answer, say); accuracies are also measured in

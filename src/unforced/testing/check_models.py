@@ -252,7 +252,7 @@ def pieces(subject: ModelSubject) -> None:
 
 
 def forks(subject: ModelSubject) -> None:
-    """Several forks of a cache go on from what it holds, and leave it as it was."""
+    """Several forks of a cache continue from its contents and leave it unchanged."""
     model, tokens = subject.model, subject.tokens
     cache, expected = model.new_cache(BATCH, LENGTH), logits(model, tokens)
     logits(model, tokens[:, :5], cache=cache)

@@ -123,7 +123,7 @@ def fill(subject: TaskSubject) -> None:
 
 
 def tokens(subject: TaskSubject) -> None:
-    """Tokens turn back into symbols, in both orders; a mask token or a missing end is no symbol."""
+    """Tokens turn back into symbols, in both orders; a mask token or a missing end is invalid."""
     task, some = subject.task, subject.some
     codec, truth = SymbolCodec.of(task), task.answers(some)
     for order in ("forward", "reversed"):
@@ -169,7 +169,7 @@ def facts(subject: TaskSubject) -> None:
 
 
 def text(subject: TaskSubject) -> None:
-    """Written answers are read again, blanks around them do not matter, and other text is no answer."""
+    """Written answers are read again, blanks around them do not matter, and other text is not an answer."""
     task, answers = subject.task, subject.task.answers(subject.some)
     lines = task.text.answers(answers)
     require(np.array_equal(task.text.read_answers(lines), answers), "read back, answers differ")

@@ -58,7 +58,7 @@ def closed(task: Task, answers: Symbols) -> Int[np.ndarray, "count closed"]:
 
 @runtime_checkable
 class Behaviour(Protocol):
-    """What a planted model says: a symbol, or -1 for no idea (all symbols alike)."""
+    """What a planted model says: a symbol, or -1 for a uniform distribution over symbols."""
 
     def next(
         self, known: Known, so_far: Symbols, chance: Float[np.ndarray, " rows"]

@@ -45,7 +45,7 @@ _NAME = re.compile(r"step-(\d{8,})")
 
 @dataclass
 class TrainState:
-    """How far a run is: the part of its state that is no weight.
+    """How far a run is: the part of its state other than weights.
 
     losses: by term, the sums of StepReport since the last evaluation. They are this process's own; in a
     checkpoint, row i is those of process i.

@@ -114,7 +114,7 @@ class Trainer:
         return select(self.device, dtype, chosen)
 
     def resume(self) -> None:
-        """Go back to the newest usable checkpoint, or to the start if there is none yet."""
+        """Go back to the newest usable checkpoint, or to the start if no checkpoint exists yet."""
         loaded = self.store.load(self.run, self.train_module, self.optimizer)
         if loaded.progress is not None:
             self.progress, self.saved_at = loaded.progress.share(self.accelerator), loaded.progress.step

@@ -1,4 +1,4 @@
-"""Ask before pulling the plug: SIGTERM and Ctrl-C become a request to stop at the next step."""
+"""Turn SIGTERM and SIGINT (Ctrl-C) into a graceful stop at the next step."""
 
 import contextlib
 import signal

@@ -71,7 +71,7 @@ class FiniteSource:
 
 
 class StreamSource:
-    """Fresh problems for ever, generated in blocks."""
+    """An endless stream of fresh problems, generated in blocks."""
 
     def __init__(self, run: Run, device: torch.device) -> None:
         self.batch_size, self.device, self.block_size = run.batch_size, device, run.task.block_size

@@ -16,9 +16,9 @@ Line = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a store had of a run.
+    """The saved state of a run.
 
-    progress  that of the checkpoint which was loaded; None: there is none, begin anew
+    progress  that of the loaded checkpoint; None: no checkpoint, start from the beginning
     lines     the evaluations up to there, as metrics.jsonl has them
     refused   checkpoints that could not be used, with the reason
     """

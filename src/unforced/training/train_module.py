@@ -16,7 +16,7 @@ from unforced.objectives.view import View
 
 
 class TrainModule(nn.Module):
-    """A model and an objective's heads: all that a run trains, and what stands beside it frozen.
+    """A model and an objective's heads: everything that a run trains, and the frozen weights.
 
     empty: build it without weights, to count operations.
     """

@@ -103,7 +103,7 @@ _LONGEST_EXPLICIT = {torch.float32: 128, torch.bfloat16: 512}
 
 
 def select_attention(device: torch.device, dtype: torch.dtype, length: int) -> str:
-    """Return the kernel of `auto`: a rule, so that equal machines compute alike."""
+    """Return the kernel of `auto`, by a rule, so that equal machines select the same one."""
     if device.type == "cpu" and length <= _LONGEST_EXPLICIT.get(dtype, 0):
         return "math"
     return "sdpa"

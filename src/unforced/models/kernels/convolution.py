@@ -65,5 +65,5 @@ REFERENCE = "pytorch"
 
 
 def select_convolution(device: torch.device, width: int) -> str:
-    """Return the kernel by a rule, so that equal machines compute alike."""
+    """Return the kernel by a rule, so that equal machines select the same one."""
     return "causal_conv1d" if BACKENDS["causal_conv1d"].available(device, width) else "pytorch"

@@ -199,7 +199,7 @@ REFERENCE = "sequential"
 
 
 def select_scan(device: torch.device) -> str:
-    """Return the kernel of `auto`: a rule, so that equal machines compute alike."""
+    """Return the kernel of `auto`, by a rule, so that equal machines select the same one."""
     if BACKENDS["mamba_ssm"].available(device):
         return "mamba_ssm"
     return "sequential" if device.type == "cpu" else "parallel"
