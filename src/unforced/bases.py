@@ -5,7 +5,6 @@ from typing import Any
 
 from unforced.config import Run
 from unforced.errors import UserError
-from unforced.files import read_json
 from unforced.models.huggingface import forget_models
 from unforced.models.places import folder_of, relocate, weights_sha256
 from unforced.models.pretrained import Pretrained
@@ -24,8 +23,8 @@ def base_record(run: Run) -> dict[str, Any]:
 
 def recorded_base(folder: RunFolder) -> dict[str, Any]:
     """Return the same as an earlier session of the run recorded it."""
-    recorded = read_json(folder.env) if folder.env.exists() else {}
-    return {_KEY: recorded[_KEY]} if isinstance(recorded, dict) and _KEY in recorded else {}
+    recorded = folder.read_environment()
+    return {_KEY: recorded[_KEY]} if _KEY in recorded else {}
 
 
 def locate_base(path: Path, base: Path) -> list[str]:

@@ -112,11 +112,11 @@ class Card:
     def _summary(self) -> str:
         run = self.run
         needed = "decoding needs them" if run.decoding.needs_heads else "decoding does not need them"
-        beside = f" The objective trained {self.head_parameters:,} more, in `heads.safetensors`: {needed}."
+        heads = f" The objective trained {self.head_parameters:,} more, in `heads.safetensors`: {needed}."
         return "\n".join(
             [
                 f"A `{self.architecture}` of {self.parameters:,} parameters, trained with `unforced` for "
-                f"{self.step:,} steps.{beside if self.head_parameters else ''}",
+                f"{self.step:,} steps.{heads if self.head_parameters else ''}",
                 "",
                 f"- task {code_span(run.task.name)}: {plain(summary(type(run.task)))} "
                 f"This one is {plain(str(run.task))}.",
@@ -130,14 +130,17 @@ class Card:
     def _decoding(self) -> str:
         """Show how the model answers, as code that runs where the card lies."""
         prompts, answers = zip(*self.examples, strict=True)
-        given = _PROMPTS.format(prompts="\n".join(f"    {json.dumps(prompt)}," for prompt in prompts))
+        prompt_code = _PROMPTS.format(prompts="\n".join(f"    {json.dumps(prompt)}," for prompt in prompts))
         if is_generate(self.run.decoding):
-            code, note = "\n".join([_GENERATE_IMPORTS, given, self._generating()]), ""
+            code, note = "\n".join([_GENERATE_IMPORTS, prompt_code, self._generating()]), ""
         else:
-            code, note = "\n".join([_UNFORCED_IMPORTS, given, _UNFORCED]), f"{self._beyond_generate()}\n\n"
+            code, note = (
+                "\n".join([_UNFORCED_IMPORTS, prompt_code, _UNFORCED]),
+                f"{self._beyond_generate()}\n\n",
+            )
         truth = ", ".join(map(code_span, answers))
-        said = f"The true answers are {truth}; {_ORDERS[self.run.order]}. {self.tokens}"
-        return f"{note}```python\n{code}\n```\n\n{said}"
+        truths = f"The true answers are {truth}; {_ORDERS[self.run.order]}. {self.tokens}"
+        return f"{note}```python\n{code}\n```\n\n{truths}"
 
     def _generating(self) -> str:
         """Write the code that generates, in the dtype of the run."""

@@ -137,7 +137,7 @@ def latex(table: pd.DataFrame, note: str = "") -> str:
     lines = [
         r"% needs \usepackage{booktabs,amssymb}",
         r"\begingroup\small\setlength{\tabcolsep}{3pt}%",
-        rf"\begin{{tabular}}{{@{{}}{''.join(each.layout for each in columns)}@{{}}}}",
+        rf"\begin{{tabular}}{{@{{}}{''.join(column.layout for column in columns)}@{{}}}}",
         *(r"\toprule", header, r"\midrule", *body, r"\bottomrule"),
         r"\end{tabular}\par\smallskip",
         rf"\parbox{{\linewidth}}{{\footnotesize {_escaped(note)}}}\par" if note else "",
@@ -155,12 +155,12 @@ class _Column:
 
 
 def _column(name: str, cells: Sequence[str]) -> _Column:
-    known = [cell for cell in cells if cell != NONE]
-    if known and all(map(_RANGED.fullmatch, known)):
+    filled = [cell for cell in cells if cell != NONE]
+    if filled and all(map(_RANGED.fullmatch, filled)):
         parts = [cell.partition(" ") for cell in cells]
         pairs = [f"{_escaped(value)} & {_escaped(rest)}" for value, _, rest in parts]
         return _Column(r"r@{\,}l", [rf"\multicolumn{{2}}{{c}}{{{_escaped(name)}}}", *pairs])
-    layout = "r" if known and all(map(_NUMBER.fullmatch, known)) else "l"
+    layout = "r" if filled and all(map(_NUMBER.fullmatch, filled)) else "l"
     if max(map(len, cells)) > _WIDE:
         layout = rf"p{{{_WIDE // 2}em}}"
     return _Column(layout, [*map(_escaped, [name, *cells])])
@@ -179,7 +179,7 @@ _NUMBER = re.compile(r"[\d,.]+%?")
 _RANGED = re.compile(r"[\d,.]+%? [(\[].*")  # 49.8 (48.4–51.2), 20.0% [3.6, 62.4]
 _WIDE = 30  # letters from which text is broken into lines
 _LATEX = str.maketrans(
-    {each: f"\\{each}" for each in "&%$#_{}"}
+    {sign: f"\\{sign}" for sign in "&%$#_{}"}
     | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
     | {
         "`": r"\textasciigrave{}",

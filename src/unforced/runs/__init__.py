@@ -1,1 +1,1 @@
-"""Run folders: their files read and written, found, and grouped over seeds."""
+"""Run folders: reading and writing their files, finding them, grouping them over seeds."""

@@ -135,6 +135,12 @@ class RunFolder:
         advice = "restore it, or delete it to have implementations chosen afresh"
         return dict(self._read(self.env, Environment, advice, with_present_names)["implementation"])
 
+    def read_environment(self) -> dict[str, Any]:
+        """Read env.json; empty if there is none."""
+        if not self.env.exists():
+            return {}
+        return self._read(self.env, Record, "restore it, or delete it", with_present_names)
+
     def read_result(self) -> dict[str, Any]:
         """Read the results of a run that is done."""
         advice = "delete it, and train with --resume to measure again"
