@@ -19,7 +19,6 @@ from tests.pretrained import CAUSAL
 from tests.runs import stop_at, tiny_run, unchecked
 from tests.tokens import letters
 from unforced.data.tokenizer import symbol_tokenizer
-from unforced.interface import fit as fits
 from unforced.interface.progress import NotebookBar
 from unforced.objectives.next_token import NextToken
 from unforced.runs.folder import RunFolder
@@ -280,7 +279,6 @@ def test_a_notebook_gets_a_bar_without_widgets(monkeypatch, run):
     shell = types.SimpleNamespace(kernel=object())
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
     monkeypatch.setitem(sys.modules, "IPython.display", display)
-    monkeypatch.setattr(fits, "in_notebook", lambda: False)
     with unchecked():
         uf.train(run)
     assert "40/40 steps" in shown[-1]

@@ -15,6 +15,7 @@ sys.path[:0] = [str(ROOT / "src"), str(Path(__file__).parent)]
 
 import commands  # noqa: E402
 import gallery  # noqa: E402
+
 import notebooks  # noqa: E402
 
 ROOT_PAGES = {

@@ -4,5 +4,11 @@ recipes.py    runs by name, and parts of one's own     fit.py         train a ru
 problems.py   a task's problems, as text and symbols   answers.py     free answers to prompts
 diagnosis.py  why a model fails, in words and numbers  elsewhere.py   models that were trained elsewhere
 collection.py run folders and reports on them          study.py       many runs
-progress.py   live progress, in a terminal or notebook words.py       errors in the words of Python
+progress.py   live progress, in a terminal or notebook notebook.py    what a notebook needs to be told
+words.py      errors in the words of Python
 """
+
+import warnings
+
+# tqdm, which other libraries import, asks for widgets; progress here needs none.
+warnings.filterwarnings("ignore", message="IProgress not found")

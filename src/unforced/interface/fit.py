@@ -29,7 +29,8 @@ from unforced.experiment import (
 )
 from unforced.interface.answers import Prompts, answer
 from unforced.interface.diagnosis import Diagnosis
-from unforced.interface.progress import in_notebook, watch
+from unforced.interface.notebook import show_figures
+from unforced.interface.progress import watch
 from unforced.interface.words import in_python_words
 from unforced.reporting.report_figures.curves import learning_curves
 from unforced.reporting.report_figures.style import styled
@@ -208,8 +209,7 @@ class Fit:
             raise UserError("plot: the run was not evaluated after training began; lower evaluate_every")
         with styled():
             (figure,) = learning_curves(group).values()
-        if in_notebook():
-            _show_figures_in_notebooks()
+        show_figures()
         return figure
 
     @property
@@ -237,12 +237,6 @@ class Fit:
 def _check_count(count: int | None) -> None:
     if count is not None and (not isinstance(count, int) or count < 1):
         raise UserError(f"count: give a whole number from 1 up, not {count!r}")
-
-
-def _show_figures_in_notebooks() -> None:
-    """Let a notebook show figures that pyplot did not make; a no-op where it does already."""
-    tools: Any = sys.modules["IPython"].core.pylabtools
-    tools.select_figure_formats(sys.modules["IPython"].get_ipython(), {"png"})
 
 
 def _warn_unwritten(line: str) -> None:

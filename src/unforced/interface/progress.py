@@ -2,11 +2,11 @@
 
 import contextlib
 import html
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from unforced.config import Run
+from unforced.interface.notebook import display, shell
 from unforced.reporting.progress import accuracies, summarise, watch_run
 from unforced.training.loop import Observer
 
@@ -16,19 +16,12 @@ def watch(run: Run, observer: Observer | None) -> Iterator[Observer]:
     """Show a run's training, unless an observer is given: it receives the progress instead."""
     if observer is not None:
         yield observer
-    elif in_notebook():
+    elif shell() is not None:
         with NotebookBar(run.num_steps) as bar:
             yield bar
     else:
         with watch_run(run, quiet=False) as shown:
             yield shown
-
-
-def in_notebook() -> bool:
-    """Return whether a Jupyter kernel runs this code. Where IPython was never imported, none does."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return shell is not None and hasattr(shell, "kernel")
 
 
 class NotebookBar:
@@ -40,7 +33,7 @@ class NotebookBar:
         self.handle: Any = None
 
     def __enter__(self) -> "NotebookBar":
-        self.handle = sys.modules["IPython.display"].display(self, display_id=True)
+        self.handle = display(self)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -16,7 +16,7 @@ from unforced.config import Run
 from unforced.errors import UserError
 from unforced.expectations import Expectation
 from unforced.interface.collection import AnyPath, Report, RunCollection, report, runs
-from unforced.interface.progress import in_notebook
+from unforced.interface.notebook import display, shell
 from unforced.interface.words import in_python_words
 from unforced.recipes import resolve_study
 from unforced.reporting.study_progress import Forecast, watch_study
@@ -159,7 +159,7 @@ class StudyResult:
 @contextlib.contextmanager
 def _watched(runs: Mapping[str, Run], path: Path) -> Iterator[Watch]:
     weights = {name: float(run.num_steps * run.batch_size) for name, run in runs.items()}
-    if in_notebook():
+    if shell() is not None:
         yield NotebookStudy(Forecast(runs, path, weights))
         return
     with watch_study(runs, path, quiet=False, weights=weights) as watch:
@@ -171,7 +171,7 @@ class NotebookStudy:
 
     def __init__(self, forecast: Forecast) -> None:
         self.forecast, self.lines = forecast, ["starting"]
-        self.handle: Any = sys.modules["IPython.display"].display(self, display_id=True)
+        self.handle: Any = display(self)
 
     def __call__(self, statuses: Mapping[str, Status]) -> None:
         """Show what has changed."""

@@ -19,7 +19,9 @@ _TEXT_WIDTH = 110  # columns of a diagnosis as text
 
 def diagnosis_text(name: str, diagnosis: Mapping[str, Any], explain: bool) -> str:
     """Return what `show_diagnosis` prints."""
-    text = Console(file=io.StringIO(), width=_TEXT_WIDTH, markup=False, highlight=False, emoji=False)
+    plain: dict[str, Any] = {"color_system": None, "force_terminal": False, "force_jupyter": False}
+    options: dict[str, Any] = {"markup": False, "highlight": False, "emoji": False}
+    text = Console(file=io.StringIO(), width=_TEXT_WIDTH, **plain, **options)
     with text.capture() as captured:
         show_diagnosis(name, diagnosis, explain, text)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
