@@ -11,6 +11,8 @@ from tests.runs import tiny_run, train
 from unforced.errors import TransientError, UserError
 from unforced.files import write_atomically
 from unforced.locks import is_locked, locked
+from unforced.runs.folder import RunFolder
+from unforced.studies.folder import StudyFolder
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def test_a_lock_is_one_process_s_and_ends_with_the_context(tmp_path):
     assert not is_locked(tmp_path)
 
 
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP])
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL])
 def test_where_the_file_system_has_no_locks_a_file_is_one(tmp_path, flock_raises, number):
     flock_raises(number)
     with locked(tmp_path, "taken"):
@@ -46,6 +48,18 @@ def test_where_the_file_system_has_no_locks_a_file_is_one(tmp_path, flock_raises
         with pytest.raises(TransientError, match=f"taken; {holder}"), locked(tmp_path, "taken"):
             pass
     assert not is_locked(tmp_path)
+
+
+def test_a_run_is_trained_where_the_file_system_has_no_locks_and_a_study_is_held(tmp_path, flock_raises):
+    flock_raises(errno.ENOLCK)
+    train(tiny_run("max_steps=2"), tmp_path / "run")
+    assert RunFolder(tmp_path / "run").done
+    assert not RunFolder(tmp_path / "run").busy
+    study = StudyFolder(tmp_path / "study")
+    study.path.mkdir()
+    with study.locked(), pytest.raises(UserError, match="another process is at work on this study"):
+        study.check_free()
+    study.check_free()
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EPERM])

@@ -18,7 +18,7 @@ from unforced.errors import TransientError
 
 LOCK = ".lock"
 _SOFT = ".lock.soft"
-_UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+_UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 _LONGER_THAN_A_LOOK = 0.2  # seconds
 
 
