@@ -94,7 +94,7 @@ def reference_step(trainer: Trainer) -> Callable[[], object]:
         batch = trainer.source.batch(next(steps), slice(None))
         view = run.objective.view(batch, Moment(len(batch)))
         with autocast(run, trainer.device):
-            logits = model(view.inputs).logits[:, view.at]
+            logits = model(view.inputs).logits[:, view.query_positions]
             loss = F.cross_entropy(logits.flatten(0, 1).float(), view.targets.flatten())
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), run.clip_norm or math.inf)

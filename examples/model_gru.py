@@ -45,7 +45,9 @@ class GruModel(SequenceModel):
     def embed(self, tokens, **options):
         return self.embedding(tokens)
 
-    def hidden(self, inputs, *, positions=None, padding=None, attention="causal", cache=None, at=None):
+    def hidden(
+        self, inputs, *, positions=None, padding=None, attention="causal", cache=None, query_positions=None
+    ):
         self.check_attention(attention)
         inputs = inputs if inputs.is_floating_point() else self.embedding(inputs)
         cache, states = cache or self.new_cache(len(inputs), 0), []
@@ -54,7 +56,7 @@ class GruModel(SequenceModel):
             real = padding is None or padding[:, cache.length, None]
             cache.hidden = states[-1] if real is True else torch.where(real, states[-1], cache.hidden)
             cache.length += 1
-        return select(torch.stack(states, dim=1), at)
+        return select(torch.stack(states, dim=1), query_positions)
 
     def logits(self, hidden):
         return self.unembedding(hidden)

@@ -46,8 +46,8 @@ class OneFurther(Objective):
     def loss(self, model, heads, view):
         """Unembed the hidden states, and what the head makes of them."""
         hidden = model.hidden(view.inputs, padding=view.padding)
-        ahead = heads(hidden, padding=view.padding)[:, view.at][:, :-1]
-        logits, further = model.logits(hidden[:, view.at]), model.logits(ahead)
+        ahead = heads(hidden, padding=view.padding)[:, view.query_positions][:, :-1]
+        logits, further = model.logits(hidden[:, view.query_positions]), model.logits(ahead)
         return {
             "next": cross_entropy(logits, view.targets, view.weights),
             "further": cross_entropy(further, view.targets[:, 1:], view.later[:, 1:]),

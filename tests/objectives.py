@@ -47,7 +47,7 @@ class Scribbled(Objective):
         return type(view)(**{**vars(view), "terms": {ANSWER: view.terms[ANSWER], "head": head}})
 
     def loss(self, model, heads, view):
-        hidden = model.hidden(view.inputs, padding=view.padding, at=view.at)
+        hidden = model.hidden(view.inputs, padding=view.padding, query_positions=view.query_positions)
         logits = model.logits(hidden)
         answer = cross_entropy(logits, view.targets, view.weights)
         head = view.terms["head"]
@@ -96,8 +96,8 @@ class TwoAhead(Objective):
 
     def loss(self, model, heads, view):
         states = model.hidden(view.inputs, padding=view.padding)
-        first = cross_entropy(model.logits(states[:, view.at]), view.targets, view.weights)
-        ahead = heads(states, padding=view.padding)[:, view.at]
+        first = cross_entropy(model.logits(states[:, view.query_positions]), view.targets, view.weights)
+        ahead = heads(states, padding=view.padding)[:, view.query_positions]
         second = cross_entropy(model.logits(ahead[:, :-1]), view.targets[:, 1:], view.further[:, 1:])
         return {"head_1": first, "head_2": second}
 
@@ -192,7 +192,9 @@ def in_place(model, prompt, real, answer):
     inputs = torch.cat([prompt, answer], dim=1)
     if real is not None:
         real = torch.cat([real, torch.ones_like(answer, dtype=bool)], dim=1)
-    hidden = model.hidden(inputs, padding=real, attention="full", at=slice(prompt.shape[1], None))
+    hidden = model.hidden(
+        inputs, padding=real, attention="full", query_positions=slice(prompt.shape[1], None)
+    )
     return model.logits(hidden)
 
 

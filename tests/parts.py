@@ -74,7 +74,9 @@ class FromHead(ParallelDecoder):
     name: Literal["from_head"] = "from_head"
 
     def logits(self, model, heads, prompts, cache=None):
-        hidden = model.hidden(prompts.tokens, padding=prompts.mask, cache=cache, at=slice(-1, None))
+        hidden = model.hidden(
+            prompts.tokens, padding=prompts.mask, cache=cache, query_positions=slice(-1, None)
+        )
         return heads(hidden).unflatten(-1, (-1, model.vocab_size))[:, 0, : prompts.room]
 
     def teacher_forced(self, model, heads, batch, cache=None):
@@ -106,6 +108,6 @@ class Headed(Objective):
         return lay_out(batch, batch.answer[:, :0], self.weights(batch))
 
     def loss(self, model, heads, view):
-        hidden = model.hidden(view.inputs, padding=view.padding, at=slice(-1, None))
+        hidden = model.hidden(view.inputs, padding=view.padding, query_positions=slice(-1, None))
         logits = heads(hidden).unflatten(-1, (-1, model.vocab_size))[:, 0]
         return {ANSWER: cross_entropy(logits, view.targets, view.weights)}

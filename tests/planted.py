@@ -53,7 +53,9 @@ class Planted(SequenceModel):
     def new_cache(self, batch, capacity):
         return ReadTokens(torch.zeros(batch, capacity, dtype=torch.long))
 
-    def hidden(self, inputs, *, positions=None, padding=None, attention="causal", cache=None, at=None):
+    def hidden(
+        self, inputs, *, positions=None, padding=None, attention="causal", cache=None, query_positions=None
+    ):
         tokens = inputs.argmax(-1) if inputs.is_floating_point() else inputs
         past, steps = 0 if cache is None else cache.length, inputs.shape[1]
         if cache is not None:
@@ -67,7 +69,7 @@ class Planted(SequenceModel):
             for row, allowed in zip(tokens, mask.expand(len(tokens), -1, -1), strict=True)
         ]
         states = torch.stack([torch.stack(row) for row in said])
-        self.asked = select(states, at).requires_grad_()
+        self.asked = select(states, query_positions).requires_grad_()
         return self.asked
 
     def logits(self, hidden):

@@ -129,7 +129,7 @@ def test_bf16_gradients_are_close_to_fp32(ours):
     def gradient(enabled):
         ours.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            logits = ours.logits(ours.hidden(TOKENS, at=slice(3, None)))
+            logits = ours.logits(ours.hidden(TOKENS, query_positions=slice(3, None)))
         logits.float().logsumexp(-1).sum().backward()
         return torch.cat([parameter.grad.flatten() for parameter in ours.parameters()])
 

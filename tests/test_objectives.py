@@ -151,7 +151,7 @@ def test_view_of_the_docstrings_example(name, order, fed, targets):
     assert isinstance(view, View)
     assert view.inputs.tolist() == [PROMPT + fed]
     assert view.targets.tolist() == [targets]
-    assert view.at == slice(14, 17)
+    assert view.query_positions == slice(14, 17)
     assert (view.weights, view.positions, view.padding, view.attention) == (None, None, None, "causal")
     assert view.terms["answer"].count.tolist() == [3]
 
@@ -167,7 +167,7 @@ def test_view_of_ragged_prompts_keeps_padding_out(name, fed):
     assert view.targets.tolist() == [[2, 3, 1], [4, 0, 0]]
     assert view.weights.tolist() == [[True, True, True], [True, False, False]]
     assert view.terms["answer"].count.tolist() == [3, 1]
-    assert view.at == slice(2, 5)
+    assert view.query_positions == slice(2, 5)
     drawn = ["".join(".x"[real] for real in row) for row in view.padding.tolist()]
     assert (drawn, view.attention) == (["xxxxx", "..xxx"], "causal")
 

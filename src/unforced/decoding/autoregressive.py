@@ -45,7 +45,7 @@ class Autoregressive(Decoder):
         cache = model.new_cache(len(prompts), prompt + room - 1) if cache is None else cache
         tokens, written = prompts.tokens[:, cache.length :], prompts.tokens.new_empty((len(prompts), room))
         for i in range(room):
-            hidden = model.hidden(tokens, padding=real, cache=cache, at=slice(-1, None))
+            hidden = model.hidden(tokens, padding=real, cache=cache, query_positions=slice(-1, None))
             written[:, i] = self._choose(model.logits(hidden)[:, 0], prompts, i)
             tokens = written[:, i : i + 1]
             if real is not None:

@@ -98,6 +98,6 @@ def behind_prompts(
         tokens[:, past:],
         padding=real,
         cache=cache,
-        at=slice(prompt.shape[1] - 1 - past, tokens.shape[1] - past),
+        query_positions=slice(prompt.shape[1] - 1 - past, tokens.shape[1] - past),
     )
     return model.logits(hidden)

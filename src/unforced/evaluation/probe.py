@@ -175,7 +175,7 @@ def _prefill(evaluator: Evaluator, batch: Batch, altered: list[Batch]) -> Cache 
     if shared == 0:
         return None
     cache = evaluator.model.new_cache(len(batch), batch.prompt.shape[1] + evaluator.codec.answer_length)
-    evaluator.model.hidden(batch.prompt[:, :shared], cache=cache, at=slice(-1, None))
+    evaluator.model.hidden(batch.prompt[:, :shared], cache=cache, query_positions=slice(-1, None))
     return cache
 
 

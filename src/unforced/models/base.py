@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unforced.data.vocabulary import Vocabulary
 from unforced.errors import UserError
-from unforced.models.masks import At, Attention, Inputs, Padding, kind_of
+from unforced.models.masks import Attention, Inputs, Padding, QueryPositions, kind_of
 from unforced.parts import Part
 from unforced.registry import MODELS, Registry
 
@@ -79,10 +79,11 @@ class SequenceModel(torch.nn.Module, ABC):
         padding: Padding | None = None,
         attention: Attention = "causal",
         cache: Cache | None = None,
-        at: At | None = None,
+        query_positions: QueryPositions | None = None,
     ) -> Float[Tensor, "batch chosen width"]:
-        """Return the final hidden states at the time steps `at` (all, if None; or indices for each row).
+        """Return the final hidden states at some time steps, the `query_positions`.
 
+        query_positions: all, if None; a slice or indices; or indices for each row.
         inputs: token ids, or embeddings as `embed` returns them; positions are added here.
         positions: of each token; counted in real tokens from 0, cached ones included, if None.
         padding: True where a key is real, cached keys first; None if all are. It may stand on either side; a

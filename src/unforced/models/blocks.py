@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from unforced.models.kernels.attention import BACKENDS, AttentionBias, build_bias
 from unforced.models.kernels.precision import full_precision, matmul_dtype
 from unforced.models.kernels.rotary import Rotations, rotations, split_heads
-from unforced.models.masks import At, Attention, Padding, select, token_positions
+from unforced.models.masks import Attention, Padding, QueryPositions, select, token_positions
 from unforced.models.roles import set_role
 
 Hidden = Float[Tensor, "batch time width"]
@@ -49,11 +49,13 @@ class TransformerBlock(nn.Module):
         x: Hidden,
         bias: AttentionBias,
         rotations: Rotations | None,
-        at: At | None = None,
+        query_positions: QueryPositions | None = None,
         extend: Extend | None = None,
     ) -> Float[Tensor, "batch chosen width"]:
-        """Return the block's output at the time steps `at` (all, if None)."""
-        x = select(x, at) + self.attention(self.norm1(x), bias, rotations, at, extend)
+        """Return the block's output at the time steps `query_positions` (all, if None)."""
+        x = select(x, query_positions) + self.attention(
+            self.norm1(x), bias, rotations, query_positions, extend
+        )
         return x + self.down(F.gelu(self.up(self.norm2(x)), approximate=self.approximate))
 
 
@@ -71,31 +73,35 @@ class SelfAttention(nn.Module):
         x: Hidden,
         bias: AttentionBias,
         rotations: Rotations | None,
-        at: At | None = None,
+        query_positions: QueryPositions | None = None,
         extend: Extend | None = None,
     ) -> Float[Tensor, "batch chosen width"]:
-        """Attend from the time steps `at` to those that the bias allows."""
+        """Attend from the time steps `query_positions` to those that the bias allows."""
         backend = BACKENDS[self.kernel.name]
-        query, key, value = self._project(x, rotations, at, backend.dtype)
+        query, key, value = self._project(x, rotations, query_positions, backend.dtype)
         if extend is not None:
             key, value = extend(key, value)
-        bias = bias if at is None else bias.rows(at)
+        bias = bias if query_positions is None else bias.rows(query_positions)
         with full_precision(x.device):
             attended = backend.attend(query, key, value, bias)
         joined = attended.transpose(1, 2).to(matmul_dtype(x), memory_format=torch.contiguous_format)
         return self.output(joined.flatten(2))
 
     def _project(
-        self, x: Hidden, rotations: Rotations | None, at: At | None, dtype: torch.dtype | None
+        self,
+        x: Hidden,
+        rotations: Rotations | None,
+        query_positions: QueryPositions | None,
+        dtype: torch.dtype | None,
     ) -> tuple[Tensor, ...]:
-        """Return queries (at `at`), keys and values as [batch heads time depth], rotated to their places."""
+        """Return queries (at their positions), keys and values as [batch heads time depth], rotated."""
         dtype = dtype or matmul_dtype(x)
-        if at is None:
+        if query_positions is None:
             return split_heads(self.projection(x), 3, self.heads, rotations, rotated=2, dtype=dtype)
         width = x.shape[-1]
         weight, bias = self.projection.weight, self.projection.bias
-        asked = F.linear(select(x, at), weight[:width], bias[:width])
-        turns_asked = None if rotations is None else select(rotations[:, 0], at)[:, None]
+        asked = F.linear(select(x, query_positions), weight[:width], bias[:width])
+        turns_asked = None if rotations is None else select(rotations[:, 0], query_positions)[:, None]
         (query,) = split_heads(asked, 1, self.heads, turns_asked, rotated=1, dtype=dtype)
         others = F.linear(x, weight[width:], bias[width:])
         key, value = split_heads(others, 2, self.heads, rotations, rotated=1, dtype=dtype)

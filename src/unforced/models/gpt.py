@@ -22,7 +22,7 @@ from unforced.models.blocks import AttentionKernel, Layer, TransformerBlock, dra
 from unforced.models.kernels.attention import BACKENDS, REFERENCE, build_bias, select_attention
 from unforced.models.kernels.precision import matmul_dtype
 from unforced.models.kernels.rotary import rotations
-from unforced.models.masks import At, Attention, Inputs, Padding, allowed_keys, token_positions
+from unforced.models.masks import Attention, Inputs, Padding, QueryPositions, allowed_keys, token_positions
 
 Hidden = Float[Tensor, "batch time width"]
 
@@ -191,7 +191,7 @@ class Transformer(SequenceModel):
         padding: Padding | None = None,
         attention: Attention = "causal",
         cache: Cache | None = None,
-        at: At | None = None,
+        query_positions: QueryPositions | None = None,
     ) -> Float[Tensor, "batch chosen width"]:
         """Return the final hidden states; see SequenceModel."""
         assert cache is None or isinstance(cache, KeyValueCache)
@@ -212,7 +212,7 @@ class Transformer(SequenceModel):
         for layer, block in enumerate(self.blocks):
             last = layer == len(self.blocks) - 1
             extend = None if cache is None else partial(cache.extend, layer)
-            x = block(x, bias, turn, at if last else None, extend)
+            x = block(x, bias, turn, query_positions if last else None, extend)
         if cache is not None:
             cache.length += steps
             cache.newest = None if embedded else inputs[:, -1:]

@@ -26,7 +26,7 @@ from unforced.models.blocks import build_layer
 from unforced.models.kernels import convolution
 from unforced.models.kernels.convolution import select_convolution
 from unforced.models.kernels.scan import BACKENDS, REFERENCE, select_scan
-from unforced.models.masks import At, Attention, Inputs, Padding, select
+from unforced.models.masks import Attention, Inputs, Padding, QueryPositions, select
 from unforced.models.roles import set_role
 
 Hidden = Float[Tensor, "batch time width"]
@@ -211,7 +211,7 @@ class MambaModel(SequenceModel):
         padding: Padding | None = None,
         attention: Attention = "causal",
         cache: Cache | None = None,
-        at: At | None = None,
+        query_positions: QueryPositions | None = None,
     ) -> Float[Tensor, "batch chosen width"]:
         """Return the final hidden states; see SequenceModel. Positions are ignored."""
         assert cache is None or isinstance(cache, RecurrentState)
@@ -220,7 +220,7 @@ class MambaModel(SequenceModel):
         x = inputs if inputs.is_floating_point() else self.embed(inputs)
         for index, block in enumerate(self.backbone.layers):
             state = None if cache is None else cache.layers[index]
-            asked = at if index == len(self.backbone.layers) - 1 else None
+            asked = query_positions if index == len(self.backbone.layers) - 1 else None
             if self.checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, real, state, asked, use_reentrant=False)
             else:
@@ -312,11 +312,11 @@ class Block(nn.Module):
         self.mixer = Mixer(config, kernels)
 
     def forward(
-        self, x: Hidden, real: Real | None, state: LayerState | None, at: At | None
+        self, x: Hidden, real: Real | None, state: LayerState | None, query_positions: QueryPositions | None
     ) -> Float[Tensor, "batch chosen width"]:
-        """Return the block's output at the time steps `at` (all, if None)."""
-        mixed = self.mixer(self.norm(x), real, state, at)
-        return select(x, at) + mixed
+        """Return the block's output at the time steps `query_positions` (all, if None)."""
+        mixed = self.mixer(self.norm(x), real, state, query_positions)
+        return select(x, query_positions) + mixed
 
 
 class Mixer(nn.Module):
@@ -348,13 +348,13 @@ class Mixer(nn.Module):
             self.out_proj.weight /= math.sqrt(config.layers)
 
     def forward(
-        self, x: Hidden, real: Real | None, state: LayerState | None, at: At | None
+        self, x: Hidden, real: Real | None, state: LayerState | None, query_positions: QueryPositions | None
     ) -> Float[Tensor, "batch chosen width"]:
-        """Mix along time, and return the time steps `at`."""
+        """Mix along time, and return the time steps `query_positions`."""
         inner, gate = self.in_proj(x).chunk(2, dim=-1)
         inner = _keep(self._convolve(_keep(inner.float(), real), state), real)
         y = self._scan(inner, state)
-        return self.out_proj(select(y, at) * F.silu(select(gate, at)))
+        return self.out_proj(select(y, query_positions) * F.silu(select(gate, query_positions)))
 
     def _convolve(self, inner: Inner, state: LayerState | None) -> Inner:
         """Convolve each channel over the newest tokens, and activate it."""

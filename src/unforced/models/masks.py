@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-At = slice | Int[Tensor, " chosen"] | Int[Tensor, "batch chosen"]
+QueryPositions = slice | Int[Tensor, " chosen"] | Int[Tensor, "batch chosen"]
 Attention = Literal["causal", "full"] | Bool[Tensor, "#batch time key"]
 Inputs = Int[Tensor, "batch time"] | Float[Tensor, "batch time width"]
 Padding = Bool[Tensor, "#batch key"]
@@ -49,14 +49,16 @@ def allowed_keys(
     return torch.where(padding[:, past:, None], allowed & padding[:, None, :], itself)
 
 
-def select(x: Shaped[Tensor, "rows time ..."], at: At | None) -> Shaped[Tensor, "result chosen ..."]:
-    """Return the time steps `at` of each row: all (None), the same of each row, or each row's own.
+def select(
+    x: Shaped[Tensor, "rows time ..."], query_positions: QueryPositions | None
+) -> Shaped[Tensor, "result chosen ..."]:
+    """Return some time steps of each row: all (None), the same of each row, or each row's own.
 
     A batch of one row stands for all rows.
     """
-    if at is None:
+    if query_positions is None:
         return x
-    if isinstance(at, slice) or at.dim() == 1:
-        return x[:, at]
-    rows = torch.arange(len(at), device=at.device)[:, None]
-    return x.expand(len(at), *x.shape[1:])[rows, at]
+    if isinstance(query_positions, slice) or query_positions.dim() == 1:
+        return x[:, query_positions]
+    rows = torch.arange(len(query_positions), device=query_positions.device)[:, None]
+    return x.expand(len(query_positions), *x.shape[1:])[rows, query_positions]

@@ -19,10 +19,10 @@ from unforced.models.blocks import build_layer
 from unforced.models.failures import first_words
 from unforced.models.huggingface import FAMILIES, FIELD, NO_NUMBERS, SEES_LATER, transformers
 from unforced.models.masks import (
-    At,
     Attention,
     Inputs,
     Padding,
+    QueryPositions,
     allowed_keys,
     kind_of,
     select,
@@ -180,7 +180,7 @@ class TransformersModel(SequenceModel):
         padding: Padding | None = None,
         attention: Attention = "causal",
         cache: Cache | None = None,
-        at: At | None = None,
+        query_positions: QueryPositions | None = None,
     ) -> Float[Tensor, "batch chosen width"]:
         """Return the final hidden states; see SequenceModel."""
         assert cache is None or isinstance(cache, TransformersCache)
@@ -204,7 +204,7 @@ class TransformersModel(SequenceModel):
         ).last_hidden_state
         if cache is not None:
             cache.length += steps
-        return select(states, at)
+        return select(states, query_positions)
 
     def logits(self, hidden: Float[Tensor, "batch chosen width"]) -> Float[Tensor, "batch chosen vocab"]:
         """Unembed hidden states."""

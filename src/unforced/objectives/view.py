@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unforced.data.batch import Batch
 from unforced.models.base import SequenceModel
-from unforced.models.masks import At, Attention
+from unforced.models.masks import Attention, QueryPositions
 
 ANSWER = "answer"
 """The name of the term that is the cross-entropy of the answer."""
@@ -38,7 +38,7 @@ class View:
 
     inputs: Int[Tensor, "batch time"]
     targets: Int[Tensor, "batch answer"]
-    at: At
+    query_positions: QueryPositions
     weights: Float[Tensor, "batch answer"] | Bool[Tensor, "batch answer"] | None = None
     positions: Int[Tensor, "batch time"] | None = None
     padding: Bool[Tensor, "batch time"] | None = None
@@ -73,13 +73,13 @@ def lay_out(
     `weights` says how much each answer token weighs (real ones 1, if None). The one term is ANSWER.
     """
     inputs = torch.cat([batch.prompt, answer_inputs], dim=1)
-    at = slice(batch.prompt.shape[1] - 1, inputs.shape[1])
+    query_positions = slice(batch.prompt.shape[1] - 1, inputs.shape[1])
     weights = batch.answer_mask if weights is None else weights
     terms = {ANSWER: Term(count_of(batch.answer, weights))}
     if batch.prompt_mask is None:
-        return View(inputs, batch.answer, at, weights, terms=terms)
+        return View(inputs, batch.answer, query_positions, weights, terms=terms)
     real = torch.cat([batch.prompt_mask, torch.ones_like(answer_inputs, dtype=torch.bool)], dim=1)
-    return View(inputs, batch.answer, at, weights, padding=real, terms=terms)
+    return View(inputs, batch.answer, query_positions, weights, padding=real, terms=terms)
 
 
 def count_of(
@@ -99,6 +99,6 @@ def answer_logits(model: SequenceModel, view: View) -> Float[Tensor, "batch answ
         positions=view.positions,
         padding=view.padding,
         attention=view.attention,
-        at=view.at,
+        query_positions=view.query_positions,
     )
     return model.logits(hidden)

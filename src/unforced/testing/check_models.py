@@ -149,10 +149,14 @@ def steps(subject: ModelSubject) -> None:
     for side, tokens, real in _paddings(subject.tokens):
         whole = logits(model, tokens, padding=real)
         for at in chosen:
-            _apart(logits(model, tokens, at=at, padding=real), whole[:, at], f"at={at}, {side} padding")
+            _apart(
+                logits(model, tokens, query_positions=at, padding=real),
+                whole[:, at],
+                f"query_positions={at}, {side} padding",
+            )
         expected = torch.stack([row[at] for row, at in zip(whole, by_row, strict=True)])
-        found = logits(model, tokens, at=by_row, padding=real)
-        _apart(found, expected, f"at=indices per row, {side} padding")
+        found = logits(model, tokens, query_positions=by_row, padding=real)
+        _apart(found, expected, f"query_positions=indices per row, {side} padding")
 
     def gradients(hidden: Tensor) -> list[Tensor | None]:
         model.zero_grad()
@@ -160,7 +164,7 @@ def steps(subject: ModelSubject) -> None:
         return [None if p.grad is None else p.grad.clone() for p in model.parameters()]
 
     pairs = zip(
-        gradients(model.hidden(subject.tokens, at=slice(5, None))),
+        gradients(model.hidden(subject.tokens, query_positions=slice(5, None))),
         gradients(model.hidden(subject.tokens)[:, 5:]),
         strict=True,
     )
@@ -337,7 +341,7 @@ def embeddings(subject: ModelSubject) -> None:
     rest = logits(model, model.embed(tokens[:, 5:], cache=cache), cache=cache)
     _apart(torch.cat([first, rest], dim=1), logits(model, tokens), "embeddings behind a cache")
     soft = model.embed(tokens).detach().requires_grad_()
-    model.logits(model.hidden(soft, at=slice(-1, None))).logsumexp(-1).sum().backward()
+    model.logits(model.hidden(soft, query_positions=slice(-1, None))).logsumexp(-1).sum().backward()
     reached = soft.grad is not None and bool((soft.grad.abs().amax(-1) > 0).all())
     require(reached, "embeddings get no gradient")
 

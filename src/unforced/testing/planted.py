@@ -24,7 +24,7 @@ from unforced.errors import UserError
 from unforced.evaluation.evaluator import Evaluator
 from unforced.models.base import Cache, SequenceModel, Trunk
 from unforced.models.blocks import build_layer
-from unforced.models.masks import At, Attention, Inputs, Padding, select
+from unforced.models.masks import Attention, Inputs, Padding, QueryPositions, select
 from unforced.objectives.base import Objective
 from unforced.objectives.next_token import NextToken
 from unforced.tasks.base import Problems, Symbols, Task
@@ -213,9 +213,9 @@ class PlantedModel(SequenceModel):
         padding: Padding | None = None,
         attention: Attention = "causal",
         cache: Cache | None = None,
-        at: At | None = None,
+        query_positions: QueryPositions | None = None,
     ) -> Float[Tensor, "batch chosen width"]:
-        """Return the logits at the time steps `at`; uniform within the prompt."""
+        """Return the logits at the time steps `query_positions`; uniform within the prompt."""
         self.check_attention(attention)
         past, tokens = 0, inputs.argmax(-1) if inputs.is_floating_point() else inputs
         if cache is not None:
@@ -223,9 +223,9 @@ class PlantedModel(SequenceModel):
             past = cache.length
             tokens = cache.extend(tokens)
         times = range(past, tokens.shape[1])
-        if isinstance(at, slice):
-            return self._said(tokens.numpy(force=True), times[at])
-        return select(self._said(tokens.numpy(force=True), times), at)
+        if isinstance(query_positions, slice):
+            return self._said(tokens.numpy(force=True), times[query_positions])
+        return select(self._said(tokens.numpy(force=True), times), query_positions)
 
     def logits(self, hidden: Float[Tensor, "batch chosen width"]) -> Float[Tensor, "batch chosen vocab"]:
         """Return hidden states as they are."""

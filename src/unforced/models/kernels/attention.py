@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from unforced.models.masks import At, Attention, Padding, allowed_keys, select
+from unforced.models.masks import Attention, Padding, QueryPositions, allowed_keys, select
 
 Queries = Float[Tensor, "batch heads query depth"]
 Keys = Float[Tensor, "batch heads key depth"]
@@ -34,10 +34,12 @@ class AttentionBias:
         """Build a bias from a mask of allowed pairs."""
         return cls(torch.zeros_like(allowed, dtype=torch.float32).masked_fill_(~allowed, -torch.inf)[:, None])
 
-    def rows(self, at: At) -> "AttentionBias":
-        """Keep the queries `at`."""
+    def rows(self, query_positions: QueryPositions) -> "AttentionBias":
+        """Keep the queries `query_positions`."""
         return AttentionBias(
-            None if self.values is None else select(self.values.transpose(1, 2), at).transpose(1, 2)
+            None
+            if self.values is None
+            else select(self.values.transpose(1, 2), query_positions).transpose(1, 2)
         )
 
 
