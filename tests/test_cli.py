@@ -336,6 +336,12 @@ def test_help_of_every_verb_has_an_example(call):
         ["show"],
         ["train"],
         ["evaluate"],
+        ["diagnose"],
+        ["compare"],
+        ["ask"],
+        ["study"],
+        ["report"],
+        ["export"],
         ["data", "export"],
         ["data", "import"],
     ):
