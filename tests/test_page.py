@@ -158,6 +158,7 @@ def test_a_page_holds_what_a_study_expects(study_file):
     assert data["studies"] == [{"name": "mine", "source": "A paper"}]
     claims = {claim["runs"]: claim for claim in data["claims"]}
     assert claims["fixed ones"]["verdict"] == "not enough seeds"
+    assert claims["fixed ones"]["measure"] == "held-out, free-running"
     assert claims["fixed ones"]["source"] == "Table 1"  # without the words of the study's own source
     assert (claims["backwards"]["holds"], claims["backwards"]["total"]) == (0, NUM_SEEDS)
     orders = {name: [data["groups"][i]["order"] for i in claim["groups"]] for name, claim in claims.items()}

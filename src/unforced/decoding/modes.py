@@ -19,20 +19,22 @@ def trained_mode(shows: Shows, writes: Writes) -> Mode:
 
 
 def forced_note(objective: str, shows: Shows) -> str:
-    """Say what a reader of an objective's forced accuracy must know; empty where it is what was trained."""
+    """Return a caveat about teacher-forced accuracies; empty if training gives the same inputs."""
     return {
         "prefix": "",
         "parts": (
-            f"{objective} training shows random parts of the true answer; forced shows all before each token"
+            f"{objective} training shows random parts of the true answer, teacher forcing all of it before "
+            "each token"
         ),
         "nothing": (
-            f"{objective} training never gives the true answer as input, so forced asks what was not trained"
+            f"{objective} training never gives the true answer as input, so teacher forcing asks what was "
+            "not trained"
         ),
     }[shows]
 
 
 def exact_measures(mode: Mode, positions: Sequence[int] | None) -> tuple[str, ...]:
-    """Name the accuracies that are all near one where all that is trained is right.
+    """Name the accuracies that are all near one if everything trained is right.
 
     mode: gives the inputs of training. positions: those that the loss counts (None: all).
     """

@@ -7,6 +7,7 @@ from typing import Any
 from unforced.errors import UserError
 from unforced.expectations import Expectation, Judgement, judge
 from unforced.reporting.load import Collection
+from unforced.reporting.tables import MODE_NAMES, SPLIT_NAMES
 from unforced.runs.finished import FinishedRun
 
 _RELATIONS = {"at_most": ("at most", "+"), "at_least": ("at least", "–"), "about": ("about", "±")}
@@ -28,6 +29,14 @@ class Judged:
         words, sign = _RELATIONS[expected.relation]
         within = f" {sign} {100 * expected.tolerance:.3g}" if expected.tolerance else ""
         return f"{words} {100 * expected.value:.3g}{within}"
+
+    @property
+    def measure(self) -> str:
+        """The measure, as in `held-out, teacher-forced, token_2`; exact match is not named."""
+        split, _, rest = self.expectation.measure.partition(".")
+        mode, _, measure = rest.partition(".")
+        names = (SPLIT_NAMES.get(split, split), MODE_NAMES.get(mode, mode), measure.removeprefix("exact"))
+        return ", ".join(filter(None, names))
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""

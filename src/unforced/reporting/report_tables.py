@@ -15,7 +15,7 @@ from unforced.evaluation.outcomes import outcomes_of, summarise
 from unforced.evaluation.statistics import percent
 from unforced.expectations import Expectation
 from unforced.reporting.expectations_table import Judged
-from unforced.reporting.tables import MET, MISSED, MODE_NAMES, NONE, SPLIT_NAMES, WHOLE_ANSWERS, in_percent
+from unforced.reporting.tables import MET, MISSED, NONE, WHOLE_ANSWERS, in_percent
 from unforced.runs.groups import Group, spread
 
 _ONCE = ("study", "model", "token", "seeds")
@@ -111,7 +111,7 @@ def expectations(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTab
         {
             **_names_of(claim.expectation, groups),
             "study": claim.study,
-            "measure": _measure(claim.expectation.measure),
+            "measure": claim.measure,
             "expected": claim.words,
             "source": letters[claim.expectation.source],
             "measured": _over_seeds(claim.values),
@@ -195,14 +195,6 @@ def _names_of(expectation: Expectation, groups: Sequence[Group]) -> dict[str, st
 
 def _selected(expectation: Expectation, groups: Sequence[Group]) -> list[Group]:
     return [group for group in groups if any(expectation.selects(run.tree) for run in group.runs)]
-
-
-def _measure(key: str) -> str:
-    """Write `held-out, teacher-forced, token_2`; exact match is not named."""
-    split, _, rest = key.partition(".")
-    mode, _, measure = rest.partition(".")
-    names = (SPLIT_NAMES.get(split, split), MODE_NAMES.get(mode, mode), measure.removeprefix("exact"))
-    return ", ".join(filter(None, names))
 
 
 def _sources(judged: Sequence[Judged]) -> tuple[dict[str, str], str]:

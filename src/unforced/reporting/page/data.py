@@ -97,7 +97,7 @@ def _claim(judged: Judged, study_source: str, groups: Sequence[Group]) -> dict[s
     return {
         "study": judged.study,
         "runs": expected.group,
-        "measure": expected.measure,
+        "measure": judged.measure,
         "expected": judged.words,
         "source": expected.source.removeprefix(study_source).lstrip(":, ") or expected.source,
         "measured": {"median": judgement.median, "low": judgement.low, "high": judgement.high},

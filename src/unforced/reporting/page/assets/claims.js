@@ -2,7 +2,7 @@
 
 const MARKS = { met: ["good", "✓ met"], missed: ["bad", "✗ missed"] };
 const CLAIM_COLUMNS = [
-  ["measure", (claim) => [html("code", {}, claim.measure)]],
+  ["measure", (claim) => [claim.measure]],
   ["claim", (claim) => [claim.source]],
   ["expected", (claim) => [whole(claim.expected)]],
   ["measured", ({ measured, total }) => [whole(measuredWords(measured, total))]],
