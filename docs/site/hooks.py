@@ -33,15 +33,6 @@ _LOADED = re.compile(
 )
 
 
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Add the notebooks to the navigation, behind the guides, in the order of their names."""
-    pages = [{notebooks.title(path): f"notebooks/{path.stem}.md"} for path in _notebooks()]
-    sections = list(config.nav or [])
-    place = next(i for i, section in enumerate(sections) if "Guides" in section)
-    config.nav = [*sections[: place + 1], *([{"Notebooks": pages}] if pages else []), *sections[place + 1 :]]
-    return config
-
-
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are not files below docs/."""
     for name, page in _pages().items():

@@ -7,16 +7,9 @@ from typing import Any
 
 
 def as_markdown(path: Path) -> str:
-    """Return cells and outputs as Markdown. Pictures become data URIs."""
+    """Return cells and outputs as a wide page in Markdown. Pictures become data URIs."""
     cells = json.loads(path.read_text())["cells"]
-    return "\n\n".join(part for cell in cells for part in _parts(cell))
-
-
-def title(path: Path) -> str:
-    """Return the first heading."""
-    cells = json.loads(path.read_text())["cells"]
-    lines = [line for cell in cells for line in "".join(cell["source"]).splitlines()]
-    return next((line.removeprefix("# ") for line in lines if line.startswith("# ")), path.stem)
+    return "\n\n".join(["---\nhide: [toc]\n---", *(part for cell in cells for part in _parts(cell))])
 
 
 def _parts(cell: Mapping[str, Any]) -> Iterator[str]:
