@@ -12,7 +12,7 @@ from rich.text import Text
 
 from unforced.evaluation.glossary import SECTIONS, definition
 from unforced.evaluation.statistics import percent
-from unforced.reporting.terminal import console
+from unforced.reporting.terminal import console, print_drawn
 
 _TEXT_WIDTH = 110  # columns of a diagnosis as text
 
@@ -71,7 +71,7 @@ def show_diagnosis(name: str, diagnosis: Mapping[str, Any], explain: bool, to: C
     for section, title in SECTIONS.items():
         if section in diagnosis:
             out.print(f"\n{title}", style="bold")
-            out.print(_table(section, diagnosis[section], explain))
+            print_drawn(_table(section, diagnosis[section], explain), out)
 
 
 def _indented(text: str) -> Padding:

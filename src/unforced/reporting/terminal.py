@@ -59,18 +59,19 @@ def print_table(
             table.add_column(header[column], justify=justify, overflow="fold", width=width)
         for row in rows:
             table.add_row(*(row[column] for column in block))
-        _print_without_trailing_spaces(table, to)
+        print_drawn(table, to)
     if caption:
         to.print(Text(caption, style="dim italic"))
 
 
-def _print_without_trailing_spaces(table: Table, to: Console) -> None:
+def print_drawn(table: Table, to: Console) -> None:
+    """Print a table of rich; in a file without spaces at the ends of its lines."""
     if to.is_terminal:
         to.print(table)
         return
-    with to.capture() as captured:
-        to.print(table)
-    to.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+    lines = to.render_lines(table, pad=False)
+    text = "\n".join("".join(segment.text for segment in line).rstrip() for line in lines)
+    to.print(Text(text, overflow="ignore", no_wrap=True), crop=False)
 
 
 def print_lines(*lines: str, to: Console | None = None) -> None:
