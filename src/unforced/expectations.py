@@ -1,4 +1,4 @@
-"""What a study expects of its runs, and whether what was measured is that."""
+"""The expectations of a study, and their judgement by the measured values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from unforced.config import flatten
 
 MIN_SEEDS = 5
-"""Seeds from which a median is held against an expectation."""
+"""The fewest seeds whose median is judged."""
 CLEAR = 0.8
-"""Share of the seeds that must agree with the median; outcomes are often bimodal over seeds."""
+"""Fraction of the seeds that must agree with the median; outcomes are often bimodal over seeds."""
 _ROUNDING = 1e-9  # so that 0.48 is within 0.02 of 0.5, which floating point denies
 
 Relation = Literal["at_most", "at_least", "about"]
@@ -57,9 +57,10 @@ class Judgement:
 
 
 def judge(expectation: Expectation, values: Sequence[float]) -> Judgement:
-    """Hold an expectation against the values of its seeds, given MIN_SEEDS or more.
+    """Judge an expectation by the values of its seeds.
 
-    The median decides, if CLEAR or more of the seeds are on its side; otherwise the verdict is mixed.
+    The median decides if there are at least MIN_SEEDS seeds and at least the fraction CLEAR of them is on its
+    side; otherwise the verdict is `not enough seeds` or `mixed`.
     """
     if not values:
         return Judgement("not enough seeds", None, None, None, 0, 0)

@@ -30,7 +30,7 @@ class Study:
     def __post_init__(self) -> None:
         if not self.runs:
             raise UserError(f"study {self.name!r} has no run")
-        known: dict[str, str] = {}
+        by_fingerprint: dict[str, str] = {}
         for name, run in self.runs.items():
             if name in _TAKEN:
                 raise UserError(
@@ -40,9 +40,9 @@ class Study:
                 raise UserError(
                     f"study {self.name!r}: {name!r} cannot name a run's folder; use a-z, 0-9, _ - ."
                 )
-            twin = known.setdefault(run.fingerprint, name)
-            if twin != name:
-                raise UserError(f"study {self.name!r}: {twin} and {name} are the same run; drop one")
+            first = by_fingerprint.setdefault(run.fingerprint, name)
+            if first != name:
+                raise UserError(f"study {self.name!r}: {first} and {name} are the same run; drop one")
 
 
 def only(study: Study, patterns: Iterable[str]) -> Study:
@@ -52,14 +52,14 @@ def only(study: Study, patterns: Iterable[str]) -> Study:
     """
     chosen: dict[str, Run] = {}
     for pattern in patterns:
-        found = {name: run for name, run in study.runs.items() if fnmatch.fnmatchcase(name, pattern)}
-        if not found:
+        matching = {name: run for name, run in study.runs.items() if fnmatch.fnmatchcase(name, pattern)}
+        if not matching:
             some = ", ".join(list(study.runs)[:4])
             raise UserError(
                 f"--only {pattern}: no run of study {study.name!r} is called so; the {len(study.runs)} are "
                 f"called {some} and so on"
             )
-        chosen |= found
+        chosen |= matching
     return replace(study, runs=chosen) if chosen else study
 
 
