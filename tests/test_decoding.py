@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields, replace
+from typing import Literal
 
 import pytest
 import torch
@@ -35,6 +36,7 @@ def decoder(request):
 class Beam(Rounds):
     """A decoder of another package, for an objective of this one."""
 
+    name: Literal["beam_search"] = "beam_search"
     objectives = ("next_token",)
 
 

@@ -1,5 +1,7 @@
 """The codec that a run builds: the task's symbols, the tokens a model knows, the tokens an objective adds."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -62,6 +64,7 @@ def test_special_tokens_do_not_go_with_a_mask_token_of_the_tokenizers_own():
 class Needing(NextToken):
     """Next-token prediction that says it needs more."""
 
+    name: Literal["needing"] = "needing"
     attention: str = "causal"
     tokens: tuple[str, ...] = ()
 
@@ -81,7 +84,7 @@ def test_a_run_has_the_special_tokens_of_its_objective():
 def test_a_model_that_cannot_attend_as_the_objective_needs_is_refused(needed):
     objective = Needing(attention=needed)
     assert tiny_run().replace(objective=objective).objective == objective
-    line = f"objective next_token needs {needed} attention; model mamba is causal only; use model=gpt"
+    line = f"objective needing needs {needed} attention; model mamba is causal only; use model=gpt"
     with pytest.raises(UserError) as error:
         tiny_run("model=mamba").replace(objective=objective)
     assert str(error.value) == line
