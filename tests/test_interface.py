@@ -34,6 +34,7 @@ import unforced as uf
 
 assert "torch" not in sys.modules
 run = uf.recipe("quickstart.teacherless").replace(seed=3, max_steps=20, num_test=1600, num_evaluate=50)
+run = run.replace(model={"layers": 1, "width": 16})
 assert list(uf.recipe("quickstart")) == ["next_token", "reversed", "teacherless"]
 fit = uf.train(run)
 print(fit.metrics[["step", "samples", "loss", "validation.free.exact"]])
@@ -47,12 +48,20 @@ uf.train(run.replace(num_test=50, max_steps=2), out="runs/x")
 assert uf.load("runs/x").run.seed == 3
 assert len(uf.runs("runs").to_frame())
 study = uf.study("pitfalls_small").replace(max_steps=2, num_test=1600, num_evaluate=20)
+study = study.replace(model={"layers": 1, "width": 16})
 done = study.run(out="runs/study", only="2x4-next_token-0")
 assert not done.failed, done
 uf.report("runs")
 first = next(iter(uf.problems(run.task, split="train", seed=0)))
 print(first.prompt, first.answer, first.prompt_symbols, first.answer_symbols)
 """
+
+
+@pytest.fixture(autouse=True)
+def types_unchecked():
+    """Give what users give by mistake, which checks of types would refuse before it is named in one line."""
+    with unchecked():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +112,7 @@ def test_the_snippet_runs_as_a_script_elsewhere(tmp_path):
 
 
 def test_in_memory_and_in_a_folder_a_run_is_the_same(run, fit, tmp_path):
-    with unchecked():
-        written = uf.train(run, out=tmp_path / "x", observer=SILENT)
+    written = uf.train(run, out=tmp_path / "x", observer=SILENT)
     loaded = uf.load(str(tmp_path / "x"))
     times = ["seconds", "samples_per_second"]
     for other in (written, loaded):
@@ -112,8 +120,7 @@ def test_in_memory_and_in_a_folder_a_run_is_the_same(run, fit, tmp_path):
         same = fit.result.keys() - {"seconds"}
         assert {key: fit.result[key] for key in same} == {key: other.result[key] for key in same}
     assert other.result.keys() == fit.result.keys() | {"config"}
-    with unchecked():
-        found = loaded.diagnose()
+    found = loaded.diagnose()
     assert json.loads((tmp_path / "x" / "diagnosis.json").read_text()) == found.to_dict()
     assert found.to_dict() == fit.diagnose().to_dict()
     assert uf.runs(tmp_path).summary().loc["x", "verdict"] == found.title
@@ -215,7 +222,7 @@ def test_problems_are_lazy_endless_and_can_be_iterated_again():
 
 def test_ctrl_c_leaves_a_checkpoint_and_the_run_continues(run, fit, tmp_path):
     path, before = tmp_path / "x", signal.getsignal(signal.SIGINT)
-    with unchecked(), pytest.raises(KeyboardInterrupt, match="continue with resume=True"):
+    with pytest.raises(KeyboardInterrupt, match="continue with resume=True"):
         uf.train(run, out=path, observer=stop_at(20, signal.SIGINT))
     assert signal.getsignal(signal.SIGINT) is before
     stopped = uf.load(path)
@@ -223,10 +230,9 @@ def test_ctrl_c_leaves_a_checkpoint_and_the_run_continues(run, fit, tmp_path):
     with pytest.raises(uf.UserError, match="has not finished: step 20 of 40"):
         stopped.result  # noqa: B018
     assert stopped.evaluate(split="test", count=20)["test.free.exact"]["total"] == 20
-    with unchecked():
-        resumed = uf.train(run, out=path, resume=True, observer=SILENT)
+    resumed = uf.train(run, out=path, resume=True, observer=SILENT)
     assert resumed.result["test.free.exact"] == fit.result["test.free.exact"]
-    with unchecked(), pytest.raises(KeyboardInterrupt, match="with out= a checkpoint is kept"):
+    with pytest.raises(KeyboardInterrupt, match="with out= a checkpoint is kept"):
         uf.train(run, observer=stop_at(20, signal.SIGINT))
     with pytest.raises(uf.UserError, match="as out="):
         uf.train(run, resume=True)
@@ -260,8 +266,7 @@ seen = []
 
 def test_parts_of_ones_own_are_passed_as_objects(run):
     own = run.replace(task=Sorting(), objective=Again(), stream=True, max_steps=3, num_test=20)
-    with unchecked():
-        fit = uf.train(own, observer=SILENT)
+    fit = uf.train(own, observer=SILENT)
     assert seen == [Again] * 4  # the first to count operations
     answered = fit.answer(["3 1 2 ="])
     assert answered.loc[0, "true"] is None
@@ -279,8 +284,7 @@ def test_a_notebook_gets_a_bar_without_widgets(monkeypatch, run):
     shell = types.SimpleNamespace(kernel=object())
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
     monkeypatch.setitem(sys.modules, "IPython.display", display)
-    with unchecked():
-        uf.train(run)
+    uf.train(run)
     assert "40/40 steps" in shown[-1]
     assert "validation forced" in shown[-1]
     bar = NotebookBar(10)
@@ -319,8 +323,7 @@ def test_a_network_that_was_trained_elsewhere_is_diagnosed_as_what_it_is(encodin
     network.train()
     before = {key: value.clone() for key, value in network.state_dict().items()}
     attention = network.config._attn_implementation
-    with unchecked():
-        found = uf.diagnose(network, tokenizer, task=TASK, train=train, count=ENOUGH)
+    found = uf.diagnose(network, tokenizer, task=TASK, train=train, count=ENOUGH)
     sections = found.to_dict()
     assert sections["exact"]["train"]["total"] == 24
     assert sections["exact"]["test"]["total"] == ENOUGH
@@ -363,8 +366,7 @@ def test_a_collection_names_its_runs_and_loads_them(trained, tmp_path):
     assert [*runs.skipped] == [str(tmp_path / "c")]
     with pytest.raises(uf.UserError, match="unknown run 'bb'; did you mean 'b'"):
         runs["bb"]
-    with unchecked():
-        report = uf.report(tmp_path, to=tmp_path / "paper")
+    report = uf.report(tmp_path, to=tmp_path / "paper")
     assert report.page.read_text().startswith("<!doctype html>")
     assert all(file.exists() for file in report.files)
     assert RunFolder(tmp_path / "a").read_result()["steps"] == 40

@@ -33,7 +33,7 @@ def proportion(
     }
 
 
-def wilson(value: float, trials: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
+def wilson(value: float, trials: float | int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return the Wilson score interval of a proportion; an effective number of trials need not be whole.
 
     Source: Wilson, Journal of the American Statistical Association 22 (1927), 209-212.
