@@ -105,8 +105,8 @@ class SequenceModel(torch.nn.Module, ABC):
         """Raise ValueError if the model does not attend so."""
         kind = kind_of(attention)
         if kind not in self.attends:
-            known = ", ".join(sorted(self.attends))
-            raise ValueError(f"{type(self).__name__} has no {kind} attention, only {known}")
+            kinds = ", ".join(sorted(self.attends))
+            raise ValueError(f"{type(self).__name__} has no {kind} attention, only {kinds}")
 
     @abstractmethod
     def trunk(self) -> "Trunk":

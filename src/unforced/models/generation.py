@@ -111,7 +111,10 @@ class Reader:
     def _marks(self) -> frozenset[int]:
         """The special tokens that are no part of an answer: a digit that is a special token may be one."""
         added = self.tokenizer.added_tokens_decoder
-        special = {*self.tokenizer.all_special_ids, *(token for token, each in added.items() if each.special)}
+        special = {
+            *self.tokenizer.all_special_ids,
+            *(token for token, added_token in added.items() if added_token.special),
+        }
         texts = {token: str(self.tokenizer.convert_ids_to_tokens(token)).strip() for token in special}
         return frozenset(
             token for token, text in texts.items() if not text or not self.characters.issuperset(text)
@@ -152,13 +155,13 @@ class Writer:
 
     def _greedy(self) -> Any:
         padding = self.reader.tokenizer.pad_token_id
-        known = padding is not None and 0 <= padding < self.reader.config.vocab_size
+        is_usable = padding is not None and 0 <= padding < self.reader.config.vocab_size
         return transformers().GenerationConfig(
             do_sample=False,
             num_beams=1,
             max_new_tokens=self.most_tokens,
             eos_token_id=self.ends or None,
-            pad_token_id=padding if known else next(iter(self.ends), 0),
+            pad_token_id=padding if is_usable else next(iter(self.ends), 0),
         )
 
     def _check_its_logits(self) -> None:
@@ -262,11 +265,13 @@ def first_line(text: str) -> str:
 
 def _ends(reader: Reader, network: Any) -> list[int]:
     """Collect the tokens that end a text, by the tokenizer and by the model's own settings."""
-    known = [reader.tokenizer.eos_token_id]
+    candidates = [reader.tokenizer.eos_token_id]
     for settings in (network.generation_config, network.config):
         ids = getattr(settings, "eos_token_id", None)
-        known += ids if isinstance(ids, list) else [ids]
-    return sorted({token for token in known if token is not None and 0 <= token < reader.config.vocab_size})
+        candidates += ids if isinstance(ids, list) else [ids]
+    return sorted(
+        {token for token in candidates if token is not None and 0 <= token < reader.config.vocab_size}
+    )
 
 
 def _padded(rows: Ids, padding: int) -> tuple[Int[Tensor, "batch time"], Int[Tensor, "batch time"]]:

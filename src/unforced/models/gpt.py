@@ -144,8 +144,8 @@ class Transformer(SequenceModel):
         self._initialise()
 
     def _initialise(self) -> None:
-        own = {"places.weight": self.config.position_std}
-        draw_matrices(self, self.config.init_std, self._residual_divisor, own)
+        stds = {"places.weight": self.config.position_std}
+        draw_matrices(self, self.config.init_std, self._residual_divisor, stds)
         if self.config.tie_embeddings:
             self.unembedding.weight = self.tokens.weight
 
@@ -241,8 +241,8 @@ class Transformer(SequenceModel):
         steps, past = tokens.shape[1], 0 if cache is None else cache.length
         mask = allowed_keys(attention, padding, steps, past, tokens.device)
         keys = past + steps
-        own = torch.arange(keys - steps, keys, device=mask.device)[None, :, None]
-        seen = mask.gather(2, (own - 1).clamp(min=0).expand(len(mask), -1, -1))[:, :, 0]
+        indices = torch.arange(keys - steps, keys, device=mask.device)[None, :, None]
+        seen = mask.gather(2, (indices - 1).clamp(min=0).expand(len(mask), -1, -1))[:, :, 0]
         return torch.where(seen, before, nothing)
 
     def logits(self, hidden: Float[Tensor, "batch chosen width"]) -> Float[Tensor, "batch chosen vocab"]:

@@ -164,14 +164,14 @@ class Pretrained(ModelConfig):
 
     def _first_new_token(self) -> int | None:
         """Return the id from which on tokens are new to the model; None where none is."""
-        known = int(read_config(self.name_or_path, self.revision).vocab_size)
+        model_size = int(read_config(self.name_or_path, self.revision).vocab_size)
         if self.encoding == "symbol":
-            return known
+            return model_size
         tokenizer = read_tokenizer(self.name_or_path, self.revision)
-        own = num_ids(tokenizer)
+        tokenizer_size = num_ids(tokenizer)
         if self.mask_token is None or tokenizer.eos_token_id is None:
-            return min(own, known)
-        return known if own > known else None
+            return min(tokenizer_size, model_size)
+        return model_size if tokenizer_size > model_size else None
 
     def _check_length(self, config: Any, max_length: int) -> None:
         limits = {

@@ -39,7 +39,7 @@ class _Sequential(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, delta: Tensor, log_decay: Tensor, b: Tensor, c: Tensor, start: Tensor
     ) -> tuple[Tensor, Tensor]:
-        x, delta, b, c = (_time_first(each) for each in (x, delta, b, c))
+        x, delta, b, c = (_time_first(tensor) for tensor in (x, delta, b, c))
         drive = x * delta
         states = x.new_empty(len(x) + 1, *start.shape)
         states[0] = start
@@ -71,7 +71,7 @@ class _Sequential(torch.autograd.Function):
             torch.sum(scratch.mul_(log_decay), 1, out=grad_delta[t])
         grad_delta.addcmul_(grad_drive, x)
         grads = (grad_drive.mul_(delta), grad_delta, grad_log_decay.sum(0), grad_b, grad_c)
-        return *(each if each.dim() == 2 else _batch_first(each) for each in grads), grad
+        return *(tensor if tensor.dim() == 2 else _batch_first(tensor) for tensor in grads), grad
 
 
 class _Parallel(torch.autograd.Function):
@@ -81,7 +81,7 @@ class _Parallel(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, delta: Tensor, log_decay: Tensor, b: Tensor, c: Tensor, start: Tensor
     ) -> tuple[Tensor, Tensor]:
-        x, delta, b, c = (_time_first(each) for each in (x, delta, b, c))
+        x, delta, b, c = (_time_first(tensor) for tensor in (x, delta, b, c))
         decay = (delta[:, :, None] * log_decay).exp_()
         states = b[..., None] * (x * delta)[:, :, None]
         states[0].addcmul_(decay[0], start)
@@ -115,7 +115,7 @@ class _Parallel(torch.autograd.Function):
         grad_delta = torch.einsum("tbnd,nd->tbd", before, log_decay).addcmul_(grad_drive, x)
         grad_log_decay = torch.einsum("tbnd,tbd->nd", before, delta)
         grad_x, grad_delta, grad_b, grad_c = (
-            _batch_first(each) for each in (grad_drive * delta, grad_delta, grad_b, grad_c)
+            _batch_first(tensor) for tensor in (grad_drive * delta, grad_delta, grad_b, grad_c)
         )
         return grad_x, grad_delta, grad_log_decay, grad_b, grad_c, start_grad
 
@@ -168,7 +168,7 @@ def _mamba_ssm(
     if start is not None:
         return _differentiable(_Sequential)(x, delta, log_decay, b, c, start)
     kernel = importlib.import_module(_KERNELS).selective_scan_fn
-    time_last = (each.transpose(1, 2).contiguous() for each in (b, c))
+    time_last = (tensor.transpose(1, 2).contiguous() for tensor in (b, c))
     y, last = kernel(
         x.transpose(1, 2).contiguous(),
         delta.transpose(1, 2).contiguous(),
