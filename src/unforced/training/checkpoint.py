@@ -74,11 +74,11 @@ def mean_losses(sums: Mapping[str, Tensor]) -> dict[str, float | None]:
 
     None: there was no target.
     """
-    known = {name: each.tolist() for name, each in sums.items()}
-    parts = [weighted / count for _, weighted, count in known.values() if count]
+    terms = {name: tensor.tolist() for name, tensor in sums.items()}
+    parts = [weighted / count for _, weighted, count in terms.values() if count]
     losses: dict[str, float | None] = {"loss": math.fsum(parts) if parts else None}
-    if len(known) > 1:
-        losses |= {f"loss.{name}": total / n if n else None for name, (total, _, n) in known.items()}
+    if len(terms) > 1:
+        losses |= {f"loss.{name}": total / n if n else None for name, (total, _, n) in terms.items()}
     return losses
 
 
@@ -128,8 +128,8 @@ def save_checkpoint(
 
 def checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoints in a folder, newest first."""
-    found = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name) and path.is_dir()]
-    return sorted(found, key=_step, reverse=True)
+    paths = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name) and path.is_dir()]
+    return sorted(paths, key=_step, reverse=True)
 
 
 def set_aside(path: Path) -> Path:
@@ -175,8 +175,8 @@ def _load(path: Path, run: Run, train_module: TrainModule, optimizer: Optimizers
     if state["step"] != _step(path):
         raise UnusableError(f"state.json: step {state['step']} is not the folder's")
     _check_owner(path, state, run)
-    known = state.get("frozen_sha256")  # an older checkpoint does not say
-    if known is not None and known != train_module.frozen_sha256:
+    recorded = state.get("frozen_sha256")  # an older checkpoint does not say
+    if recorded is not None and recorded != train_module.frozen_sha256:
         raise UserError(
             f"{path}: what was trained stands beside other weights than {run.model.origin.name} has now; "
             "put back the model that the run started from, or start a new run with another --out"

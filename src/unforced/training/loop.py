@@ -157,7 +157,7 @@ class Trainer:
         """Take one optimiser step."""
         world, parts = self.accelerator.num_processes, self.run.gradient_accumulation
         first = range(self.accelerator.process_index, parts * world, world)
-        views = [self._view(slice(each, None, parts * world)) for each in first]
+        views = [self._view(slice(offset, None, parts * world)) for offset in first]
         report = self.take_step(views, learning_rate(self.run, self.progress.step))
         self.progress.add(report.losses)
         self.progress.step += 1
@@ -195,7 +195,9 @@ class Trainer:
             split: self.evaluate(self.run, self.train_module, split, self.run.num_evaluate)
             for split in _SPLITS
         }
-        return {f"{split}.{measure}": n for split, each in counts.items() for measure, n in each.items()}
+        return {
+            f"{split}.{measure}": n for split, measures in counts.items() for measure, n in measures.items()
+        }
 
     def _hear(self, line: Mapping[str, Any]) -> None:
         self.evaluated_at = line["step"]
@@ -204,7 +206,7 @@ class Trainer:
     def _losses(self) -> dict[str, float | None]:
         """Return the mean loss since the last evaluation, and of each term if there are several."""
         losses = self.progress.losses
-        sums = {name: self.accelerator.sum(each) for name, each in losses.items()}
+        sums = {name: self.accelerator.sum(tensor) for name, tensor in losses.items()}
         return mean_losses(sums)
 
     def _tell(self, timer: Timer) -> None:

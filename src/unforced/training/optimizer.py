@@ -50,7 +50,7 @@ class Optimizers:
 
     def _part_of(self, parameter: nn.Parameter) -> torch.optim.Optimizer:
         for part in self.parts:
-            if any(parameter is each for group in part.param_groups for each in group["params"]):
+            if any(parameter is member for group in part.param_groups for member in group["params"]):
                 return part
         raise KeyError("no optimiser has this parameter")
 
@@ -63,9 +63,9 @@ def build_optimizer(run: Run, module: nn.Module) -> Optimizers:
     arXiv 2502.16982 for the size. The module is on its device already: with the run's precision, it
     decides what Muon's products are computed in.
     """
-    parameters = [each for each in module.parameters() if each.requires_grad]
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     muon = [p for p in parameters if run.optimizer == "muon" and role(p) == "matrix"]
-    others = [p for p in parameters if not any(p is each for each in muon)]
+    others = [p for p in parameters if not any(p is matrix for matrix in muon)]
     groups = [
         {"params": [p for p in others if role(p) != "vector"], "weight_decay": run.weight_decay},
         {"params": [p for p in others if role(p) == "vector"], "weight_decay": 0.0},

@@ -128,8 +128,8 @@ def _check_environment(environment: Mapping[str, str]) -> int:
 
 def _launched(environment: Mapping[str, str], size: str, others: tuple[str, ...]) -> int:
     """Return how many processes one kind of launcher started."""
-    own = [name for name in (size, *others) if not name.startswith("MASTER_")]
-    numbers = {name: _number(environment, name) for name in own if name in environment}
+    numeric = [name for name in (size, *others) if not name.startswith("MASTER_")]
+    numbers = {name: _number(environment, name) for name in numeric if name in environment}
     if not numbers or (size != "WORLD_SIZE" and numbers.get(size, 1) == 1):
         return 1
     absent = [name for name in (size, *others) if name not in environment]
@@ -140,11 +140,11 @@ def _launched(environment: Mapping[str, str], size: str, others: tuple[str, ...]
             f"environment: {name}={number} is left over from a launcher, which sets {more}, too; "
             f"unset {', '.join(numbers)}, or start with torchrun"
         )
-    for name in own[1:]:
+    for name in numeric[1:]:
         if numbers[name] >= numbers[size]:
             raise UserError(
                 f"environment: {name}={numbers[name]} is not below {size}={numbers[size]}; "
-                f"unset {', '.join(own)}, or start with torchrun"
+                f"unset {', '.join(numeric)}, or start with torchrun"
             )
     return numbers[size]
 

@@ -61,8 +61,8 @@ class FiniteSource:
         sample = np.arange(step * self.batch_size, (step + 1) * self.batch_size)[part]
         epoch, place = np.divmod(sample, self.count)
         index = np.empty_like(sample)
-        for each in np.unique(epoch):
-            index[epoch == each] = self._order(int(each))[place[epoch == each]]
+        for number in np.unique(epoch):
+            index[epoch == number] = self._order(int(number))[place[epoch == number]]
         return self.examples.rows(sent(torch.from_numpy(index), self.examples.prompt.device))
 
     def _shuffle(self, epoch: int) -> NDArray[np.int64]:

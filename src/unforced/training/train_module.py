@@ -46,12 +46,14 @@ class TrainModule(nn.Module):
 
     def trained(self) -> dict[str, nn.Parameter]:
         """Every parameter that is trained, by name; shared ones once."""
-        return {name: each for name, each in self.named_parameters() if each.requires_grad}
+        return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
 
     @cached_property
     def frozen_sha256(self) -> str | None:
         """Hash of every tensor that is not trained; None where all are."""
-        frozen = {name: each for name, each in self.named_parameters() if not each.requires_grad}
+        frozen = {
+            name: parameter for name, parameter in self.named_parameters() if not parameter.requires_grad
+        }
         digest = hashlib.sha256()
         for name, tensor in sorted(frozen.items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
