@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from tests.runs import tiny_run
-from unforced.training.checkpoint import Progress, save_checkpoint
+from unforced.training.checkpoint import TrainState, save_checkpoint
 from unforced.training.optimizer import build_optimizer
 from unforced.training.train_module import build_train_module
 
@@ -25,7 +25,7 @@ def main(folder):
     optimizer.step()
     optimizer.zero_grad()
     before = peak()
-    save_checkpoint(folder, run, train_module, optimizer, Progress(1, 0.0))
+    save_checkpoint(folder, run, train_module, optimizer, TrainState(1, 0.0))
     print(peak() - before)
 
 
