@@ -112,7 +112,7 @@ def test_a_study_or_recipe_of_ones_own_is_a_function_in_a_file(tmp_path, monkeyp
     )
     assert resolve_run(f"{file}:near", []).seed == 7
     file.write_text("1 / 0")
-    with pytest.raises(UserError, match=r"it cannot be run .ZeroDivisionError: division by zero"):
+    with pytest.raises(UserError, match=r"mine.py: line 1: ZeroDivisionError: division by zero"):
         resolve_study(f"{file}:rates", [])
 
 
