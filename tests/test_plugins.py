@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import sys
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -18,6 +19,7 @@ from unforced.plugins import load_file
 from unforced.recipes import resolve_run
 from unforced.registry import OBJECTIVES, TASKS
 from unforced.runs.folder import RunFolder
+from unforced.runs.index import read_finished
 from unforced.studies.folder import StudyFolder
 from unforced.study import Study
 
@@ -138,6 +140,14 @@ def test_a_file_that_is_gone_is_named_until_another_is_given(mine, recorded, cal
     monkeypatch.setenv("UNFORCED_PLUGINS", os.pathsep.join([str(moved), "none.py"]))
     with OBJECTIVES.holding(), pytest.raises(UserError, match=r"UNFORCED_PLUGINS: none\.py: no such file"):
         OBJECTIVES.names()
+
+
+def test_a_report_knows_the_task_of_a_file(tmp_path):
+    file = Path(__file__).parent.parent / "examples" / "own_task.py"
+    with TASKS.kept():
+        train(tiny_run("max_steps=2", "evaluate_every=2", f"task={file}:Sorting"), tmp_path / "run")
+    assert "sorting" not in TASKS.names()
+    assert read_finished(tmp_path / "run").topology == "sorting most=6"
 
 
 def test_the_config_of_a_run_folder_trains_again(recorded, tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 from unforced.decoding.modes import Mode, Shows, Writes, forced_note, trained_mode
 from unforced.errors import UserError
 from unforced.parts import Tree, read
+from unforced.provenance import PARTS, load_parts, read_records
 from unforced.registry import SHOWN_NOTHING, TASKS
 from unforced.runs.schemas import DIVERGED
 from unforced.tasks.base import Task
@@ -50,6 +51,8 @@ class FinishedRun:
     def task(self) -> Task | None:
         """The task; None if it is not installed."""
         try:
+            records = read_records(self.path / PARTS)
+            load_parts(record for record in records if record["kind"] == TASKS.kind)
             family: type[Task] = TASKS.get(self.tree["task"]["name"])
             return read(family, self.tree["task"], recorded=True)
         except UserError:

@@ -23,7 +23,7 @@ from unforced.errors import ConfigError, UserError
 from unforced.files import is_blank, read_json, write_atomically, write_json
 from unforced.locks import is_locked, locked
 from unforced.parts import Tree
-from unforced.provenance import load_parts, origin_in_words, read_records, records_of
+from unforced.provenance import PARTS, load_parts, origin_in_words, read_records, records_of
 from unforced.runs.schemas import (
     Config,
     Diagnosis,
@@ -54,7 +54,7 @@ class RunFolder:
         self.metrics, self.result = path / "metrics.jsonl", path / "result.json"
         self.answers, self.checkpoints = path / "answers.json", path / "checkpoints"
         self.traces, self.diagnosis = path / "traces.json", path / "diagnosis.json"
-        self.trackers, self.parts = path / "trackers", path / "parts.json"
+        self.trackers, self.parts = path / "trackers", path / PARTS
 
     @classmethod
     def claim(cls, path: Path, run: "Run") -> "RunFolder":
