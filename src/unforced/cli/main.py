@@ -63,10 +63,11 @@ def build_app() -> typer.Typer:
     return app
 
 
-def _show_version(wanted: bool) -> None:
+def _show_version(wanted: bool) -> bool:
     if wanted:
         print(f"unforced {version('unforced')}")
         raise typer.Exit
+    return wanted
 
 
 def _options_of_all(

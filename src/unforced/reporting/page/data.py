@@ -128,11 +128,11 @@ def _values(frame: pd.DataFrame) -> dict[str, list[Any]]:
     return {str(name): [_number(value) for value in column.tolist()] for name, column in frame.items()}
 
 
-def _number(value: float) -> float | None:
+def _number(value: float | int) -> float | None:
     return None if math.isnan(value) else round(value, _DIGITS)
 
 
-def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+def _rounded(values: Mapping[str, float | int]) -> dict[str, float]:
     return {key: round(value, _DIGITS) for key, value in values.items()}
 
 
