@@ -5,7 +5,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import Any
 
 from unforced.errors import TEMPORARY
 
@@ -19,7 +19,7 @@ class LastingStream(io.TextIOBase):
     failure: why the first text was dropped, None while everything was written. `stream` None is closed.
     """
 
-    def __init__(self, stream: TextIO | None) -> None:
+    def __init__(self, stream: Any) -> None:
         self.stream = stream
         self.failure: Exception | None = None
 
@@ -72,10 +72,10 @@ class LastingStream(io.TextIOBase):
     @property
     def buffer(self) -> Any:
         """The stream of bytes below. Raises AttributeError if there is none."""
-        return self.stream.buffer  # type: ignore[union-attr]
+        return self.stream.buffer
 
 
-def lasting(stream: TextIO | None) -> LastingStream:
+def lasting(stream: Any) -> LastingStream:
     """Return a stream that never fails to write."""
     return stream if isinstance(stream, LastingStream) else LastingStream(stream)
 

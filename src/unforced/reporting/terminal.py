@@ -7,7 +7,7 @@ each other, and text is wrapped at spaces: a number is never cut.
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Literal, TextIO, cast
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -26,10 +26,10 @@ def console() -> Console:
 
 def progress_console() -> Console:
     """Return the console of standard error, whose failure ends no run."""
-    return _console(cast("TextIO", lasting(sys.stderr)))
+    return _console(lasting(sys.stderr))
 
 
-def _console(file: TextIO) -> Console:
+def _console(file: Any) -> Console:
     is_terminal = file is not None and file.isatty()
     width = None if is_terminal else _UNLIMITED
     return Console(file=file, width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)

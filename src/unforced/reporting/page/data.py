@@ -129,7 +129,7 @@ def _values(frame: pd.DataFrame) -> dict[str, list[Any]]:
 
 
 def _number(value: float | int) -> float | None:
-    return None if math.isnan(value) else round(value, _DIGITS)
+    return None if math.isnan(value) else round(float(value), _DIGITS)
 
 
 def _rounded(values: Mapping[str, float | int]) -> dict[str, float]:
