@@ -107,7 +107,7 @@ def test_a_folder_that_holds_this_run_already(mistake, finished, tmp_path):
     before = sorted(path.stat().st_mtime_ns for path in finished.rglob("*"))
     line = mistake("train", config, "--out", finished)
     assert line == f"{finished} holds this run already; add --resume to continue it"
-    line = mistake("train", config, "seed=1", "--out", finished)
+    line = mistake("train", finished, "seed=1", "--out", finished)
     assert line == f"{finished} holds another run already; choose another --out"
     assert sorted(path.stat().st_mtime_ns for path in finished.rglob("*")) == before
 

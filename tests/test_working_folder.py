@@ -27,6 +27,17 @@ engine.close()
 """
 
 
+def test_the_module_as_a_script_does_not_import_the_users_files(tmp_path):
+    (tmp_path / "random.py").write_text("raise SystemExit(9)\n")
+    sources = str(Path(unforced.__file__).parents[1])
+    environment = os.environ | {"PYTHONPATH": sources}
+    environment.pop("PYTHONSAFEPATH", None)
+    command = [sys.executable, "-m", "unforced", "list", "tasks"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "path_star" in done.stdout
+
+
 @pytest.mark.parametrize("engine", ["local", "ray"])
 def test_a_study_does_not_import_the_users_files(engine, tmp_path):
     """Neither the standard library's names, nor a package's, nor ours."""

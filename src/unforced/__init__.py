@@ -11,7 +11,6 @@ Importing the package imports nothing else: what a name needs (torch, above all)
 
 import sys
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +59,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
         try:
             return version("unforced")
         except PackageNotFoundError:  # a checkout that is not installed

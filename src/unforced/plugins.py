@@ -98,7 +98,11 @@ def part_in_file(registry: Registry, text: str) -> str:
     by_name = {_default_name(cls): cls for cls in classes.values() if _default_name(cls)}
     cls = classes.get(wanted, by_name.get(wanted))
     if cls is None:
-        own = [name for name, each in classes.items() if each.__module__ == plugin.module]
+        own = [
+            name
+            for name, each in classes.items()
+            if each.__module__ == plugin.module and each.registry is registry
+        ]
         if not own:
             raise UserError(f"{path}: it defines no {registry.kind}, and so not {wanted!r}")
         raise UserError(f"{path}: {unknown(registry.kind, wanted, own)}")

@@ -137,7 +137,7 @@ class Registry:
         except Exception as error:  # whatever it does when it is imported
             raise UserError(
                 f"{self.kind} {name!r}: {target} of {self._sources[name].words} cannot be imported "
-                f"({type(error).__name__}: {error}); mend or uninstall it"
+                f"({type(error).__name__}: {error}); repair or uninstall it"
             ) from error
 
     def _read_plugins(self) -> None:

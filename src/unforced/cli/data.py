@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 
 def export_problems(
-    recipe: Annotated[
-        str, typer.Argument(help="A recipe's name, FILE.py:FUNCTION, or the path of a run's config.json.")
-    ],
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, FILE.py:FUNCTION, or a run folder.")],
     out: Annotated[
         Path,
         typer.Option("--out", "--to", help="File to write: .txt (the paper's lines), .parquet or .jsonl."),

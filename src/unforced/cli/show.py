@@ -12,9 +12,7 @@ if TYPE_CHECKING:
 
 
 def show_recipe(
-    recipe: Annotated[
-        str, typer.Argument(help="A recipe's or a study's name, or the path of a run's config.json.")
-    ],
+    recipe: Annotated[str, typer.Argument(help="A recipe's or a study's name, or a run folder.")],
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    recipe: Annotated[
-        str, typer.Argument(help="A recipe's name, FILE.py:FUNCTION, or the path of a run's config.json.")
-    ],
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, FILE.py:FUNCTION, or a run folder.")],
     overrides: Overrides = None,
     out: Annotated[
         Path | None, typer.Option(help="The run folder. [default: runs/RECIPE-FINGERPRINT]")

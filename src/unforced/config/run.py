@@ -76,7 +76,8 @@ class Run(Settings):
             fitting = dict.fromkeys([*self.objective.decoders, self.objective.default_decoder.name])
             raise ValueError(
                 f"decoder: {self.decoding.name} does not fit the objective {self.objective.name}; "
-                f"choose {' or '.join(fitting)}, or null"
+                f"choose {' or '.join(fitting)}, or null; a decoder of your own names the objectives that it "
+                "fits (objectives)"
             )
         last = self.task.answer_length - 1
         for position in self.objective.train_positions or ():

@@ -1,15 +1,16 @@
-r"""Marks that people and language models put around an answer: quotes, bold, code, brackets, mathematics.
+r"""Marks that people and language models put around an answer: quotes, code, brackets, mathematics, tags.
 
-**1,7,9**    `1,7,9`    "1,7,9"    $1,7,9$    \boxed{1,7,9}    ```
-                                                               1,7,9
-                                                               ```
+**1,7,9**    `1,7,9`    "1,7,9"    - 1,7,9    $1,7,9$    \boxed{1,7,9}    ```
+<answer>1,7,9</answer>    1,7,9<|im_end|>                                1,7,9
+                                                                         ```
 """
 
 import re
 from collections.abc import Sequence, Set
 
-OPENING = (r"\boxed{", r"\text{", r"\(", r"\[", *"*_`\"'([{$>“”„‘’‚«»‹›「『（［【")
+OPENING = ("- ", "+ ", "• ", r"\boxed{", r"\text{", r"\(", r"\[", *"*_`\"'([{$>“”„‘’‚«»‹›「『（［【")
 CLOSING = (r"\)", r"\]", *"*_`\"')]}$“”‘’«»‹›」』）］】")
+_TAG = re.compile(r"</?[A-Za-z_]+>|<\|[A-Za-z_]+\|>")  # <answer>, </answer>, <|im_end|>
 _FENCE = re.compile(r"\s*(`{3,}|~{3,})[ \t]*[A-Za-z+#.-]*\s*")  # with the name of a language
 _NOTHING: frozenset[str] = frozenset()
 
@@ -19,12 +20,12 @@ def behind_opening(text: str, own: Set[str] = _NOTHING) -> str:
 
     own: characters of the answer itself, which are not marks.
     """
-    return _without(text.lstrip(), _marks(OPENING, own), spaces=True)
+    return _without(text.lstrip(), OPENING, own, spaces=True)
 
 
 def behind_closing(text: str, own: Set[str] = _NOTHING) -> str:
     """Drop marks that close from the beginning of the text behind an answer."""
-    return _without(text, _marks(CLOSING, own), spaces=False)
+    return _without(text, CLOSING, own, spaces=False)
 
 
 def is_only_marks(line: str, own: Set[str] = _NOTHING) -> bool:
@@ -33,12 +34,14 @@ def is_only_marks(line: str, own: Set[str] = _NOTHING) -> bool:
     return not behind_opening(line, own) or (fence is not None and fence[1][0] not in own)
 
 
-def _marks(marks: Sequence[str], own: Set[str]) -> list[str]:
-    return [mark for mark in marks if not own & set(mark)]
-
-
-def _without(text: str, marks: Sequence[str], spaces: bool) -> str:
-    while mark := next((mark for mark in marks if text.startswith(mark)), ""):
+def _without(text: str, marks: Sequence[str], own: Set[str], spaces: bool) -> str:
+    while mark := _mark_at_beginning(text, marks, own):
         text = text.removeprefix(mark)
         text = text.lstrip() if spaces else text
     return text
+
+
+def _mark_at_beginning(text: str, marks: Sequence[str], own: Set[str]) -> str:
+    tag = _TAG.match(text)
+    found = tag[0] if tag else next((mark for mark in marks if text.startswith(mark)), "")
+    return "" if own & (set("<>") if tag else set(found)) else found

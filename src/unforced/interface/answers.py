@@ -1,5 +1,6 @@
 """Free answers to prompts: read, answered and scored."""
 
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -54,6 +55,8 @@ def _answered_texts(evaluator: Evaluator, prompts: Sequence[str]) -> pd.DataFram
     others = pd.DataFrame.from_dict(refused, orient="index", columns=COLUMNS, dtype=object)
     read = [row for row in range(len(prompts)) if row not in refused]
     if not read:
+        first = refused[0]["reason"]
+        warnings.warn(f"answer: no prompt could be read; the first: {first}", stacklevel=4)
         return others
     answered = _answered(evaluator, reader.read([prompts[row] for row in read]), reader.knows)
     return pd.concat([answered.set_axis(read), others]).sort_index() if refused else answered

@@ -125,5 +125,7 @@ class Report:
 
     def __repr__(self) -> str:
         skipped = [f"skipped {folder}: {reason}" for folder, reason in self.summary["skipped"].items()]
-        what = f"{self.summary['runs']} runs in {len(self.summary['groups'])} groups: {self.page}"
+        numbers = {"run": self.summary["runs"], "group": len(self.summary["groups"])}
+        counted = " in ".join(f"{number} {word}{'s' * (number != 1)}" for word, number in numbers.items())
+        what = f"{counted}: {self.page}"
         return "\n".join([what, *skipped])

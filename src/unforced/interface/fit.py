@@ -60,7 +60,7 @@ def train(
     KeyboardInterrupt after Ctrl-C, when the checkpoint is written, if there is a folder.
     """
     if not isinstance(run, Run):
-        raise UserError(f"run: give a Run, as uf.recipe('quickstart.teacherless') is one, not {run!r}")
+        raise UserError(f"run: {_instead_of_a_run(run)}")
     if out is None:
         if resume:
             raise UserError("resume=True: give the folder of the run that is to be continued, as out=")
@@ -70,6 +70,13 @@ def train(
         outcome = run_experiment(run, path, observer, resume)
     _raise_if_stopped(outcome, f"the checkpoint is in {path}, continue with resume=True")
     return Fit.of_folder(path)
+
+
+def _instead_of_a_run(value: object) -> str:
+    if isinstance(value, Mapping):
+        names = ", ".join(map(repr, list(value)[:3]))
+        return f"these are {len(value)} runs by name; give one of them ({names}), or all to uf.study"
+    return f"give a Run, as uf.recipe('quickstart.teacherless') is one, not a {type(value).__name__}"
 
 
 def _train_in_memory(run: Run, observer: Observer | None) -> "Fit":

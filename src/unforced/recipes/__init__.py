@@ -16,12 +16,18 @@ from unforced.study import Study
 
 
 def resolve(name: str, overrides: Iterable[str]) -> Run | dict[str, Run]:
-    """Return what a recipe's name, FILE.py:FUNCTION or the path of a config.json stands for, overridden.
+    """Return what a recipe's name, FILE.py:FUNCTION, a run folder or its config.json stands for, overridden.
 
     Raises UserError, also for an override of what the runs of a recipe differ in: it would make them alike.
     """
     overrides = list(overrides)
-    recipe = _from_file(Path(name)) if name.endswith(".json") else _make(name, RECIPES)
+    folder = Path(name).expanduser()
+    if name.endswith(".json"):
+        recipe = _from_file(folder)
+    elif name not in RECIPES.names() and (folder / "config.json").is_file():
+        recipe = _from_file(folder / "config.json")
+    else:
+        recipe = _make(name, RECIPES)
     if isinstance(recipe, Study):
         raise UserError(f"{name} is a study; carry it out with `unforced study {name}`")
     if isinstance(recipe, Run):
