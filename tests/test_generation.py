@@ -224,7 +224,7 @@ MISUSES = {
     ("X",): "say what to ask, with --task and one of addition, branching_path, countdown, "
     "crossing_lines, path_star",
     (): "Missing argument 'model'.",
-    (*ASKING, "--split", "test"): "No such option: --split",
+    (*ASKING, "--split", "test"): "No such option: --split (Possible options: --plugin)",
     (*ASKING, "degre=3"): "task.degre: unknown key 'degre'; did you mean 'degree'?",
     (*ASKING, "--order", "revers"): "unknown order 'revers'; did you mean 'reversed'?",
     ("X", "--task", "path_sta"): "unknown task 'path_sta'; did you mean 'path_star'?",
