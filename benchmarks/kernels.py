@@ -42,11 +42,11 @@ def attend(
 ) -> float:
     """Return the seconds per token of attention, forward and backward."""
     shape = (3, 4096 // length, 6, length, 64)
-    pattern = attention.causal_bias(length, 0, device)
+    bias = attention.causal_bias(length, 0, device)
     source = torch.randn(shape, device=device, dtype=backend.dtype or dtype).requires_grad_()
 
     def work() -> None:
-        output = backend.attend(*source.unbind(0), pattern)
+        output = backend.attend(*source.unbind(0), bias)
         torch.autograd.grad(output, source, torch.ones_like(output))
 
     return least_seconds(device, work, rounds) / 4096
@@ -58,9 +58,9 @@ def errors(backend: attention.Backend, device: torch.device) -> tuple[float, flo
     source = torch.randn(3, 64, 6, 32, 64, generator=noise)
     source[0] *= 6
     source = source.to(device, torch.bfloat16)
-    pattern = attention.causal_bias(32, 0, device)
-    exact = attention.explicit(*source.double().unbind(0), pattern)
-    error = backend.attend(*source.to(backend.dtype or source.dtype).unbind(0), pattern) - exact
+    bias = attention.causal_bias(32, 0, device)
+    exact = attention.math_attention(*source.double().unbind(0), bias)
+    error = backend.attend(*source.to(backend.dtype or source.dtype).unbind(0), bias) - exact
     return error.abs().max().item(), error.square().mean().sqrt().item()
 
 

@@ -82,7 +82,7 @@ def reference_step(trainer: Trainer) -> Callable[[], object]:
         MambaConfig(
             vocab_size=trainer.train_module.model.vocab_size,
             hidden_size=config.width,
-            state_size=config.state,
+            state_size=config.d_state,
             num_hidden_layers=config.layers,
             use_cache=False,
         )
