@@ -6,7 +6,7 @@ from tests.runs import tiny_run
 from unforced.evaluation.learning import grokking, learned
 from unforced.runs import history as run_history
 from unforced.runs.history import steps_to
-from unforced.training.stopping import Finish
+from unforced.training.stopping import StoppingRule
 
 
 def lines(curves, total=1000, every=100):
@@ -51,9 +51,9 @@ def test_steps_to_is_the_first_of_two_evaluations_in_a_row(values, steps, censor
 def test_a_run_ends_at_the_evaluation_that_makes_it_count_as_solved(monkeypatch, in_a_row):
     monkeypatch.setattr(run_history, "IN_A_ROW", in_a_row)
     history = lines({"validation.free.exact": [0.5, 1.0, 0.5, 1.0, 1.0, 0.5, 1.0, 1.0, 1.0, 1.0]})
-    finish = Finish(tiny_run("stop_when=solved", "max_steps=5000"))
+    finish = StoppingRule(tiny_run("stop_when=solved", "max_steps=5000"))
     for line in history:
-        finish.hear(line)
+        finish.update(line)
     solved = steps_to(history, "validation.free.exact")["steps"]
     assert solved == {1: 100, 2: 300, 3: 600}[in_a_row]
     assert finish.step == solved + 100 * (in_a_row - 1)

@@ -106,9 +106,9 @@ def test_a_study_or_recipe_of_ones_own_is_a_function_in_a_file(tmp_path, monkeyp
             resolve_study(wrong, [])
     with pytest.raises(UserError, match="is a study; carry it out with `unforced study"):
         resolve(f"{file}:rates", [])
-    (tmp_path / "neighbour_of_mine.py").write_text("seed = 7")
+    (tmp_path / "beside_my_recipes.py").write_text("seed = 7")
     file.write_text(
-        f"{OWN}import neighbour_of_mine\ndef near(): return one().replace(seed=neighbour_of_mine.seed)"
+        f"{OWN}import beside_my_recipes\ndef near(): return one().replace(seed=beside_my_recipes.seed)"
     )
     assert resolve_run(f"{file}:near", []).seed == 7
     file.write_text("1 / 0")
