@@ -57,7 +57,8 @@ class RayEngine:
 
     def start(self, job: Job) -> "RayAttempt":
         """Submit a job to the cluster."""
-        return RayAttempt(self._ray, self._carry_out.remote(job, self.threads), job.log)
+        _stop_request(job).unlink(missing_ok=True)
+        return RayAttempt(self._ray, self._carry_out.remote(job, self.threads), job)
 
     def close(self) -> None:
         """Disconnect from the cluster; one that this process started ends."""
@@ -67,8 +68,8 @@ class RayEngine:
 class RayAttempt:
     """A task of the cluster."""
 
-    def __init__(self, ray: Any, task: Any, log: Path) -> None:
-        self._ray, self._task, self._log = ray, task, log
+    def __init__(self, ray: Any, task: Any, job: Job) -> None:
+        self._ray, self._task, self._job = ray, task, job
 
     def poll(self) -> int | None:
         """Return the exit code of the job's process, None while it runs, LOST if its worker died."""
@@ -79,15 +80,16 @@ class RayAttempt:
         except self._ray.exceptions.TaskCancelledError:
             return LOST
         except self._ray.exceptions.RayTaskError as error:  # the worker runs, but could not start the process
-            with self._log.open("a") as log:
+            with self._job.log.open("a") as log:
                 log.write(f"{error.cause}\n")
             return _NOT_STARTED
         except self._ray.exceptions.RayError:
             return LOST
 
     def stop(self) -> None:
-        """Interrupt the task, which asks its process to end."""
-        self._ray.cancel(self._task)
+        """Let the task ask its process to end: by a file, since Ray does not always interrupt a task."""
+        _stop_request(self._job).touch()
+        self._ray.cancel(self._task)  # it may still wait for a machine
 
     def kill(self) -> None:
         """End the worker; its process ends with it."""
@@ -96,14 +98,22 @@ class RayAttempt:
 
 def carry_out(job: Job, threads: int) -> int:
     """Run a job's process on a machine of the cluster; return its exit code."""
-    process = job.start(threads)
-    try:
-        while True:  # in short waits, so that an interrupt is heard
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                return process.wait(_WAIT_SECONDS)
-    except KeyboardInterrupt:
-        process.terminate()
-        return process.wait()
+    process, asked = job.start(threads), False
+    while True:
+        try:
+            return process.wait(_WAIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            stop = _stop_request(job).exists()
+        except KeyboardInterrupt:
+            stop = True
+        if stop and not asked:
+            asked = True
+            process.terminate()
+
+
+def _stop_request(job: Job) -> Path:
+    """Return the file that asks a job to end while it exists."""
+    return job.ended.with_suffix(".stop")
 
 
 def _connect(address: str | None) -> Any:
