@@ -28,7 +28,7 @@ def test_there_are_three_and_each_was_run_to_its_end():
     for path in NOTEBOOKS:
         cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
         assert [cell.execution_count for cell in cells] == [*range(1, len(cells) + 1)], path
-        assert str(Path(__file__).parents[1]) not in path.read_text()
+        assert not re.search(r"[ '\"(]/\w+/\w+", path.read_text()), "a folder of some machine"
         assert not [output for cell in cells for output in cell.outputs if output.get("name") == "stderr"]
 
 
