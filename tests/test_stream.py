@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from unforced.data import torch_dataset
+from unforced.data import ProblemDataset
 from unforced.data.stream import Shard
 from unforced.errors import UserError
 from unforced.tasks.crossing_lines import CrossingLines
@@ -21,7 +21,7 @@ def indices(dataset):
 
 
 def test_its_problems_are_those_of_the_split():
-    found = list(torch_dataset(STAR, "test", seed=4, start=SIZE - 3, count=6))
+    found = list(ProblemDataset(STAR, "test", seed=4, start=SIZE - 3, count=6))
     wanted = problems(STAR, 4, "test", SIZE - 3, 6)
     assert [item["index"] for item in found] == list(range(SIZE - 3, SIZE + 3))
     assert np.array_equal([item["answer_symbols"].tolist() for item in found], STAR.answers(wanted))
@@ -32,15 +32,15 @@ def test_its_problems_are_those_of_the_split():
 
 
 def test_answers_of_several_lengths_have_marks_for_their_symbols_alone():
-    for item in torch_dataset(CrossingLines(), count=20):
+    for item in ProblemDataset(CrossingLines(), count=20):
         assert item["answer_symbols"].min() >= 0
         assert len(item["decisive"]) == len(item["answer_symbols"])
-    assert "decisive" not in next(iter(torch_dataset(STAR, order="reversed")))
+    assert "decisive" not in next(iter(ProblemDataset(STAR, order="reversed")))
 
 
 @pytest.mark.parametrize(("start", "count"), [(0, 25), (SIZE - 7, 30), (3, 4)])
 def test_every_problem_goes_to_one_rank(start, count):
-    shards = [torch_dataset(STAR, start=start, count=count, shard=Shard(rank, 3)) for rank in range(3)]
+    shards = [ProblemDataset(STAR, start=start, count=count, shard=Shard(rank, 3)) for rank in range(3)]
     seen = [indices(shard) for shard in shards]
     assert sorted(index for shard in seen for index in shard) == list(range(start, start + count))
     assert max(map(len, seen)) - min(map(len, seen)) <= 1
@@ -49,7 +49,7 @@ def test_every_problem_goes_to_one_rank(start, count):
 def test_every_problem_goes_to_one_worker_of_one_rank():
     seen = []
     for rank in range(2):
-        dataset = torch_dataset(STAR, count=30, shard=Shard(rank, 2))
+        dataset = ProblemDataset(STAR, count=30, shard=Shard(rank, 2))
         seen += indices(
             item for part in DataLoader(dataset, 4, num_workers=2, collate_fn=list) for item in part
         )
@@ -57,21 +57,21 @@ def test_every_problem_goes_to_one_worker_of_one_rank():
 
 
 def test_a_stream_goes_on_at_an_index():
-    dataset = torch_dataset(STAR, count=40)
+    dataset = ProblemDataset(STAR, count=40)
     first = [item["index"] for item, _ in zip(dataset, range(12), strict=False)]
     assert first + indices(dataset.from_index(12)) == list(range(40))
-    endless = iter(torch_dataset(STAR, start=2 * SIZE - 1))
+    endless = iter(ProblemDataset(STAR, start=2 * SIZE - 1))
     assert [next(endless)["index"] for _ in range(3)] == [2 * SIZE - 1, 2 * SIZE, 2 * SIZE + 1]
 
 
 def test_problems_of_one_length_are_collated_by_default():
-    batch = next(iter(DataLoader(torch_dataset(STAR), batch_size=8)))
+    batch = next(iter(DataLoader(ProblemDataset(STAR), batch_size=8)))
     assert batch["answer_symbols"].shape == (8, 3)
     assert len(batch["prompt"]) == 8
 
 
 def test_what_a_stream_cannot_be_is_one_line():
     with pytest.raises(UserError, match="unknown split 'tests'; did you mean 'test'"):
-        torch_dataset(STAR, "tests")
+        ProblemDataset(STAR, "tests")
     with pytest.raises(UserError, match="start=-1, count=None: start counts from 0"):
-        torch_dataset(STAR, start=-1)
+        ProblemDataset(STAR, start=-1)

@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from unforced.data.stream import ProblemDataset, torch_dataset
+    from unforced.data.stream import ProblemDataset
 
-__all__ = ["ProblemDataset", "torch_dataset"]
+__all__ = ["ProblemDataset"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,9 +1,9 @@
 """Problems as a dataset of PyTorch, for training loops of one's own.
 
 from torch.utils.data import DataLoader
-from unforced.data import torch_dataset
+from unforced.data import ProblemDataset
 
-dataset = torch_dataset(PathStar(degree=2, path_length=5), split="train", seed=0)
+dataset = ProblemDataset(PathStar(degree=2, path_length=5), split="train", seed=0)
 loader = DataLoader(dataset, batch_size=64, num_workers=2, collate_fn=list)
 """
 
@@ -41,6 +41,9 @@ class ProblemDataset(IterableDataset[dict[str, Any]]):
     Problem i of the stream goes to shard (i - start) mod (world_size x workers), where the shard of worker w
     of rank r is r x workers + w. So training goes on with `start` at the number of problems that all ranks
     together have seen, if that is a whole number of rounds (batch_size x workers x world_size).
+
+    start: the index of the first problem. count: how many (None: there is no end). order: in which answers
+    are written. shard: of several processes (None: as torch.distributed says here). Raises UserError.
     """
 
     def __init__(
@@ -64,8 +67,8 @@ class ProblemDataset(IterableDataset[dict[str, Any]]):
     def from_index(self, start: int) -> "ProblemDataset":
         """Return the same stream from another index on, up to the same end."""
         count = None if self.count is None else self.start + self.count - start
-        options = {"start": start, "count": count, "order": self.order, "shard": self.shard}
-        return ProblemDataset(self.task, self.split, self.seed, **options)  # type: ignore[arg-type]
+        of_split = self.task, self.split, self.seed
+        return ProblemDataset(*of_split, start=start, count=count, order=self.order, shard=self.shard)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         worker = get_worker_info()
@@ -96,24 +99,6 @@ class ProblemDataset(IterableDataset[dict[str, Any]]):
                 for value in row
             )
             yield {"index": index * self.task.block_size + place, **dict(zip(table, values, strict=True))}
-
-
-def torch_dataset(
-    task: Task,
-    split: Split = "train",
-    seed: int = 0,
-    *,
-    start: int = 0,
-    count: int | None = None,
-    order: Order = "forward",
-    shard: Shard | None = None,
-) -> ProblemDataset:
-    """Return the problems of a split as a streaming dataset of PyTorch; see `ProblemDataset`.
-
-    start: the index of the first problem. count: how many (None: there is no end). order: in which answers
-    are written. shard: of several processes (None: as torch.distributed says here). Raises UserError.
-    """
-    return ProblemDataset(task, split, seed, start=start, count=count, order=order, shard=shard)
 
 
 def _this_process() -> Shard:
