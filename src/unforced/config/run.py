@@ -18,7 +18,7 @@ from unforced.data.vocabulary import build_codec
 from unforced.decoding.base import Decoder
 from unforced.decoding.modes import Mode, exact_measures, forced_note, trained_mode
 from unforced.errors import ConfigError, UserError
-from unforced.models.base import ModelConfig
+from unforced.models.base import FromScratch, ModelConfig
 from unforced.objectives.base import Objective
 from unforced.parts import (
     Config,
@@ -86,6 +86,7 @@ class Run(Settings):
                     f"objective.train_positions: {position} is not an answer position of this task; "
                     f"they are 0 to {last}"
                 )
+        self._check_parts()
         if not is_recorded(info):  # a recorded run was checked, and its model may be elsewhere now
             self._check_attention()
         if self.model.origin.keeps_bf16 and self.precision == "fp32":
@@ -95,6 +96,11 @@ class Run(Settings):
                 f"min_learning_rate: {self.min_learning_rate:g} is above learning_rate {self.learning_rate:g}"
             )
         return self
+
+    def _check_parts(self) -> None:
+        """Check settings of the parts against the answer's tokens, where these are the task's symbols."""
+        if isinstance(self.model, FromScratch):
+            check_length(self.objective, self.decoding, self.task.answer_length + self.task.varied)
 
     def _check_attention(self) -> None:
         needed = self.objective.needs.attention
@@ -209,6 +215,15 @@ class Run(Settings):
         if stream is not True or self.stream:
             return {}
         return {key: None for key in keys_of(Run, Role.TRAINING_SET) if key not in given}
+
+
+def check_length(objective: Objective, decoder: Decoder, answer: int) -> None:
+    """Raise ValueError if a setting of objective or decoder does not go with answers of `answer` tokens."""
+    for key, part in (("objective", objective), ("decoder", decoder)):
+        try:
+            part.check(answer)
+        except ValueError as error:
+            raise ValueError(f"{key}.{error}") from None
 
 
 def build_decoder(fields: Tree) -> Decoder:

@@ -33,6 +33,9 @@ class Decoder(Part, ABC):
     objectives: ClassVar[tuple[str, ...]] = ()
     needs_heads: ClassVar[bool] = False
 
+    def check(self, answer: int) -> None:
+        """Raise ValueError, "FIELD: reason", if a setting does not go with answers of `answer` tokens."""
+
     @abstractmethod
     def decode(
         self, model: SequenceModel, heads: nn.Module, prompts: Prompts, cache: Cache | None = None

@@ -31,6 +31,14 @@ class Needs:
     specials: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class HeadLogits:
+    """What a head predicts of answers: logits of each answer token, and which tokens it predicts at all."""
+
+    logits: Float[Tensor, "batch answer vocab"]
+    predicts: Bool[Tensor, "batch answer"]
+
+
 class Objective(Part, ABC):
     """A frozen config with the functions that make it an objective. It holds no weights.
 
@@ -62,6 +70,9 @@ class Objective(Part, ABC):
         """Whether a decoder fits the training: one of the two names the other."""
         return decoder.name in self.decoders or self.name in decoder.objectives
 
+    def check(self, answer: int) -> None:
+        """Raise ValueError, "FIELD: reason", if a setting does not go with answers of `answer` tokens."""
+
     def sequence_length(self, prompt: int, answer: int) -> int:
         """Return the longest sequence that training or decoding feeds the model."""
         return prompt + answer - 1
@@ -79,6 +90,13 @@ class Objective(Part, ABC):
         self, model: SequenceModel, heads: nn.Module, view: View
     ) -> Mapping[str, Float[Tensor, " batch"]]:
         """Return the loss of each row, summed over its targets, in nats; for each of the view's terms."""
+
+    def head_logits(self, model: SequenceModel, heads: nn.Module, batch: Batch) -> Mapping[str, HeadLogits]:
+        """Return what each head predicts of the answer, given the true tokens that it is trained to see.
+
+        By default, nothing: for objectives whose heads predict no tokens of their own.
+        """
+        return {}
 
     def weights(self, batch: Batch) -> Bool[Tensor, "batch answer"] | None:
         """Say which answer tokens the loss counts: real ones at the positions to train; None for all."""

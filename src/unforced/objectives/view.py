@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -14,6 +14,11 @@ from unforced.models.masks import Attention, QueryPositions
 
 ANSWER = "answer"
 """The name of the term that is the cross-entropy of the answer."""
+NEXT_TOKEN = "next_token"
+"""The name of the term that is the loss of `next_token`, in an objective that has others with it."""
+
+
+AnyView = TypeVar("AnyView", bound="View")
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,11 @@ class View:
     padding: Bool[Tensor, "batch time"] | None = None
     attention: Attention = "causal"
     terms: Mapping[str, Term] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls: type["AnyView"], view: "View", **more: Any) -> "AnyView":
+        """Return a view of this class with the fields of another one, and `more`."""
+        return cls(**{each.name: getattr(view, each.name) for each in fields(view)} | more)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "View":
         """Apply `function` to every tensor, also to those of a subclass and of the terms."""

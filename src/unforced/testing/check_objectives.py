@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unforced.config import Run
 from unforced.data.batch import Batch
@@ -29,7 +29,8 @@ from unforced.models.gpt import GPT
 from unforced.models.masks import kind_of
 from unforced.objectives.base import Objective
 from unforced.objectives.moment import Moment
-from unforced.objectives.view import ANSWER
+from unforced.objectives.next_token import NextToken
+from unforced.objectives.view import ANSWER, NEXT_TOKEN
 from unforced.parts import read, tree
 from unforced.registry import MODELS
 from unforced.tasks.base import Order, Task
@@ -279,6 +280,17 @@ def ignorance(subject: ObjectiveSubject) -> None:
     require(close(losses, wanted, 1e-3), f"it pays {_few(losses)}, where log V x count is {_few(wanted)}")
 
 
+def next_token_part(subject: ObjectiveSubject) -> None:
+    """A term `next_token` is the loss of next-token prediction, and counts the same."""
+    found = subject.losses(subject.batch)
+    if NEXT_TOKEN not in found:
+        raise DoesNotApplyError
+    alone = NextToken(train_positions=subject.objective.train_positions)
+    view = alone.view(subject.batch, subject.moment())
+    wanted = alone.loss(subject.module.model, nn.Identity(), view)[ANSWER], view.terms[ANSWER].count
+    _same_losses({NEXT_TOKEN: wanted}, {NEXT_TOKEN: found[NEXT_TOKEN]}, "beside next-token prediction alone")
+
+
 def gradients(subject: ObjectiveSubject) -> None:
     """Training reaches the model, and the heads if there are any, with finite gradients."""
     module = subject.module
@@ -392,6 +404,7 @@ OBJECTIVE_RULES = (
     parts,
     padding,
     ignorance,
+    next_token_part,
     gradients,
     trained_positions,
     lengths,

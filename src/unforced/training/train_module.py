@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unforced.config import Run
+from unforced.config.run import check_length
+from unforced.errors import UserError
 from unforced.models.base import SequenceModel
 from unforced.objectives.view import View
 
@@ -18,12 +20,17 @@ from unforced.objectives.view import View
 class TrainModule(nn.Module):
     """A model and an objective's heads: everything that a run trains, and the frozen weights.
 
-    empty: build it without weights, to count operations.
+    empty: build it without weights, to count operations. Raises UserError: a setting does not go with the
+    length of answers in the model's tokens.
     """
 
     def __init__(self, run: Run, empty: bool = False) -> None:
         super().__init__()
         codec = run.codec
+        try:
+            check_length(run.objective, run.decoding, codec.answer_length)
+        except ValueError as error:
+            raise UserError(str(error)) from None
         self.objective = run.objective
         self.length = run.objective.sequence_length(codec.prompt_length, codec.answer_length)
         build = run.model.build_empty if empty else run.model.build
