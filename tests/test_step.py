@@ -9,11 +9,13 @@ import torch
 from tests.objectives import Scribbled
 from tests.runs import tiny_run
 from unforced.objectives.moment import Moment
+from unforced.objectives.next_token import NextToken
 from unforced.objectives.view import Term
+from unforced.training.captured import CapturedStep
 from unforced.training.checkpoint import TrainState, mean_losses
 from unforced.training.loop import Trainer, start_accelerator
 from unforced.training.optimizer import build_optimizer
-from unforced.training.step import EagerStep
+from unforced.training.step import EagerStep, StepReport
 from unforced.training.store import MemoryStore
 from unforced.training.train_module import build_train_module, loss_of
 
@@ -161,3 +163,52 @@ def test_parts_of_a_batch_have_the_gradient_of_the_whole(parts):
     for name, gradient in whole.items():
         assert gradient.abs().max() > 0
         torch.testing.assert_close(in_parts[name], gradient, rtol=1e-3, atol=1e-6)
+
+
+def rerun(function):
+    """Record a step by taking it again: what a CUDA graph does, without one."""
+    report = StepReport({}, torch.empty(()), torch.empty((), dtype=torch.bool))
+
+    def replay():
+        vars(report).update(vars(function()))
+
+    return replay, report
+
+
+@every_optimizer
+@pytest.mark.parametrize("objective", [NextToken(), Scribbled()], ids=lambda part: part.name)
+def test_a_captured_step_trains_as_the_eager_one(optimizer, objective):
+    """Views, weights and rate that change from step to step reach the recording; so does another shape."""
+    ends, sums = [], []
+    for captured in (False, True):
+        step, _ = stepper(f"optimizer={optimizer}", waits=False, objective=objective)
+        take = CapturedStep(step, pytest.fail, rerun) if captured else step
+        run, reports = step.run, []
+        for number in range(8):
+            batch = run.codec.encode(run.task.sample(np.random.default_rng(number), 8), run.order)
+            rows = batch if number != 5 else batch.rows(slice(0, 4))
+            view = run.objective.view(rows, Moment(len(rows), step=number, num_steps=8))
+            reports.append(take([view], 0.01 / (1 + number)))
+        ends.append(state(step))
+        sums.append([tensor for report in reports for tensor in report.losses.values()])
+    for one, other in zip(ends[0] + sums[0], ends[1] + sums[1], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_a_step_that_cannot_be_captured_is_taken_eagerly_and_says_so():
+    def refuse(function):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    step, view = stepper(waits=False)
+    news = []
+    take = CapturedStep(step, news.append, refuse)
+    for _ in range(3):
+        take([view], 0.0)
+    before = state(step)
+    assert take([view], 0.01).ok
+    assert take([view], 0.01).ok
+    assert not same(state(step), before)
+    assert news == [
+        "the step cannot be captured as a CUDA graph, and is taken eagerly "
+        "(operation not permitted when stream is capturing)"
+    ]

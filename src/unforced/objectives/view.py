@@ -1,6 +1,6 @@
 """Views: a batch laid out for a model, and how padding is kept out of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
@@ -70,6 +70,25 @@ def _map(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, Mapping):
         return {key: _map(each, function) for key, each in value.items()}
     return type(value)(_map(each, function) for each in value) if type(value) in (list, tuple) else value
+
+
+def signature(value: Any) -> Hashable:
+    """Describe a view, or a part of one, but for what its tensors hold and for its terms' weights.
+
+    Whether a weight is zero counts. Views of equal signatures ask for the same computation.
+    """
+    if isinstance(value, Tensor):
+        return value.shape, value.dtype
+    if isinstance(value, Term):
+        return signature(value.count), value.weight == 0
+    if isinstance(value, View):
+        parts = ((each.name, signature(getattr(value, each.name))) for each in fields(value))
+        return type(value), *parts
+    if isinstance(value, Mapping):
+        return tuple((key, signature(part)) for key, part in value.items())
+    if type(value) in (list, tuple):
+        return tuple(signature(part) for part in value)
+    return repr(value)
 
 
 def lay_out(

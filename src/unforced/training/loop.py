@@ -15,6 +15,7 @@ from unforced.objectives.moment import Moment
 from unforced.objectives.view import View
 from unforced.runs.schemas import DIVERGED
 from unforced.tasks.sampling import Split
+from unforced.training.captured import CapturedStep
 from unforced.training.checkpoint import TrainState, mean_losses
 from unforced.training.cpu import flushed_denormals, keep_freed_memory
 from unforced.training.optimizer import build_optimizer, learning_rate
@@ -99,7 +100,7 @@ class Trainer:
         self.device = accelerator.device
         self.train_module = build_train_module(run).to(self.device)
         self.optimizer = build_optimizer(run, self.train_module)
-        self.take_step = EagerStep(run, self.train_module, self.optimizer, accelerator)
+        self.take_step = self._build_step()
         self.source = build_source(run, self.device)
         self.progress = TrainState()
         self.stopping = StoppingRule(run)
@@ -111,7 +112,14 @@ class Trainer:
         """Select the model's kernels, or keep those `known`; all processes agree."""
         select, dtype = self.train_module.select_kernels, autocast_dtype(self.run, self.device)
         chosen = broadcast_object_list([select(self.device, dtype, known)])[0]
-        return select(self.device, dtype, chosen)
+        captured = {"step": "captured"} if isinstance(self.take_step, CapturedStep) else {}
+        return select(self.device, dtype, chosen) | captured
+
+    def _build_step(self) -> EagerStep | CapturedStep:
+        """Build the step: captured on a CUDA device that trains alone, else eager."""
+        step = EagerStep(self.run, self.train_module, self.optimizer, self.accelerator)
+        alone = self.device.type == "cuda" and self.accelerator.num_processes == 1
+        return CapturedStep(step, self._say) if alone else step
 
     def resume(self) -> None:
         """Go back to the newest usable checkpoint, or to the start if no checkpoint exists yet."""

@@ -52,6 +52,8 @@ class BatchedMuon(torch.optim.Optimizer):
                     decay, updates = torch.where(skip > 0, 1.0, decay), updates.masked_fill(skip > 0, 0.0)
                 torch._foreach_mul_(targets, decay)
                 rate = group["lr"] * _ADAMW_RMS * math.sqrt(max(shape))
+                if isinstance(rate, Tensor):  # where a step is captured, the rate is on the device
+                    updates, rate = updates * rate, 1.0
                 torch._foreach_add_(targets, list(updates.to(targets[0].dtype)), alpha=-rate)
 
     def _nesterov(

@@ -71,7 +71,10 @@ def build_optimizer(run: Run, module: nn.Module) -> Optimizers:
         {"params": [p for p in others if role(p) == "vector"], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    adamw = torch.optim.AdamW(groups, lr=run.learning_rate, betas=run.betas, fused=True)
+    capturable = parameters[0].device.type == "cuda"
+    adamw = torch.optim.AdamW(
+        groups, lr=run.learning_rate, betas=run.betas, fused=True, capturable=capturable
+    )
     for group in adamw.param_groups:
         group["rate_factor"] = 1.0
     if not muon:

@@ -64,8 +64,13 @@ class EagerStep:
 
     def __call__(self, views: Sequence[View], rate: float) -> StepReport:
         """Take a step at a learning rate. views: this process's rows, in parts to be taken in turn."""
+        return self.take(views, self._numbers(term_weights(views)), rate)
+
+    def take(
+        self, views: Sequence[View], weights: Float[Tensor, " terms"], rate: float | Float[Tensor, ""]
+    ) -> StepReport:
+        """Take a step with these weights of the terms, rather than those that the views hold."""
         names = tuple(views[0].terms)
-        weights = self._numbers(tuple(term.weight for term in views[0].terms.values()))
         counts = _counts(views, names).to(weights.dtype)
         everywhere = counts if self.world == 1 else self.processes.sum(counts)
         scales = (self.world * weights / everywhere).masked_fill(everywhere == 0, 0.0)
@@ -104,7 +109,9 @@ class EagerStep:
             return torch.nn.utils.clip_grad_norm_(self.parameters, self.run.clip_norm)
         return torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
 
-    def _update(self, norm: Float[Tensor, ""], any_target: Bool[Tensor, ""], rate: float) -> Bool[Tensor, ""]:
+    def _update(
+        self, norm: Float[Tensor, ""], any_target: Bool[Tensor, ""], rate: float | Float[Tensor, ""]
+    ) -> Bool[Tensor, ""]:
         """Change the weights, unless the step has no target or training is lost; return whether it did."""
         self.lost += ~norm.isfinite() | (self.lost > 0)
         self.idle += ~any_target
@@ -117,6 +124,11 @@ class EagerStep:
             self.optimizer.step()
         self.optimizer.zero_grad()
         return ok
+
+
+def term_weights(views: Sequence[View]) -> tuple[float, ...]:
+    """Return the weights of the terms, which all parts of a batch share."""
+    return tuple(term.weight for term in views[0].terms.values())
 
 
 def _counts(views: Sequence[View], names: Sequence[str]) -> Float[Tensor, " terms"]:

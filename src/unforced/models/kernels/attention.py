@@ -101,7 +101,7 @@ REFERENCE = "math"
 """The kernel whose operations are counted, whichever kernel runs."""
 
 _LONGEST_EXPLICIT = {torch.float32: 128, torch.bfloat16: 512}
-"""Lengths up to which the mathproduct is the fastest on a CPU: measured, see docs/performance.md."""
+"""Lengths up to which `math` is the fastest on a CPU: measured, see docs/performance.md."""
 
 
 def select_attention(device: torch.device, dtype: torch.dtype, length: int) -> str:

@@ -1,0 +1,132 @@
+"""The optimiser step as one CUDA graph: launched as a whole, rather than operation by operation.
+
+A step of a small model is some thousand kernels of a few microseconds; launching each takes several times as
+long. Source: https://pytorch.org/docs/stable/notes/cuda.html, "CUDA Graphs".
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from unforced.models.failures import first_words
+from unforced.objectives.view import View, signature
+from unforced.training.precision import sum_dtype
+from unforced.training.step import EagerStep, StepReport, term_weights
+
+_EAGER_STEPS = 3
+"""Steps that are taken operation by operation first, while libraries set themselves up."""
+_MOST_GRAPHS = 4
+
+Record = Callable[[Callable[[], StepReport]], tuple[Callable[[], None], StepReport]]
+"""Records a function's work on the device; returns what repeats it, and what the function returned."""
+
+
+class CapturedStep:
+    """Takes the steps of an EagerStep by replaying a recording of one, to the same numbers.
+
+    A recording reads its views, the terms' weights and the learning rate from tensors of its own, into which
+    those of each step are copied. There is one for each signature of views; where a step cannot be recorded,
+    or more than a few signatures occur, steps are taken operation by operation from then on.
+
+    say: takes a line on why. record: how the work is recorded.
+    """
+
+    def __init__(self, eager: EagerStep, say: Callable[[str], None], record: Record | None = None) -> None:
+        self.eager, self.say = eager, say
+        self.lost, self.idle, self.waits = eager.lost, eager.idle, eager.waits
+        self._record = record or record_graph
+        self._recordings: dict[Hashable, _Recording] = {}
+        self._eager_steps = 0
+        self.gave_up = False
+
+    def __call__(self, views: Sequence[View], rate: float) -> StepReport:
+        """Take a step at a learning rate; as EagerStep does."""
+        if self.gave_up or self._eager_steps < _EAGER_STEPS:
+            self._eager_steps += 1
+            return self.eager(views, rate)
+        key = tuple(signature(view) for view in views)
+        if key not in self._recordings and not self._recorded(key, views):
+            return self.eager(views, rate)
+        return self._recordings[key].take(views, rate)
+
+    def _recorded(self, key: Hashable, views: Sequence[View]) -> bool:
+        """Record a step on such views; say why if that fails."""
+        if len(self._recordings) == _MOST_GRAPHS:
+            self._give_up(f"its batches have more than {_MOST_GRAPHS} shapes")
+            return False
+        try:
+            self._recordings[key] = _Recording.of(self.eager, views, self._record)
+        except RuntimeError as error:
+            self.eager.optimizer.zero_grad()
+            self._give_up(first_words(error))
+            return False
+        return True
+
+    def _give_up(self, reason: str) -> None:
+        self.gave_up = True
+        self.say(f"the step cannot be captured as a CUDA graph, and is taken eagerly ({reason})")
+
+
+@dataclass
+class _Recording:
+    """A recorded step: the tensors that it reads, what repeats it, and the report that it writes."""
+
+    inputs: list[Tensor]
+    weights: Float[Tensor, " terms"]
+    rate: Float[Tensor, ""]
+    replay: Callable[[], None]
+    report: StepReport
+    values: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, eager: EagerStep, views: Sequence[View], record: Record) -> "_Recording":
+        """Record a step on views like these. It is not taken."""
+        static = [
+            view.map(lambda tensor: tensor.clone(memory_format=torch.contiguous_format)) for view in views
+        ]
+        device = eager.device
+        weights = torch.zeros(len(term_weights(views)), dtype=sum_dtype(device), device=device)
+        rate = torch.zeros((), device=device)
+        replay, report = record(lambda: eager.take(static, weights, rate))
+        return cls(_tensors(static), weights, rate, replay, report)
+
+    def take(self, views: Sequence[View], rate: float) -> StepReport:
+        """Take the step on these views."""
+        torch._foreach_copy_(self.inputs, _tensors(views), non_blocking=True)
+        self._set_numbers((rate, *term_weights(views)))
+        self.replay()
+        losses = {name: sums.clone() for name, sums in self.report.losses.items()}
+        return StepReport(losses, self.report.grad_norm.clone(), self.report.ok.clone())
+
+    def _set_numbers(self, values: tuple[float, ...]) -> None:
+        """Write the learning rate and the terms' weights where the recording reads them."""
+        if values != self.values:
+            self.values = values
+            rate, *weights = values
+            self.rate.fill_(rate)
+            for place, weight in enumerate(weights):
+                self.weights[place].fill_(weight)
+
+
+def _tensors(views: Sequence[View]) -> list[Tensor]:
+    """Return the tensors of views, in a fixed order."""
+    tensors: list[Tensor] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        tensors.append(tensor)
+        return tensor
+
+    for view in views:
+        view.map(note)
+    return tensors
+
+
+def record_graph(function: Callable[[], StepReport]) -> tuple[Callable[[], None], StepReport]:
+    """Record a function's work as a CUDA graph. Raises RuntimeError if it waits for the device."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        report = function()
+    return graph.replay, report
