@@ -128,7 +128,7 @@ class Trunk:
 
     max_length  the longest sequence that the run feeds
     block       builds one more layer with fresh weights: a module from hidden states to hidden states, with
-                the options `positions`, `padding` and `attention` of `SequenceModel.hidden`
+                the options `positions`, `padding`, `attention`, `query_positions` of `SequenceModel.hidden`
     twin        builds a second model of the same config, with fresh weights
     """
 

@@ -125,7 +125,8 @@ class Layer(nn.Module):
         positions: Int[Tensor, "#batch time"] | None = None,
         padding: Padding | None = None,
         attention: Attention = "causal",
-    ) -> Hidden:
+        query_positions: QueryPositions | None = None,
+    ) -> Float[Tensor, "batch chosen width"]:
         """Return the layer's output; the arguments are those of `SequenceModel.hidden`."""
         steps, device = hidden.shape[1], hidden.device
         turn = None
@@ -133,7 +134,8 @@ class Layer(nn.Module):
             positions = token_positions(padding, steps, 0, device) if positions is None else positions
             depth = hidden.shape[2] // self.block.attention.heads
             turn = rotations(positions, depth, self.rotary_base)
-        return self.block(hidden, build_bias(attention, padding, steps, 0, device), turn)
+        bias = build_bias(attention, padding, steps, 0, device)
+        return self.block(hidden, bias, turn, query_positions)
 
 
 def build_layer(width: int) -> Layer:

@@ -19,12 +19,21 @@ def cross_entropy(
 
     A target of weight 0 adds 0, and a gradient of 0, also where the model holds it impossible.
     """
+    return token_losses(logits, targets, weights).sum(1)
+
+
+def token_losses(
+    logits: Float[Tensor, "batch answer vocab"],
+    targets: Int[Tensor, "batch answer"],
+    weights: Float[Tensor, "batch answer"] | Bool[Tensor, "batch answer"] | None = None,
+) -> Float[Tensor, "batch answer"]:
+    """Return the negative log-likelihood of each target, times its weight; see `cross_entropy`."""
     flat = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
     nats = flat.view_as(targets)
     if weights is None:
-        return nats.sum(1)
+        return nats
     nats = nats.masked_fill(weights == 0, 0.0)
-    return nats.sum(1) if not weights.is_floating_point() else (nats * weights).sum(1)
+    return nats if not weights.is_floating_point() else nats * weights
 
 
 def answer_loss(model: SequenceModel, view: View) -> Mapping[str, Float[Tensor, " batch"]]:

@@ -1,5 +1,7 @@
 """Weights of loss terms that may change with the progress of training."""
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
 from unforced.parts import Config
@@ -30,7 +32,7 @@ class Schedule(Config):
         return self.first + share * (self.last - self.first)
 
 
-Weight = float | Schedule
+Weight = Annotated[float, Field(ge=0)] | Schedule
 """A constant weight, or one that changes."""
 
 

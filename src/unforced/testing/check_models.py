@@ -373,6 +373,8 @@ def block(subject: ModelSubject) -> None:
         before = layer(states)
         require(before.shape == states.shape, f"it returns the shape {tuple(before.shape)}")
         other = torch.cat([states[:, :4], -states[:, 4:]], dim=1)
+        asked = layer(states, query_positions=slice(2, 5))
+        _apart(asked, before[:, 2:5], "states at query_positions differ from those of all positions")
         _apart(layer(other)[:, :4], before[:, :4], "later states change earlier ones")
         changed, unchanged = (layer(each, attention="full")[:, :4] for each in (other, states))
         require(not close(changed, unchanged, 1e-2), 'attention="full" is causal')
