@@ -1,72 +1,23 @@
-"""Decoding token by token, with a cache.
+"""Decoding token by token, by the model alone.
 
 prompt  1,7|1,4|7,9|4,2/1,9=     answer   1 7 9
 inputs  ... =  1  7              written  1 7 9
 """
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Literal
 
-import torch
-from jaxtyping import Float, Int
-from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import nn
 
-from unforced.data.batch import Batch, Prompts
-from unforced.decoding.base import Decoder, Logits, next_token_logits
-from unforced.decoding.modes import Writes
-from unforced.decoding.noise import gumbel
-from unforced.models.base import Cache, SequenceModel
+from unforced.decoding.left_to_right import LeftToRightDecoder, Output
+from unforced.models.base import SequenceModel
 
 
-class Autoregressive(Decoder):
-    """Writes token by token, from left to right: each is the model's input for the next.
+class Autoregressive(LeftToRightDecoder):
+    """Writes token by token, from left to right: each is the model's input for the next."""
 
-    The prompt is read once, then one token at a time. The noise of a sample is a function of the seed, the
-    problem's number and the position: neither the batch nor its size changes an answer.
-    """
-
-    writes: ClassVar[Writes] = "left_to_right"
     name: Literal["autoregressive"] = "autoregressive"
-    temperature: float = Field(0.0, ge=0, description="of sampling (0: the likeliest token each time)")
-    top_k: int | None = Field(None, ge=1, description="sample from so many likeliest tokens (null: all)")
-    seed: int = Field(0, ge=0, lt=2**63, description="decides the noise of sampling")
 
-    @model_validator(mode="after")
-    def _check(self) -> "Autoregressive":
-        if self.top_k is not None and not self.temperature:
-            raise ValueError("top_k: temperature 0 takes the likeliest token; give a temperature, as in 1")
-        return self
-
-    def decode(
-        self, model: SequenceModel, heads: nn.Module, prompts: Prompts, cache: Cache | None = None
-    ) -> Int[Tensor, "batch room"]:
-        """Feed the model its own output, as far as there is room: what stands behind an `end` is ignored."""
-        prompt, room, real = prompts.tokens.shape[1], prompts.room, prompts.mask
-        cache = model.new_cache(len(prompts), prompt + room - 1) if cache is None else cache
-        tokens, written = prompts.tokens[:, cache.length :], prompts.tokens.new_empty((len(prompts), room))
-        for i in range(room):
-            hidden = model.hidden(tokens, padding=real, cache=cache, query_positions=slice(-1, None))
-            written[:, i] = self._choose(model.logits(hidden)[:, 0], prompts, i)
-            tokens = written[:, i : i + 1]
-            if real is not None:
-                real = torch.cat([real, torch.ones_like(tokens, dtype=torch.bool)], dim=1)
-        return written
-
-    def _choose(
-        self, logits: Float[Tensor, "batch vocab"], prompts: Prompts, position: int
-    ) -> Int[Tensor, " batch"]:
-        if not self.temperature:
-            return logits.argmax(-1)
-        if self.top_k is None:
-            tokens = torch.arange(logits.shape[1], device=logits.device)[None]
-        else:
-            logits, tokens = logits.topk(min(self.top_k, logits.shape[1]))
-        noise = gumbel(self.seed, prompts.numbers, position, tokens)
-        chosen = (logits.float() / self.temperature + noise).argmax(-1, keepdim=True)
-        return tokens.expand(logits.shape).gather(1, chosen)[:, 0]
-
-    def teacher_forced(
-        self, model: SequenceModel, heads: nn.Module, batch: Batch, cache: Cache | None = None
-    ) -> Logits:
-        """Feed the true answer."""
-        return next_token_logits(model, batch, cache)
+    def output(self, model: SequenceModel, heads: nn.Module, specials: Mapping[str, int]) -> Output:
+        """Unembed the states."""
+        return lambda hidden, tokens: model.logits(hidden)

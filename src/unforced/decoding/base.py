@@ -90,17 +90,27 @@ def behind_prompts(
     inputs: Int[Tensor, "batch inputs"],
     cache: Cache | None = None,
 ) -> Float[Tensor, "batch inputs+1 vocab"]:
-    """Return the logits at the last prompt token and at each of `inputs`, which stand behind the prompt.
+    """Return the logits at the last prompt token and at each of `inputs`; see `states_behind_prompts`."""
+    return model.logits(states_behind_prompts(model, prompt, real, inputs, cache))
+
+
+def states_behind_prompts(
+    model: SequenceModel,
+    prompt: Int[Tensor, "batch prompt"],
+    real: Bool[Tensor, "batch prompt"] | None,
+    inputs: Int[Tensor, "batch inputs"],
+    cache: Cache | None = None,
+) -> Float[Tensor, "batch inputs+1 width"]:
+    """Return the states at the last prompt token and at each of `inputs`, which stand behind the prompt.
 
     real: which prompt tokens are no padding (all, if None).
     """
     tokens, past = torch.cat([prompt, inputs], dim=1), 0 if cache is None else cache.length
     if real is not None:
         real = torch.cat([real, torch.ones_like(inputs, dtype=torch.bool)], dim=1)
-    hidden = model.hidden(
+    return model.hidden(
         tokens[:, past:],
         padding=real,
         cache=cache,
         query_positions=slice(prompt.shape[1] - 1 - past, tokens.shape[1] - past),
     )
-    return model.logits(hidden)
