@@ -14,7 +14,7 @@ from unforced.config import Run
 from unforced.data.files import read_problems
 from unforced.decoding.base import Decoder
 from unforced.errors import TransientError, UserError
-from unforced.evaluation.accuracy import Counts, measure, measure_problems, prefixed, with_intervals
+from unforced.evaluation.accuracy import Metrics, measure, measure_problems, prefixed, with_intervals
 from unforced.evaluation.diagnosis import check_enough, diagnose, history
 from unforced.evaluation.evaluator import Evaluator
 from unforced.files import write_json
@@ -175,10 +175,10 @@ def load_run(path: Path, base: Path | None = None) -> LoadedRun:
 
 def evaluate_run(loaded: LoadedRun, splits: Iterable[Split], count: int | None) -> dict[str, Any]:
     """Measure loaded weights on `count` problems of each split (None: the run's num_test)."""
-    metrics: Counts = {}
+    metrics: Metrics = {}
     for split in splits:
-        counts = measure(loaded.run, loaded.train_module, split, count or loaded.run.num_test)
-        metrics |= prefixed(split, counts)
+        measured = measure(loaded.run, loaded.train_module, split, count or loaded.run.num_test)
+        metrics |= prefixed(split, measured)
     return Evaluator.of(loaded.run, loaded.train_module).decoded() | with_intervals(metrics)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from unforced.evaluation.accuracy import Counts, measure, prefixed, with_intervals
+from unforced.evaluation.accuracy import Metrics, measure, prefixed, with_intervals
 from unforced.evaluation.evaluator import Evaluator, answers
 from unforced.evaluation.trace import symbol_texts, trace
 from unforced.models.failures import first_words
@@ -34,7 +34,7 @@ class Measured:
     ) -> "Measured":
         """Measure a trained run on every split of its task."""
         run, train_module = trainer.run, trainer.train_module
-        metrics: Counts = {}
+        metrics: Metrics = {}
         for split in run.task.splits:
             metrics |= prefixed(split, measure(run, train_module, split, run.num_test))
         evaluator = Evaluator.of(run, train_module)
@@ -99,7 +99,7 @@ def _result(
     outcome: Outcome,
     flops: float | None,
     environment: Mapping[str, Any],
-    metrics: Counts,
+    metrics: Metrics,
 ) -> dict[str, Any]:
     run, samples = trainer.run, trainer.progress.step * trainer.run.batch_size
     return {

@@ -1,4 +1,4 @@
-"""Forced and free accuracy, exact and per token, as counts."""
+"""Forced and free accuracy, exact and per token, as counts; margins of decisive tokens, as means."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unforced.config import Run
-from unforced.evaluation.evaluator import Evaluator, answers
+from unforced.data.batch import Batch
+from unforced.evaluation.evaluator import Evaluator, columns
+from unforced.evaluation.margins import margins, mean_margins
 from unforced.evaluation.statistics import proportion
 from unforced.tasks.base import Marks, Problems, Symbols, Task, Verdicts
 from unforced.tasks.sampling import Split
@@ -15,14 +17,15 @@ from unforced.training.source import split_problems
 from unforced.training.train_module import TrainModule
 
 Counts = dict[str, dict[str, int]]
+Metrics = dict[str, dict[str, int] | float]
 
 
-def measure(run: Run, train_module: TrainModule, split: Split, count: int) -> Counts:
+def measure(run: Run, train_module: TrainModule, split: Split, count: int) -> Metrics:
     """Measure a train_module on the first `count` problems of a split; see `measure_problems`."""
     return measure_problems(Evaluator.of(run, train_module), split_problems(run, split, count))
 
 
-def measure_problems(evaluator: Evaluator, problems: Problems) -> Counts:
+def measure_problems(evaluator: Evaluator, problems: Problems) -> Metrics:
     """Count what a evaluator gets right, answering freely and given the true answer so far.
 
     Returns `free.exact`, `free.token_i`, `forced.exact`, `forced.token_i` as {correct, total} and
@@ -30,18 +33,38 @@ def measure_problems(evaluator: Evaluator, problems: Problems) -> Counts:
     inputs of training. token_i is answer position i in forward order, whatever the order of generation, over
     the problems that have it. `free.exact` is the verifier's; forced and token measures are agreement with
     the reference answer, which is less where a task has several right answers. Where the verifier sorts
-    problems, `slice.NAME_VALUE.free.exact`; where it judges parts of answers, `free.PART`.
+    problems, `slice.NAME_VALUE.free.exact`; where it judges parts of answers, `free.PART`. Numbers, not
+    counts, are the margins of decisive tokens; see `mean_margins`.
     """
-    task = evaluator.task
-    free = answers(evaluator, problems, evaluator.free)
-    forced = answers(evaluator, problems, evaluator.forced)
+    task, ahead = evaluator.task, evaluator.lookahead
+    positions = () if ahead is None else ahead.decisive_positions
+    free, forced, trained, margin = columns(
+        evaluator, problems, lambda batch: _predictions(evaluator, batch, positions)
+    )
     truth = task.answers(problems)
     exists = task.exists(truth)
     right = count_right("forced", forced == truth, exists)
     if evaluator.trained_mode == "one_pass":
-        trained = answers(evaluator, problems, lambda batch: evaluator.trained(batch)[0])
         right |= count_right("one_pass", trained == truth, exists)
-    return count_free(task, problems, free, task.score(problems, free)) | right
+    means = {} if ahead is None else mean_margins(margin, ahead.decisive(problems), positions)
+    return count_free(task, problems, free, task.score(problems, free)) | right | means
+
+
+def _predictions(
+    evaluator: Evaluator, batch: Batch, positions: tuple[int, ...]
+) -> tuple[Symbols, Symbols, Symbols, NDArray[np.float64]]:
+    """Answer freely, given the true answer, and on the inputs of training; with margins at `positions`.
+
+    A free answer in one pass that is made of the same logits as the last is read from them.
+    """
+    mode = evaluator.trained_mode
+    same = mode == "free" and evaluator.decoder == evaluator.one_pass
+    free = None if same else evaluator.free(batch)
+    trained, logits = evaluator.trained(batch)
+    if free is None:
+        free = evaluator.codec.read(logits.argmax(-1), evaluator.order)
+    forced = trained if mode == "forced" else evaluator.forced(batch)
+    return free, forced, trained, margins(logits, batch, positions)
 
 
 def count_free(task: Task, problems: Problems, free: Symbols, verdicts: Verdicts) -> Counts:
@@ -76,14 +99,17 @@ def _counted(key: str, right: NDArray[np.bool_], among: NDArray[np.bool_]) -> Co
     return {key: {"correct": int((right & among).sum()), "total": int(among.sum())}}
 
 
-def prefixed(split: str, counts: Mapping[str, dict[str, int]]) -> Counts:
+def prefixed(split: str, metrics: Mapping[str, dict[str, int] | float]) -> Metrics:
     """Name the split in each key: `test.free.exact`."""
-    return {f"{split}.{key}": value for key, value in counts.items()}
+    return {f"{split}.{key}": value for key, value in metrics.items()}
 
 
-def with_intervals(metrics: Counts) -> dict[str, Any]:
-    """Turn counts of right answers into proportions with intervals; leave counts of errors alone."""
-    return {
-        key: proportion(value["correct"], value["total"]) if "total" in value else value
-        for key, value in metrics.items()
-    }
+def with_intervals(metrics: Mapping[str, dict[str, int] | float]) -> dict[str, Any]:
+    """Turn counts of right answers into proportions with intervals; leave margins and error kinds alone."""
+    return {key: _with_interval(value) for key, value in metrics.items()}
+
+
+def _with_interval(value: dict[str, int] | float) -> Any:
+    if isinstance(value, dict) and "total" in value:
+        return proportion(value["correct"], value["total"])
+    return value

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Int
+from numpy.typing import NDArray
 from torch import nn
 
 from unforced.config import Run
@@ -155,9 +156,14 @@ class Evaluator:
 
 def answers(evaluator: Evaluator, problems: Problems, answer: Callable[[Batch], Symbols]) -> Symbols:
     """Answer problems in batches with `answer` (the evaluator's `free`, say); return forward order."""
+    return columns(evaluator, problems, lambda batch: (answer(batch),))[0]
+
+
+def columns(
+    evaluator: Evaluator, problems: Problems, ask: Callable[[Batch], tuple[NDArray[Any], ...]]
+) -> list[NDArray[Any]]:
+    """Ask about problems in batches; return what `ask` returns, an array over all problems for each entry."""
     batch = evaluator.encode(problems)
     with evaluator.inference():
-        parts = [
-            answer(batch.rows(slice(i, i + evaluator.rows))) for i in range(0, len(batch), evaluator.rows)
-        ]
-    return np.concatenate(parts)
+        parts = [ask(batch.rows(slice(i, i + evaluator.rows))) for i in range(0, len(batch), evaluator.rows)]
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]

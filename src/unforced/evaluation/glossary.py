@@ -142,6 +142,27 @@ DEFINITIONS: Mapping[str, str] = {
     ),
 }
 
+MEASURES: Mapping[str, str] = {
+    "free.exact": "Fraction of problems whose free-running answer is right, by the task's verifier.",
+    "forced.exact": (
+        "Fraction whose tokens are all predicted right given the true answer so far: agreement with the "
+        "reference answer."
+    ),
+    "one_pass.exact": (
+        "The same in one pass over the prompt; measured where neither mode gives the inputs of training."
+    ),
+    "free.token_i": "Accuracy at answer position i, from 0, in forward order; `forced`, `one_pass` likewise.",
+    "free.errors": "How many free-running answers are of each kind, as the task's verifier names them.",
+    "margin.token_i": (
+        "Logit of the true token minus the highest other one at a decisive position, on the inputs of "
+        "training; mean over the problems in which it is decisive. Of a symbol in several tokens, the "
+        "smallest. Around 0 the choice is open. A failed run whose margin goes on falling is confidently "
+        "wrong, not under-trained."
+    ),
+    "margin_of_wrong.token_i": "The same over the problems that are predicted wrong; left out if none is.",
+}
+"""Keys of metrics.jsonl (`validation.`) and result.json (`test.`), without the split."""
+
 RULES: Mapping[verdict.Name, str] = {
     "solved": (
         f"`exact.test` is at least {SOLVED:.0%}, its interval reaches no lower than {SOLVED_AT_LEAST:.0%}."
@@ -198,6 +219,12 @@ def metrics_page() -> str:
             if key.partition(".")[0] == section:
                 lines += [f"- **`{key}`**: {words}"]
         lines.append("")
-    lines += ["## The verdict", "", "The first rule that holds decides, in this order.", ""]
+    lines += ["## Over training", ""]
+    lines += [
+        "`metrics.jsonl` holds these of `train` and `validation` problems, `result.json` of `train` and"
+    ]
+    lines += ["`test` ones, as in `validation.free.exact`.", ""]
+    lines += [f"- **`{key}`**: {words}" for key, words in MEASURES.items()]
+    lines += ["", "## The verdict", "", "The first rule that holds decides, in this order.", ""]
     lines += [f"- **{TITLES[name]}** (`{name}`): {rule}" for name, rule in RULES.items()]
     return "\n".join(lines) + "\n"

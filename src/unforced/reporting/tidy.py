@@ -113,7 +113,8 @@ def _measures(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             continue
         where = {"split": split, "mode": mode}
         if measure != "errors":
-            yield {**where, "measure": measure, **_numbers(value)}
+            estimate = value if isinstance(value, Mapping) else {"value": value}  # a margin is a mean
+            yield {**where, "measure": measure, **_numbers(estimate)}
             continue
         total = sum(value.values())
         for kind, count in value.items():

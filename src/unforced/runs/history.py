@@ -28,6 +28,11 @@ def steps_to(lines: Sequence[Line], *measures: str) -> dict[str, Any]:
     return {"steps": lines[first]["step"], "censored_at": None}
 
 
+def is_margin(key: str) -> bool:
+    """Whether a measure is a mean margin in logits, as `validation.margin.token_1`, and so no share."""
+    return key.partition(".")[2].startswith(("margin.", "margin_of_wrong."))
+
+
 def _is_high(count: Mapping[str, int] | None) -> bool:
     """Whether a fraction is at least SOLVED; False if nothing was counted (no problem has the position)."""
     return count is not None and count["correct"] >= SOLVED * count["total"]

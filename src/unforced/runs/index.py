@@ -13,6 +13,7 @@ from unforced.files import read_json
 from unforced.runs.defaults import with_defaults
 from unforced.runs.finished import FinishedRun
 from unforced.runs.folder import RunFolder
+from unforced.runs.history import is_margin
 from unforced.runs.schemas import PositionCount, Proportion, check, with_present_names
 
 _OF_A_RUN = {"config.json", "metrics.jsonl", "result.json"}
@@ -123,12 +124,14 @@ def _environment(folder: RunFolder) -> Mapping[str, Any]:
 def _check_result(file: Path, result: Mapping[str, Any]) -> None:
     """Check every measure; `read_result` checks only those that a resumed run needs."""
     for key in _NUMBERS:
-        if key in result and not isinstance(result[key], int | float):
-            raise UserError(f"{file}: {key} is not a number")
+        if key in result:
+            _check_number(result[key], f"{file}: {key}")
     for key, value in result.items():
         if key.endswith(".errors"):
             if not isinstance(value, dict) or not all(isinstance(count, int) for count in value.values()):
                 raise UserError(f"{file}: {key} holds no counts")
+        elif is_margin(key):
+            _check_number(value, f"{file}: {key}")
         elif key.count(".") == 2:
             check(Proportion, value, f"{file}: {key}")
 
@@ -137,5 +140,12 @@ def _check_line(where: str, line: Mapping[str, Any]) -> None:
     if not isinstance(line.get("samples"), int):
         raise UserError(f"{where}: samples is not a number")
     for key, value in line.items():
-        if key.startswith("validation.") and ".token_" in key:
+        if is_margin(key):
+            _check_number(value, f"{where}: {key}")
+        elif key.startswith("validation.") and ".token_" in key:
             check(PositionCount, value, f"{where}: {key}")
+
+
+def _check_number(value: Any, where: str) -> None:
+    if not isinstance(value, int | float):
+        raise UserError(f"{where} is not a number")

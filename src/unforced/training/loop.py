@@ -29,8 +29,8 @@ from unforced.training.store import Store
 from unforced.training.timer import USUAL, Rhythm, Timer
 from unforced.training.train_module import TrainModule, build_train_module
 
-Counts = Mapping[str, Mapping[str, int]]
-Evaluate = Callable[[Run, TrainModule, Split, int], Counts]
+Metrics = Mapping[str, Mapping[str, int] | float]
+Evaluate = Callable[[Run, TrainModule, Split, int], Metrics]
 
 _SPLITS: tuple[Split, ...] = ("train", "validation")
 _STEPS_BETWEEN_AGREEMENTS = 20
@@ -199,12 +199,12 @@ class Trainer:
         """Measure the train_module on training and validation problems."""
         if self.evaluate is None:
             return {}
-        counts = {
+        metrics = {
             split: self.evaluate(self.run, self.train_module, split, self.run.num_evaluate)
             for split in _SPLITS
         }
         return {
-            f"{split}.{measure}": n for split, measures in counts.items() for measure, n in measures.items()
+            f"{split}.{measure}": n for split, measures in metrics.items() for measure, n in measures.items()
         }
 
     def _hear(self, line: Mapping[str, Any]) -> None:
