@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import mamba
+from benchmarks import device, mamba
 from tests.runs import unchecked
 from unforced.files import read_json
 from unforced.recipes import resolve_study
@@ -18,8 +18,10 @@ ROOT = Path(__file__).parent.parent
 TASK = ["task.degree=2", "task.path_length=3", "task.num_nodes=12"]
 TINY = [*TASK, "model.layers=1", "model.width=16", "batch_size=4", "num_train=64"]
 GPT = [*TINY, "model.heads=2"]
+SMALL = ["task.num_nodes=12", "model.layers=1", "model.width=16", "model.heads=2"]
 BENCHMARKS = {
     "data": {"rounds": 1},
+    "device": {"names": ["next_token"], "jobs": 1, "steps": 1, "overrides": SMALL},
     "diagnosis": {"overrides": GPT, "rounds": 1, "num_problems": 1600},
     "evaluation": {"overrides": GPT, "rounds": 1, "num_problems": 8},
     "finetuning": {"overrides": ["batch_size=2", "num_train=64", "precision=fp32"], "warmup": 0, "rounds": 1},
@@ -27,6 +29,11 @@ BENCHMARKS = {
     "mamba": {"overrides": TINY, "rounds": 1},
     "training": {"overrides": GPT, "sizes": [8], "rounds": 1, "steps": 1},
 }
+
+
+def device_job(name, way, steps, overrides):
+    """A job of benchmarks.device in this process, but for the commands, which other tests run."""
+    return {"note": "not run"} if way == "commands" else device.job(name, way, steps, overrides)
 
 
 def memory_here(name, overrides):
@@ -44,6 +51,7 @@ def test_every_script_is_started():
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_a_benchmark_prints_its_numbers(name, capsys, monkeypatch):
     monkeypatch.setattr(mamba, "memory_of_its_own", memory_here)
+    monkeypatch.setattr(device, "in_process", device_job)
     with unchecked():
         import_module(f"benchmarks.{name}").main(**BENCHMARKS[name])
     assert re.search(r"\d\.\d", capsys.readouterr().out)

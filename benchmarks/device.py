@@ -1,0 +1,155 @@
+"""Whether a CUDA device trains every objective as a processor does, and how fast.
+
+    python -m benchmarks.device [OBJECTIVE[:key=value,key=value] ...]
+
+For each objective (all, if none is named): the quickstart's model and problems in fp32, 20 steps on the
+processor, on the device operation by operation, and on the device captured as a CUDA graph; the greatest
+relative difference of their losses; milliseconds a step in bf16 both ways; then the commands train, resume,
+evaluate, diagnose and export on a run folder. Jobs run in processes of their own, several at a time, so times
+are those of a shared device.
+"""
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unforced.recipes import resolve_run
+from unforced.registry import OBJECTIVES
+from unforced.training.captured import CapturedStep
+from unforced.training.checkpoint import mean_losses
+from unforced.training.loop import Trainer, start_accelerator
+from unforced.training.store import MemoryStore
+
+WAYS = ("processor", "eager", "captured")
+SMALL = ["max_steps=40", "evaluate_every=20", "checkpoint_every=20", "num_evaluate=100", "num_test=400"]
+
+
+def main(
+    names: Sequence[str],
+    jobs: int = 8,
+    steps: int = 20,
+    overrides: Sequence[str] = (),
+) -> None:
+    """Check the objectives and print a table."""
+    names = names or OBJECTIVES.names()
+    work = [(name, way) for name in names for way in (*WAYS, "commands")]
+    with ThreadPoolExecutor(jobs) as pool:
+        answers = list(pool.map(lambda job: in_process(*job, steps, overrides), work))
+    found = dict(zip(work, answers, strict=True))
+    print(f"{'objective':<44}{'eager':>10}{'captured':>10}{'ms eager':>10}{'captured':>10}  commands")
+    for name in names:
+        row: Any = {way: found[name, way] for way in (*WAYS, "commands")}
+        errors = [f"{way}: {row[way]['error']}" for way in row if "error" in row[way]]
+        print(_line(name, row) if not errors else f"{name:<44} {'; '.join(errors)}", flush=True)
+
+
+def _line(name: str, row: Mapping[str, Any]) -> str:
+    apart = [_difference(row["processor"]["losses"], row[way]["losses"]) for way in WAYS[1:]]
+    times = [row[way]["milliseconds"] for way in WAYS[1:]]
+    note = row["captured"]["note"] or row["commands"]["note"]
+    return f"{name:<44}{apart[0]:>10.1e}{apart[1]:>10.1e}{times[0]:>10.1f}{times[1]:>10.1f}  {note}"
+
+
+def _difference(expected: Sequence[float], found: Sequence[float]) -> float:
+    return max(abs(a - b) / max(abs(a), 1e-3) for a, b in zip(expected, found, strict=True))
+
+
+def in_process(name: str, way: str, steps: int, overrides: Sequence[str]) -> dict[str, Any]:
+    """Do a job in a process of its own; return what it prints last."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    if way == "processor":
+        environment |= {"ACCELERATE_USE_CPU": "true"}
+    command = [sys.executable, "-m", "benchmarks.device", "--job", name, way, str(steps), *overrides]
+    done = subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, json.JSONDecodeError):
+        answer = {"error": (done.stderr.strip().splitlines() or ["no output"])[-1]}
+    return answer
+
+
+def job(name: str, way: str, steps: int, overrides: Sequence[str]) -> dict[str, Any]:
+    """Do one job: train in one way, or go through the commands."""
+    objective, _, settings = name.partition(":")
+    given = [f"objective.{each}" for each in settings.split(",") if each]
+    overrides = [f"objective={objective}", *given, *overrides]
+    return commands(overrides) if way == "commands" else losses(way, steps, overrides)
+
+
+def losses(way: str, steps: int, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the losses of the first steps in fp32, and the time of a step in bf16."""
+    trainer, notes = _trainer(way, ["precision=fp32", *overrides])
+    values = []
+    for _ in range(steps):
+        trainer.step()
+        values.append(mean_losses(trainer.progress.losses)["loss"])
+        trainer.progress.losses.clear()
+    fast, _ = _trainer(way, overrides)
+    times = []
+    for _ in range(steps):
+        started = time.perf_counter()
+        fast.step()
+        _wait(fast.device)
+        times.append(1000 * (time.perf_counter() - started))
+    return {"losses": values, "milliseconds": statistics.median(times), "note": "; ".join(notes)}
+
+
+def _trainer(way: str, overrides: Sequence[str]) -> tuple[Trainer, list[str]]:
+    run = resolve_run("quickstart.next_token", overrides)
+    trainer = Trainer(run, MemoryStore(), start_accelerator(run))
+    notes: list[str] = []
+    if isinstance(trainer.take_step, CapturedStep):
+        trainer.take_step.say = notes.append
+        if way == "eager":
+            trainer.take_step = trainer.take_step.eager
+    trainer.select_kernels({})
+    return trainer, notes
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def commands(overrides: Sequence[str]) -> dict[str, Any]:
+    """Train a run, train its second half again from a checkpoint, evaluate, diagnose and export it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "run"
+        train = ["train", "quickstart.next_token", *SMALL, *overrides, "--out", str(folder)]
+        _command(*train)
+        newest = max((folder / "checkpoints").iterdir())
+        first = (newest / "learner.safetensors").read_bytes()
+        shutil.rmtree(newest)
+        (folder / "result.json").unlink()
+        _command(*train, "--resume")
+        again = (max((folder / "checkpoints").iterdir()) / "learner.safetensors").read_bytes()
+        _command("evaluate", str(folder))
+        _command("diagnose", str(folder), "--count", "1600")
+        _command("export", str(folder), "--to", f"{name}/exported")
+    return {"note": "all, same bytes after resuming" if first == again else "all, other bytes after resuming"}
+
+
+def _command(*arguments: str) -> None:
+    command = [sys.executable, "-m", "unforced", *arguments]
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise SystemExit(f"{arguments[0]}: {last}")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--job"]:
+        print(json.dumps(job(sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5:])))
+    else:
+        main(sys.argv[1:])
