@@ -123,11 +123,15 @@ def count_of(
 
 def answer_logits(model: SequenceModel, view: View) -> Float[Tensor, "batch answer vocab"]:
     """Return the logits at the positions that a view asks about."""
-    hidden = model.hidden(
+    return model.logits(answer_states(model, view))
+
+
+def answer_states(model: SequenceModel, view: View) -> Float[Tensor, "batch answer width"]:
+    """Return the final hidden states at the positions that a view asks about."""
+    return model.hidden(
         view.inputs,
         positions=view.positions,
         padding=view.padding,
         attention=view.attention,
         query_positions=view.query_positions,
     )
-    return model.logits(hidden)
