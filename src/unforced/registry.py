@@ -241,6 +241,7 @@ OBJECTIVES = Registry(
     {
         "next_token": "unforced.objectives.next_token:NextToken",
         "teacherless": "unforced.objectives.teacherless:Teacherless",
+        "token_order": "unforced.objectives.token_order:TokenOrder",
     },
 )
 

@@ -1,0 +1,140 @@
+"""Token order prediction (TOP): a second unembedding ranks the tokens to come by how soon each one comes.
+
+prompt  1,7|1,4|7,9|4,2/1,9=     answer  1 7 9
+inputs  ... =  1  7              targets 1 7 9
+order   at `=`  1 > 7 > 9        after 1  7 > 9        after 7  9
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from pydantic import Field
+from torch import Tensor, nn
+
+from unforced.data.batch import Batch
+from unforced.models.base import SequenceModel, Trunk
+from unforced.objectives.auxiliary import AuxiliaryObjective, next_token_loss, next_token_view
+from unforced.objectives.base import HeadLogits
+from unforced.objectives.moment import Moment
+from unforced.objectives.schedule import Weight, weight_at
+from unforced.objectives.view import Term, View, answer_states
+
+ORDER = "order"
+"""The name of the term that is the ranking loss, and of the head that ranks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderView(View):
+    """The view of next-token prediction, with a distribution over the tokens that come after each position.
+
+    upcoming: the tokens 1, 2, ..., `window` steps ahead. shares: their probabilities; 0 where a token stands
+    nearer already, and behind the answer.
+    """
+
+    upcoming: Int[Tensor, "batch answer window"]
+    shares: Float[Tensor, "batch answer window"]
+
+
+class TokenOrder(AuxiliaryObjective):
+    """Train on next tokens, and on the order of those to come: CE(softmax(y_t), log-softmax(U h_t)).
+
+    y[t,v] = W - d, if token v comes next d <= W steps ahead (d = 1 is the next token), else -inf. U is an
+    unembedding of its own. Source: arXiv 2508.19228, Eq. 9 and Algorithm 1. Differences: only answer tokens
+    are ranked, at the positions that predict one; and the token that is read at t may be ranked at t, if it
+    comes again, as in the authors' kernel, but not in their Algorithm 1.
+    """
+
+    name: Literal["token_order"] = "token_order"
+    window: int | None = Field(
+        None, ge=1, description="how many tokens ahead are ranked (null: to the end of the answer)"
+    )
+    weight: Weight = Field(1.0, description="weight of the ranking loss: a number or a schedule")
+
+    def check(self, answer: int) -> None:
+        """Refuse a window that reaches further than the answer."""
+        if self.window is not None and self.window > answer:
+            raise ValueError(
+                f"window: {self.window} tokens are more than the {answer} of an answer; give {answer} or null"
+            )
+
+    def build_heads(self, trunk: Trunk) -> nn.Module:
+        """Build the unembedding that ranks."""
+        head = nn.Linear(trunk.width, trunk.vocab_size, bias=False)
+        nn.init.normal_(head.weight, std=0.02)
+        return head
+
+    def view(self, batch: Batch, moment: Moment) -> OrderView:
+        """Feed the true answer up to its last token, and rank what comes after each position."""
+        plain = next_token_view(self, batch)
+        upcoming, shares = order_targets(batch.answer, self.weights(batch), self.window)
+        ranked = (shares > 0).any(2).sum(1, dtype=torch.float32)
+        terms = {**plain.terms, ORDER: Term(ranked, weight_at(self.weight, moment.progress))}
+        return OrderView.of(plain, terms=terms, upcoming=upcoming, shares=shares)
+
+    def loss(
+        self, model: SequenceModel, heads: nn.Module, view: View
+    ) -> Mapping[str, Float[Tensor, " batch"]]:
+        """Cross-entropy of the answer, and of the rankings."""
+        assert isinstance(view, OrderView)
+        hidden = answer_states(model, view)
+        order = sparse_cross_entropy(heads(hidden), view.upcoming, view.shares)
+        return {**next_token_loss(model, hidden, view), ORDER: order}
+
+    def head_logits(self, model: SequenceModel, heads: nn.Module, batch: Batch) -> Mapping[str, HeadLogits]:
+        """Return the scores of each position, of which that of the next token should be highest."""
+        scores = heads(answer_states(model, next_token_view(self, batch)))
+        return {ORDER: HeadLogits(scores, torch.ones_like(batch.answer, dtype=torch.bool))}
+
+
+def order_targets(
+    answer: Int[Tensor, "batch answer"],
+    counted: Bool[Tensor, "batch answer"] | None,
+    window: int | None,
+) -> tuple[Int[Tensor, "batch answer window"], Float[Tensor, "batch answer window"]]:
+    """Return the tokens within a window after each position, and their shares: softmax of W - d, or 0.
+
+    Only the nearest of equal tokens has a share. Tokens that are not counted are as if they were not there;
+    all shares of a position without any are 0.
+    """
+    length = answer.shape[1]
+    window = length if window is None else min(window, length)
+    upcoming = F.pad(answer, (0, window - 1)).unfold(1, window, 1)
+    ranked = first_occurrences(answer, counted, window)
+    distances = torch.arange(window, dtype=torch.float32, device=answer.device)
+    scores = torch.where(ranked, -distances, -torch.inf)
+    return upcoming, scores.softmax(2).masked_fill(~ranked, 0.0)
+
+
+def first_occurrences(
+    answer: Int[Tensor, "batch answer"], counted: Bool[Tensor, "batch answer"] | None, window: int
+) -> Bool[Tensor, "batch answer window"]:
+    """Say of the tokens 1, 2, ..., `window` steps ahead of each position which ones occur there first.
+
+    Tokens that are not counted, and places behind the answer, never do.
+    """
+    length, place = answer.shape[1], torch.arange(answer.shape[1], device=answer.device)
+    equal = (answer[:, :, None] == answer[:, None, :]) & (place[:, None] < place)
+    if counted is not None:
+        equal = equal & counted[:, :, None]
+    latest = torch.where(equal, place[:, None], -1).amax(1)  # where each token occurred last before
+    if counted is not None:
+        latest = latest.masked_fill(~counted, length)
+    return F.pad(latest, (0, window - 1), value=length).unfold(1, window, 1) < place[:, None]
+
+
+def sparse_cross_entropy(
+    logits: Float[Tensor, "batch answer vocab"],
+    tokens: Int[Tensor, "batch answer window"],
+    shares: Float[Tensor, "batch answer window"],
+) -> Float[Tensor, " batch"]:
+    """Sum the cross-entropy of distributions that are given by the shares of some tokens, in nats.
+
+    A token without a share adds 0, also where the logits hold it impossible.
+    """
+    logits = logits.float()
+    scores = logits.gather(2, tokens).masked_fill(shares == 0, 0.0)
+    return (shares.sum(2) * logits.logsumexp(2) - (shares * scores).sum(2)).sum(1)
