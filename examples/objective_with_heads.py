@@ -1,6 +1,8 @@
 """An objective with a head: a further layer says the token after next, from the same hidden states.
 
 unforced train examples/objective_with_heads.py:recipe --out runs/further
+unforced study examples/objective_with_heads.py:comparison --out runs/comparison
+unforced report runs/comparison --to report
 """
 
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from unforced.decoding.autoregressive import Autoregressive
 from unforced.objectives.base import Objective
 from unforced.objectives.losses import cross_entropy
 from unforced.objectives.view import ANSWER, Term, View, count_of, lay_out
+from unforced.study import Study, over_seeds
 
 
 @dataclass(frozen=True)
@@ -57,3 +60,9 @@ class OneFurther(Objective):
 def recipe():
     """The quickstart's model and task."""
     return uf.recipe("quickstart.next_token").replace(objective=OneFurther())
+
+
+def comparison():
+    """A study: it and next-token prediction, over five seeds."""
+    runs = {"next_token": recipe().replace(objective="next_token"), "one_further": recipe()}
+    return Study("one_further", "arXiv 2404.19737, Sec. 2", over_seeds(runs, seeds=range(5)))

@@ -65,6 +65,17 @@ def test_an_example_trains_by_its_path(file, call, tmp_path):
     assert call("evaluate", tmp_path / "run", "--count", "20")[0] == 0
 
 
+def test_an_objective_of_a_file_is_part_of_a_study_and_of_its_report(call, tmp_path):
+    few = ["max_steps=2", "evaluate_every=2", "num_test=1600", "num_evaluate=20", "model.width=16"]
+    study, out = f"{FOLDER / 'objective_with_heads.py'}:comparison", tmp_path / "study"
+    code, _, errors = call("study", study, *few, "--only", "*-0", "--out", out)
+    assert code == 0, errors
+    assert call("report", out, "--to", tmp_path / "report")[0] == 0
+    table = (tmp_path / "report" / "tables" / "accuracy.md").read_text()
+    assert "| one_further" in table
+    assert "| next_token" in table
+
+
 def test_examples_are_plug_ins_by_their_entry_points(call, tmp_path, monkeypatch):
     info = tmp_path / "own_parts-1.2.dist-info"
     info.mkdir()
