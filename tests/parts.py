@@ -22,10 +22,10 @@ class _Trained(Objective):
         return {ANSWER: cross_entropy(answer_logits(model, view), view.targets, view.weights)}
 
 
-class Mixture(_Trained):
+class Blend(_Trained):
     """Says of itself what its settings make of it: how much is teacherless, and how it is decoded."""
 
-    name: Literal["mixture"] = "mixture"
+    name: Literal["blend"] = "blend"
     decoders: ClassVar[tuple[str, ...]] = ("autoregressive", "one_pass")
     teacherless: float = 0.5
     parallel: bool = False
@@ -52,10 +52,10 @@ class Rounds(Decoder):
         return next_token_logits(model, batch, cache)
 
 
-class Masked(_Trained):
+class Partial(_Trained):
     """Shows random parts of the answer."""
 
-    name: Literal["masked"] = "masked"
+    name: Literal["partial"] = "partial"
     decoders: ClassVar[tuple[str, ...]] = ("rounds",)
 
     @property

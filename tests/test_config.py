@@ -108,10 +108,10 @@ def test_assignments_make_a_tree():
     assert assignments(["num_nodes=50", "name=x"]) == {"num_nodes": 50, "name": "x"}
 
 
-class Mixture(NextToken):
+class Compound(NextToken):
     """An objective that is made of others, in a list and by itself."""
 
-    name: Literal["mixture"] = "mixture"
+    name: Literal["compound"] = "compound"
     parts: tuple[Named[Objective], ...] = Field(min_length=1, description="what is added up")
     first: Named[Objective] | None = Field(None, description="what is trained at first")
     weight: float = Field(1.0, ge=0, description="of the sum")
@@ -119,9 +119,9 @@ class Mixture(NextToken):
 
 @pytest.fixture
 def mixed():
-    with OBJECTIVES.holding(mixture="tests.test_config:Mixture"):
+    with OBJECTIVES.holding(compound="tests.test_config:Compound"):
         yield BASE.override(
-            ['objective={"name": "mixture", "parts": ["next_token", {"name": "teacherless"}]}']
+            ['objective={"name": "compound", "parts": ["next_token", {"name": "teacherless"}]}']
         )
 
 
@@ -131,8 +131,8 @@ def test_parts_are_named_anywhere_in_the_tree(mixed):
     flat = flatten(mixed.tree())
     assert flat["objective.parts.1.name"] == "teacherless"
     assert flat["objective.first"] is None
-    deep = mixed.replace(objective={"first": {"name": "mixture", "parts": [Teacherless()], "weight": 2}})
-    assert deep.objective.first == Mixture(parts=(Teacherless(),), weight=2.0)
+    deep = mixed.replace(objective={"first": {"name": "compound", "parts": [Teacherless()], "weight": 2}})
+    assert deep.objective.first == Compound(parts=(Teacherless(),), weight=2.0)
     assert deep.objective.parts == mixed.objective.parts
     assert through_json(deep) == deep
     assert len({run.fingerprint for run in (BASE, mixed, deep, mixed.override(["objective.weight=3"]))}) == 4
@@ -163,7 +163,7 @@ def test_overrides_reach_into_lists_of_parts(mixed):
         "objective.parts.x.name=next_token": (
             "objective.parts.x.name: 'x' is not an item of this list; its items are 0 to 1"
         ),
-        "objective.parts=[3]": "objective.parts.0: give a name, one of mixture, next_token, teacherless",
+        "objective.parts=[3]": f"objective.parts.0: give a name, one of {', '.join(OBJECTIVES.names())}",
         "objective.first.name=next_token": (
             "objective.first.name: first has no keys below it; write objective.first=value"
         ),

@@ -208,10 +208,10 @@ def test_a_run_of_a_newer_version_is_refused_in_one_line(straight, tmp_path, cha
 
 def test_a_run_with_a_part_that_is_not_installed_names_what_is_missing(straight, tmp_path):
     path = shutil.copytree(straight, tmp_path / "run")
-    (path / "config.json").write_text(json.dumps(TREE | {"objective": {"name": "mixture", "weight": 0.5}}))
+    (path / "config.json").write_text(json.dumps(TREE | {"objective": {"name": "unheard_of", "weight": 0.5}}))
     with pytest.raises(UserError) as error:
         load_run(path)
     assert str(error.value) == (
-        f"{path / 'config.json'}: objective 'mixture' is not installed here; "
+        f"{path / 'config.json'}: objective 'unheard_of' is not installed here; "
         "install the package that the run had it from, or name the file with --plugin FILE.py"
     )

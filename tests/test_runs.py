@@ -105,12 +105,12 @@ def test_reports_and_comparisons_need_no_torch(folder, verb):
 def test_a_run_of_a_part_that_is_unknown_here_is_reported(folder, tmp_path):
     for seed in range(NUM_SEEDS):
         config = folder / f"teacherless-{seed}" / "config.json"
-        change(config, task={"name": "maze", "size": 5}, objective={"name": "mixture", "weight": 0.5})
+        change(config, task={"name": "maze", "size": 5}, objective={"name": "unheard_of", "weight": 0.5})
     summary = write_report([folder], tmp_path / "out")
     assert summary["skipped"] == {}
-    (mixture,) = (group for group in summary["groups"] if group["objective"] == "mixture")
-    assert (mixture["topology"], mixture["seeds"]) == ("maze", [0, 1, 2])
-    assert table(tmp_path / "out", "accuracy")[0]["mixture"]["topology"] == "maze"
+    (unheard,) = (group for group in summary["groups"] if group["objective"] == "unheard_of")
+    assert (unheard["topology"], unheard["seeds"]) == ("maze", [0, 1, 2])
+    assert table(tmp_path / "out", "accuracy")[0]["unheard_of"]["topology"] == "maze"
 
 
 def test_seeds_that_ran_on_different_kernels_are_marked(folder, tmp_path):

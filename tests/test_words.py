@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from tests.parts import Masked, Mixture
+from tests.parts import Blend, Partial
 from tests.runs import tiny_run
 from unforced.decoding.autoregressive import Autoregressive
 from unforced.evaluation.accuracy import measure_problems
@@ -42,14 +42,14 @@ def diagnosis(behaviour, objective, decoder=None):
 
 
 class TestNothingIsShownAndOnePassWrites:
-    """A mixture with nothing of next-token prediction in it."""
+    """A blend with nothing of next-token prediction in it."""
 
-    OBJECTIVE = Mixture(teacherless=1, parallel=True)
+    OBJECTIVE = Blend(teacherless=1, parallel=True)
 
     def test_no_word_is_of_teacher_forcing(self):
         found = diagnosis(OnlyAhead(), self.OBJECTIVE)
         assert found["verdict"]["name"] == "memorised"
-        assert "mixture is not trained on the true answer" in found["clever_hans"]["does_not_apply"]
+        assert "blend is not trained on the true answer" in found["clever_hans"]["does_not_apply"]
         assert found["snowball"] == {"does_not_apply": "one_pass does not read its own answer"}
         assert found["exact"]["as_trained"]["train"]["value"] == found["exact"]["train"]["value"] == 1
         assert "given the true" not in json.dumps(found["verdict"])
@@ -62,10 +62,10 @@ class TestNothingIsShownAndOnePassWrites:
 
 
 def test_the_same_objective_is_another_with_other_settings():
-    found = diagnosis(Cheater(), Mixture(teacherless=0.5))
+    found = diagnosis(Cheater(), Blend(teacherless=0.5))
     assert found["verdict"]["name"] == "clever_hans"
     assert "forced" in found["snowball"]
-    parallel = diagnosis(Cheater(), Mixture(teacherless=0.5, parallel=True))
+    parallel = diagnosis(Cheater(), Blend(teacherless=0.5, parallel=True))
     assert parallel["clever_hans"]["cheat_accuracy"]["value"] == 1
     assert "one_pass does not read" in parallel["snowball"]["does_not_apply"]
 
@@ -106,7 +106,7 @@ class TestPartsAreShownAndAnyOrderIsWritten:
     """Training as masked diffusion has it."""
 
     def test_the_cheat_is_looked_for_and_the_note_says_how(self):
-        found = diagnosis(Cheater(), Masked())
+        found = diagnosis(Cheater(), Partial())
         assert found["verdict"]["name"] == "clever_hans"
         assert "random parts of the true answer" in found["clever_hans"]["note"]
         assert found["clever_hans"]["decoy_following"]["value"] == 1
@@ -116,7 +116,7 @@ class TestPartsAreShownAndAnyOrderIsWritten:
         assert "note" not in diagnosis(Cheater(), NextToken())["clever_hans"]
 
     def test_free_probabilities_cannot_be_told(self):
-        evaluator, _, held_out = planted(Cheater(), Masked())
+        evaluator, _, held_out = planted(Cheater(), Partial())
         question = trace(evaluator, held_out.take(slice(0, 1)))["problems"][0][0]
         assert question["chances"]["free"] == [[]] * STAR.answer_length
         assert all(question["chances"]["forced"])
@@ -126,12 +126,12 @@ class TestPartsAreShownAndAnyOrderIsWritten:
     ("objective", "decoder", "code", "said"),
     [
         (NextToken(), None, "model.generate(", ""),
-        (Mixture(teacherless=1), None, "model.generate(", "never gives the true answer"),
-        (Mixture(parallel=True), None, "load_exported", "`generate` of transformers writes token by token"),
+        (Blend(teacherless=1), None, "model.generate(", "never gives the true answer"),
+        (Blend(parallel=True), None, "load_exported", "`generate` of transformers writes token by token"),
         (Teacherless(), None, "load_exported", "reads a mask token"),
         (Teacherless(), Autoregressive(), "model.generate(", "never gives the true answer"),
         (NextToken(), Autoregressive(temperature=0.7, top_k=5), "load_exported", "temperature=0.7, top_k=5"),
-        (Masked(), None, "load_exported", "random parts of the true answer"),
+        (Partial(), None, "load_exported", "random parts of the true answer"),
     ],
 )
 def test_a_card_shows_the_decoder_that_was_measured(objective, decoder, code, said):
