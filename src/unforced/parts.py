@@ -191,6 +191,17 @@ def read_part(kind: type[AnyPart], path: str, value: Any) -> AnyPart:
         raise _mistake_of(error.context, path).error() from None
 
 
+def read_within(kind: type[AnyConfig], value: Any, info: Any) -> AnyConfig:
+    """Build a config in a validator of another one, whose path goes before that of a mistake.
+
+    info: pydantic's ValidationInfo, or None.
+    """
+    try:
+        return kind.model_validate(value, context=info and info.context)
+    except ValidationError as error:
+        raise _first_mistake(kind, error).below().for_pydantic() from None
+
+
 def tree(config: Config, *, changed: bool = False) -> Tree:
     """Return the fields as JSON values; with `changed`, only names and what is not at its default."""
     dumped = config.model_dump(mode="json")
@@ -233,11 +244,7 @@ def _build(kind: type[Part], value: Any, info: Any) -> Any:
     if name not in registry.names():
         nearest = unknown(registry.kind, name, registry.names())
         raise _Mistake(f": {nearest}", part=f"{registry.kind} {name!r}").for_pydantic()
-    family = registry.get(name)
-    try:
-        return family.model_validate(value, context=info and info.context)
-    except ValidationError as error:
-        raise _first_mistake(family, error).below().for_pydantic() from None
+    return read_within(registry.get(name), value, info)
 
 
 @dataclass(frozen=True)

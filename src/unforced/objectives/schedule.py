@@ -1,10 +1,12 @@
 """Weights of loss terms that may change with the progress of training."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, GetCoreSchemaHandler, model_validator
+from pydantic_core import CoreSchema, core_schema
 
-from unforced.parts import Config
+from unforced.parts import Config, read_within
 
 
 class Schedule(Config):
@@ -32,8 +34,25 @@ class Schedule(Config):
         return self.first + share * (self.last - self.first)
 
 
-Weight = Annotated[float, Field(ge=0)] | Schedule
-"""A constant weight, or one that changes."""
+class _NumberOrSchedule:
+    """Reads a weight, so that a mistake is named once, and not for each of the kinds."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        number = core_schema.float_schema(ge=0, allow_inf_nan=False, strict=True)
+        either = core_schema.union_schema(
+            [number, handler.generate_schema(Schedule)],
+            custom_error_type="weight",
+            custom_error_message="input should be a number of at least 0, or a schedule with first and last",
+        )
+        return core_schema.with_info_before_validator_function(_read_schedule, either)
+
+
+def _read_schedule(value: Any, info: Any) -> Any:
+    return read_within(Schedule, dict(value), info) if isinstance(value, Mapping) else value
+
+
+Weight = Annotated[float | Schedule, _NumberOrSchedule()]
+"""A constant weight, 0 or more, or one that changes."""
 
 
 def weight_at(weight: Weight, progress: float) -> float:
