@@ -85,6 +85,9 @@ def _below(node: Any, key: str, path: str, above: str) -> Any:
         found, nested = node.get(key), [each for each, value in node.items() if _is_nested(value)]
     if isinstance(found, dict | list):
         return found
+    if isinstance(found, float):  # a number may give way to a schedule
+        node[int(key) if isinstance(node, list) else key] = fields = {}
+        return fields
     if isinstance(node, list) or key in node or not nested:
         raise UserError(f"{path}: {key} has no keys below it; write {above}=value")
     raise UserError(f"{path}: {unknown('key', key, nested)}")

@@ -5,6 +5,7 @@ several kinds (task, model, objective, decoder) are chosen by name through the r
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -79,13 +80,7 @@ class Run(Settings):
                 f"choose {' or '.join(fitting)}, or null; a decoder of your own names the objectives that it "
                 "fits (objectives)"
             )
-        last = self.task.answer_length - 1
-        for position in self.objective.train_positions or ():
-            if not 0 <= position <= last:
-                raise ValueError(
-                    f"objective.train_positions: {position} is not an answer position of this task; "
-                    f"they are 0 to {last}"
-                )
+        self._check_positions()
         self._check_parts()
         if not is_recorded(info):  # a recorded run was checked, and its model may be elsewhere now
             self._check_attention()
@@ -96,6 +91,16 @@ class Run(Settings):
                 f"min_learning_rate: {self.min_learning_rate:g} is above learning_rate {self.learning_rate:g}"
             )
         return self
+
+    def _check_positions(self) -> None:
+        """Check the positions that the loss counts, also those of an objective's parts."""
+        last = self.task.answer_length - 1
+        for key, positions in flatten(tree(self.objective), "objective.").items():
+            for position in (positions or ()) if key.endswith(".train_positions") else ():
+                if not 0 <= position <= last:
+                    raise ValueError(
+                        f"{key}: {position} is not an answer position of this task; they are 0 to {last}"
+                    )
 
     def _check_parts(self) -> None:
         """Check settings of the parts against the answer's tokens, where these are the task's symbols."""
@@ -202,6 +207,7 @@ class Run(Settings):
         for assignment in given:
             if assignment.startswith("decoder.") and fields["decoder"] is None:
                 fields["decoder"] = tree(_objective(fields).default_decoder)
+            self._spell_out(fields, assignment.partition("=")[0])
             assign(fields, assignment, self.part_keys)
         named = [assignment.partition("=")[0] for assignment in given]
         for key, kind in self._part_kinds.items():
@@ -210,6 +216,13 @@ class Run(Settings):
             return read(Run, fields | self._dropped(fields["stream"], named), is_settled=True)
         except ConfigError as error:
             raise ConfigError(with_quoting(str(error), given), error.part, error.newer) from None
+
+    def _spell_out(self, fields: Tree, path: str) -> None:
+        """Fill in the defaults of a part that was chosen by name, where a path leads into one of them."""
+        key, *below = path.split(".")
+        if key in self._part_kinds and len(below) > 1 and isinstance(fields[key], dict):
+            with suppress(UserError):  # of what is said more exactly when all is read
+                fields[key] = tree(read_part(self._part_kinds[key], key, fields[key]))
 
     def _dropped(self, stream: Any, given: Iterable[str]) -> Tree:
         if stream is not True or self.stream:
