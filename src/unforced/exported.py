@@ -87,11 +87,12 @@ def load_exported(folder: Path | str, device: torch.device | str = "cpu") -> Exp
     network = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = behind_the_contract(network, {}, tokenizer.model_max_length).to(device)
-    heads = _heads(folder, model).to(device).eval()
+    decoder = build_decoder(facts["decoder"])
+    heads = _heads(folder, model, decoder).to(device).eval()
     return ExportedModel(
         model=model,
         heads=heads,
-        decoder=build_decoder(facts["decoder"]),
+        decoder=decoder,
         tokenizer=tokenizer,
         room=facts["room"],
         mask_token=facts["mask_token"],
@@ -102,7 +103,8 @@ def load_exported(folder: Path | str, device: torch.device | str = "cpu") -> Exp
     )
 
 
-def _heads(folder: Path, model: SequenceModel) -> nn.Module:
+def _heads(folder: Path, model: SequenceModel, decoder: Decoder) -> nn.Module:
+    """Return the heads that the decoder relies on."""
     if not (folder / HEADS).exists():
         return nn.Identity()
     run = Run.from_tree(read_json(folder / CONFIG))
@@ -111,4 +113,4 @@ def _heads(folder: Path, model: SequenceModel) -> nn.Module:
         trunk = run.model.build_empty(model.vocab_size, trunk.max_length).trunk()
     heads = run.objective.build_heads(trunk)
     heads.load_state_dict(load_file(folder / HEADS))
-    return heads
+    return run.objective.heads_for(decoder, heads)

@@ -92,6 +92,10 @@ class Evaluator:
         logits_of_one = self.codec.answer_length * self.codec.vocab_size
         return max(1, min(_MOST_ROWS, _MOST_LOGITS // logits_of_one))
 
+    def heads_for(self, decoder: Decoder) -> nn.Module:
+        """Return the heads that a decoder relies on."""
+        return self.objective.heads_for(decoder, self.heads)
+
     def decoded(self) -> dict[str, Any]:
         """Return as JSON values how it writes answers, and what training showed it of them."""
         return {"decoder": tree(self.decoder), "writes": self.writes, "shows": self.shows}
@@ -114,7 +118,7 @@ class Evaluator:
 
     def free(self, batch: Batch, cache: Cache | None = None, given: int = 0) -> Symbols:
         """Answer freely; the first `given` symbols stand in the prompts already."""
-        tokens = self.decoder.decode(self.model, self.heads, batch.prompts, cache)
+        tokens = self.decoder.decode(self.model, self.heads_for(self.decoder), batch.prompts, cache)
         return self.codec.read(tokens, self.order, given)
 
     def forced(self, batch: Batch, cache: Cache | None = None) -> Symbols:
@@ -123,7 +127,7 @@ class Evaluator:
 
     def forced_logits(self, batch: Batch, cache: Cache | None = None) -> Logits:
         """Return the logits of each answer token given the true ones before it."""
-        return self.decoder.teacher_forced(self.model, self.heads, batch, cache)
+        return self.decoder.teacher_forced(self.model, self.heads_for(self.decoder), batch, cache)
 
     def trained(self, batch: Batch, cache: Cache | None = None) -> tuple[Symbols, Logits]:
         """Predict each symbol of the answer on the inputs of training; return the logits, too."""
@@ -136,7 +140,7 @@ class Evaluator:
         They are the prompt alone where training shows nothing of the answer; else the true answer so far.
         """
         if self.shows == "nothing":
-            return self.one_pass.logits(self.model, self.heads, batch.prompts, cache)
+            return self.one_pass.logits(self.model, self.heads_for(self.one_pass), batch.prompts, cache)
         return self.forced_logits(batch, cache)
 
     @contextlib.contextmanager

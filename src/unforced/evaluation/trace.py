@@ -109,7 +109,8 @@ def _freely(
     if evaluator.writes == "left_to_right":
         return on_its_own(evaluator, problems, free)
     if isinstance(evaluator.decoder, ParallelDecoder):
-        logits = evaluator.decoder.logits(evaluator.model, evaluator.heads, batch.prompts)
+        heads = evaluator.heads_for(evaluator.decoder)
+        logits = evaluator.decoder.logits(evaluator.model, heads, batch.prompts)
         return _probabilities(evaluator, logits, batch)
     return np.full((*free.shape, evaluator.task.answer_symbols), np.nan)
 

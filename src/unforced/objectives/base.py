@@ -81,6 +81,10 @@ class Objective(Part, ABC):
         """Build the modules that are trained with the model: heads, a second encoder, or nothing."""
         return nn.Identity()
 
+    def heads_for(self, decoder: Decoder, heads: nn.Module) -> nn.Module:
+        """Return those of the heads that a decoder relies on."""
+        return heads
+
     @abstractmethod
     def view(self, batch: Batch, moment: Moment) -> View:
         """Lay a batch out for training. A pure function: all randomness comes from `moment`."""

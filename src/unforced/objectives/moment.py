@@ -1,7 +1,7 @@
 """What a view may depend on besides its batch: the progress of training, and random numbers per row."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -19,8 +19,8 @@ class Moment:
 
     The numbers of a row are a function of (seed, step, stream, row) and of their place in the row. So they
     depend neither on the number of processes, nor on how many parts a batch is worked through in, nor on
-    padding on the right. Draws that should be independent of one another need streams of their own. They are
-    on `device`.
+    padding on the right. Draws that should be independent of one another need streams of their own, and
+    objectives that are parts of another one a `part` each. They are on `device`.
     """
 
     batch_size: int
@@ -29,6 +29,11 @@ class Moment:
     num_steps: int = 1
     seed: int = 0
     device: torch.device = _CPU
+    place: tuple[int, ...] = ()
+
+    def part(self, index: int) -> "Moment":
+        """Return this moment with other numbers: those of a part of an objective."""
+        return replace(self, place=(*self.place, index))
 
     @property
     def progress(self) -> float:
@@ -50,7 +55,7 @@ class Moment:
 
         SplitMix64 of a counter: https://doi.org/10.1145/2714064.2660195.
         """
-        seeds = np.random.SeedSequence(self.seed, spawn_key=(_SPAWN_KEY, self.step, stream))
+        seeds = np.random.SeedSequence(self.seed, spawn_key=(_SPAWN_KEY, self.step, stream, *self.place))
         (key,) = seeds.generate_state(1, np.uint64)
         rows = np.arange(*self.rows.indices(self.batch_size), dtype=np.uint64)[:, None]
         places = np.arange(math.prod(shape), dtype=np.uint64)

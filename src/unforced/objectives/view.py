@@ -52,8 +52,9 @@ class View:
 
     @classmethod
     def of(cls: type["AnyView"], view: "View", **more: Any) -> "AnyView":
-        """Return a view of this class with the fields of another one, and `more`."""
-        return cls(**{each.name: getattr(view, each.name) for each in fields(view)} | more)
+        """Return a view of this class with the fields of another one, as far as it has them, and `more`."""
+        shared = {each.name for each in fields(cls)} & {each.name for each in fields(view)}
+        return cls(**{name: getattr(view, name) for name in shared} | more)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "View":
         """Apply `function` to every tensor, also to those of a subclass and of the terms."""

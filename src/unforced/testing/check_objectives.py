@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from unforced.config import Run
 from unforced.data.batch import Batch
+from unforced.decoding.base import Decoder
 from unforced.models.base import ModelConfig
 from unforced.models.gpt import GPT
 from unforced.models.masks import kind_of
@@ -93,6 +94,16 @@ class ObjectiveSubject:
         """Which answer tokens are real."""
         mask = self.batch.answer_mask
         return torch.ones_like(self.batch.answer, dtype=torch.bool) if mask is None else mask
+
+    @property
+    def decoder(self) -> Decoder:
+        """The decoder that it is checked with."""
+        return self.run.decoding
+
+    @property
+    def heads(self) -> nn.Module:
+        """The heads that the decoder relies on."""
+        return self.objective.heads_for(self.decoder, self.module.heads)
 
     def moment(self, rows: slice = slice(None), step: int = 5) -> Moment:
         """Return an early step of training."""
@@ -330,7 +341,8 @@ def lengths(subject: ObjectiveSubject) -> None:
     require(heard, "the model is never asked")
     longest, kinds = max(each.length for each in heard), {each.attention for each in heard}
     require(longest <= limit, f"the model reads {longest} tokens, where sequence_length says {limit}")
-    allowed = {"causal", subject.objective.needs.attention}
+    needed = subject.objective.needs.attention
+    allowed = {"causal", "full", "mask"} if needed == "mask" else {"causal", needed}
     require(kinds <= allowed, f"it asks for {sorted(kinds)} attention, and needs names {sorted(allowed)}")
 
 
@@ -418,13 +430,13 @@ OBJECTIVE_RULES = (
 def _decode(subject: ObjectiveSubject, batch: Batch, cache: Any = None) -> Tensor:
     module = subject.module
     with torch.no_grad():
-        return subject.run.decoding.decode(module.model, module.heads, batch.prompts, cache)
+        return subject.decoder.decode(module.model, subject.heads, batch.prompts, cache)
 
 
 def _forced(subject: ObjectiveSubject, batch: Batch, cache: Any = None) -> Tensor:
     module = subject.module
     with torch.no_grad():
-        return subject.run.decoding.teacher_forced(module.model, module.heads, batch, cache)
+        return subject.decoder.teacher_forced(module.model, subject.heads, batch, cache)
 
 
 def _same_losses(expected: Mapping[str, Any], found: _Losses, what: str) -> None:
