@@ -239,6 +239,7 @@ MODELS = Registry(
 OBJECTIVES = Registry(
     "objective",
     {
+        "mixture": "unforced.objectives.mixture:Mixture",
         "next_token": "unforced.objectives.next_token:NextToken",
         "teacherless": "unforced.objectives.teacherless:Teacherless",
         "token_order": "unforced.objectives.token_order:TokenOrder",
