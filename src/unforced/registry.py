@@ -239,6 +239,7 @@ MODELS = Registry(
 OBJECTIVES = Registry(
     "objective",
     {
+        "masked": "unforced.objectives.masked:Masked",
         "mixture": "unforced.objectives.mixture:Mixture",
         "next_token": "unforced.objectives.next_token:NextToken",
         "teacherless": "unforced.objectives.teacherless:Teacherless",
@@ -250,6 +251,7 @@ DECODERS = Registry(
     "decoder",
     {
         "autoregressive": "unforced.decoding.autoregressive:Autoregressive",
+        "iterative": "unforced.decoding.iterative:Iterative",
         "one_pass": "unforced.decoding.one_pass:OnePass",
     },
 )

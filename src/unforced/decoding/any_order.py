@@ -4,7 +4,8 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from jaxtyping import Int
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from unforced.data.batch import Prompts
@@ -36,3 +37,9 @@ class AnyOrderDecoder(Decoder):
     ) -> Int[Tensor, "batch room"]:
         """Answer the prompts."""
         return self.write(model, heads, prompts, cache).tokens
+
+
+def without(token: int, logits: Float[Tensor, "*shape vocab"]) -> Float[Tensor, "*shape vocab"]:
+    """Return logits with which a token is impossible."""
+    tokens = torch.arange(logits.shape[-1], device=logits.device)
+    return logits.float().masked_fill(tokens == token, -torch.inf)
