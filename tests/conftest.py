@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from tests.runs import stop_at, tiny_run, train, unchecked
 from unforced.cli.main import main
-from unforced.registry import DECODERS, MODELS, OBJECTIVES, TASKS
+from unforced.registry import DECODERS, HEADS, MODELS, OBJECTIVES, TASKS
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def run():
 def parts_kept():
     """Forget the parts that a test defines."""
     with contextlib.ExitStack() as stack:
-        for registry in (TASKS, MODELS, OBJECTIVES, DECODERS):
+        for registry in (TASKS, MODELS, OBJECTIVES, HEADS, DECODERS):
             stack.enter_context(registry.kept())
         yield
 

@@ -1,4 +1,4 @@
-"""Pages of the gallery, made from the registry: tasks, objectives, decoders, models, recipes and studies."""
+"""Pages of the gallery, made from the registry: one for each kind of part, and one of recipes and studies."""
 
 import inspect
 import json
@@ -9,9 +9,20 @@ from pydantic_core import PydanticUndefined
 
 from unforced.parts import tree
 from unforced.recipes import recipe_names
-from unforced.registry import DECODERS, MODELS, OBJECTIVES, RECIPES, STUDIES, TASKS, Registry, summary
+from unforced.registry import (
+    DECODERS,
+    HEADS,
+    MODELS,
+    OBJECTIVES,
+    RECIPES,
+    STUDIES,
+    TASKS,
+    Registry,
+    summary,
+)
 from unforced.tasks.sampling import problems
 
+_PARTS = (TASKS, OBJECTIVES, HEADS, DECODERS, MODELS)
 _WIDE = ("---", "hide: [toc]", "---", "")
 """Front matter of a page that needs the room of the table of contents."""
 _INTRODUCTIONS = {
@@ -23,6 +34,10 @@ _INTRODUCTIONS = {
     "objectives": (
         "An objective is what is trained: which tokens the model sees, which it has to predict, and the "
         "loss. Choose one with `objective=NAME`. How to add one: [Extending](../extending.md#an-objective)."
+    ),
+    "heads": (
+        "What predicts the tokens further on in [`multi_token`](objectives.md#multi_token) training. Choose "
+        "a kind with `objective.heads=NAME`, set its fields with `objective.heads.FIELD=VALUE`."
     ),
     "decoders": (
         "A decoder writes the answer of a trained model, which is what *free-running* accuracy measures. "
@@ -37,9 +52,7 @@ _INTRODUCTIONS = {
 
 def pages() -> dict[str, str]:
     """Return the gallery's pages by path."""
-    made = {
-        f"gallery/{registry.plural}.md": _page(registry) for registry in (TASKS, OBJECTIVES, DECODERS, MODELS)
-    }
+    made = {f"gallery/{registry.plural}.md": _page(registry) for registry in _PARTS}
     return made | {"gallery/recipes.md": _recipes(), "gallery/index.md": _index()}
 
 
@@ -49,7 +62,7 @@ def _index() -> str:
         "",
         "Everything that has a name, from the registry. `unforced list` prints the same.",
     ]
-    for registry in (TASKS, OBJECTIVES, DECODERS, MODELS, RECIPES, STUDIES):
+    for registry in (*_PARTS, RECIPES, STUDIES):
         page = "recipes" if registry in (RECIPES, STUDIES) else registry.plural
         lines += ["", f"## {registry.plural.capitalize()}", "", "| name | what it is |", "|---|---|"]
         lines += [

@@ -17,12 +17,12 @@ from unforced.errors import PartWarning, UserError
 from unforced.files import read_json
 from unforced.parts import Config, Part, parts_of
 from unforced.plugins import import_from, load_file, plugin_of
-from unforced.registry import DECODERS, MODELS, OBJECTIVES, TASKS, Registry, file_of
+from unforced.registry import DECODERS, HEADS, MODELS, OBJECTIVES, TASKS, Registry, file_of
 
 PARTS = "parts.json"
 """The file of a run folder that holds the records of its parts."""
 Record = Mapping[str, str]
-_REGISTRIES = {registry.kind: registry for registry in (TASKS, MODELS, OBJECTIVES, DECODERS)}
+_REGISTRIES = {registry.kind: registry for registry in (TASKS, MODELS, OBJECTIVES, HEADS, DECODERS)}
 _by_record: set[str] = set()  # files that were loaded because a run folder names them
 
 

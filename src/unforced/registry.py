@@ -1,9 +1,10 @@
-"""Names of the tasks, models, objectives, decoders, recipes and studies, and where each one lives.
+"""Names of the tasks, models, objectives, heads, decoders, recipes and studies, and where each one lives.
 
 An entry is `name -> "module:attribute"` and is imported when it is first asked for, so that looking
 at names costs nothing. Other packages add theirs through entry points (`unforced.tasks`,
-`unforced.models`, `unforced.objectives`, `unforced.decoders`, `unforced.recipes`, `unforced.studies`); a file
-is loaded by `unforced.plugins`; a class, as from a notebook cell, is added by `Registry.add`.
+`unforced.models`, `unforced.objectives`, `unforced.heads`, `unforced.decoders`, `unforced.recipes`,
+`unforced.studies`); a file is loaded by `unforced.plugins`; a class, as from a notebook cell, is added by
+`Registry.add`.
 """
 
 import inspect
@@ -241,11 +242,25 @@ OBJECTIVES = Registry(
     {
         "masked": "unforced.objectives.masked:Masked",
         "mixture": "unforced.objectives.mixture:Mixture",
+        "multi_token": "unforced.objectives.multi_token:MultiToken",
         "next_token": "unforced.objectives.next_token:NextToken",
         "teacherless": "unforced.objectives.teacherless:Teacherless",
         "token_order": "unforced.objectives.token_order:TokenOrder",
     },
 )
+
+HEADS = Registry(
+    "kind of heads",
+    {
+        "leap": "unforced.objectives.multi_token_heads.leap:LeapHeads",
+        "parallel": "unforced.objectives.multi_token_heads.parallel:ParallelHeads",
+        "sequential": "unforced.objectives.multi_token_heads.sequential:SequentialHeads",
+        "shared": "unforced.objectives.multi_token_heads.shared:SharedHead",
+        "transfer": "unforced.objectives.multi_token_heads.transfer:TransferHeads",
+    },
+    plural="heads",
+)
+"""Those of the objective `multi_token`."""
 
 DECODERS = Registry(
     "decoder",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def list_names(
     kind: Annotated[
         str | None,
-        typer.Argument(help="tasks, objectives, decoders, models, recipes or studies. [default: all]"),
+        typer.Argument(help="tasks, objectives, heads, decoders, models, recipes or studies. [default: all]"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -24,10 +24,11 @@ def list_names(
     Example: unforced list recipes
     """
     from unforced.recipes import recipe_names
-    from unforced.registry import DECODERS, MODELS, OBJECTIVES, RECIPES, STUDIES, TASKS
+    from unforced.registry import DECODERS, HEADS, MODELS, OBJECTIVES, RECIPES, STUDIES, TASKS
     from unforced.reporting.terminal import print_table
 
-    registries = {each.plural: each for each in (TASKS, OBJECTIVES, DECODERS, MODELS, RECIPES, STUDIES)}
+    listed = (TASKS, OBJECTIVES, HEADS, DECODERS, MODELS, RECIPES, STUDIES)
+    registries = {each.plural: each for each in listed}
     if kind is not None and kind not in registries:
         raise unknown("kind", kind, registries)
     chosen = registries if kind is None else {kind: registries[kind]}

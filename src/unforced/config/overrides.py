@@ -86,7 +86,8 @@ def _below(node: Any, key: str, path: str, above: str) -> Any:
     if isinstance(found, dict | list):
         return found
     if isinstance(found, float):  # a number may give way to a schedule
-        node[int(key) if isinstance(node, list) else key] = fields = {}
+        fields: Tree = {}
+        node[int(key) if isinstance(node, list) else key] = fields
         return fields
     if isinstance(node, list) or key in node or not nested:
         raise UserError(f"{path}: {key} has no keys below it; write {above}=value")
