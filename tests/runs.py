@@ -17,7 +17,7 @@ from unforced.objectives.next_token import NextToken
 from unforced.tasks.path_star import PathStar
 from unforced.training.timer import USUAL
 
-TIMES = ("seconds", "samples_per_second")
+TIMES = ("seconds", "training_seconds", "samples_per_second")
 
 
 def tiny_run(*overrides):

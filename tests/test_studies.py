@@ -29,7 +29,7 @@ from unforced.study import Study, over_seeds
 NAMES = ("next_token", "reversed", "teacherless")
 STOPPABLE = ["model.layers=1", "model.width=16", "model.heads=2", "batch_size=8", "max_steps=150"]
 STOPPABLE += ["evaluate_every=25", "num_evaluate=20", "num_test=50"]
-IGNORED = {"seconds", "hardware"}
+IGNORED = {"seconds", "training_seconds", "hardware"}
 
 
 def quickstart_mistake(out, capsys):

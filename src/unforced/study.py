@@ -1,9 +1,10 @@
 """A study: many runs that answer one question, and the results that its source reports."""
 
 import fnmatch
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from unforced.config import Run
 from unforced.errors import UserError
@@ -14,10 +15,43 @@ _TAKEN = {"logs", "report", "study.json", "states.json"}
 
 
 @dataclass(frozen=True)
+class Budget:
+    """Where all runs of a study end, so that they can be compared: after so many optimiser steps, training
+    samples, floating-point operations of training, or seconds of training.
+
+    Of several limits, a run goes on to the last, so that all runs can be compared at each; seconds go alone.
+    Raises UserError.
+    """
+
+    steps: int | None = None
+    samples: int | None = None
+    flops: int | float | None = None
+    seconds: int | float | None = None
+
+    def __post_init__(self) -> None:
+        limits = self._limits()
+        if not limits:
+            raise UserError(f"budget: give one of {', '.join(field.name for field in fields(self))}")
+        for name, value in limits.items():
+            if not (math.isfinite(value) and value > 0):
+                raise UserError(f"budget: {name}={value:g} is not a number above 0")
+        if self.seconds is not None and len(limits) > 1:
+            raise UserError("budget: seconds go with no other limit; drop one")
+
+    def __str__(self) -> str:
+        return " ".join(f"{name}={value:g}" for name, value in self._limits().items())
+
+    def _limits(self) -> dict[str, int | float]:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True)
 class Study:
     """Runs by name, each of which gets a folder of that name.
 
     source: where the question and the expected values come from. diagnose: whether runs are diagnosed, too.
+    budget: where runs end when the study is carried out (None: by their own settings); see `studies/budget`.
     Raises UserError: there is no run, two are the same experiment, or a name cannot be a folder's.
     """
 
@@ -26,6 +60,7 @@ class Study:
     runs: Mapping[str, Run]
     expectations: Sequence[Expectation] = ()
     diagnose: bool = False
+    budget: Budget | None = None
 
     def __post_init__(self) -> None:
         if not self.runs:

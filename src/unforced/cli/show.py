@@ -1,6 +1,7 @@
 """`show`: the settings of a recipe."""
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -45,14 +46,16 @@ def show_recipe(
 def _resolve(name: str, overrides: list[str]) -> "Run | dict[str, Run]":
     """Return what a recipe stands for; of a study, each kind of run with its first seed."""
     from unforced.recipes import is_study, resolve, resolve_study
+    from unforced.studies.budget import within_budget
     from unforced.study import kind_of
 
     if not is_study(name):
         return resolve(name, overrides)
+    study = resolve_study(name, overrides)
     kinds: dict[str, Run] = {}
-    for part, run in resolve_study(name, overrides).runs.items():
+    for part, run in study.runs.items():
         kinds.setdefault(kind_of(part, run), run)
-    return kinds
+    return dict(within_budget(replace(study, runs=kinds)).runs)
 
 
 def _explanations(value: Any, key: str = "") -> dict[str, str]:

@@ -25,6 +25,12 @@ def study(
         list[str] | None,
         typer.Option(help="Only runs called so, as in '*-0' for seed 0; can be given again."),
     ] = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Where every run ends: steps=N, samples=N, flops=X or seconds=X; given again, at the last."
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Runs at once. [default: one per GPU, or per core where there is none]"),
@@ -56,6 +62,7 @@ def study(
     from unforced.integrations.trackers import check_trackers
     from unforced.recipes import resolve_study
     from unforced.reporting.study_progress import watch_study
+    from unforced.studies.budget import read_budget, within_budget
     from unforced.studies.folder import StudyFolder
     from unforced.studies.plan import make_plan
     from unforced.studies.runner import Status, Summary, run_study
@@ -63,7 +70,8 @@ def study(
 
     trackers = tracker or []
     check_trackers(trackers)
-    chosen = choose(resolve_study(name, overrides or []), only or [])
+    limits = read_budget(budget or [])
+    chosen = within_budget(choose(resolve_study(name, overrides or []), only or []), limits)
     out = out or Path("runs") / chosen.name
     folder = StudyFolder(out)
     folder.check(chosen)

@@ -44,6 +44,9 @@ class Settings(Config):
     max_steps: Annotated[int | None, Role.LENGTH] = Field(
         None, ge=1, description="optimiser steps at the most"
     )
+    max_seconds: Annotated[float | None, Role.LENGTH] = Field(
+        None, gt=0, description="seconds of training at the most, evaluations and checkpoints not counted"
+    )
     epochs: Annotated[int | None, Role.TRAINING_SET, Role.LENGTH] = Field(
         None, ge=1, description="passes over the training set at the most"
     )

@@ -20,10 +20,11 @@ from unforced.interface.notebook import display, shell
 from unforced.interface.words import in_python_words
 from unforced.recipes import resolve_study
 from unforced.reporting.study_progress import Forecast, watch_study
+from unforced.studies.budget import within_budget
 from unforced.studies.engines import Engine
 from unforced.studies.local import LocalEngine
 from unforced.studies.runner import RETRIES, Status, Summary, Watch, run_study
-from unforced.study import Study
+from unforced.study import Budget, Study
 from unforced.study import only as choose
 
 _FEW = 6
@@ -91,12 +92,14 @@ class RunnableStudy:
         engine: Engine | None = None,
         retries: int = RETRIES,
         trackers: Sequence[str] = (),
+        budget: Budget | None = None,
     ) -> "StudyResult":
         """Carry out what is not done, a process per run; the same call continues after an interruption.
 
         out: the study's folder (None: runs/NAME). only: names of runs, with wildcards as in `*-0`. workers:
         runs at once (None: one per GPU, or per core where there is none). engine: where runs go (None: this
         machine). retries: how often a run that broke is started again. trackers: also get every metric.
+        budget: where every run ends, as in `Budget(flops=2e12)` (None: the study's own, if it has one).
 
         A run that fails stops no other; see `StudyResult.failed`. Raises UserError: the folder holds
         something else, no run is called so. Raises KeyboardInterrupt after Ctrl-C, when every run has
@@ -106,7 +109,7 @@ class RunnableStudy:
         if engine is not None and workers is not None:
             raise UserError("workers: the engine has its own; give one of the two")
         with in_python_words():
-            chosen = choose(self.study, [only] if isinstance(only, str) else only)
+            chosen = within_budget(choose(self.study, [only] if isinstance(only, str) else only), budget)
             place = LocalEngine(workers) if engine is None else engine
             try:
                 with _watched(chosen.runs, path) as watch:

@@ -70,6 +70,7 @@ class CheckpointState(Record):
     config: dict[str, Any] | None = None
     step: NonNegativeInt
     seconds: float
+    training_seconds: float | None = None
     sha256: dict[str, str]
     frozen_sha256: str | None = None
 
@@ -84,6 +85,9 @@ class Proportion(Count):
 
 DIVERGED = "diverged"
 """`ended_by` of a run whose loss or gradient is not finite; the results are of its last finite weights."""
+
+OUT_OF_TIME = "time"
+"""`ended_by` of a run that ended because it had trained for `max_seconds`."""
 
 
 class Result(Record):

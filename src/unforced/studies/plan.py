@@ -1,5 +1,6 @@
 """The plan of a study: the runs left to do of each configuration, and the most that they will cost."""
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ def _kind(name: str, names: list[str], run: Run, left: Mapping[str, float], cost
         return Kind(name, len(names), remaining, work, run.num_steps, None, None, "")
     try:
         operations = costs.work(run)
-        seconds = operations / costs.speed(run) if remaining else None
+        seconds = min(operations / costs.speed(run), run.max_seconds or math.inf) if remaining else None
     except (UserError, RuntimeError) as error:  # the run may fail for this reason, the study must not
         return Kind(name, len(names), remaining, work, run.num_steps, None, None, str(UserError(str(error))))
     return Kind(name, len(names), remaining, work, run.num_steps, operations, seconds, "")

@@ -47,12 +47,14 @@ _NAME = re.compile(r"step-(\d{8,})")
 class TrainState:
     """How far a run is: the part of its state other than weights.
 
-    losses: by term, the sums of StepReport since the last evaluation. They are this process's own; in a
-    checkpoint, row i is those of process i.
+    seconds: since training began, without those between sessions; training_seconds: of them, those without
+    evaluations and checkpoints. losses: by term, the sums of StepReport since the last evaluation. They are
+    this process's own; in a checkpoint, row i is those of process i.
     """
 
     step: int = 0
     seconds: float = 0.0
+    training_seconds: float = 0.0
     losses: dict[str, Tensor] = field(default_factory=dict)
 
     def add(self, losses: Mapping[str, Tensor]) -> None:
@@ -114,6 +116,7 @@ def save_checkpoint(
         }
         state: dict[str, Any] = {"format": FORMAT, "run": run.fingerprint, "config": run.tree()}
         state |= {"step": progress.step, "seconds": progress.seconds}
+        state |= {"training_seconds": progress.training_seconds}
         state |= {"sha256": digests, "frozen_sha256": train_module.frozen_sha256}
         write_json(draft / "state.json", state)
         draft.replace(final)
@@ -183,7 +186,8 @@ def _load(path: Path, run: Run, train_module: TrainModule, optimizer: Optimizers
         )
     _copy_into(train_module.weights(), _verified(path, "learner.safetensors", state["sha256"]))
     device = next(train_module.parameters()).device
-    progress = TrainState(state["step"], state["seconds"])
+    trained = state.get("training_seconds")  # an older checkpoint does not say
+    progress = TrainState(state["step"], state["seconds"], state["seconds"] if trained is None else trained)
     if optimizer is not None:
         tensors = _verified(path, "optimizer.safetensors", state["sha256"])
         losses = _losses(tensors)

@@ -13,7 +13,7 @@ from unforced.config import Run
 from unforced.errors import UserError
 from unforced.objectives.moment import Moment
 from unforced.objectives.view import View
-from unforced.runs.schemas import DIVERGED
+from unforced.runs.schemas import DIVERGED, OUT_OF_TIME
 from unforced.tasks.sampling import Split
 from unforced.training.captured import CapturedStep
 from unforced.training.checkpoint import TrainState, mean_losses
@@ -65,7 +65,7 @@ class Unobserved:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Why training ended: `steps`, `solved`, `fitted`, `diverged`, or the signal that stopped it."""
+    """Why training ended: `steps`, `time`, `solved`, `fitted`, `diverged`, or the signal that stopped it."""
 
     reason: str
     stopped_by: signal.Signals | None = None
@@ -142,7 +142,7 @@ class Trainer:
             timer = Timer(progress)
             if self.evaluated_at is None:
                 self._evaluate(timer)
-            while (outcome := self._outcome(request)) is None:
+            while (outcome := self._outcome(request, timer)) is None:
                 self.step()
                 self._tell(timer)
                 evaluates = progress.step % run.evaluate_every == 0 or progress.step == self.stopping.step
@@ -155,8 +155,8 @@ class Trainer:
                     self._save(timer)
             if self._has_diverged():
                 outcome = Outcome(DIVERGED)
-                if self.evaluated_at != progress.step:
-                    self._evaluate(timer)
+            if outcome.stopped_by is None and self.evaluated_at != progress.step:
+                self._evaluate(timer)
             if self.saved_at != progress.step:
                 self._save(timer)
         return outcome
@@ -177,23 +177,30 @@ class Trainer:
         return run.objective.view(self.source.batch(step, rows), moment)
 
     def _evaluate(self, timer: Timer) -> None:
-        run, progress = self.run, self.progress
         self._say_idle()
+        with timer.apart():
+            line = self._evaluation(timer)
+            self._hear(line)
+            self.observer.evaluated(line)
+        timer.restart()
+
+    def _evaluation(self, timer: Timer) -> dict[str, Any]:
+        """Measure, and store the line of metrics.jsonl; return it in every process."""
+        run, progress = self.run, self.progress
         line: dict[str, Any] = {
             "step": progress.step,
             "samples": progress.step * run.batch_size,
             **self._losses(),
             "learning_rate": learning_rate(run, max(0, progress.step - 1)),
             "samples_per_second": timer.rate(run.batch_size),
+            "training_seconds": timer.training_seconds(),
         }
         progress.losses.clear()
         if self.accelerator.is_main_process:
             line |= self._measured() | {"seconds": timer.seconds()}
             self.store.append(line)
-        line = broadcast_object_list([line])[0]
-        self._hear(line)
-        self.observer.evaluated(line)
-        timer.restart()
+        heard: dict[str, Any] = broadcast_object_list([line])[0]
+        return heard
 
     def _measured(self) -> dict[str, Any]:
         """Measure the train_module on training and validation problems."""
@@ -229,7 +236,7 @@ class Trainer:
             self.observer.say(text)
 
     def _save(self, timer: Timer) -> None:
-        self.progress.seconds = timer.seconds()
+        self.progress.seconds, self.progress.training_seconds = timer.seconds(), timer.training_seconds()
         with timer.saving():
             progress = self.progress.gathered(self.accelerator)
             if self.accelerator.is_main_process:
@@ -261,12 +268,19 @@ class Trainer:
             self._say(f"step {self.progress.step}: {idle} steps without a target changed nothing")
             self.take_step.idle.zero_()
 
-    def _outcome(self, request: StopRequest) -> Outcome | None:
+    def _is_over(self, timer: Timer) -> bool:
+        """Whether, by the clock of the first process, the run has had its seconds."""
+        limit = self.run.max_seconds
+        return limit is not None and self.accelerator.is_main_process and timer.training_seconds() >= limit
+
+    def _outcome(self, request: StopRequest, timer: Timer) -> Outcome | None:
         looks = self.take_step.waits or self.progress.step % _STEPS_BETWEEN_AGREEMENTS == 0
         if self.diverged or (looks and self._has_diverged()):
             return Outcome(DIVERGED)
         if self.progress.step >= self.stopping.step:
             return Outcome(self.stopping.reason)
+        if self.run.max_seconds is not None and self._any_wants(self._is_over(timer)):
+            return Outcome(OUT_OF_TIME)
         if self._any_wants(request.signal is not None):
             return Outcome("stopped", request.signal or signal.SIGTERM)
         return None

@@ -25,12 +25,13 @@ USUAL = Rhythm()
 
 
 class Timer:
-    """Total seconds, training speed without evaluation, and the time since things were last done."""
+    """Total seconds, those of training, its speed without evaluation, the time since other things."""
 
     def __init__(self, state: TrainState) -> None:
-        self._progress, self._before = state, state.seconds
+        self._progress, self._before, self._trained_before = state, state.seconds, state.training_seconds
         self._started = self._updated = self._saved = time.perf_counter()
         self.to_save = 0.0  # seconds that the last checkpoint took
+        self._apart = 0.0  # seconds of this session that are not training's
         self.restart()
 
     def restart(self) -> None:
@@ -40,6 +41,17 @@ class Timer:
     def seconds(self) -> float:
         """Seconds spent on the run, earlier sessions included."""
         return self._before + time.perf_counter() - self._started
+
+    def training_seconds(self) -> float:
+        """Seconds of training alone: without evaluations and checkpoints, earlier sessions included."""
+        return self._trained_before + time.perf_counter() - self._started - self._apart
+
+    @contextlib.contextmanager
+    def apart(self) -> Iterator[None]:
+        """Do not count what is done in this context as training."""
+        began = time.perf_counter()
+        yield
+        self._apart += time.perf_counter() - began
 
     def rate(self, batch_size: int) -> float | None:
         """Training samples per second since the last evaluation; None before the first step."""
@@ -58,7 +70,8 @@ class Timer:
     def saving(self) -> Iterator[None]:
         """Take the time of writing a checkpoint."""
         began = time.perf_counter()
-        yield
+        with self.apart():
+            yield
         self._saved = time.perf_counter()
         self.to_save = self._saved - began
 
