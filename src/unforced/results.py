@@ -11,7 +11,7 @@ from unforced.models.failures import first_words
 from unforced.provenance import records_of
 from unforced.tasks.problems import Problems, Symbols
 from unforced.training.environment import describe
-from unforced.training.flops import flops_of
+from unforced.training.flops import answer_flops_of, flops_of, flops_per_answer, some_problems
 from unforced.training.loop import Outcome, Trainer
 from unforced.training.precision import autocast_dtype
 from unforced.training.source import split_problems
@@ -74,6 +74,19 @@ def count_flops(trainer: Trainer) -> float | None:
         return None
 
 
+def count_answer_flops(trainer: Trainer) -> float:
+    """Count the operations of answering one problem.
+
+    Where they depend on what is written, they are those of the trained model on a few test problems.
+    """
+    run, device = trainer.run, trainer.device
+    try:
+        return answer_flops_of(run)
+    except RuntimeError:
+        batch = some_problems(run).map(lambda tensor: tensor.to(device))
+        return flops_per_answer(run, trainer.train_module, batch)
+
+
 def answer_records(evaluator: Evaluator, problems: Problems) -> list[dict[str, Any]]:
     """Answer problems freely: texts, a drawing, the true answer, the model's, the verdict."""
     task = evaluator.task
@@ -94,6 +107,14 @@ def answer_records(evaluator: Evaluator, problems: Problems) -> list[dict[str, A
     ]
 
 
+def _operations(trainer: Trainer, per_sample: float, samples: int) -> dict[str, float]:
+    return {
+        "flops": per_sample * samples,
+        "flops_per_sample": per_sample,
+        "flops_per_answer": count_answer_flops(trainer),
+    }
+
+
 def _result(
     trainer: Trainer,
     outcome: Outcome,
@@ -107,10 +128,11 @@ def _result(
         "ended_by": outcome.reason,
         "steps": trainer.progress.step,
         "samples": samples,
-        **({} if flops is None else {"flops": flops * samples}),
+        **({} if flops is None else _operations(trainer, flops, samples)),
         "parameters": sum(parameter.numel() for parameter in trainer.train_module.parameters()),
         "trained_parameters": sum(parameter.numel() for parameter in trainer.train_module.trained().values()),
         "seconds": trainer.progress.seconds,
+        "training_seconds": trainer.progress.training_seconds,
         "implementation": environment["implementation"],
         "hardware": {key: environment[key] for key in ("device", "processor", "threads", "processes")},
         "chance": run.task.chance,

@@ -39,7 +39,7 @@ def train(
     from unforced.integrations.trackers import check_trackers, track
     from unforced.recipes import resolve_run
     from unforced.reporting.progress import watch_run
-    from unforced.reporting.tables import show_accuracy
+    from unforced.reporting.tables import cost_line, show_accuracy
     from unforced.training.environment import is_first_process
 
     trackers = tracker or []
@@ -63,6 +63,7 @@ def train(
             ended = {"done": "already done", "diverged": "diverged"}.get(outcome.reason, "done")
             print(f"{ended}: {out} ({result['steps']} steps)")
             show_accuracy(result, run)
+            print(cost_line(result))
     if outcome.reason == "diverged":
         raise typer.Exit(DIVERGED)
 

@@ -1,5 +1,6 @@
 """Tables of accuracies, for a terminal and for Markdown."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ if TYPE_CHECKING:  # a run brings torch, which a report does without
 
 MET, MISSED, NONE = "✓", "✗", "–"
 _MOST_COLUMNS = 8
+_PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
 SPLIT_NAMES = {"train": "train", "validation": "validation", "test": "held-out", "file": "file"}
 MODE_NAMES = {"forced": "teacher-forced", "free": "free-running", "one_pass": "in one pass"}
 
@@ -43,6 +45,21 @@ def _split_names(result: Mapping[str, Any]) -> dict[str, str]:
     ending = ".free.exact"
     splits = [key.removesuffix(ending) for key in result if key.endswith(ending) and key.count(".") == 2]
     return SPLIT_NAMES | {split: split for split in splits if split not in SPLIT_NAMES}
+
+
+def cost_line(result: Mapping[str, Any]) -> str:
+    """Say what training and answering took; empty where operations could not be counted."""
+    if "flops_per_sample" not in result:
+        return ""
+    sample, answer = (f"{in_units(result[f'flops_per_{part}'])}FLOP" for part in ("sample", "answer"))
+    total = f"{in_units(result['flops'])}FLOP"
+    return f"cost: {sample} to train on a problem, {total} in all; {answer} to answer one"
+
+
+def in_units(number: int | float) -> str:
+    """Write a number with three digits and a prefix of the SI, as in `1.23 M`."""
+    power = min(max(int(math.log10(number)) // 3, 0), len(_PREFIXES) - 1) if number else 0
+    return f"{number / 1000**power:.3g} {_PREFIXES[power]}"
 
 
 def slice_table(result: Mapping[str, Any]) -> pd.DataFrame:

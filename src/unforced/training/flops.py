@@ -1,5 +1,11 @@
-"""Floating-point operations of training on one problem, counted on shapes alone."""
+"""Floating-point operations of training on one problem and of answering one, counted on shapes alone.
 
+Matrix products are counted, by PyTorch, as the reference kernels compute them, whichever kernels run.
+Element-wise work is left out, that of Mamba's scan too: about 4% of the operations of 6 layers of width 384
+at 31 tokens.
+"""
+
+import copy
 import json
 from functools import lru_cache
 
@@ -13,34 +19,80 @@ from unforced.training.source import encode, split_problems
 from unforced.training.train_module import TrainModule, loss_of
 
 _PROBLEMS = 8
-_DEPENDS_ON = ("task", "model", "objective", "order")
+_DEPENDS_ON = ("task", "model", "objective", "decoder", "order")
+_META = torch.device("meta")
 
 
 def flops_of(run: Run) -> float:
     """Return the operations of training on one problem: a function of task, model, objective and order alone.
 
-    Raises RuntimeError: the model runs, but not everything in it has a shape alone.
+    Heads, a second encoder and further tokens of the objective are part of them. Raises RuntimeError: the
+    model runs, but not everything in it has a shape alone.
     """
+    return _flops_of(_parts(run.replace(decoder=None)))
+
+
+def answer_flops_of(run: Run) -> float:
+    """Return the operations of answering one problem: a function of task, model, objective and decoder alone.
+
+    Every step of decoding is part of them; what the decoder keeps in a cache is computed once. Raises
+    RuntimeError: how the decoder goes on depends on what it has written; see `flops_per_answer`.
+    """
+    return _answer_flops_of(_parts(run))
+
+
+def flops_per_sample(run: Run, batch: Batch) -> float:
+    """Count the operations of training on one problem of a batch: forward and backward.
+
+    The view is made of the batch as it is, so that its shapes may depend on its contents; model and loss see
+    shapes alone (the meta device).
+    """
+    train_module = TrainModule(run, empty=True)
+    train_module.select_kernels(_META, torch.float32)
+    view = run.objective.view(batch, Moment(len(batch))).map(lambda tensor: tensor.to(_META))
+    with FlopCounterMode(display=False) as counter:
+        loss_of(train_module, view).backward()
+    return counter.get_total_flops() / len(batch)
+
+
+def flops_per_answer(run: Run, train_module: TrainModule, batch: Batch) -> float:
+    """Count the operations of answering one problem of a batch, decoded together, with these weights.
+
+    They may be on the meta device, with the batch, if the decoder needs shapes alone. If it needs numbers (it
+    ends when it has written the last token, say), the operations are those of these weights and problems.
+    """
+    counted = copy.deepcopy(train_module).eval()
+    counted.select_kernels(_META, torch.float32)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        run.decoding.decode(counted.model, counted.heads, batch.prompts)
+    return counter.get_total_flops() / len(batch)
+
+
+def some_problems(run: Run, split: str = "test") -> Batch:
+    """Return the few problems on which operations are counted."""
+    return encode(run, split_problems(run, split, _PROBLEMS))
+
+
+def _parts(run: Run) -> str:
     tree = run.tree()
-    return _flops_of(json.dumps({key: tree[key] for key in _DEPENDS_ON}, sort_keys=True))
+    return json.dumps({key: tree[key] for key in _DEPENDS_ON}, sort_keys=True)
+
+
+def _run_of(parts: str) -> Run:
+    return Run.from_tree(
+        json.loads(parts) | {"num_train": _PROBLEMS, "max_steps": 1, "batch_size": _PROBLEMS}
+    )
 
 
 @lru_cache(maxsize=64)
 def _flops_of(parts: str) -> float:
-    run = Run.from_tree(json.loads(parts) | {"num_train": _PROBLEMS, "max_steps": 1, "batch_size": _PROBLEMS})
-    return flops_per_sample(run, encode(run, split_problems(run, "train", _PROBLEMS)))
+    run = _run_of(parts)
+    return flops_per_sample(run, some_problems(run, "train"))
 
 
-def flops_per_sample(run: Run, batch: Batch) -> float:
-    """Count the floating-point operations of training on one problem of a batch: forward and backward.
-
-    Counted by PyTorch over matrix products. The view is made of the batch as it is, so that its shapes may
-    depend on its contents; model and loss see shapes alone (the meta device). Element-wise work is left out,
-    that of Mamba's scan too: about 4% of the operations of 6 layers of width 384 at 31 tokens.
-    """
-    train_module, meta = TrainModule(run, empty=True), torch.device("meta")
-    train_module.select_kernels(meta, torch.float32)
-    view = run.objective.view(batch, Moment(len(batch))).map(lambda tensor: tensor.to(meta))
-    with FlopCounterMode(display=False) as counter:
-        loss_of(train_module, view).backward()
-    return counter.get_total_flops() / len(batch)
+@lru_cache(maxsize=64)
+def _answer_flops_of(parts: str) -> float:
+    run = _run_of(parts)
+    return flops_per_answer(
+        run, TrainModule(run, empty=True), some_problems(run).map(lambda tensor: tensor.to(_META))
+    )
