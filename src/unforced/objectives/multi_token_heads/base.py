@@ -16,6 +16,7 @@ from unforced.objectives.view import View
 from unforced.parts import Part
 from unforced.registry import HEADS, Registry
 
+Hidden = Float[Tensor, "batch time width"]
 States = Float[Tensor, "batch asked width"]
 Logits = Float[Tensor, "batch asked vocab"]
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from unforced.models.base import SequenceModel, Trunk
 from unforced.models.masks import Padding, QueryPositions
-from unforced.objectives.multi_token_heads.base import StatefulHeads, States, asked_at
+from unforced.objectives.multi_token_heads.base import Hidden, StatefulHeads, States, asked_at
 from unforced.objectives.view import View
 
 
@@ -48,5 +48,5 @@ class _Head(nn.Module):
         super().__init__()
         self.layer, self.norm = trunk.block(), nn.LayerNorm(trunk.width)
 
-    def forward(self, states: States, padding: Padding | None, query_positions: QueryPositions) -> States:
+    def forward(self, states: Hidden, padding: Padding | None, query_positions: QueryPositions) -> States:
         return self.norm(self.layer(states, padding=padding, query_positions=query_positions))

@@ -13,7 +13,7 @@ from torch import nn
 
 from unforced.models.base import SequenceModel, Trunk
 from unforced.models.masks import Padding, QueryPositions
-from unforced.objectives.multi_token_heads.base import StatefulHeads, States, asked_at, linear_map
+from unforced.objectives.multi_token_heads.base import Hidden, StatefulHeads, States, asked_at, linear_map
 from unforced.objectives.schedule import Schedule, Weight
 from unforced.objectives.view import View
 
@@ -62,7 +62,7 @@ class _Depth(nn.Module):
         self.layer = trunk.block()
 
     def forward(
-        self, states: States, tokens: States, padding: Padding | None, query_positions: QueryPositions | None
+        self, states: Hidden, tokens: Hidden, padding: Padding | None, query_positions: QueryPositions | None
     ) -> States:
         """Return the states of this depth, before `final_norm`. tokens: embedded, one for each state."""
         joined = torch.cat([self.state_norm(states), self.token_norm(tokens)], dim=-1)

@@ -14,7 +14,7 @@ from torch import nn
 
 from unforced.models.base import SequenceModel, Trunk
 from unforced.models.masks import Padding, QueryPositions
-from unforced.objectives.multi_token_heads.base import StatefulHeads, States, asked_at, linear_map
+from unforced.objectives.multi_token_heads.base import Hidden, StatefulHeads, States, asked_at, linear_map
 from unforced.objectives.view import View
 
 
@@ -63,7 +63,7 @@ class _Transfers(nn.Module):
             _Layers(trunk, layers) if layers else _Linear(trunk.width) for _ in range(count)
         )
 
-    def inject(self, states: States, next_tokens: States) -> States:
+    def inject(self, states: Hidden, next_tokens: Hidden) -> Hidden:
         """Add the embedded next tokens to the states."""
         return states if self.kappa is None else states + self.kappa * next_tokens
 
@@ -73,7 +73,7 @@ class _Linear(nn.Module):
         super().__init__()
         self.map = linear_map(width, width)
 
-    def forward(self, states: States, padding: Padding | None, asked: slice) -> States:
+    def forward(self, states: Hidden, padding: Padding | None, asked: slice) -> States:
         return self.map(states[:, asked])
 
 
@@ -82,7 +82,7 @@ class _Layers(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(trunk.block() for _ in range(layers))
 
-    def forward(self, states: States, padding: Padding | None, asked: QueryPositions) -> States:
+    def forward(self, states: Hidden, padding: Padding | None, asked: QueryPositions) -> States:
         for layer in self.layers:
             is_last = layer is self.layers[-1]
             states = layer(states, padding=padding, query_positions=asked if is_last else None)
