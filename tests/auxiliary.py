@@ -11,9 +11,9 @@ PROMPTS = [[5, 6, 7], [7], [2, 7], [6, 6, 7]]
 ANSWERS = [[2, 3, 2, 1], [4, 4, 1], [3, 1], [1]]
 
 
-def random_model():
+def random_model(**settings):
     torch.manual_seed(4)
-    config = GPT(layers=2, width=16, heads=2, attention="math", init_std=0.5)
+    config = GPT(layers=2, width=16, heads=2, attention="math", init_std=0.5, **settings)
     return config.build(VOCAB, 8)
 
 

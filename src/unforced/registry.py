@@ -243,6 +243,7 @@ OBJECTIVES = Registry(
         "masked": "unforced.objectives.masked:Masked",
         "mixture": "unforced.objectives.mixture:Mixture",
         "multi_token": "unforced.objectives.multi_token:MultiToken",
+        "next_latent": "unforced.objectives.next_latent:NextLatent",
         "next_token": "unforced.objectives.next_token:NextToken",
         "teacherless": "unforced.objectives.teacherless:Teacherless",
         "token_order": "unforced.objectives.token_order:TokenOrder",
