@@ -407,7 +407,7 @@ def test_export_and_import_agree(tmp_path, capsys, suffix):
     capsys.readouterr()
     import_problems(second, known=["num_nodes=9"], as_json=True)
     facts = json.loads(capsys.readouterr().out)
-    assert facts["task"] == {"name": "path_star", "degree": 2, "path_length": 4, "num_nodes": 9}
+    assert facts["task"] == PathStar(degree=2, path_length=4, num_nodes=9).model_dump()
     assert (facts["problems"], facts["order"]) == (30, "forward")
     assert facts["owned_by"] == {"train": 0, "validation": 0, "test": 30}
     assert facts["distinct"] == len(set(first.read_text().splitlines())) == 30

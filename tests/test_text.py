@@ -70,8 +70,16 @@ def test_what_is_encoded_is_the_papers_line(codec, order):
         assert prompt[: len(codec.start)] == list(codec.start)
 
 
+def star(arms):
+    """A star of two arms whose start is 1."""
+    order, flipped = np.array([[0, 2, 1, 3]]), np.zeros((1, 4), dtype=bool)
+    return PathStarProblems(np.array([1]), np.array([arms]), order, flipped)
+
+
 def test_a_line_by_hand():
-    problem = PathStarProblems(np.array([1]), np.array([[[70, 9], [4, 110]]]), np.array([[0, 2, 1, 3]]))
+    problem = PathStarProblems(
+        np.array([1]), np.array([[[70, 9], [4, 110]]]), np.array([[0, 2, 1, 3]]), np.zeros((1, 4), bool)
+    )
     codec = codec_of(STAR, letters)
     assert STAR.lines(problem) == ["1,70|1,4|70,9|4,110/1,9=1,70,9"]
     batch = codec.encode(problem, "forward")
@@ -171,7 +179,9 @@ def spelled(codec, text):
     ],
 )
 def test_predictions_beside_an_answer_are_read_node_by_node(said, read):
-    problem = PathStarProblems(np.array([1]), np.array([[[70, 9], [4, 110]]]), np.array([[0, 2, 1, 3]]))
+    problem = PathStarProblems(
+        np.array([1]), np.array([[[70, 9], [4, 110]]]), np.array([[0, 2, 1, 3]]), np.zeros((1, 4), bool)
+    )
     codec = codec_of(STAR, letters)
     batch = codec.encode(problem, "forward")
     assert codec.read_beside(spelled(codec, said), batch).tolist() == [read]
@@ -281,7 +291,9 @@ class TestMass:
         assert found == pytest.approx(expected, rel=1e-4)
 
     def test_several_tokens_by_hand(self):
-        problem = PathStarProblems(np.array([1]), np.array([[[70, 9], [71, 110]]]), np.array([[0, 2, 1, 3]]))
+        problem = PathStarProblems(
+            np.array([1]), np.array([[[70, 9], [71, 110]]]), np.array([[0, 2, 1, 3]]), np.zeros((1, 4), bool)
+        )
         codec = codec_of(STAR, letters)
         batch = codec.encode(problem, "forward")  # 1 , 7 0 , 9 <end>
         logits = self.logits(codec, batch)

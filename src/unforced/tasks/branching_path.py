@@ -48,7 +48,6 @@ class BranchingPath(GraphTask):
     """
 
     verdict_kinds: ClassVar[Mapping[str, str]] = KINDS
-    graph_words: ClassVar[str] = "a directed tree that grows from one start node"
 
     name: Literal["branching_path"] = "branching_path"
     degree: int = Field(2, ge=2, le=MOST_NODES - 1, description="children of a node that forks, d")
@@ -88,6 +87,11 @@ class BranchingPath(GraphTask):
     def tree(self) -> Tree:
         """The shape that all problems share."""
         return tree_of(self.degree, self.path_length, self.forks)
+
+    @property
+    def graph_words(self) -> str:
+        """Say what the graph is."""
+        return "a directed tree that grows from one start node"
 
     @property
     def num_labels(self) -> int:
@@ -160,7 +164,7 @@ class BranchingPath(GraphTask):
 
     def _parse(self, prompt: str) -> tuple[list[int], list[int]]:
         """Return the labels in the tree's order, the goal's way first, and how edges are written."""
-        edges, start, goal = graph_text.split_prompt(prompt)
+        edges, start, goal = graph_text.split_prompt(prompt, self.query)
         graph_text.check_label(max(map(max, edges)), self.num_nodes)
         parents = {child: parent for parent, child in edges}
         way = [goal]

@@ -56,7 +56,6 @@ class CrossingLines(GraphTask):
     """
 
     verdict_kinds: ClassVar[Mapping[str, str]] = KINDS
-    graph_words: ClassVar[str] = "a directed graph of lines that all cross at one node"
 
     name: Literal["crossing_lines"] = "crossing_lines"
     degree: int = Field(3, ge=2, le=MOST_NODES, description="lines that cross, d")
@@ -85,6 +84,11 @@ class CrossingLines(GraphTask):
     def topology(self) -> str:
         """X(d, lengths, nodes behind the crossing)."""
         return f"X({self.degree},{self.shortest}-{self.longest},{self.min_after})"
+
+    @property
+    def graph_words(self) -> str:
+        """Say what the graph is."""
+        return "a directed graph of lines that all cross at one node"
 
     @property
     def num_labels(self) -> int:
@@ -197,7 +201,7 @@ class CrossingLines(GraphTask):
 
         Which of the other beginnings goes with which of the other ends is not in a prompt, nor asked.
         """
-        edges, start, goal = graph_text.split_prompt(prompt)
+        edges, start, goal = graph_text.split_prompt(prompt, self.query)
         graph_text.check_label(max(map(max, edges)), self.num_nodes)
         after: dict[int, list[int]] = {}
         before: dict[int, list[int]] = {}

@@ -1,15 +1,17 @@
 """What tasks share that ask for a path in a directed graph: the paper's prompt, its line of text, a drawing.
 
     prompt  1,7|1,4|7,9|4,2/1,9=     edges in the order in which they are listed, then the start and the goal
+            1,9/1,7|1,4|7,9|4,2=     query=first: the start and the goal before the edges
 
 Source: arXiv 2403.06963, App. (token format).
 """
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
+from pydantic import Field
 
 from unforced.tasks import graph_text
 from unforced.tasks.base import Order, Problems, Symbols, Task
@@ -23,8 +25,12 @@ class GraphTask(Task, ABC):
     Symbols: nodes are 0..N-1, then `|` = N, `=` = N+1, `/` = N+2 (the codec adds `$` = N+3).
     """
 
-    graph_words: ClassVar[str]
-    """What the graph is, in plain English, for the instruction."""
+    query: graph_text.Query = Field("last", description="whether a prompt names start and goal last or first")
+
+    @property
+    @abstractmethod
+    def graph_words(self) -> str:
+        """What the graph is, in plain English, for the instruction."""
 
     @property
     @abstractmethod
@@ -39,6 +45,15 @@ class GraphTask(Task, ABC):
     @abstractmethod
     def edges(self, problems: Problems) -> Int[np.ndarray, "count edges 2"]:
         """Return directed edges in the order in which the prompt lists them; -1 behind the last."""
+
+    def written_edges(self, problems: Problems) -> Int[np.ndarray, "count edges 2"]:
+        """Return the edges as the prompt writes them: by default, from their first node to their second."""
+        return self.edges(problems)
+
+    @property
+    def edge_words(self) -> tuple[str, str]:
+        """Say how the edges are ordered and what an edge says of its nodes, for the instruction."""
+        return "in no particular order", "leads from the first node to the second"
 
     @abstractmethod
     def rows(self, problems: Problems, index: int) -> list[str]:
@@ -66,20 +81,25 @@ class GraphTask(Task, ABC):
         return np.stack([answers[:, 0], answers[np.arange(len(answers)), last]], axis=1)
 
     def prompts(self, problems: Problems) -> Symbols:
-        """Write `a b | c d ... / start goal =`."""
+        """Write `a b | c d ... / start goal =`, or `start goal / a b | c d ... =`."""
         bar, equals, slash = range(self.num_labels, self.num_labels + 3)
-        edges = self.edges(problems)
+        edges = self.written_edges(problems)
         prompts = np.full((len(edges), self.prompt_length), bar, dtype=np.int64)
         missing = (edges[:, :, 0] < 0).sum(axis=1)
         if missing.any():  # the prompt stands at the right
             place = (np.arange(edges.shape[1]) - missing[:, None])[:, :, None]
             edges = np.take_along_axis(edges, np.maximum(place, 0), axis=1)
-        prompts[:, 0:-3:3] = edges[:, :, 0]
-        prompts[:, 1:-3:3] = edges[:, :, 1]
-        prompts[:, -4] = slash
-        prompts[:, [-3, -2]] = self.ends(problems)
-        prompts[:, -1] = equals
+        if self.query == "last":
+            graph, asked = prompts[:, :-3], np.broadcast_to([-4, -3, -2], (len(edges), 3))
+        else:
+            graph, asked = prompts[:, 3:], 3 * missing[:, None] + [2, 0, 1]
+        graph[:, 0::3] = edges[:, :, 0]
+        graph[:, 1::3] = edges[:, :, 1]
         prompts[np.arange(self.prompt_length) < 3 * missing[:, None]] = END
+        prompts[np.arange(len(edges))[:, None], asked] = np.pad(
+            self.ends(problems), [(0, 0), (1, 0)], constant_values=slash
+        )
+        prompts[:, -1] = equals
         return prompts
 
     @property
@@ -104,10 +124,10 @@ class GraphTask(Task, ABC):
         return Pictures(self._drawing, self.rows)
 
     def _lines(self, problems: Problems) -> list[str]:
-        return graph_text.write(self.edges(problems), self.ends(problems))
+        return graph_text.write(self.written_edges(problems), self.ends(problems), self.query)
 
     def _words(self, order: Order) -> str:
-        return graph_text.instruction(self.graph_words, order)
+        return graph_text.instruction(self.graph_words, order, self.query, *self.edge_words)
 
     def _drawing(self, problems: Problems, index: int) -> dict[str, Any]:
         one = problems.take(slice(index, index + 1))

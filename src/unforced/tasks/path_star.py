@@ -8,7 +8,12 @@
          \\                 every later node is the one child of the node before it.
           7 - 9 (goal)
 
-Source: arXiv 2403.06963, Sec. 4 (task) and App. (token format).
+    1,9/1,7|1,4|7,9|4,2=     query=first
+    1,4|4,2|1,7|7,9/1,9=     shuffle=arms: the edges of an arm stay together, from the start outward
+    7,1|1,4|7,9|2,4/1,9=     edge_direction=random: each edge is written from either of its nodes
+
+Source: arXiv 2403.06963, Sec. 4 (task) and App. (token format). The last three are settings that others
+found to change what is learned (arXiv 2410.13779).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,13 +21,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
-from jaxtyping import Int, UInt64
+from jaxtyping import Bool, Int, UInt64
 from pydantic import Field, model_validator
 
 from unforced.tasks import path_star_text
 from unforced.tasks.base import EMPTY, Marks, Order, Problems, Symbols, Verdicts
 from unforced.tasks.capabilities import Lookahead, PromptReader, Reader
 from unforced.tasks.graph_size import MOST_LABELS, MOST_NODES, check_size
+from unforced.tasks.graph_text import query_of
 from unforced.tasks.graphs import GraphTask
 from unforced.tasks.path_errors import path_kinds, path_verdicts, with_goal
 from unforced.tasks.sampling import draw_distinct, hash_rows
@@ -32,11 +38,15 @@ KINDS = path_kinds("wrong_arm")
 
 @dataclass(frozen=True)
 class PathStarProblems(Problems):
-    """Path-star graphs. Arm 0 leads to the goal; `edge_order` is the order in which edges are written."""
+    """Path-star graphs. Arm 0 leads to the goal; `edge_order` is the order in which edges are written.
+
+    flipped: whether each edge, in that order, is written from its outer node to its inner one.
+    """
 
     start: Int[np.ndarray, " count"]
     arms: Int[np.ndarray, "count degree hops"]
     edge_order: Int[np.ndarray, "count edges"]
+    flipped: Bool[np.ndarray, "count edges"]
 
     @property
     def paths(self) -> Int[np.ndarray, "count degree nodes"]:
@@ -47,7 +57,7 @@ class PathStarProblems(Problems):
 
     @property
     def edges(self) -> Int[np.ndarray, "count edges 2"]:
-        """Directed edges in the order in which the prompt lists them."""
+        """Directed edges, from the start outward, in the order in which the prompt lists them."""
         paths = self.paths
         edges = np.stack([paths[:, :, :-1], paths[:, :, 1:]], axis=-1).reshape(len(paths), -1, 2)
         return np.take_along_axis(edges, self.edge_order[:, :, None], axis=1)
@@ -62,7 +72,6 @@ class PathStar(GraphTask):
     """
 
     verdict_kinds: ClassVar[Mapping[str, str]] = KINDS
-    graph_words: ClassVar[str] = "a directed graph whose arms leave one start node and never meet again"
 
     name: Literal["path_star"] = "path_star"
     degree: int = Field(2, ge=1, le=MOST_NODES - 1, description="arms of the star, d")
@@ -70,6 +79,14 @@ class PathStar(GraphTask):
         5, ge=2, le=MOST_NODES, description="nodes on a path, start and goal included, l"
     )
     num_nodes: int = Field(50, ge=2, le=MOST_LABELS, description="labels that nodes are drawn from, N")
+    shuffle: Literal["edges", "arms"] = Field(
+        "edges",
+        description="what stands in random order: edges, or whole arms, the edges of each in order",
+    )
+    edge_direction: Literal["outward", "random"] = Field(
+        "outward",
+        description="whether edges are written from the start outward, or each of them either way",
+    )
 
     @model_validator(mode="after")
     def _labels_suffice(self) -> "PathStar":
@@ -78,7 +95,23 @@ class PathStar(GraphTask):
         return self
 
     def __str__(self) -> str:
-        return f"path-star {self.topology} with {self.num_nodes} labels"
+        arms, ways = self.shuffle == "arms", self.edge_direction == "random"
+        kinds = f"{', arm by arm' * arms}{', undirected' * ways}{', query first' * (self.query == 'first')}"
+        return f"path-star {self.topology} with {self.num_nodes} labels{kinds}"
+
+    @property
+    def graph_words(self) -> str:
+        """Say what the graph is."""
+        kind = "a directed" if self.edge_direction == "outward" else "an undirected"
+        return f"{kind} graph whose arms leave one start node and never meet again"
+
+    @property
+    def edge_words(self) -> tuple[str, str]:
+        """Say how the edges are ordered, and what an edge says of its nodes."""
+        listed = "in no particular order" if self.shuffle == "edges" else "arm by arm, from the start outward"
+        if self.edge_direction == "outward":
+            return listed, "leads from the first node to the second"
+        return listed, "connects the two, whichever is written first"
 
     @property
     def topology(self) -> str:
@@ -111,12 +144,18 @@ class PathStar(GraphTask):
         return self.path_length
 
     def sample(self, rng: np.random.Generator, count: int) -> PathStarProblems:
-        """Draw graphs with uniform distinct labels and uniformly shuffled edges."""
-        nodes = draw_distinct(rng, self.num_nodes, (count, self.graph_nodes))
-        arms = nodes[:, 1:].reshape(count, self.degree, self.path_length - 1)
-        return PathStarProblems(
-            nodes[:, 0], arms, draw_distinct(rng, self.num_edges, (count, self.num_edges))
-        )
+        """Draw graphs with uniform distinct labels and uniformly shuffled edges, or arms."""
+        nodes, hops = draw_distinct(rng, self.num_nodes, (count, self.graph_nodes)), self.path_length - 1
+        arms = nodes[:, 1:].reshape(count, self.degree, hops)
+        if self.shuffle == "edges":
+            edge_order = draw_distinct(rng, self.num_edges, (count, self.num_edges))
+        else:
+            first = draw_distinct(rng, self.degree, (count, self.degree))[:, :, None] * np.int32(hops)
+            edge_order = (first + np.arange(hops, dtype=np.int32)).reshape(count, self.num_edges)
+        flipped = np.zeros(edge_order.shape, dtype=np.bool_)
+        if self.edge_direction == "random":
+            flipped = rng.random(edge_order.shape) < 0.5
+        return PathStarProblems(nodes[:, 0], arms, edge_order, flipped)
 
     def keys(self, problems: Problems) -> UInt64[np.ndarray, " count"]:
         """Hash the edge set, the start and the goal; neither edge order nor arm order matters."""
@@ -132,6 +171,12 @@ class PathStar(GraphTask):
     def edges(self, problems: Problems) -> Int[np.ndarray, "count edges 2"]:
         """Return the edges as they are listed."""
         return cast(PathStarProblems, problems).edges
+
+    def written_edges(self, problems: Problems) -> Int[np.ndarray, "count edges 2"]:
+        """Return the edges as the prompt writes them."""
+        stars = cast(PathStarProblems, problems)
+        edges = stars.edges
+        return np.where(stars.flipped[:, :, None], edges[:, :, ::-1], edges)
 
     def answers(self, problems: Problems) -> Symbols:
         """Write the path from the start to the goal."""
@@ -160,21 +205,34 @@ class PathStar(GraphTask):
 
     def read_prompts(self, prompts: Sequence[str]) -> PathStarProblems:
         """Read prompts of this G(d, l). Raises UserError."""
-        shape = self.degree, self.path_length, self.num_nodes
-        return PathStarProblems(*path_star_text.read_alone(prompts, *shape))
+        shape, words = (self.degree, self.path_length), (self.query, self.edge_direction == "random")
+        return PathStarProblems(*path_star_text.read_alone(prompts, shape, self.num_nodes, words))
 
     @classmethod
     def read_lines(
         cls, lines: Iterable[str], source: str, order: Order = "forward", known: Mapping[str, Any] = EMPTY
     ) -> tuple["PathStar", PathStarProblems]:
-        """Read the paper's lines; d and l come from the first, N from `known` or the labels seen."""
-        num_nodes = known.get("num_nodes")
-        start, arms, edge_order = path_star_text.read(
-            lines, source, order == "reversed", num_nodes or MOST_LABELS
+        """Read the paper's lines; d and l come from the first, N from `known` or the labels seen.
+
+        Where the query stands is seen, too; in what order edges are listed and written is `known`, or as in
+        the paper.
+        """
+        num_nodes, lines = known.get("num_nodes"), list(lines)
+        words = {key: known[key] for key in ("query", "shuffle", "edge_direction") if key in known}
+        words.setdefault("query", query_of(next(filter(str.strip, lines), "")))
+        stars = PathStarProblems(
+            *path_star_text.read(
+                lines,
+                source,
+                order == "reversed",
+                num_nodes or MOST_LABELS,
+                (words["query"], words.get("edge_direction") == "random"),
+            )
         )
-        largest = int(max(start.max(), arms.max()))
-        task = cls(degree=arms.shape[1], path_length=arms.shape[2] + 1, num_nodes=num_nodes or largest + 1)
-        return task, PathStarProblems(start, arms, edge_order)
+        degree, hops = stars.arms.shape[1:]
+        largest = int(max(stars.start.max(), stars.arms.max()))
+        task = cls(degree=degree, path_length=hops + 1, num_nodes=num_nodes or largest + 1, **words)
+        return task, stars
 
     def rows(self, problems: Problems, index: int) -> list[str]:
         """Draw the arms, one a row, the goal's arm first."""
@@ -186,7 +244,10 @@ class PathStar(GraphTask):
 
 @dataclass(frozen=True)
 class StarLookahead(Lookahead):
-    """The first hop needs a plan; every later node is the one child of the node before it."""
+    """The first hop needs a plan; every later node is the one child of the node before it.
+
+    Where edges are undirected, it is the one neighbour of that node which is not on the path yet.
+    """
 
     task: PathStar
 
@@ -207,7 +268,7 @@ class StarLookahead(Lookahead):
         return np.tile(marks, (len(problems), 1))
 
     def given_away(self, problems: Problems) -> Marks:
-        """Mark all nodes that are the one child of the node before them: all after the arms part."""
+        """Mark all nodes that are the one way on from the node before them: all after the arms part."""
         first = 2 if self.task.degree > 1 else 1
         return np.tile(np.arange(self.task.path_length) >= first, (len(problems), 1))
 
@@ -235,4 +296,5 @@ class StarLookahead(Lookahead):
         order[[0, arm]] = [arm, 0]
         hops = self.task.path_length - 1
         written = order[stars.edge_order // hops] * hops + stars.edge_order % hops
-        return PathStarProblems(stars.start, stars.arms[:, order], written.astype(stars.edge_order.dtype))
+        edge_order = written.astype(stars.edge_order.dtype)
+        return PathStarProblems(stars.start, stars.arms[:, order], edge_order, stars.flipped)
