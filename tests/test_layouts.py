@@ -64,7 +64,7 @@ EITHER_WAY = {"edge_direction": "random"}
     [
         ({}, "1,9/1,7|1,4|7,9|4,2=", "expected a,b|c,d/start,goal="),
         ({"query": "first"}, "1,7|1,4|7,9|4,2/1,9=", "expected start,goal/a,b|c,d="),
-        ({}, "7,1|1,4|7,9|2,4/1,9=", "if edges are written either way, give edge_direction=random"),
+        ({}, "7,1|1,4|7,9|2,4/1,9=", "for edges written either way, give edge_direction=random"),
         (EITHER_WAY, "7,1|1,4|7,9|9,4/1,9=", "a node occurs on two arms"),
         (EITHER_WAY, "7,1|1,4|7,9|2,5/1,9=", "some edges are on no arm that leaves the start 1"),
     ],

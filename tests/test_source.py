@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from tests.runs import tiny_run
+from unforced.errors import UserError
 from unforced.tasks.base import Task
 from unforced.tasks.sampling import problems
 from unforced.training.source import FiniteSource, StreamSource, build_source, encode, split_problems
@@ -16,6 +17,8 @@ RUNS = {
     "finite, batch over several epochs": ["num_train=10", "batch_size=25"],
     "stream": ["stream=true", "batch_size=7"],
     "stream, batch over several blocks": ["stream=true", f"batch_size={Task.block_size + 1000}"],
+    "finite, two goals of a graph": ["num_train=10", "batch_size=6", "goals_per_graph=2"],
+    "stream, two goals of a graph": ["stream=true", "batch_size=6", "goals_per_graph=2"],
 }
 every_source = pytest.mark.parametrize("overrides", RUNS.values(), ids=RUNS)
 
@@ -103,6 +106,57 @@ def test_reversed_batches_hold_the_same_problems_with_the_answer_turned_round(ki
     assert torch.equal(backward.prompt, forward.prompt)
     assert torch.equal(backward.answer, forward.answer.flip(1))
     assert not torch.equal(backward.answer, forward.answer)
+
+
+def graphs(batch):
+    """The edges and the start of each prompt, and its goal."""
+    return [(tuple(row[:-2]), row[-2]) for row in batch.prompt.tolist()]
+
+
+@pytest.mark.parametrize("kind", ["num_train=60", "stream=true"])
+def test_goals_of_a_graph_stand_together_and_are_different(kind):
+    run = tiny_run(kind, "task.degree=4", "task.num_nodes=20", "goals_per_graph=3", "batch_size=12")
+    source = build_source(run, CPU)
+    for step in range(7):  # of the finite set, more than an epoch
+        found = graphs(source.batch(step, WHOLE))
+        groups = [found[i : i + 3] for i in range(0, 12, 3)]
+        assert all(len({graph for graph, _ in group}) == 1 for group in groups)
+        assert all(len({goal for _, goal in group}) == 3 for group in groups)
+        assert len({graph for graph, _ in found}) == 4
+
+
+def test_goals_together_are_those_of_the_graphs_of_the_stream():
+    usual = "stream=true", "batch_size=8", "task.num_nodes=100"
+    one, several = (tiny_run(*usual, f"goals_per_graph={goals}") for goals in (1, 2))
+    asked = split_problems(several, "train", 100)
+    families = several.task.families(asked)
+    assert np.array_equal(families[::2], families[1::2])
+    first = split_problems(one, "train", 50)
+    assert np.array_equal(several.task.keys(asked.take(slice(0, None, 2))), one.task.keys(first))
+    whole = split_problems(several, "train", 2 * Task.block_size + 10)
+    assert np.array_equal(several.task.keys(whole)[:100], several.task.keys(asked))
+    assert len(np.unique(several.task.keys(whole))) == len(whole)
+
+
+def test_all_goals_of_a_graph_are_as_likely_to_be_asked_together():
+    run = tiny_run("stream=true", "task.degree=5", "task.num_nodes=20", "goals_per_graph=2")
+    arms = split_problems(run, "train", 8000).arms[:, :, -1]
+    place = (arms[::2] == arms[1::2, :1]).argmax(axis=1)
+    assert np.bincount(place, minlength=5) / 4000 == pytest.approx([0, 0.25, 0.25, 0.25, 0.25], abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["goals_per_graph=3"], r"G\(2,3\) with 12 labels has 2 for each graph, not 3"),
+        (["goals_per_graph=2", "batch_size=7"], "2 does not divide batch_size 7; use batch_size=6 or .*=8"),
+        (["goals_per_graph=2", "num_train=1"], "2 does not divide num_train 1; use num_train=2$"),
+        (["task=countdown", "goals_per_graph=2"], "has 1 for each graph, not 2"),
+    ],
+)
+def test_goals_that_do_not_fit_are_one_line(overrides, words):
+    with pytest.raises(UserError, match=f"^goals_per_graph: .*{words}"):
+        tiny_run(*overrides)
 
 
 @every_source

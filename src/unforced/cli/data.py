@@ -37,7 +37,8 @@ def export_problems(
     from unforced.data.files import most_problems, write_problems
     from unforced.errors import UserError
     from unforced.recipes import resolve_run
-    from unforced.tasks.sampling import check_split, problems
+    from unforced.tasks.sampling import check_split
+    from unforced.training.source import split_problems
 
     run = resolve_run(recipe, overrides or [])
     check_split(run.task, split)
@@ -47,8 +48,10 @@ def export_problems(
         raise UserError(
             f"--count: a file takes at most {most_problems(run.task)} problems of {run.task}, not {count}"
         )
-    chosen = problems(run.task, run.seed, split, 0, count)
-    write_problems(out, run.task, chosen, run.order, {"seed": run.seed, "split": split})
+    origin = {"seed": run.seed, "split": split}
+    if split == "train" and run.goals_per_graph > 1:  # not those of the split's stream
+        origin = {"goals_per_graph": run.goals_per_graph, "run_seed": run.seed}
+    write_problems(out, run.task, split_problems(run, split, count), run.order, origin)
     facts = {
         "file": str(out),
         "problems": count,

@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any, ClassVar
 
+import numpy as np
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from unforced.config.fingerprint import changes, fingerprint
@@ -68,6 +69,7 @@ class Run(Settings):
             raise ValueError("num_train: give the size of the training set, or stream=true")
         if self.max_steps is None and self.epochs is None:
             raise ValueError("max_steps: give max_steps or epochs")
+        self._check_goals()
         if self.batch_size % self.gradient_accumulation:
             raise ValueError(
                 f"gradient_accumulation: {self.gradient_accumulation} does not divide "
@@ -101,6 +103,19 @@ class Run(Settings):
                     raise ValueError(
                         f"{key}: {position} is not an answer position of this task; they are 0 to {last}"
                     )
+
+    def _check_goals(self) -> None:
+        """Check that each graph's goals are in one batch, and in the training set together."""
+        goals = self.goals_per_graph
+        if goals == 1:
+            return
+        if goals > (most := _questions(self.task)):
+            raise ValueError(f"goals_per_graph: {self.task} has {most} for each graph, not {goals}")
+        for key, count in (("batch_size", self.batch_size), ("num_train", self.num_train)):
+            if count is not None and count % goals:
+                below = count // goals * goals
+                fitting = " or ".join(f"{key}={n}" for n in (below, below + goals) if n)
+                raise ValueError(f"goals_per_graph: {goals} does not divide {key} {count}; use {fitting}")
 
     def _check_parts(self) -> None:
         """Check settings of the parts against the answer's tokens, where these are the task's symbols."""
@@ -246,6 +261,14 @@ def build_decoder(fields: Tree) -> Decoder:
 
 def _objective(fields: Tree) -> Objective:
     return read_part(Objective, "objective", fields["objective"])  # type: ignore[type-abstract]
+
+
+@lru_cache(maxsize=8)
+def _questions(task: Task) -> int:
+    """Count the questions that there are about the material of one problem."""
+    ahead = task.lookahead
+    one = task.sample(np.random.default_rng(0), 1)
+    return 1 if ahead is None else 1 + len(ahead.counterfactual_prompts(one))
 
 
 @lru_cache(maxsize=8)

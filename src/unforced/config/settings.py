@@ -33,6 +33,12 @@ class Settings(Config):
     num_train: Annotated[int | None, Role.TRAINING_SET] = Field(
         None, ge=1, description="problems in the finite training set"
     )
+    goals_per_graph: int = Field(
+        1,
+        ge=1,
+        description="goals that training asks of each graph, one after the other in a batch (other tasks: "
+        "questions about the same material)",
+    )
     batch_size: int = Field(256, ge=1, description="problems per optimiser step, over all processes")
     gradient_accumulation: int = Field(1, ge=1, description="parts that each batch is worked through in")
     stop_when: Annotated[Literal["never", "solved", "fitted"], Role.LENGTH] = Field(

@@ -36,7 +36,7 @@ class ProblemDataset(IterableDataset[dict[str, Any]]):
     A problem is a dictionary: `index` in the split's stream; `prompt` and `answer`, texts; `prompt_symbols`
     and `answer_symbols`, integer tensors without padding; and, where it is known what needs lookahead,
     `decisive` and `given_away`, boolean tensors that mark symbols of the answer. They are those that
-    `unforced data export` writes, and that runs of the same task and seed train on.
+    `unforced data export` writes, and that runs of the same task and seed train on (with one goal per graph).
 
     Problem i of the stream goes to shard (i - start) mod (world_size x workers), where the shard of worker w
     of rank r is r x workers + w. So training goes on with `start` at the number of problems that all ranks

@@ -33,6 +33,8 @@ class Example:
 class ProblemStream:
     """Problems of one split, in the order in which runs with this seed see them; it can be iterated again.
 
+    Runs with `goals_per_graph` see other problems between those of the training split.
+
     count: how many there are; None: there is no end, and only what is asked for is made.
     """
 

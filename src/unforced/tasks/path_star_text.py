@@ -25,7 +25,6 @@ Arrays = tuple[
     Int[np.ndarray, "count edges"],
     Bool[np.ndarray, "count edges"],
 ]
-_HINT = "; if edges are written either way, give edge_direction=random"
 Words = tuple[Query, bool]
 """Where a prompt asks its question, and whether its edges may be written in either direction."""
 
@@ -76,7 +75,12 @@ def _arrays(stars: Sequence[Star]) -> Arrays:
 
 def _star(edges: Sequence[Edge], start: int, goal: int, undirected: bool) -> Star:
     outward = _outward(edges, start) if undirected else edges
-    arms = _arms(outward, start, goal, "" if undirected else _HINT)
+    try:
+        arms = _arms(outward, start, goal)
+    except ValueError as error:
+        if undirected or not _is_star(_outward(edges, start), start, goal):
+            raise
+        raise ValueError(f"{error}; for edges written either way, give edge_direction=random") from None
     flipped = [edge != way for edge, way in zip(edges, outward, strict=True)]
     return start, arms, _edge_order(outward, start, arms), flipped
 
@@ -95,13 +99,20 @@ def _outward(edges: Sequence[Edge], start: int) -> list[Edge]:
     return [(b, a) if depths.get(a, 0) > depths.get(b, 0) else (a, b) for a, b in edges]
 
 
-def _arms(edges: Sequence[Edge], start: int, goal: int, hint: str) -> Arms:
+def _is_star(edges: Sequence[Edge], start: int, goal: int) -> bool:
+    try:
+        return bool(_arms(edges, start, goal))
+    except ValueError:
+        return False
+
+
+def _arms(edges: Sequence[Edge], start: int, goal: int) -> Arms:
     children: dict[int, list[int]] = {}
     for parent, child in edges:
         children.setdefault(parent, []).append(child)
     arms = [_walk(children, start, first) for first in children.get(start, [])]
     if sum(map(len, arms)) != len(edges):
-        raise ValueError(f"some edges are on no arm that leaves the start {start}{hint}")
+        raise ValueError(f"some edges are on no arm that leaves the start {start}")
     nodes = [start, *(node for arm in arms for node in arm)]
     if len(set(nodes)) != len(nodes):
         raise ValueError("a node occurs on two arms")
