@@ -8,6 +8,7 @@ from tests.runs import tiny_run
 from unforced.config import Run
 from unforced.decoding.one_pass import OnePass
 from unforced.errors import UserError
+from unforced.models.gpt import GPT
 from unforced.objectives.base import Needs, Objective
 from unforced.objectives.mixture import Mixture, MixturePart
 from unforced.objectives.moment import Moment
@@ -15,7 +16,7 @@ from unforced.objectives.next_token import NextToken
 from unforced.objectives.schedule import Schedule
 from unforced.objectives.teacherless import Teacherless
 from unforced.testing import check_objective
-from unforced.testing.check_objectives import CASES, ObjectiveSubject, small_transformer
+from unforced.testing.check_objectives import CASES, ObjectiveSubject, readings, small_transformer
 from unforced.training.train_module import build_train_module, loss_of
 
 STAR, _, RAGGED = CASES
@@ -57,6 +58,30 @@ def test_its_losses_are_those_of_its_parts(case):
     for name, rows in expected.items():
         torch.testing.assert_close(found[name][0], rows)
     torch.testing.assert_close(loss_of(module, both.objective.view(batch, moment)), whole)
+
+
+def separately(monkeypatch, subject):
+    """The losses where each part is read in a pass of its own."""
+    with monkeypatch.context() as patch:
+        patch.setattr(subject.module.model, "attends", frozenset({"causal"}), raising=False)
+        return subject.losses(subject.batch)
+
+
+@pytest.mark.parametrize("case", [STAR, RAGGED], ids=["even", "ragged"])
+@pytest.mark.parametrize(
+    "model", [small_transformer(), GPT(layers=2, width=16, heads=2, positions="learned", token_shift=True)]
+)
+def test_plain_parts_share_one_reading_of_the_prompt(monkeypatch, case, model):
+    objective = mixture((NextToken(), 1.0), (Scribbled(), 1.0), (Teacherless(), 0.5))
+    checked = ObjectiveSubject(objective, model, *case)
+    batch = checked.batch
+    with readings(checked.module) as read:
+        found = checked.losses(batch)
+    prompt, answer = batch.prompt.shape[1], batch.answer.shape[1]
+    # `Scribbled` asks the model itself
+    assert [each.length for each in read] == [prompt + 3 * (answer - 1), prompt + answer - 1]
+    for name, (rows, _) in separately(monkeypatch, checked).items():
+        torch.testing.assert_close(found[name][0], rows, rtol=1e-4, atol=1e-5)
 
 
 def test_weights_follow_their_schedules():

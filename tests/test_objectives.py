@@ -274,7 +274,7 @@ class Peeks(COMING[-1]):
         (Padded, "- What stands in padding, .*: another padding: the loss of answer is"),
         (Claiming, '- Where `shows` says "nothing", .*: what it reads depends on the answer'),
         (Lost, r"the view's terms are \['head_1', 'head_2'\], the loss's \['head_1'\]"),
-        (Full, r"it asks for \['causal', 'full'\] attention, and needs names \['causal'\]"),
+        (Full, r"it asks for \['full'\] attention, and needs names \['causal'\]"),
         (Peeks, "- Teacher-forced logits .*: the logits of tokens 0 to 0 change with token 0 and later"),
         (Longer, "- No sequence is longer .*sequence_length says"),
     ],

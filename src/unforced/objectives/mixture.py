@@ -23,6 +23,7 @@ from unforced.objectives.base import HeadLogits, Needs, Objective
 from unforced.objectives.moment import Moment
 from unforced.objectives.next_token import NextToken
 from unforced.objectives.schedule import Schedule, Weight, weight_at
+from unforced.objectives.shared_prompt import with_shared_prompts
 from unforced.objectives.teacherless import Teacherless
 from unforced.objectives.view import View
 from unforced.parts import Config, Named
@@ -136,8 +137,10 @@ class Mixture(Objective):
                 raise ValueError(f"parts.{place}.objective.{error}") from None
 
     def sequence_length(self, prompt: int, answer: int) -> int:
-        """Return the length that the longest part needs."""
-        return max(part.objective.sequence_length(prompt, answer) for part in self.parts)
+        """Return the longest of the parts', and of a prompt with the answers of plain parts behind it."""
+        lengths = [part.objective.sequence_length(prompt, answer) for part in self.parts]
+        plain = prompt + answer - 1
+        return max(*lengths, prompt + (answer - 1) * lengths.count(plain))
 
     def build_heads(self, trunk: Trunk) -> nn.ModuleList:
         """Build the heads of each part."""
@@ -159,14 +162,15 @@ class Mixture(Objective):
             views.append(view)
             for key, term in view.terms.items():
                 terms[f"{name}.{key}"] = replace(term, weight=weight * term.weight)
-        return MixtureView.of(views[0], parts=tuple(views), terms=terms)
+        return MixtureView.of(views[0], parts=tuple(views), terms=terms, prompt=None)
 
     def loss(
         self, model: SequenceModel, heads: nn.Module, view: View
     ) -> Mapping[str, Float[Tensor, " batch"]]:
         """Return the losses of all parts."""
         assert isinstance(view, MixtureView)
-        parts = zip(self.objectives.items(), heads.children(), view.parts, strict=True)
+        views = with_shared_prompts(model, view.parts)
+        parts = zip(self.objectives.items(), heads.children(), views, strict=True)
         return {
             f"{name}.{key}": rows
             for (name, objective), of_part, part in parts

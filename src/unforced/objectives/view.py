@@ -38,7 +38,9 @@ class View:
     """What the model reads, where it is asked, what it should say there, and how the loss is averaged.
 
     An objective with more to carry (targets of several heads, pairs, a noise level) extends it. weights: of
-    the targets; None: all weigh 1. terms: those of the objective's loss, by name.
+    the targets; None: all weigh 1. terms: those of the objective's loss, by name. prompt: how many of the
+    first inputs are the batch's prompts as they are; None: the inputs are not prompts with something behind.
+    states: gives the states at the query positions where they are computed with those of other views.
     """
 
     inputs: Int[Tensor, "batch time"]
@@ -49,6 +51,8 @@ class View:
     padding: Bool[Tensor, "batch time"] | None = None
     attention: Attention = "causal"
     terms: Mapping[str, Term] = field(default_factory=dict)
+    prompt: int | None = None
+    states: Callable[[], Tensor] | None = None
 
     @classmethod
     def of(cls: type["AnyView"], view: "View", **more: Any) -> "AnyView":
@@ -102,14 +106,14 @@ def lay_out(
     Padding on the left of prompts is not attended to; padding on the right of answers has weight 0.
     `weights` says how much each answer token weighs (real ones 1, if None). The one term is ANSWER.
     """
-    inputs = torch.cat([batch.prompt, answer_inputs], dim=1)
-    query_positions = slice(batch.prompt.shape[1] - 1, inputs.shape[1])
+    inputs, prompt = torch.cat([batch.prompt, answer_inputs], dim=1), batch.prompt.shape[1]
+    query_positions = slice(prompt - 1, inputs.shape[1])
     weights = batch.answer_mask if weights is None else weights
     terms = {ANSWER: Term(count_of(batch.answer, weights))}
     if batch.prompt_mask is None:
-        return View(inputs, batch.answer, query_positions, weights, terms=terms)
+        return View(inputs, batch.answer, query_positions, weights, terms=terms, prompt=prompt)
     real = torch.cat([batch.prompt_mask, torch.ones_like(answer_inputs, dtype=torch.bool)], dim=1)
-    return View(inputs, batch.answer, query_positions, weights, padding=real, terms=terms)
+    return View(inputs, batch.answer, query_positions, weights, padding=real, terms=terms, prompt=prompt)
 
 
 def count_of(
@@ -129,6 +133,8 @@ def answer_logits(model: SequenceModel, view: View) -> Float[Tensor, "batch answ
 
 def answer_states(model: SequenceModel, view: View) -> Float[Tensor, "batch answer width"]:
     """Return the final hidden states at the positions that a view asks about."""
+    if view.states is not None:
+        return view.states()
     return model.hidden(
         view.inputs,
         positions=view.positions,

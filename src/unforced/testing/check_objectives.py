@@ -12,8 +12,8 @@ may have several terms, heads, special tokens, full attention or masks, tensors 
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -172,10 +172,15 @@ def small_transformer() -> GPT:
 
 
 @contextmanager
-def readings(module: TrainModule) -> Iterator[list[_Reading]]:
-    """Note what is read by the model within this context."""
+def readings(module: TrainModule, attends: Set[str] | None = None) -> Iterator[list[_Reading]]:
+    """Note what is read by the model within this context.
+
+    attends: the kinds of attention that the model says it has; None: all of its own.
+    """
     model, heard = module.model, []
     hidden = model.hidden
+    if attends is not None:
+        model.attends = frozenset(attends)  # type: ignore[misc]
 
     def listening(inputs: Tensor, **options: Any) -> Tensor:
         cache = options.get("cache")
@@ -188,6 +193,8 @@ def readings(module: TrainModule) -> Iterator[list[_Reading]]:
         yield heard
     finally:
         del model.hidden
+        if attends is not None:
+            del model.attends  # that of the instance
 
 
 def settings(subject: ObjectiveSubject) -> None:
@@ -332,18 +339,29 @@ def trained_positions(subject: ObjectiveSubject) -> None:
 
 def lengths(subject: ObjectiveSubject) -> None:
     """No sequence is longer than `sequence_length` says, and attention is of the kind that `needs` says."""
-    batch, module = subject.batch, subject.module
+    batch = subject.batch
     limit = subject.objective.sequence_length(batch.prompt.shape[1], batch.answer.shape[1])
-    with readings(module) as heard:
-        subject.losses(batch)
-        _decode(subject, batch)
-        _forced(subject, batch)
-    require(heard, "the model is never asked")
-    longest, kinds = max(each.length for each in heard), {each.attention for each in heard}
-    require(longest <= limit, f"the model reads {longest} tokens, where sequence_length says {limit}")
     needed = subject.objective.needs.attention
     allowed = {"causal", "full", "mask"} if needed == "mask" else {"causal", needed}
-    require(kinds <= allowed, f"it asks for {sorted(kinds)} attention, and needs names {sorted(allowed)}")
+    for attends in (None, allowed & subject.module.model.attends):
+        with readings(subject.module, attends) as heard, suppress(ValueError if attends else ()):
+            subject.losses(batch)
+            _decode(subject, batch)
+            _forced(subject, batch)
+        require(heard, "the model is never asked")
+        longest = max(each.length for each in heard)
+        require(longest <= limit, f"the model reads {longest} tokens, where sequence_length says {limit}")
+    others = {each.attention for each in heard} - allowed  # in spite of what the model says
+    require(not others, f"it asks for {sorted(others)} attention, and needs names {sorted(allowed)}")
+
+
+def prompts(subject: ObjectiveSubject) -> None:
+    """Where a view says that its inputs begin with the prompts, they do."""
+    view, batch = subject.objective.view(subject.batch, subject.moment()), subject.batch
+    if view.prompt is None:
+        raise DoesNotApplyError
+    same = torch.equal(view.inputs[:, : view.prompt], batch.prompt)
+    require(same, "its inputs begin otherwise: set the view's `prompt` to None")
 
 
 def shown(subject: ObjectiveSubject) -> None:
@@ -420,6 +438,7 @@ OBJECTIVE_RULES = (
     gradients,
     trained_positions,
     lengths,
+    prompts,
     shown,
     answers,
     forced,
