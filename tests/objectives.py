@@ -102,67 +102,6 @@ class TwoAhead(Objective):
         return {"head_1": first, "head_2": second}
 
 
-class Registered(Objective):
-    """A register behind the prompt and behind each answer token says what stands one token further on.
-
-    Registers are a special token, see all before them, and are seen by no other token; so the sequence is
-    longer, with positions and an attention of its own. Source: arXiv 2505.10518, with a fixed offset.
-    """
-
-    decoders: ClassVar[tuple[str, ...]] = ("autoregressive",)
-    name: Literal["registered"] = "registered"
-
-    @property
-    def needs(self):
-        return Needs(attention="mask", specials=("register",))
-
-    @property
-    def shows(self):
-        return "prefix"
-
-    @property
-    def default_decoder(self):
-        return Autoregressive()
-
-    def sequence_length(self, prompt, answer):
-        return prompt + 2 * (answer - 1)
-
-    def view(self, batch, moment):
-        plain = lay_out(batch, batch.answer[:, :-1], self.weights(batch))
-        count, more = plain.inputs.shape[1], batch.answer.shape[1] - 1
-        first = batch.prompt.shape[1] - 1
-        registers = torch.full_like(batch.answer[:, 1:], batch.specials["register"])
-        real = torch.ones_like(plain.inputs, dtype=bool) if plain.padding is None else plain.padding
-        padding = torch.cat([real, torch.ones_like(registers, dtype=bool)], dim=1)
-        place = torch.cat([torch.arange(count), torch.arange(first, first + more)])
-        sees = (place[:, None] >= place) & (torch.arange(count + more) < count)
-        sees = sees | torch.eye(count + more, dtype=bool)
-        skipped = (~real).sum(1, keepdim=True)
-        weights = plain.weights if plain.weights is not None else torch.ones_like(batch.answer, dtype=bool)
-        return View(
-            torch.cat([plain.inputs, registers], dim=1),
-            torch.cat([batch.answer, batch.answer[:, 1:]], dim=1),
-            torch.arange(first, count + more).expand(len(batch), -1),
-            torch.cat([weights, weights[:, 1:]], dim=1),
-            positions=(place[None] - skipped).clamp(min=0),
-            padding=padding,
-            attention=sees[None],
-            terms={
-                "next_token": Term(count_of(batch.answer, weights), 0.7),
-                "register": Term(count_of(registers, weights[:, 1:]), 0.3),
-            },
-        )
-
-    def loss(self, model, heads, view):
-        more = (view.targets.shape[1] - 1) // 2
-        logits, cut = answer_logits(model, view), view.targets.shape[1] - more
-        parts = {"next_token": slice(0, cut), "register": slice(cut, None)}
-        return {
-            name: cross_entropy(logits[:, part], view.targets[:, part], view.weights[:, part])
-            for name, part in parts.items()
-        }
-
-
 class Unveiling(Decoder):
     """Writes the surest token first, in any order; each round reads prompt and answer with full attention."""
 
@@ -240,5 +179,5 @@ class Diffused(Objective):
         return {"masked": cross_entropy(answer_logits(model, view), view.targets, view.weights)}
 
 
-COMING = [Scribbled, TwoAhead, Registered, Diffused]
+COMING = [Scribbled, TwoAhead, Diffused]
 """Objectives of the kinds that docs/architecture.md says are to come."""

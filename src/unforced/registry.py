@@ -245,6 +245,7 @@ OBJECTIVES = Registry(
         "multi_token": "unforced.objectives.multi_token:MultiToken",
         "next_latent": "unforced.objectives.next_latent:NextLatent",
         "next_token": "unforced.objectives.next_token:NextToken",
+        "registers": "unforced.objectives.registers:Registers",
         "teacherless": "unforced.objectives.teacherless:Teacherless",
         "token_order": "unforced.objectives.token_order:TokenOrder",
     },
