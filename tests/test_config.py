@@ -18,6 +18,7 @@ from unforced.objectives.teacherless import Teacherless
 from unforced.parts import Named
 from unforced.recipes import resolve
 from unforced.registry import OBJECTIVES, RECIPES
+from unforced.tasks.path_star import PathStar
 
 BASE = tiny_run("epochs=5")
 
@@ -47,7 +48,7 @@ def test_every_recipe_comes_back_from_json():
 def test_the_tree_holds_every_field():
     tree = BASE.tree()
     assert set(tree) == set(Run.model_fields)
-    assert tree["task"] == {"name": "path_star", "degree": 2, "path_length": 3, "num_nodes": 12}
+    assert tree["task"] == PathStar(degree=2, path_length=3, num_nodes=12).model_dump()
     assert set(tree["model"]) == set(GPT.model_fields)
     assert tree["betas"] == [0.9, 0.999]
 
@@ -327,9 +328,9 @@ CHANGES = {
     "task.degree": 3, "task.path_length": 4, "task.num_nodes": 13, "model.width": 32,
     "model.tie_embeddings": True,
     "objective.name": "teacherless", "decoder.temperature": 1.0, "order": "reversed", "seed": 1,
-    "stream": True, "num_train": 301,
-    "batch_size": 64, "gradient_accumulation": 2, "max_steps": 41, "epochs": 6, "stop_when": "solved",
-    "train_past_stop": 1.5,
+    "stream": True, "num_train": 301, "goals_per_graph": 2,
+    "batch_size": 64, "gradient_accumulation": 2, "max_steps": 41, "max_seconds": 9.5,
+    "epochs": 6, "stop_when": "solved", "train_past_stop": 1.5,
     "learning_rate": 0.02, "schedule": "cosine", "schedule_steps": 9, "min_learning_rate": 0.001,
     "optimizer": "muon", "muon_factor": 2.0, "warmup_steps": 1, "warmup_from_zero": True,
     "betas": [0.9, 0.99], "weight_decay": 0.02,
