@@ -27,6 +27,13 @@ BENCHMARKS = {
     "finetuning": {"overrides": ["batch_size=2", "num_train=64", "precision=fp32"], "warmup": 0, "rounds": 1},
     "kernels": {"device": torch.device("cpu"), "lengths": [16], "rounds": 1},
     "mamba": {"overrides": TINY, "rounds": 1},
+    "objectives": {
+        "names": ["teacherless", "masked"],
+        "sizes": {"tiny": [*SMALL, "batch_size=4"]},
+        "rounds": 1,
+        "seconds": 0.0,
+        "num_problems": 8,
+    },
     "training": {"overrides": GPT, "sizes": [8], "rounds": 1, "steps": 1},
 }
 
