@@ -343,8 +343,8 @@ def lengths(subject: ObjectiveSubject) -> None:
     limit = subject.objective.sequence_length(batch.prompt.shape[1], batch.answer.shape[1])
     needed = subject.objective.needs.attention
     allowed = {"causal", "full", "mask"} if needed == "mask" else {"causal", needed}
-    for attends in (None, allowed & subject.module.model.attends):
-        with readings(subject.module, attends) as heard, suppress(ValueError if attends else ()):
+    for attends, refusals in ((None, ()), (allowed & subject.module.model.attends, (ValueError,))):
+        with readings(subject.module, attends) as heard, suppress(*refusals):
             subject.losses(batch)
             _decode(subject, batch)
             _forced(subject, batch)
