@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
@@ -21,6 +20,7 @@ from unforced.objectives.auxiliary import AuxiliaryObjective, next_token_loss, n
 from unforced.objectives.base import HeadLogits
 from unforced.objectives.moment import Moment
 from unforced.objectives.schedule import Weight, weight_at
+from unforced.objectives.upcoming import upcoming
 from unforced.objectives.view import Term, View, answer_states
 
 ORDER = "order"
@@ -70,10 +70,10 @@ class TokenOrder(AuxiliaryObjective):
     def view(self, batch: Batch, moment: Moment) -> OrderView:
         """Feed the true answer up to its last token, and rank what comes after each position."""
         plain = next_token_view(self, batch)
-        upcoming, shares = order_targets(batch.answer, self.weights(batch), self.window)
-        ranked = (shares > 0).any(2).sum(1, dtype=torch.float32)
-        terms = {**plain.terms, ORDER: Term(ranked, weight_at(self.weight, moment.progress))}
-        return OrderView.of(plain, terms=terms, upcoming=upcoming, shares=shares)
+        tokens, ranked = upcoming(batch.answer, self.weights(batch), self.window)
+        count = ranked.any(2).sum(1, dtype=torch.float32)
+        terms = {**plain.terms, ORDER: Term(count, weight_at(self.weight, moment.progress))}
+        return OrderView.of(plain, terms=terms, upcoming=tokens, shares=shares_of(ranked))
 
     def loss(
         self, model: SequenceModel, heads: nn.Module, view: View
@@ -90,40 +90,11 @@ class TokenOrder(AuxiliaryObjective):
         return {ORDER: HeadLogits(scores, torch.ones_like(batch.answer, dtype=torch.bool))}
 
 
-def order_targets(
-    answer: Int[Tensor, "batch answer"],
-    counted: Bool[Tensor, "batch answer"] | None,
-    window: int | None,
-) -> tuple[Int[Tensor, "batch answer window"], Float[Tensor, "batch answer window"]]:
-    """Return the tokens within a window after each position, and their shares: softmax of W - d, or 0.
-
-    Only the nearest of equal tokens has a share. Tokens that are not counted are as if they were not there;
-    all shares of a position without any are 0.
-    """
-    length = answer.shape[1]
-    window = length if window is None else min(window, length)
-    upcoming = F.pad(answer, (0, window - 1)).unfold(1, window, 1)
-    ranked = first_occurrences(answer, counted, window)
-    distances = torch.arange(window, dtype=torch.float32, device=answer.device)
+def shares_of(ranked: Bool[Tensor, "batch answer window"]) -> Float[Tensor, "batch answer window"]:
+    """Return softmax(W - d) over the tokens that are ranked, d = 1, 2, ...; 0 for others."""
+    distances = torch.arange(ranked.shape[2], dtype=torch.float32, device=ranked.device)
     scores = torch.where(ranked, -distances, -torch.inf)
-    return upcoming, scores.softmax(2).masked_fill(~ranked, 0.0)
-
-
-def first_occurrences(
-    answer: Int[Tensor, "batch answer"], counted: Bool[Tensor, "batch answer"] | None, window: int
-) -> Bool[Tensor, "batch answer window"]:
-    """Say of the tokens 1, 2, ..., `window` steps ahead of each position which ones occur there first.
-
-    Tokens that are not counted, and places behind the answer, never do.
-    """
-    length, place = answer.shape[1], torch.arange(answer.shape[1], device=answer.device)
-    equal = (answer[:, :, None] == answer[:, None, :]) & (place[:, None] < place)
-    if counted is not None:
-        equal = equal & counted[:, :, None]
-    latest = torch.where(equal, place[:, None], -1).amax(1)  # where each token occurred last before
-    if counted is not None:
-        latest = latest.masked_fill(~counted, length)
-    return F.pad(latest, (0, window - 1), value=length).unfold(1, window, 1) < place[:, None]
+    return scores.softmax(2).masked_fill(~ranked, 0.0)
 
 
 def sparse_cross_entropy(

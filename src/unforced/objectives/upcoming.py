@@ -1,0 +1,28 @@
+"""The tokens that come after each position of an answer, the nearest of equal ones alone."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+Answer = Int[Tensor, "batch answer"]
+Upcoming = tuple[Int[Tensor, "batch answer window"], Bool[Tensor, "batch answer window"]]
+
+
+def upcoming(answer: Answer, counted: Bool[Tensor, "batch answer"] | None, window: int | None) -> Upcoming:
+    """Return the tokens 1, 2, ... `window` steps after each position, and which of them come first there.
+
+    Position 0 is before the first token. Of equal tokens only the nearest is marked. Tokens that are not
+    counted, and places behind the answer, never are. window: None reaches to the end of the answer.
+    """
+    length, place = answer.shape[1], torch.arange(answer.shape[1], device=answer.device)
+    window = length if window is None else min(window, length)
+    equal = (answer[:, :, None] == answer[:, None, :]) & (place[:, None] < place)
+    if counted is not None:
+        equal = equal & counted[:, :, None]
+    latest = torch.where(equal, place[:, None], -1).amax(1)  # where each token stood last, before
+    if counted is not None:
+        latest = latest.masked_fill(~counted, length)
+    behind = (0, window - 1)
+    comes_first = F.pad(latest, behind, value=length).unfold(1, window, 1) < place[:, None]
+    return F.pad(answer, behind).unfold(1, window, 1), comes_first
