@@ -240,6 +240,7 @@ MODELS = Registry(
 OBJECTIVES = Registry(
     "objective",
     {
+        "future_summary": "unforced.objectives.future_summary:FutureSummary",
         "masked": "unforced.objectives.masked:Masked",
         "mixture": "unforced.objectives.mixture:Mixture",
         "multi_token": "unforced.objectives.multi_token:MultiToken",
