@@ -1,5 +1,6 @@
 """Masked diffusion: what is hidden and asked, what it weighs, and the decoder that fills answers in."""
 
+import math
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -7,13 +8,15 @@ import torch
 from torch import nn
 
 from tests.planted import Planted, certain, ragged
-from tests.runs import tiny_run
+from tests.runs import tiny_run, unchecked
 from unforced.decoding.iterative import Iterative
 from unforced.decoding.noise import gumbel
 from unforced.errors import UserError
 from unforced.models.gpt import GPT
 from unforced.objectives.masked import Masked
 from unforced.objectives.moment import Moment
+from unforced.objectives.next_token import NextToken
+from unforced.testing import check_objective
 
 EQUALS, MASK, END, VOCAB = 8, 9, 10, 11
 PROMPTS = [[1, 2, 3, EQUALS], [4, EQUALS], [5, 6, EQUALS]]
@@ -40,9 +43,10 @@ def batch(closed=True):
 
 @pytest.fixture(scope="module", params=["rotary", "learned"])
 def model(request):
+    """One that embeds the token before along with each, and one with learned positions."""
     torch.manual_seed(4)
-    gpt = GPT(layers=2, width=16, heads=2, positions=request.param, attention="math", init_std=0.5)
-    return gpt.build(VOCAB, 12).eval()
+    kind = {"positions": request.param, "token_shift": request.param == "rotary"}
+    return GPT(layers=2, width=16, heads=2, attention="math", init_std=0.5, **kind).build(VOCAB, 13).eval()
 
 
 # Rows have the rates .001 + .999 x (.5, .5 + 1/3, .5 + 2/3 - 1); a token is hidden where its number is below.
@@ -80,7 +84,7 @@ def test_view(settings, count, weights):
     assert view.targets.tolist() == [[1, 2, 3, 4, END], [5, 6, END, END, END], [7, 1, 2, END, END]]
     assert torch.equal(view.inputs[:, :4], problems.prompt)
     assert view.padding.tolist() == [[True] * 9, [False] * 2 + [True] * 7, [False] + [True] * 8]
-    assert (view.query_positions, view.attention, view.positions) == (slice(4, None), "full", None)
+    assert (view.query_positions, view.attention, view.positions) == (slice(4, 9), "full", None)
     torch.testing.assert_close(view.weights, torch.tensor(weights).float(), atol=1e-3, rtol=1e-4)
     assert view.terms["masked"].count.tolist() == count
 
@@ -105,50 +109,68 @@ def test_rates_are_spread_evenly_and_begin_anywhere():
     assert (rates.amax(0) > 0.8).all()
 
 
-def likelihood(model, prompt, answer):
-    """Log-probabilities at each place of an answer with masks, read by itself."""
+def likelihood(model, prompt, answer, block=None):
+    """Log-probabilities at each place of the last block of an answer, read by itself.
+
+    The tokens of a block see it and those before it; so does the prompt, if there are several blocks.
+    """
+    start = (len(answer) - 1) // block * block if block else 0
+    number = [-1] * len(prompt) + [place // block if block else -1 for place in range(len(answer))]
+    sees = [[other <= mine for other in number] for mine in number]
     with torch.no_grad():
-        hidden = model.hidden(torch.tensor([prompt + answer]), attention="full")
-        return model.logits(hidden)[0, len(prompt) :].log_softmax(-1)
+        hidden = model.hidden(torch.tensor([prompt + answer]), attention=torch.tensor([sees]))
+        return model.logits(hidden)[0, len(prompt) + start :].log_softmax(-1)
 
 
 def slow_loss(objective, model, problems, moment):
-    """The objective's equations, problem by problem; returns the sum of its addends and what they count."""
+    """The objective's equations, block by block; returns the sum of each problem's addends, and its count."""
     total, counted = [], []
-    start, numbers = moment.uniform(1)[0, 0].item(), moment.uniform(5, stream=1)
+    room = problems.answer.shape[1]
+    start, numbers = moment.uniform(1)[0, 0].item(), moment.uniform(room, stream=1)
+    size = objective.block_size or room
+    blocks = math.ceil(room / size)
     for i, prompt in enumerate(PROMPTS):
-        answer = problems.answer[i].tolist()
+        answer, length = problems.answer[i].tolist(), len(ANSWERS[i])
         if problems.end is not None:
-            answer = [*ANSWERS[i], *[END] * (5 - len(ANSWERS[i]))]
-        real = [place < len(ANSWERS[i]) or problems.end is not None for place in range(len(answer))]
-        t = (start + i / 3) % 1
-        k = int(20 * t)
-        rate, weight = (k + 1) / 20, 1 - k / 20
-        if objective.weighting in ("plain", "mdlm"):
-            rate = 0.001 + 0.999 * t
-            weight = 1 / rate if objective.weighting == "mdlm" else 1.0
-        masked = [numbers[i, place].item() < rate for place in range(len(answer))]
-        inputs = [
-            MASK if hidden or not there else token
-            for hidden, there, token in zip(masked, real, answer, strict=True)
-        ]
-        said, loss, count = likelihood(model, prompt, inputs), 0.0, 0
-        for place, token in enumerate(answer):
-            if masked[place] and real[place]:
-                nats = -said[place, token]
-                if objective.weighting == "mgdm":
-                    nats = 0.25 * (1 - torch.exp(-nats)) ** objective.gamma * nats
-                loss, count = loss + weight * nats.item(), count + 1
+            answer, length = [*ANSWERS[i], *[END] * (room - length)], length + 1
+        loss, count = 0.0, 0
+        for k in range(blocks):
+            places = range(k * size, min((k + 1) * size, room))
+            if problems.end is not None:
+                real = [places[0] < length for _ in places]
+            else:
+                real = [place < length for place in places]
+            t = (start + i / 3 + k / blocks) % 1
+            level = int(20 * t)
+            rate, weight = (level + 1) / 20, 1 - level / 20
+            if objective.weighting in ("plain", "mdlm"):
+                rate = 0.001 + 0.999 * t
+                weight = 1 / rate if objective.weighting == "mdlm" else 1.0
+            masked = [numbers[i, place].item() < rate for place in places]
+            before = [answer[place] if place < length or problems.end else MASK for place in range(places[0])]
+            inside = [
+                MASK if hides or (not there and problems.end is None) else answer[place]
+                for place, hides, there in zip(places, masked, real, strict=True)
+            ]
+            said = likelihood(model, prompt, before + inside, objective.block_size)
+            for place, hides, there, logs in zip(places, masked, real, said, strict=True):
+                if hides and there:
+                    nats = -logs[answer[place]]
+                    if objective.weighting == "mgdm":
+                        nats = 0.25 * (1 - torch.exp(-nats)) ** objective.gamma * nats
+                    loss += weight * nats.item()
+                count += there if objective.weighting == "mdlm" else hides and there
         total.append(loss)
-        counted.append(sum(real) if objective.weighting == "mdlm" else count)
+        counted.append(count)
     return torch.tensor(total), torch.tensor(counted).float()
 
 
 @pytest.mark.parametrize("closed", [True, False])
+@pytest.mark.parametrize("block", [None, 2, 3])
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
-def test_loss_is_that_of_the_equations(model, weighting, closed):
+def test_loss_is_that_of_the_equations(model, weighting, block, closed):
     gamma = 2.0 if weighting == "mgdm" else 1.0
-    objective, problems = Masked(weighting=weighting, gamma=gamma), batch(closed)
+    objective, problems = Masked(weighting=weighting, gamma=gamma, block_size=block), batch(closed)
     for step in range(3):
         moment = Moment(3, step=step)
         view = objective.view(problems, moment)
@@ -174,31 +196,37 @@ def test_the_gradient_passes_through_the_factor_of_mgdm(model):
 
 def slow_answer(decoder, model, number, prompt, room):
     """Fill an answer in by itself, choosing places one at a time."""
-    answer, when = [MASK] * room, [-1] * room
+    answer, when, step = [MASK] * room, [-1] * room, 0
     noise = gumbel(decoder.seed, torch.tensor([number]), 0, torch.arange(room)[None])[0].tolist()
-    steps = decoder.steps or room
-    for step in range(steps):
-        said = likelihood(model, prompt, answer).exp()
-        said[:, MASK] = 0
-        said = said / said.sum(1, keepdim=True)
-        best = said.sort(1, descending=True).values
-        score = {
-            "confidence": best[:, 0].tolist(),
-            "margin": (best[:, 0] - best[:, 1]).tolist(),
-            "random": noise,
-        }[decoder.order]
-        open_places = [place for place in range(room) if answer[place] == MASK]
-        count = (step + 1) * room // steps - step * room // steps
-        for place in sorted(open_places, key=lambda place: (-score[place], place))[:count]:
-            answer[place], when[place] = said[place].argmax().item(), step
+    size = decoder.block_size or room
+    for start in range(0, room, size):
+        places = range(start, min(start + size, room))
+        steps = min(decoder.steps or len(places), len(places))
+        for i in range(steps):
+            said = likelihood(model, prompt, answer[: places[-1] + 1], size if size < room else None).exp()
+            said[:, MASK] = 0
+            said = said / said.sum(1, keepdim=True)
+            best = said.sort(1, descending=True).values
+            score = {
+                "confidence": best[:, 0].tolist(),
+                "margin": (best[:, 0] - best[:, 1]).tolist(),
+                "random": noise[start:],
+            }[decoder.order]
+            places_left = [place for place in places if answer[place] == MASK]
+            count = (i + 1) * len(places) // steps - i * len(places) // steps
+            for place in sorted(places_left, key=lambda place: (-score[place - start], place))[:count]:
+                answer[place], when[place] = said[place - start].argmax().item(), step
+            step += 1
     return answer, when
 
 
 @pytest.mark.parametrize("order", ["confidence", "margin", "random"])
-@pytest.mark.parametrize("steps", [None, 1, 2, 4])
-def test_decoder_fills_in_as_a_slow_one_does(model, order, steps):
-    decoder, prompts = Iterative(order=order, steps=steps, seed=3), replace(batch().prompts, room=5)
-    prompts = replace(prompts, numbers=torch.tensor([7, 1, 4]))
+@pytest.mark.parametrize(
+    ("block", "steps"), [(None, None), (None, 1), (None, 2), (None, 4), (2, None), (3, 2), (5, 3)]
+)
+def test_decoder_fills_in_as_a_slow_one_does(model, order, block, steps):
+    decoder = Iterative(order=order, steps=steps, block_size=block, seed=3)
+    prompts = replace(batch().prompts, numbers=torch.tensor([7, 1, 4]))
     with torch.no_grad():
         written = decoder.write(model, nn.Identity(), prompts)
     for i, number in enumerate(prompts.numbers.tolist()):
@@ -216,15 +244,74 @@ def test_of_equally_sure_places_the_first_is_written_and_the_mask_token_never():
     assert (written.tokens == 0).all()
 
 
-def test_teacher_forced_logits_hide_each_token_and_all_behind_it(model):
+@pytest.mark.parametrize("block", [None, 2, 3])
+def test_teacher_forced_logits_hide_each_token_and_all_behind_it(model, block):
     problems = batch()
     with torch.no_grad():
-        found = Iterative().teacher_forced(model, nn.Identity(), problems).log_softmax(-1)
+        forced = Iterative(block_size=block).teacher_forced(model, nn.Identity(), problems).log_softmax(-1)
     for i, answer in enumerate(ANSWERS):
         whole = [*answer, END]
         for place in range(len(whole)):
-            said = likelihood(model, PROMPTS[i], whole[:place] + [MASK] * (5 - place))
-            torch.testing.assert_close(found[i, place], said[place], atol=1e-4, rtol=1e-4)
+            start = place // (block or 5) * (block or 5)
+            stop = min(start + (block or 5), 5)
+            said = likelihood(model, PROMPTS[i], whole[:place] + [MASK] * (stop - place), block)
+            torch.testing.assert_close(forced[i, place], said[place - start], atol=1e-4, rtol=1e-4)
+
+
+def test_view_of_blocks():
+    view = Masked(block_size=2).view(batch(), Scripted(3, numbers=NUMBERS))
+    assert view.inputs[:, 4:].tolist() == [
+        [1, 2, 3, 4, 1, MASK, MASK, MASK, MASK],  # rates .5, .83, .17
+        [5, 6, END, END, MASK, 6, MASK, END, END],  # .83, .17, .5
+        [7, 1, 2, END, 7, MASK, MASK, MASK, MASK],  # .17, .5, .83
+    ]
+    assert view.weights.tolist() == [[0, 1, 1, 1, 1], [1, 0, 1, 0, 0], [0, 1, 1, 1, 0]]
+    assert view.targets.tolist() == [[1, 2, 3, 4, END], [5, 6, END, END, END], [7, 1, 2, END, END]]
+    assert view.positions.tolist() == [
+        [0, 1, 2, 3, 4, 5, 6, 7, 4, 5, 6, 7, 8],
+        [0, 0, 0, 1, 2, 3, 4, 5, 2, 3, 4, 5, 6],
+        [0, 0, 1, 2, 3, 4, 5, 6, 3, 4, 5, 6, 7],
+    ]
+    assert ["".join(".x"[sees] for sees in row) for row in view.attention[0].tolist()] == [
+        *["xxxx........."] * 4,
+        *["xxxxxx......."] * 2,
+        *["xxxxxxxx....."] * 2,
+        *["xxxx....xx..."] * 2,
+        *["xxxxxx....xx."] * 2,
+        "xxxxxxxx....x",
+    ]
+    assert view.query_positions == slice(8, 13)
+
+
+@pytest.mark.parametrize("settings", [{"block_size": 1, "weighting": "mdlm"}, {"block_size": 2}])
+def test_blocks_keep_to_the_contract(settings):
+    with unchecked():
+        check_objective(Masked(**settings))
+
+
+@pytest.mark.parametrize("weighting", ["plain", "mdlm"])
+@pytest.mark.parametrize("closed", [True, False])
+def test_blocks_of_one_token_are_next_token_prediction(model, closed, weighting):
+    objective, alone = Masked(block_size=1, weighting=weighting), NextToken()
+    assert objective.default_decoder == alone.default_decoder
+    assert (objective.needs, objective.shows) == (alone.needs, alone.shows)
+    assert objective.sequence_length(4, 5) == alone.sequence_length(4, 5)
+    for each in (batch(closed), replace(batch(closed), prompt_mask=None)):
+        view, other = objective.view(each, Moment(3)), alone.view(each, Moment(3))
+        assert torch.equal(view.terms["masked"].count, other.terms["answer"].count)
+        loss = objective.loss(model, nn.Identity(), view)["masked"]
+        torch.testing.assert_close(loss, alone.loss(model, nn.Identity(), other)["answer"], atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_a_block_of_the_whole_answer_is_no_block(model, weighting):
+    whole, block = (Masked(weighting=weighting, block_size=size) for size in (None, 5))
+    view, other = (each.view(batch(), Moment(3, step=2)) for each in (whole, block))
+    assert torch.equal(view.inputs, other.inputs)
+    assert torch.equal(view.weights, other.weights)
+    assert view.attention == other.attention == "full"
+    losses = (each.loss(model, nn.Identity(), view)["masked"] for each in (whole, block))
+    assert torch.equal(*losses)
 
 
 @pytest.mark.parametrize(
@@ -236,6 +323,16 @@ def test_teacher_forced_logits_hide_each_token_and_all_behind_it(model):
         ),
         (["objective.gamma=2"], "gamma: the weighting plain has none"),
         (["objective.weighting=cosine"], "objective.weighting"),
+        (
+            ["objective.block_size=4"],
+            "objective.block_size: 4 is beyond the 3 tokens of an answer; give up to 3",
+        ),
+        (
+            ["objective.block_size=2", "decoder.steps=3"],
+            "decoder.steps: 3 are more than the 2 tokens of a block",
+        ),
+        (["objective.block_size=1", "decoder=iterative"], "iterative does not fit the objective masked"),
+        (["objective.block_size=2", "model=mamba"], "objective masked needs mask attention"),
         (["decoder=autoregressive"], "decoder: autoregressive does not fit the objective masked"),
         (["model=mamba"], "objective masked needs full attention; model mamba is causal only; use model=gpt"),
     ],

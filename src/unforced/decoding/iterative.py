@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from unforced.data.batch import Batch, Prompts
 from unforced.decoding.any_order import AnyOrderDecoder, Written, without
 from unforced.decoding.base import Logits
+from unforced.decoding.canvas import check_block, lay_out_canvas
 from unforced.decoding.noise import gumbel
 from unforced.models.base import Cache, SequenceModel
-from unforced.models.masks import QueryPositions
 
 
 class Iterative(AnyOrderDecoder):
@@ -28,6 +28,9 @@ class Iterative(AnyOrderDecoder):
     more later on. The mask token itself is never written. A random order is a function of the seed, the
     problem's number and the place: neither the batch nor its size changes an answer.
 
+    In blocks, one is filled in after the other. Prompt and blocks written so far see nothing of the next one,
+    so that they are read once.
+
     Source: confidence, arXiv 2202.04200, Sec. 3.2, and arXiv 2410.14157; margin, arXiv 2502.06768. The second
     one may mask tokens again, and adds noise to its confidence; here neither.
     """
@@ -37,54 +40,82 @@ class Iterative(AnyOrderDecoder):
         "confidence",
         description="what is written first: probable tokens, those far ahead of the second, or any",
     )
-    steps: int | None = Field(None, ge=1, description="passes over an answer (null: one per token)")
+    steps: int | None = Field(None, ge=1, description="passes over a block (null: one per token)")
+    block_size: int | None = Field(
+        None, ge=2, description="tokens of a block, written one after the other (null: the whole answer)"
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="decides a random order")
 
     def check(self, answer: int) -> None:
-        """Refuse more steps than tokens."""
-        if self.steps is not None and self.steps > answer:
+        """Refuse blocks beyond the answer, and more steps than tokens of a block."""
+        check_block(self.block_size, answer)
+        tokens = self.block_size or answer
+        if self.steps is not None and self.steps > tokens:
+            of_what = "an answer" if self.block_size is None else "a block"
             raise ValueError(
-                f"steps: {self.steps} are more than the {answer} tokens of an answer; give up to {answer}, "
+                f"steps: {self.steps} are more than the {tokens} tokens of {of_what}; give up to {tokens}, "
                 "or null for one per token"
             )
 
     def write(
         self, model: SequenceModel, heads: nn.Module, prompts: Prompts, cache: Cache | None = None
     ) -> Written:
-        """Fill in the answers. `cache` is of no use: what the model thinks of the prompt depends on them."""
+        """Fill in the answers. `cache` is of no use: it was read with causal attention."""
         room = prompts.room
-        tokens = prompts.tokens.new_full((len(prompts), room), prompts.mask_token)
+        size = min(self.block_size or room, room)
+        context = _Whole(model, prompts) if size == room else _Blocks(model, prompts)
+        parts: list[Written] = []
+        step = 0
+        for start in range(0, room, size):
+            places = slice(start, min(start + size, room))
+            parts.append(self._fill(context, prompts, places, step))
+            step += self._steps(places.stop - start)
+            if places.stop < room:
+                context.extend(parts[-1].tokens)
+        tokens, when = ([getattr(part, name) for part in parts] for name in ("tokens", "step"))
+        return Written(torch.cat(tokens, dim=1), torch.cat(when, dim=1))
+
+    def _steps(self, tokens: int) -> int:
+        return min(self.steps or tokens, tokens)
+
+    def _fill(self, context: "_Context", prompts: Prompts, places: slice, first_step: int) -> Written:
+        """Fill in a block, which stands at these places of an answer."""
+        count = places.stop - places.start
+        tokens = prompts.tokens.new_full((len(prompts), count), prompts.mask_token)
         when, masked = torch.zeros_like(tokens), torch.ones_like(tokens, dtype=torch.bool)
-        steps = min(self.steps or room, room)
+        steps = self._steps(count)
         for step in range(steps):
-            logits = without(prompts.mask_token, in_place(model, prompts.tokens, prompts.mask, tokens))
-            num_written = (step + 1) * room // steps - step * room // steps
-            written = _first(self._priority(logits, prompts), masked, num_written)
+            logits = without(prompts.mask_token, context.logits(tokens))
+            num_written = (step + 1) * count // steps - step * count // steps
+            written = _first(self._priority(logits, prompts, places), masked, num_written)
             tokens = torch.where(written, logits.argmax(-1), tokens)
-            when, masked = when.masked_fill(written, step), masked & ~written
+            when, masked = when.masked_fill(written, first_step + step), masked & ~written
         return Written(tokens, when)
 
     def _priority(
-        self, logits: Float[Tensor, "batch room vocab"], prompts: Prompts
-    ) -> Float[Tensor, "batch room"]:
+        self, logits: Float[Tensor, "batch block vocab"], prompts: Prompts, places: slice
+    ) -> Float[Tensor, "batch block"]:
         """Say which places come first: those with the largest numbers."""
         if self.order == "random":
-            places = torch.arange(logits.shape[1], device=logits.device)[None]
-            return gumbel(self.seed, prompts.numbers, 0, places)
+            numbers = torch.arange(places.start, places.stop, device=logits.device)[None]
+            return gumbel(self.seed, prompts.numbers, 0, numbers)
         probable = logits.softmax(-1).topk(2).values
         return probable[..., 0] if self.order == "confidence" else probable[..., 0] - probable[..., 1]
 
     def teacher_forced(
         self, model: SequenceModel, heads: nn.Module, batch: Batch, cache: Cache | None = None
     ) -> Logits:
-        """Mask each token and all behind it, in a pass for each position."""
-        first, logits = batch.prompt.shape[1], []
-        for i in range(batch.answer.shape[1]):
-            answer = batch.answer.clone()
-            answer[:, i:] = batch.mask_token
-            asked = slice(first + i, first + i + 1)
-            logits.append(in_place(model, batch.prompt, batch.prompt_mask, answer, asked))
-        return torch.cat(logits, dim=1)
+        """Mask each token and all behind it in its block, in a pass for each place of a block."""
+        answer = batch.answer.shape[1]
+        block = min(self.block_size or answer, answer)
+        logits = batch.prompt.new_empty((*batch.answer.shape, model.vocab_size), dtype=torch.float32)
+        for place in range(block):
+            open_ = torch.arange(answer, device=batch.answer.device) % block >= place
+            hiding = batch.answer.masked_fill(open_, batch.mask_token)
+            canvas = lay_out_canvas(batch.prompt, batch.prompt_mask, batch.answer, hiding, self.block_size)
+            asked = slice(canvas.asked.start + place, canvas.asked.stop, block)
+            logits[:, place::block] = model.logits(canvas.states(model, asked)).float()
+        return logits
 
 
 def _first(
@@ -95,19 +126,53 @@ def _first(
     return torch.zeros_like(masked).scatter(1, order[:, :count], True)
 
 
-def in_place(
-    model: SequenceModel,
-    prompt: Int[Tensor, "batch prompt"],
-    real: Bool[Tensor, "batch prompt"] | None,
-    answer: Int[Tensor, "batch answer"],
-    asked: QueryPositions | None = None,
-) -> Float[Tensor, "batch asked vocab"]:
-    """Return the logits of each answer token where it stands, with full attention.
+class _Whole:
+    """The prompts; a block is the whole answer, and the prompt sees it, so that each pass reads both."""
 
-    real: which prompt tokens are no padding (all, if None). asked: time steps (those of the answer, if None).
-    """
-    inputs = torch.cat([prompt, answer], dim=1)
-    if real is not None:
-        real = torch.cat([real, torch.ones_like(answer, dtype=torch.bool)], dim=1)
-    asked = slice(prompt.shape[1], None) if asked is None else asked
-    return model.logits(model.hidden(inputs, padding=real, attention="full", query_positions=asked))
+    def __init__(self, model: SequenceModel, prompts: Prompts) -> None:
+        self.model, self.prompts = model, prompts
+
+    def logits(self, block: Int[Tensor, "batch block"]) -> Float[Tensor, "batch block vocab"]:
+        """Return the logits of a block's tokens."""
+        canvas = lay_out_canvas(self.prompts.tokens, self.prompts.mask, block, block, None)
+        return self.model.logits(canvas.states(self.model, canvas.asked))
+
+    def extend(self, block: Int[Tensor, "batch block"]) -> None:
+        """Go on behind a block: there is none."""
+
+
+class _Blocks:
+    """The prompts and the blocks written so far, in a cache: they see nothing of the blocks to come."""
+
+    def __init__(self, model: SequenceModel, prompts: Prompts) -> None:
+        self.model, self.real = model, prompts.mask
+        self.cache = model.new_cache(len(prompts), prompts.tokens.shape[1] + prompts.room)
+        self.model.hidden(
+            prompts.tokens,
+            padding=self.real,
+            attention="full",
+            cache=self.cache,
+            query_positions=slice(-1, None),
+        )
+
+    def logits(self, block: Int[Tensor, "batch block"]) -> Float[Tensor, "batch block vocab"]:
+        """Return the logits of a block's tokens."""
+        real = self._with(block)
+        hidden = self.model.hidden(block, padding=real, attention="full", cache=self.cache.fork())
+        return self.model.logits(hidden)
+
+    def extend(self, block: Int[Tensor, "batch block"]) -> None:
+        """Go on behind a block."""
+        self.real = self._with(block)
+        self.model.hidden(
+            block, padding=self.real, attention="full", cache=self.cache, query_positions=slice(-1, None)
+        )
+
+    def _with(self, block: Int[Tensor, "batch block"]) -> Bool[Tensor, "batch real"] | None:
+        """Say which tokens are real, with a block behind the others."""
+        if self.real is None:
+            return None
+        return torch.cat([self.real, torch.ones_like(block, dtype=torch.bool)], dim=1)
+
+
+_Context = _Whole | _Blocks
