@@ -1,11 +1,14 @@
 """Margins of decisive tokens: right or wrong, and how surely; of symbols in one token and in several."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
 
 from tests.planted import ragged
 from unforced.evaluation.accuracy import measure_problems
+from unforced.evaluation.diagnosis import diagnose
 from unforced.evaluation.margins import margins, mean_margins
 from unforced.objectives.teacherless import Teacherless
 from unforced.tasks.path_star import PathStar
@@ -54,3 +57,27 @@ def test_a_guess_is_wrong_with_confidence_where_it_is_planted(objective):
     assert found["margin_of_wrong.token_1"] == -100
     sure = measure_problems(planted_subject(STAR, Perfect(), some, some), some)
     assert (sure["margin.token_1"], "margin_of_wrong.token_1" in sure) == (100, False)
+
+
+@dataclass(frozen=True)
+class Hedger(Cheater):
+    """Gives every symbol the same probability at the first hop."""
+
+    def next(self, known, so_far, chance):
+        said = super().next(known, so_far, chance)
+        return said if so_far.shape[1] != 1 else np.full_like(said, -1)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [(Cheater(), "over 1,000 times as probable as the true one: confidently wrong"), (Hedger(), None)],
+)
+def test_a_verdict_says_how_surely_a_decision_is_wrong(behaviour, words):
+    some = problems(STAR, 0, "test", 0, 300)
+    found = diagnose(planted_subject(STAR, behaviour, some, some), some, some, confidence=0.6)
+    margin = found["indecipherable_token"]["token_1"]["margin"]
+    assert margin["test"] == margin["train"]
+    assert (margin.get("test_wrong") == -100) == (words is not None)
+    assert ("confidently" in " ".join(found["verdict"]["because"])) == (words is not None)
+    if words:
+        assert found["verdict"]["because"][1].endswith(words)

@@ -11,6 +11,12 @@ Mode = Literal["forced", "free", "one_pass"]
 """How an answer is asked for: given the true one so far, by the decoder, or in one pass over the prompt."""
 
 
+MOST_STEP_COUNTS = 8
+"""How many numbers of decoding steps a diagnosis tries, at the most."""
+MOST_REPEATED = 2000
+"""How many problems it answers again with each of them, at the most."""
+
+
 def trained_mode(shows: Shows, writes: Writes) -> Mode:
     """Return the mode that gives the model the inputs of training."""
     if shows != "nothing":

@@ -16,10 +16,12 @@ from unforced.evaluation.diagnostics import (
     snowball,
 )
 from unforced.evaluation.evaluator import Evaluator
+from unforced.evaluation.head_accuracy import head_accuracy
 from unforced.evaluation.learning import grokking, learned
 from unforced.evaluation.probe import Probe, probe
 from unforced.evaluation.statistics import CONFIDENCE, Estimate, problems_needed, proportion
 from unforced.evaluation.verdict import MARGIN, Evidence, judge
+from unforced.evaluation.writing import accuracy_by_steps, writing_order
 from unforced.tasks.base import Problems
 
 
@@ -33,7 +35,8 @@ def diagnose(
     """Diagnose a evaluator from problems that it was trained on and problems that it was not.
 
     all_of_training: `train` is the whole training set, so that its accuracy needs no interval.
-    Returns JSON values: `verdict` and a section per diagnostic; docs/metrics.md defines each number.
+    Returns JSON values: `verdict` and a section per diagnostic; docs/metrics.md defines each number. Some
+    sections are there only for certain objectives and decoders (RARER of the glossary).
     Raises UserError if there are too few held-out problems for the confidence.
     """
     check_enough(len(held_out), confidence)
@@ -55,6 +58,12 @@ def diagnose(
         "error_kinds": error_kinds(fresh),
         "probability": probability(fresh),
     }
+    rarer = {
+        "writing_order": writing_order(evaluator, held_out, confidence),
+        "decoding_steps": accuracy_by_steps(evaluator, held_out, confidence),
+        "heads": head_accuracy(evaluator, held_out, confidence),
+    }
+    sections |= {name: measures for name, measures in rarer.items() if measures is not None}
     evidence = Evidence(
         what="right at the positions trained" if evaluator.trained_positions_note else "whole answers",
         problems=len(fresh),

@@ -104,6 +104,7 @@ def indecipherable_token(train: Probe, held_out: Probe, confidence: float) -> Me
     """Compare each decisive token on training problems, on held-out ones, and at chance.
 
     Accuracy is taken on the inputs of training. `gap` is what memorising gains: train minus held-out.
+    `margin` is how far the true token is ahead of the others, in logits: means.
     """
     evaluator, measures = held_out.evaluator, {}
     if (reason := nothing_decided(evaluator)) or evaluator.lookahead is None:
@@ -119,8 +120,23 @@ def indecipherable_token(train: Probe, held_out: Probe, confidence: float) -> Me
             "test": found[1],
             "chance": chances[position],
             "gap": difference(found[0], found[1]),
+            "margin": _margins(train, held_out, position),
         }
     return measures
+
+
+def _margins(train: Probe, held_out: Probe, position: int) -> dict[str, float]:
+    """Return means over training problems, held-out ones, and held-out ones that are predicted wrong."""
+    known, fresh = (_margin(asked, position) for asked in (train, held_out))
+    means = {"train": known.mean(), "test": fresh.mean()}
+    if (fresh < 0).any():
+        means["test_wrong"] = fresh[fresh < 0].mean()
+    return {name: float(mean) for name, mean in means.items() if np.isfinite(mean)}
+
+
+def _margin(asked: Probe, position: int) -> Float[np.ndarray, " some"]:
+    column = asked.evaluator.task.decisive_positions.index(position)
+    return asked.responses.margin[asked.decisive[:, position], column]
 
 
 def _at(asked: Probe, position: int, confidence: float) -> Measures | None:

@@ -7,8 +7,18 @@ import re
 from collections.abc import Mapping
 
 from unforced.config import SOLVED
+from unforced.decoding.modes import MOST_REPEATED, MOST_STEP_COUNTS
 from unforced.evaluation import verdict
-from unforced.evaluation.verdict import ACCURATE, BLIND, CHEAT, GATHERED, MARGIN, SOLVED_AT_LEAST, TITLES
+from unforced.evaluation.verdict import (
+    ACCURATE,
+    BLIND,
+    CHEAT,
+    CONFIDENT,
+    GATHERED,
+    MARGIN,
+    SOLVED_AT_LEAST,
+    TITLES,
+)
 
 SECTIONS: Mapping[str, str] = {
     "exact": "Exact match",
@@ -19,7 +29,16 @@ SECTIONS: Mapping[str, str] = {
     "probability": "Probability mass at decisions",
     "learned": "Order of learning",
     "grokking": "Late grokking",
+    "writing_order": "Order of writing",
+    "decoding_steps": "Accuracy by decoding steps",
+    "heads": "Accuracy of each head",
 }
+RARER = {
+    "writing_order": "decoders that write in any order",
+    "decoding_steps": "decoders with a number of steps",
+    "heads": "objectives whose heads predict tokens",
+}
+"""Sections that are not in every diagnosis, and of what they are."""
 
 DEFINITIONS: Mapping[str, str] = {
     "exact.train": (
@@ -64,6 +83,13 @@ DEFINITIONS: Mapping[str, str] = {
     "indecipherable_token.token_i.chance": "The best accuracy of that token without lookahead.",
     "indecipherable_token.token_i.gap": (
         "Train minus test: how much of the accuracy is memorised. Newcombe's interval."
+    ),
+    "indecipherable_token.token_i.margin": (
+        "Logit of the true token minus the highest other one, mean: over training problems, over held-out "
+        "ones, and over held-out ones that are predicted wrong (`test_wrong`). A choice that is open has a "
+        "margin around 0; e to the power of the margin is how many times as probable the true token is as "
+        f"the other. A model is confidently wrong if the wrong token is {CONFIDENT:g} times as probable, and "
+        "undecided otherwise."
     ),
     "snowball.free_exact": "Fraction of held-out problems whose free-running answer is right.",
     "snowball.forced_product": (
@@ -140,6 +166,22 @@ DEFINITIONS: Mapping[str, str] = {
         "above it (95%, divided among all these evaluations; the margin of the verdict). `chance` is over "
         "all problems, including those in which the token is not a decision."
     ),
+    "writing_order.correlation": (
+        "Spearman's rank correlation between the decoding step at which a token of the answer is written and "
+        "its position on the path, in forward order; mean over held-out problems, with an interval by the "
+        "normal approximation. 1: from the start to the goal; -1: from the goal back; 0: in no order. Tokens "
+        "written at one step share a rank."
+    ),
+    "writing_order.step.token_i": "Mean step, from 1, at which an answer position is written.",
+    "decoding_steps.steps_n": (
+        "Fraction of held-out problems whose answer is right, by the task's verifier, if it is written in n "
+        f"steps: 1 is one pass. At most {MOST_STEP_COUNTS} numbers of steps and {MOST_REPEATED:,} problems."
+    ),
+    "heads.head.all": (
+        "Accuracy of a head over all tokens that it predicts, given the true tokens that it is trained to "
+        "see, on held-out problems."
+    ),
+    "heads.head.token_i": "The same at one answer position, which is where the predicted token stands.",
 }
 
 MEASURES: Mapping[str, str] = {
@@ -197,6 +239,8 @@ RULES: Mapping[verdict.Name, str] = {
 def definition(path: str) -> str:
     """Return what the number at `path` of a diagnosis means; empty for what needs no word."""
     general = re.sub(r"token_\d+", "token_i", path)
+    general = re.sub(r"steps_\d+", "steps_n", general)
+    general = re.sub(r"^heads\.(.+)\.", "heads.head.", general)
     while general not in DEFINITIONS and "." in general:
         general = general.rpartition(".")[0]
     return DEFINITIONS.get(general, "")
@@ -215,6 +259,7 @@ def metrics_page() -> str:
     ]
     for section, title in SECTIONS.items():
         lines += [f"## {title}", ""]
+        lines += [f"Of {RARER[section]}.", ""] if section in RARER else []
         for key, words in DEFINITIONS.items():
             if key.partition(".")[0] == section:
                 lines += [f"- **`{key}`**: {words}"]

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from unforced.data.batch import Batch
 from unforced.decoding.base import Logits
 from unforced.evaluation.evaluator import Evaluator
+from unforced.evaluation.margins import margins
 from unforced.models.base import Cache
 from unforced.tasks.base import Marks, Problems, Symbols
 
@@ -36,6 +37,7 @@ class Responses:
     on_true       probability of the true symbol at each decisive position of the task
     on_choices    probability of the other choices there
     on_answers    probability of all symbols that answers are made of there, choices included
+    margin        logit of the true token minus the highest other one there
     """
 
     free: Symbols
@@ -48,6 +50,7 @@ class Responses:
     on_true: Float[np.ndarray, "count decisions"]
     on_choices: Float[np.ndarray, "count decisions"]
     on_answers: Float[np.ndarray, "count decisions"]
+    margin: Float[np.ndarray, "count decisions"]
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,7 @@ def _ask(evaluator: Evaluator, some: _Some) -> Responses:
         np.full(len(truth), some.fed),
         _follows(evaluator, some, cache),
         *_masses(evaluator, logits, batch, problems),
+        margins(logits, batch, task.decisive_positions),
     )
 
 

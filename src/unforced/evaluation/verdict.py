@@ -1,5 +1,6 @@
 """The verdict: which failure it is, from stated thresholds and the intervals of what was measured."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,8 +23,12 @@ MARGIN = 0.05
 by how much a training set must be fitted better than held-out problems to count as memorised."""
 ACCURATE = 0.9
 """Forced accuracy of every token from which a next-token predictor counts as accurate."""
+CONFIDENT = 10.0
+"""How many times as probable as the true token a wrong one is, from which a model is confidently wrong."""
 GATHERED = 3.0
 """Odds, over what a steady hazard expects, from which first errors gather somewhere."""
+
+_MANY = 1000  # times, which no reader wants to know more exactly
 
 TITLES: Mapping[Name, str] = {
     "solved": "solved",
@@ -220,8 +225,19 @@ def _decisions(evidence: Evidence) -> tuple[str, ...]:
             f"{name}, a decision: {percent(each['test'])} on held-out problems, "
             f"chance {each['chance']:.1%}; {percent(each['train'])} on training problems"
         )
-        lines.append(line + (": memorised" if each["gap"]["low"] > MARGIN else ""))
+        lines.append(line + (": memorised" if each["gap"]["low"] > MARGIN else "") + _how_wrong(each))
     return tuple(lines)
+
+
+def _how_wrong(decision: Mapping[str, Any]) -> str:
+    """Say how surely a decision is wrong where it is; nothing where that was not measured."""
+    margin = decision.get("margin", {}).get("test_wrong")
+    if margin is None:
+        return ""
+    times = math.exp(min(-margin, 1 + math.log(_MANY)))
+    words = f"over {_MANY:,}" if times > _MANY else f"{times:,.0f}" if times >= CONFIDENT else f"{times:.1f}"
+    surely = "confidently wrong" if times >= CONFIDENT else "undecided"
+    return f"; where wrong, the token said is {words} times as probable as the true one: {surely}"
 
 
 def _both_splits(evidence: Evidence) -> str:

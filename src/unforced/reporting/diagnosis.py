@@ -121,6 +121,9 @@ def rows_of(path: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _interval(path: str, estimate: Mapping[str, Any]) -> str:
+    if path.endswith("correlation"):
+        value, low, high = (estimate[key] for key in ("value", "low", "high"))
+        return f"{value:.2f} [{low:.2f}, {high:.2f}]"
     unit = " points" if path.endswith("gap") else "%"
     counts = f"  {estimate['correct']:,} of {estimate['total']:,}" if "total" in estimate else ""
     return percent(estimate, unit) + counts
@@ -137,6 +140,8 @@ def _number(path: str, value: Any) -> str:
         return f"{value:.2g}" if value else "below 1e-300"
     if isinstance(value, int):
         return f"{value:,}"
-    if path.endswith(("multiple", "odds_ratio")):
+    if ".margin." in path:
+        return f"{value:.1f}"
+    if path.endswith(("multiple", "odds_ratio")) or path.startswith("writing_order.step"):
         return f"{value:.1f}"
     return f"{100 * value:.1f}%"
