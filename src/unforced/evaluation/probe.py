@@ -159,7 +159,7 @@ def _ask(evaluator: Evaluator, some: _Some) -> Responses:
         np.full(len(truth), some.fed),
         _follows(evaluator, some, cache),
         *_masses(evaluator, logits, batch, problems),
-        margins(logits, batch, task.decisive_positions),
+        margin=margins(logits, batch, task.decisive_positions),
     )
 
 
