@@ -10,8 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.every_objective import every_objective
 from tests.runs import metrics, newest_weights, tiny_run, train
-from tests.test_step import gradients_of
+from tests.test_step import assert_same_gradients, gradients_of
 from unforced.files import read_json, write_json
 from unforced.runs.folder import RunFolder
 
@@ -137,9 +138,9 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(alone, tmp_path, par
 
 def test_two_processes_have_the_gradients_of_one_also_of_a_head_that_a_step_does_not_use(tmp_path):
     launch("tests.two_processes", "gradients", tmp_path)
-    alone = gradients_of()
-    for rank in (0, 1):
-        for together in torch.load(tmp_path / f"gradients of {rank}").values():
-            assert together.keys() == alone.keys()
-            for name, gradient in alone.items():
-                torch.testing.assert_close(together[name], gradient, rtol=1e-3, atol=1e-6)
+    of_ranks = [torch.load(tmp_path / f"gradients of {rank}") for rank in (0, 1)]
+    for name, objective in every_objective().items():
+        alone = gradients_of(objective)
+        for found in of_ranks:
+            assert_same_gradients(found[f"{name}, in 1"], alone)
+            assert_same_gradients(found[f"{name}, in 2"], alone)

@@ -1,5 +1,5 @@
 """Run in two processes by test_distributed.py: `resume`, a run straight on, and one stopped on its way; and
-`refused`, a run into a folder that is locked; `gradients`, of an objective that is random and has a head.
+`refused`, a run into a folder that is locked; `gradients`, of every objective.
 """
 
 import os
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from tests.every_objective import every_objective
 from tests.runs import Silent, stop_at, tiny_run, train
 from tests.test_step import gradients_of
 from unforced.errors import UserError
@@ -31,7 +32,11 @@ def refused(folder):
 
 
 def gradients(folder):
-    found = {"whole": gradients_of(), "parts": gradients_of("gradient_accumulation=2")}
+    found = {
+        f"{name}, in {parts}": gradients_of(objective, f"gradient_accumulation={parts}")
+        for name, objective in every_objective().items()
+        for parts in (1, 2)
+    }
     torch.save(found, folder / f"gradients of {os.environ['RANK']}")
 
 
