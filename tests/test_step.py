@@ -148,7 +148,7 @@ def test_a_run_in_memory_keeps_its_lines_and_tells_of_each_term(tmp_path, monkey
 
 
 def gradients_of(objective, *overrides):
-    """The average gradient after two steps of two, in the second of which the head of `Scribbled` has none."""
+    """The average gradient after two steps of two, in the second of which the head of Scribbled is unused."""
     run = tiny_run("max_steps=2", "batch_size=8", *overrides).replace(objective=objective)
     trainer = Trainer(run, MemoryStore(), start_accelerator(run))
     trainer.step()
