@@ -241,6 +241,7 @@ OBJECTIVES = Registry(
     "objective",
     {
         "future_summary": "unforced.objectives.future_summary:FutureSummary",
+        "insertion": "unforced.objectives.insertion:Insertion",
         "masked": "unforced.objectives.masked:Masked",
         "mixture": "unforced.objectives.mixture:Mixture",
         "multi_token": "unforced.objectives.multi_token:MultiToken",
@@ -269,6 +270,7 @@ DECODERS = Registry(
     "decoder",
     {
         "autoregressive": "unforced.decoding.autoregressive:Autoregressive",
+        "insertion": "unforced.decoding.insertion:Inserting",
         "iterative": "unforced.decoding.iterative:Iterative",
         "one_pass": "unforced.decoding.one_pass:OnePass",
     },
