@@ -80,6 +80,18 @@ class Batch:
         return Prompts(self.prompt, self.prompt_mask, room, self.mask_token, self.end, numbers, self.specials)
 
     @property
+    def real_answer(self) -> Bool[Tensor, "batch answer"]:
+        """Which tokens of answers are real, spelled out."""
+        return (
+            torch.ones_like(self.answer, dtype=torch.bool) if self.answer_mask is None else self.answer_mask
+        )
+
+    @property
+    def answer_lengths(self) -> Int[Tensor, "batch 1"]:
+        """How many real tokens each answer has."""
+        return self.real_answer.sum(1, keepdim=True)
+
+    @property
     def places(self) -> Int[Tensor, "#batch answer"]:
         """The position of each answer token's symbol in forward order, from 0; below 0 on padding."""
         if self.answer_places is not None:

@@ -105,14 +105,11 @@ class MultiToken(AuxiliaryObjective):
     def head_logits(self, model: SequenceModel, heads: nn.Module, batch: Batch) -> Mapping[str, HeadLogits]:
         """Return what each further head predicts; the first o - 1 tokens are out of reach at offset o."""
         found = self.heads.logits(model, heads, next_token_view(self, batch), self.offsets)
-        real = (
-            torch.ones_like(batch.answer, dtype=torch.bool)
-            if batch.answer_mask is None
-            else batch.answer_mask
-        )
         place = torch.arange(batch.answer.shape[1], device=batch.answer.device)
         heads_of: dict[str, HeadLogits] = {}
         for name, offset, logits in zip(self.names[1:], self.offsets[1:], found[1:], strict=True):
             nothing = logits.new_zeros((len(batch), offset - 1, logits.shape[2]))
-            heads_of[name] = HeadLogits(torch.cat([nothing, logits], dim=1), real & (place >= offset - 1))
+            heads_of[name] = HeadLogits(
+                torch.cat([nothing, logits], dim=1), batch.real_answer & (place >= offset - 1)
+            )
         return heads_of

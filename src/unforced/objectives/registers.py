@@ -90,7 +90,7 @@ class Registers(AuxiliaryObjective):
 
     def view(self, batch: Batch, moment: Moment) -> RegistersView:
         """Put registers behind the inputs of next-token prediction, with an offset drawn for each row."""
-        most = _lengths(batch).clamp(min=2, max=self.d_max)
+        most = batch.answer_lengths.clamp(min=2, max=self.d_max)
         drawn = 2 + (moment.uniform(1) * (most - 1)).long()
         return self._lay_out(batch, torch.minimum(drawn, most), weight_at(self.weight, moment.progress))
 
@@ -108,10 +108,11 @@ class Registers(AuxiliaryObjective):
             plain,
             inputs=torch.cat([plain.inputs, registers], dim=1),
             query_positions=slice(batch.prompt.shape[1] - 1, plain.inputs.shape[1] + last),
+            prompt=None,
             positions=_positions(plain, batch, places),
             padding=None if plain.padding is None else F.pad(plain.padding, (0, last), value=True),
             attention=_attention(plain, batch),
-            terms=plain.terms | {REGISTER: Term(count_of(registers, counted), weight)},
+            terms={**plain.terms, REGISTER: Term(count_of(registers, counted), weight)},
             further_targets=batch.answer.gather(1, within),
             further_weights=counted,
         )
@@ -138,16 +139,7 @@ class Registers(AuxiliaryObjective):
         view = self._lay_out(batch, torch.full_like(batch.answer[:, :1], offset), weight=1.0)
         further = answer_logits(model, view)[:, length : 2 * length + 1 - offset]
         predicts = torch.arange(length, device=batch.answer.device) >= offset - 1
-        real = torch.ones_like(batch.answer, dtype=torch.bool)
-        real = real if batch.answer_mask is None else batch.answer_mask
-        return HeadLogits(F.pad(further, (0, 0, offset - 1, 0)), real & predicts)
-
-
-def _lengths(batch: Batch) -> Int[Tensor, "batch 1"]:
-    """Return how many tokens each answer has."""
-    if batch.answer_mask is not None:
-        return batch.answer_mask.sum(1, keepdim=True)
-    return torch.full_like(batch.answer[:, :1], batch.answer.shape[1])
+        return HeadLogits(F.pad(further, (0, 0, offset - 1, 0)), batch.real_answer & predicts)
 
 
 def _positions(
@@ -160,7 +152,7 @@ def _positions(
     rows, steps = plain.inputs.shape
     usual = token_positions(plain.padding, steps, 0, places.device).expand(rows, -1)
     last = usual[:, batch.prompt.shape[1] - 1, None]
-    return torch.cat([usual, last + torch.minimum(places, _lengths(batch))], dim=1)
+    return torch.cat([usual, last + torch.minimum(places, batch.answer_lengths)], dim=1)
 
 
 def _attention(plain: View, batch: Batch) -> Bool[Tensor, "1 time time"]:
