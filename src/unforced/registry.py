@@ -242,6 +242,7 @@ OBJECTIVES = Registry(
     {
         "future_summary": "unforced.objectives.future_summary:FutureSummary",
         "insertion": "unforced.objectives.insertion:Insertion",
+        "belief_state": "unforced.objectives.belief_state:BeliefState",
         "masked": "unforced.objectives.masked:Masked",
         "mixture": "unforced.objectives.mixture:Mixture",
         "multi_token": "unforced.objectives.multi_token:MultiToken",
@@ -273,6 +274,7 @@ DECODERS = Registry(
         "insertion": "unforced.decoding.insertion:Inserting",
         "iterative": "unforced.decoding.iterative:Iterative",
         "one_pass": "unforced.decoding.one_pass:OnePass",
+        "with_suffix": "unforced.decoding.with_suffix:WithSuffix",
     },
 )
 
