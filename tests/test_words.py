@@ -9,15 +9,21 @@ import pytest
 from tests.parts import Blend, Partial
 from tests.runs import tiny_run
 from unforced.decoding.autoregressive import Autoregressive
+from unforced.decoding.one_pass import OnePass
 from unforced.evaluation.accuracy import measure_problems
 from unforced.evaluation.diagnosis import diagnose
+from unforced.evaluation.diagnostics import clever_hans
+from unforced.evaluation.evaluator import Evaluator
+from unforced.evaluation.probe import probe
 from unforced.evaluation.trace import trace
+from unforced.objectives.mixture import Mixture
 from unforced.objectives.next_token import NextToken
 from unforced.objectives.teacherless import Teacherless
 from unforced.reporting.card import Card
 from unforced.tasks.path_star import PathStar
 from unforced.tasks.sampling import problems
 from unforced.testing.planted import Cheater, Perfect, Snowballer, planted_subject
+from unforced.training.train_module import build_train_module
 
 STAR = PathStar(degree=3, path_length=5, num_nodes=30)
 
@@ -68,6 +74,40 @@ def test_the_same_objective_is_another_with_other_settings():
     parallel = diagnosis(Cheater(), Blend(teacherless=0.5, parallel=True))
     assert parallel["clever_hans"]["cheat_accuracy"]["value"] == 1
     assert "one_pass does not read" in parallel["snowball"]["does_not_apply"]
+
+
+@dataclass(frozen=True)
+class BlindToAnswers(Cheater):
+    """A cheater where it reads an answer; nearly always right where it reads mask tokens alone."""
+
+    def next(self, known, so_far, chance):
+        said = super().next(known, so_far, chance)
+        masked = (so_far == len(known.task.alphabet)).all(axis=1) & (so_far.shape[1] > 0)
+        knows = np.where(chance < 0.9, known.truth[:, so_far.shape[1]], 0)
+        return np.where(masked, knows, said)
+
+
+def test_a_cheat_is_no_failure_of_answers_that_are_not_written_from_left_to_right():
+    found = diagnosis(BlindToAnswers(), Mixture(), OnePass())
+    decision = found["indecipherable_token"]["token_1"]
+    assert decision["test"]["value"] == pytest.approx(1 / 3, abs=0.05)
+    assert decision["written"]["value"] == pytest.approx(0.9, abs=0.03)
+    assert found["clever_hans"]["cheat_accuracy"]["value"] == 1
+    assert found["verdict"]["name"] == "not_yet_fitted"
+    assert any(
+        "% [" in reason and "as one_pass writes it" in reason for reason in found["verdict"]["because"]
+    )
+    guessed = diagnosis(Cheater(), Mixture(), OnePass())["indecipherable_token"]["token_1"]
+    assert guessed["written_chance"] == pytest.approx(1 / 3)
+
+
+def test_a_decoder_in_blocks_is_fed_no_decoy():
+    evaluator = Evaluator.of(
+        run := tiny_run("objective=masked", "objective.block_size=2"), build_train_module(run)
+    )
+    some = problems(run.task, 0, "test", 0, 4)
+    following = clever_hans(probe(evaluator, some), 0.95)["decoy_following"]
+    assert following["does_not_apply"].endswith("does not go on with an answer that begins in the prompt")
 
 
 class TestNothingIsShownAndTokenByTokenWrites:

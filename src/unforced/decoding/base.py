@@ -33,6 +33,11 @@ class Decoder(Part, ABC):
     objectives: ClassVar[tuple[str, ...]] = ()
     needs_heads: ClassVar[bool] = False
 
+    @property
+    def continues(self) -> bool:
+        """Whether it goes on with an answer that begins in the prompt, from the inputs of training."""
+        return True
+
     def check(self, answer: int) -> None:
         """Raise ValueError, "FIELD: reason", if a setting does not go with answers of `answer` tokens."""
 

@@ -46,6 +46,11 @@ class Iterative(AnyOrderDecoder):
     )
     seed: int = Field(0, ge=0, lt=2**63, description="decides a random order")
 
+    @property
+    def continues(self) -> bool:
+        """Not in blocks, which in training begin where the answer does."""
+        return self.block_size is None
+
     def check(self, answer: int) -> None:
         """Refuse blocks beyond the answer, and more steps than tokens of a block."""
         check_block(self.block_size, answer)

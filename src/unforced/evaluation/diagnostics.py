@@ -79,6 +79,9 @@ def _cheat_accuracy(asked: Probe, confidence: float) -> Measures:
 
 
 def _following(asked: Probe, confidence: float) -> Measures:
+    decoder = asked.evaluator.decoder
+    if not decoder.continues:
+        return does_not_apply(f"{decoder} does not go on with an answer that begins in the prompt")
     found = share(asked.responses.completed, asked.responses.fed > 0, confidence)
     return found or does_not_apply("the task has no wrong answer that a wrong decision entails")
 
@@ -104,12 +107,14 @@ def indecipherable_token(train: Probe, held_out: Probe, confidence: float) -> Me
     """Compare each decisive token on training problems, on held-out ones, and at chance.
 
     Accuracy is taken on the inputs of training. `gap` is what memorising gains: train minus held-out.
-    `margin` is how far the true token is ahead of the others, in logits: means.
+    `margin` is how far the true token is ahead of the others, in logits: means. Where the decoder does not
+    write from left to right, `written` is the accuracy in its answers, and `written_chance` that of guessing.
     """
     evaluator, measures = held_out.evaluator, {}
     if (reason := nothing_decided(evaluator)) or evaluator.lookahead is None:
         return does_not_apply(reason)
     chances = evaluator.lookahead.position_chances(evaluator.shows != "nothing")
+    guesses = evaluator.lookahead.position_chances(False)
     for position in evaluator.lookahead.decisive_positions:
         found = [_at(asked, position, confidence) for asked in (train, held_out)]
         if found[0] is None or found[1] is None:
@@ -122,6 +127,10 @@ def indecipherable_token(train: Probe, held_out: Probe, confidence: float) -> Me
             "gap": difference(found[0], found[1]),
             "margin": _margins(train, held_out, position),
         }
+        if evaluator.shows != "nothing" and evaluator.writes != "left_to_right":
+            right = held_out.responses.free == held_out.truth
+            written = share(right[:, position], held_out.decisive[:, position], confidence)
+            measures[f"token_{position}"] |= {"written": written, "written_chance": guesses[position]}
     return measures
 
 

@@ -91,6 +91,13 @@ DEFINITIONS: Mapping[str, str] = {
         f"the other. A model is confidently wrong if the wrong token is {CONFIDENT:g} times as probable, and "
         "undecided otherwise."
     ),
+    "indecipherable_token.token_i.written": (
+        "Accuracy of the token in the answers that the decoder writes to held-out problems; measured where "
+        "it does not write from left to right, and so may decide on other grounds than the answer so far."
+    ),
+    "indecipherable_token.token_i.written_chance": (
+        "The best accuracy of that token without lookahead and without any of the answer."
+    ),
     "snowball.free_exact": "Fraction of held-out problems whose free-running answer is right.",
     "snowball.forced_product": (
         "Product of the teacher-forced accuracies of all positions: the exact match of free-running "
@@ -174,8 +181,9 @@ DEFINITIONS: Mapping[str, str] = {
     ),
     "writing_order.step.token_i": "Mean step, from 1, at which an answer position is written.",
     "decoding_steps.steps_n": (
-        "Fraction of held-out problems whose answer is right, by the task's verifier, if it is written in n "
-        f"steps: 1 is one pass. At most {MOST_STEP_COUNTS} numbers of steps and {MOST_REPEATED:,} problems."
+        "Fraction of held-out problems whose answer is right, by the task's verifier, with decoder.steps=n: "
+        f"1 is one pass over an answer, or a block. At most {MOST_STEP_COUNTS} numbers and "
+        f"{MOST_REPEATED:,} problems."
     ),
     "heads.head.all": (
         "Accuracy of a head over all tokens that it predicts, given the true tokens that it is trained to "
@@ -211,9 +219,10 @@ RULES: Mapping[verdict.Name, str] = {
     ),
     "clever_hans": (
         f"the interval of cheat accuracy lies above {CHEAT:.0%}, that of a decisive token on held-out "
-        f"problems within {100 * MARGIN:.0f} points of chance (a quarter of chance, where that is less), and "
-        f"question blindness of the tokens given away is not below {BLIND:.0%}, where measured. Whether "
-        "the decision is memorised on training problems is reported, too."
+        f"problems within {100 * MARGIN:.0f} points of chance (a quarter of chance, where that is less), "
+        "also as it is written (`written`), where measured, and question blindness of the tokens given away "
+        f"is not below {BLIND:.0%}, where measured. Whether the decision is memorised on training problems "
+        "is reported, too. It needs training that shows the answer before a token, all of it or parts."
     ),
     "decoding": (
         "training problems are fitted on the inputs of training (`exact.as_trained.train`, by the rule of "

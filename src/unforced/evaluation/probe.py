@@ -119,10 +119,11 @@ def _choose(
     """Choose a decoy for each problem; return them, and how much of each is fed.
 
     It is fed up to the first symbol, in order of generation, that differs from the truth. Nothing is fed
-    where training shows nothing of the answer, nor where nothing would be left to say.
+    where training shows nothing of the answer, nor where nothing would be left to say, nor to a decoder that
+    cannot go on from there.
     """
     count, task = len(truth), evaluator.task
-    if not decoys.shape[1] or evaluator.shows == "nothing":
+    if not decoys.shape[1] or evaluator.shows == "nothing" or not evaluator.decoder.continues:
         return truth, np.zeros(count, dtype=np.int64)
     picked = np.random.default_rng(_DECOY_SEED).integers(decoys.shape[1], size=count)
     chosen = decoys[np.arange(count), picked]
@@ -150,6 +151,7 @@ def _ask(evaluator: Evaluator, some: _Some) -> Responses:
     cache = _prefill(evaluator, batch, altered)
     trained, logits = evaluator.trained(batch, _fork(cache))
     moved = [evaluator.trained(other, _fork(cache))[0] for other in altered]
+    on_true, on_choices, on_answers = _masses(evaluator, logits, batch, problems)
     return Responses(
         evaluator.free(batch, _fork(cache)),
         trained if evaluator.shows != "nothing" else evaluator.forced(batch, _fork(cache)),
@@ -158,8 +160,10 @@ def _ask(evaluator: Evaluator, some: _Some) -> Responses:
         _stack([task.answers(other) for other in others], truth),
         np.full(len(truth), some.fed),
         _follows(evaluator, some, cache),
-        *_masses(evaluator, logits, batch, problems),
-        margin=margins(logits, batch, task.decisive_positions),
+        on_true,
+        on_choices,
+        on_answers,
+        margins(logits, batch, task.decisive_positions),
     )
 
 

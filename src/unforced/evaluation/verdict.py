@@ -150,9 +150,10 @@ def _clever_hans(evidence: Evidence) -> Verdict | None:
         )
     because = (
         f"given the true answer so far, the tokens it gives away are right: cheat accuracy {percent(cheat)}",
+        *filter(None, [evidence.clever_hans.get("note", "")]),
         *_decisions(evidence),
     )
-    without = "objective=teacherless, order=reversed or objective.train_positions"
+    without = "objective=teacherless, order=reversed or objective.train_positions, or one that looks ahead"
     return Verdict("clever_hans", because, f"training without the cheat ({without}), or for longer")
 
 
@@ -210,7 +211,14 @@ def _not_yet_fitted(evidence: Evidence) -> Verdict | None:
 
 
 def _side_of_chance(decision: Mapping[str, Any]) -> Literal["at", "off", "unclear"]:
-    chance, found = decision["chance"], decision["test"]
+    """Say on which side of chance a decision is: on the inputs of training, and as it is written."""
+    sides = [_side(decision["test"], decision["chance"])]
+    if "written" in decision:
+        sides.append(_side(decision["written"], decision["written_chance"]))
+    return "off" if "off" in sides else "unclear" if "unclear" in sides else "at"
+
+
+def _side(found: Estimate, chance: float) -> Literal["at", "off", "unclear"]:
     low, high = chance - margin(chance), chance + margin(chance)
     if low <= found["low"] and found["high"] <= high:
         return "at"
@@ -225,6 +233,7 @@ def _decisions(evidence: Evidence) -> tuple[str, ...]:
             f"{name}, a decision: {percent(each['test'])} on held-out problems, "
             f"chance {each['chance']:.1%}; {percent(each['train'])} on training problems"
         )
+        line += f"; {percent(each['written'])} as {evidence.decoder} writes it" if "written" in each else ""
         lines.append(line + (": memorised" if each["gap"]["low"] > MARGIN else "") + _how_wrong(each))
     return tuple(lines)
 

@@ -105,8 +105,10 @@ def _with_steps(decoder: Decoder, answer: int) -> dict[int, Decoder]:
     """Return the decoder with numbers of steps up to one per token that fit it, spread over all of these."""
     if "steps" not in type(decoder).model_fields:
         return {}
-    counts = np.unique(np.linspace(1, answer, min(answer, MOST_STEP_COUNTS)).round().astype(int)).tolist()
-    return {n: each for n in counts if (each := _fitting(decoder, n, answer)) is not None}
+    found = {n: each for n in range(1, answer + 1) if (each := _fitting(decoder, n, answer)) is not None}
+    counts, most = list(found), min(len(found), MOST_STEP_COUNTS)
+    kept = [counts[round(i)] for i in np.linspace(0, len(counts) - 1, most)] if most else []
+    return {n: found[n] for n in kept}
 
 
 def _fitting(decoder: Decoder, steps: int, answer: int) -> Decoder | None:

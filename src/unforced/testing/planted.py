@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from unforced.data.codec import SymbolCodec
 from unforced.decoding.base import Decoder
@@ -267,7 +267,10 @@ def planted_subject(
     objective: Objective | None = None,
     decoder: Decoder | None = None,
 ) -> Evaluator:
-    """Build a evaluator with a planted model that knows these problems, and the other questions in them."""
+    """Build a evaluator with a planted model that knows these problems, and the other questions in them.
+
+    Heads, if the objective has any, are random.
+    """
     ahead = task.lookahead
     others = [
         other
@@ -280,13 +283,16 @@ def planted_subject(
     known = Known(task, problems, closed(task, task.answers(problems)), was_trained)
     model = PlantedModel(behaviour, known, seed)
     objective = objective or NextToken()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        heads = objective.build_heads(model.trunk())
     return Evaluator(
         task,
         "forward",
         objective,
         decoder or objective.default_decoder,
         model,
-        nn.Identity(),
+        heads,
         torch.device("cpu"),
         SymbolCodec.of(task),
     )
