@@ -34,7 +34,7 @@ from unforced.runs.groups import group_runs, natural
 
 SEEDS, KINDS = (0, 1), {"next_token": "order=forward", "reversed": "order=reversed"}
 NAMES = [f"{kind}-{seed}" for kind in KINDS for seed in SEEDS]
-FIGURES = ["accuracy", "cascade", "compute", "error_kinds", "learning_curves", "solved_by_samples", "success"]
+FIGURES = ["accuracy", "cascade", "compute", "error_kinds", "learning_curves", "solved_by", "success"]
 EXPECTED = {"measure": "test.free.exact", "source": "a paper & 50% of Table_1", "tolerance": 0.0}
 EXPECTATIONS = [
     {**EXPECTED, "group": "forward", "select": {"order": "forward"}, "relation": "at_most", "value": 1.0},
@@ -507,7 +507,7 @@ def alike(groups):
 
 
 def test_no_marker_is_cut(drawn):
-    assert {"accuracy", "compute", "success", "solved_by_samples"} < set(drawn)
+    assert {"accuracy", "compute", "success", "solved_by"} < set(drawn)
     for name, figure in drawn.items():
         for axes in figure.axes:
             lines = [line for line in axes.lines if line.get_marker() not in ("None", None, "")]

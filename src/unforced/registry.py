@@ -278,6 +278,9 @@ DECODERS = Registry(
     },
 )
 
+BASELINE = "next_token"
+"""The objective that others are compared with."""
+
 SHOWN_NOTHING = frozenset({"teacherless"})
 """Objectives whose training gives nothing of the answer, for results that do not record `shows`."""
 

@@ -130,8 +130,8 @@ def steps_to_solve(steps: Sequence[int], solved: Sequence[bool], horizon: int) -
     }
 
 
-def solved_by(steps: Sequence[int], solved: Sequence[bool]) -> dict[str, list[float]]:
-    """Estimate the fraction of seeds that are solved by each number of steps, censored as above.
+def solved_by(steps: Sequence[int | float], solved: Sequence[bool]) -> dict[str, list[float]]:
+    """Estimate the fraction of seeds that are solved by each number of steps (or samples), censored as above.
 
     Returns the Kaplan-Meier `share` at the `steps` where a run was solved or ended, from 0 steps on, and its
     95% interval `low` to `high`: Wilson's, for as many trials as would give the share Greenwood's variance

@@ -14,10 +14,10 @@ from unforced.reporting.tables import WHOLE_ANSWERS
 from unforced.runs.finished import FinishedRun
 from unforced.runs.groups import Group, differing
 from unforced.runs.history import Line, numbers
+from unforced.runs.index import COSTS
 
 _ALWAYS = ("task.name", "model.name", "objective.name", "order", "seed")
 _SPLITS = ("train", "test")
-_COSTS = ("steps", "samples", "flops", "seconds")
 
 
 def tidy_frame(collection: Collection, groups: Sequence[Group]) -> pd.DataFrame:
@@ -94,7 +94,7 @@ def _names(run: FinishedRun) -> dict[str, Any]:
 
 def _cost(run: FinishedRun) -> dict[str, Any]:
     hardware = run.result.get("hardware", {})
-    ended = {"ended_by": run.result.get("ended_by")} | {key: run.result.get(key) for key in _COSTS}
+    ended = {"ended_by": run.result.get("ended_by")} | {key: run.result.get(key) for key in COSTS}
     return ended | {"hardware": _in_words(hardware), "kernels": _in_words(run.kernels)}
 
 

@@ -33,6 +33,24 @@ def is_margin(key: str) -> bool:
     return key.partition(".")[2].startswith(("margin.", "margin_of_wrong."))
 
 
+def training_seconds(lines: Sequence[Line]) -> list[float] | None:
+    """Return the seconds of training up to each line, without evaluations and checkpoints; None: unknown.
+
+    Lines of earlier versions tell them by their speeds, checkpoints included.
+    """
+    if lines and all("training_seconds" in line for line in lines):
+        return [float(line["training_seconds"]) for line in lines]
+    total, totals, before = 0.0, [], 0
+    for line in lines:
+        rate, samples = line.get("samples_per_second"), line["samples"] - before
+        if samples and not rate:
+            return None
+        total += samples / rate if samples else 0.0
+        totals.append(total)
+        before = line["samples"]
+    return totals or None
+
+
 def _is_high(count: Mapping[str, int] | None) -> bool:
     """Whether a fraction is at least SOLVED; False if nothing was counted (no problem has the position)."""
     return count is not None and count["correct"] >= SOLVED * count["total"]

@@ -18,7 +18,16 @@ from unforced.runs.schemas import PositionCount, Proportion, check, with_present
 
 _OF_A_RUN = {"config.json", "metrics.jsonl", "result.json"}
 _OF_AN_EXPORT = "unforced.json"  # in a folder whose config.json is that of transformers
-_NUMBERS = ("steps", "samples", "flops", "seconds")
+COSTS = (
+    "steps",
+    "samples",
+    "flops",
+    "flops_per_sample",
+    "flops_per_answer",
+    "seconds",
+    "training_seconds",
+)
+"""The keys of result.json that say what a run took."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +132,7 @@ def _environment(folder: RunFolder) -> Mapping[str, Any]:
 
 def _check_result(file: Path, result: Mapping[str, Any]) -> None:
     """Check every measure; `read_result` checks only those that a resumed run needs."""
-    for key in _NUMBERS:
+    for key in COSTS:
         if key in result:
             _check_number(result[key], f"{file}: {key}")
     for key, value in result.items():

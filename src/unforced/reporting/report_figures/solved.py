@@ -1,64 +1,101 @@
-"""The number of samples after which seeds are solved."""
+"""The steps, samples, FLOPs or seconds after which seeds are solved."""
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from unforced.evaluation.outcomes import outcomes_of, solved_by
+from unforced.evaluation.outcomes import solved_by as estimate
+from unforced.evaluation.spending import Axis, spendings
 from unforced.reporting.report_figures.style import (
+    PAGE,
     Mark,
     configuration_handles,
     legend,
     marks,
     panels,
     percent_axis,
+    slug,
 )
 from unforced.runs.groups import Group
 
-_THOUSAND = 1000
+_AXES: dict[Axis, tuple[str, float]] = {
+    "steps": ("steps (thousands)", 1e3),
+    "samples": ("samples (thousands)", 1e3),
+    "flops": ("training (TFLOP)", 1e12),
+    "seconds": ("training (minutes)", 60.0),
+}
+"""By axis: its label, and how much its unit is."""
+_WIDEST = 5.0  # points that a curve is wider than the narrowest
+_ROWS = 6  # topologies and models in a figure
 
 
-def prepare_solved_by(group: Group) -> pd.DataFrame:
-    """Return the Kaplan-Meier estimate of the fraction of seeds solved by each number of samples."""
-    outcomes = outcomes_of(group, "free.exact").values()
-    horizon, batch = max(outcome.steps for outcome in outcomes), group.runs[0].tree["batch_size"]
-    samples = [outcome.until(horizon) * batch for outcome in outcomes]
-    table = pd.DataFrame(solved_by(samples, [outcome.solved_on_the_way for outcome in outcomes]))
-    return table.rename(columns={"steps": "samples"})
+def prepare_solved_by(group: Group, axis: Axis = "samples") -> pd.DataFrame | None:
+    """Return the Kaplan-Meier estimate of the fraction of seeds solved by each amount; None: not recorded.
+
+    Seeds that failed count as unsolved up to the largest amount of the others.
+    """
+    seeds = spendings(group, axis)
+    if seeds is None:
+        return None
+    horizon = max((seed.amount for seed in seeds if math.isfinite(seed.amount)), default=0)
+    table = pd.DataFrame(
+        estimate([min(seed.amount, horizon) for seed in seeds], [seed.solved for seed in seeds])
+    )
+    return table.rename(columns={"steps": axis})
 
 
-def solved_by_samples(groups: Sequence[Group]) -> dict[str, Figure]:
-    """Draw a panel per topology and model: the fraction of seeds solved against samples."""
-    styles = marks(groups)
+def solved_by(groups: Sequence[Group]) -> dict[str, Figure]:
+    """Draw a row per topology and model: the fraction of seeds solved, against each of the axes."""
     members = [list(part) for _, part in itertools.groupby(groups, key=lambda group: group.facet)]
-    labels = ("samples (thousands)", "seeds solved (%)")
-    figure, axes = panels(range(len(members)), 1.7, labels, share_x=False)
-    for panel, part in zip(axes, members, strict=True):
-        for hidden, group in zip(range(len(part), 0, -1), reversed(part), strict=True):
-            _steps(panel, prepare_solved_by(group), styles[group.configuration], hidden)
-        panel.set_title(part[0].facet)
-        percent_axis(panel)
+    drawn = [members[i : i + _ROWS] for i in range(0, len(members), _ROWS)]
+    names = [slug(f"{part[0][0].facet} to {part[-1][0].facet}") if len(drawn) > 1 else "" for part in drawn]
+    return {name: _rows(part, marks(groups)) for name, part in zip(names, drawn, strict=True)}
+
+
+def _rows(members: Sequence[Sequence[Group]], styles: Mapping[str, Mark]) -> Figure:
+    cells = range(len(_AXES) * len(members))
+    figure, flat = panels(cells, 1.6, ("", "seeds solved (%)"), len(_AXES), PAGE, share_x=False)
+    for cell, ((groups, axis), panel) in enumerate(zip(itertools.product(members, _AXES), flat, strict=True)):
+        _panel(panel, groups, axis, styles)
+        panel.set_xlabel(_AXES[axis][0] if cell + len(_AXES) not in cells else "")
+        if cell % len(_AXES) == 0:
+            panel.set_title(groups[0].facet, loc="left")
     legend(figure, configuration_handles(styles))
-    return {"": figure}
+    return figure
 
 
-def _steps(axes: Axes, table: pd.DataFrame, mark: Mark, hidden: int) -> None:
-    """Draw a curve, the wider the more curves may cover it (`hidden`), so that its edges stay visible."""
-    samples = table["samples"] / _THOUSAND
+def _panel(panel: Axes, groups: Sequence[Group], axis: Axis, styles: Mapping[str, Mark]) -> None:
+    """Draw the curves of the groups whose amounts are recorded."""
+    tables = {group.configuration: prepare_solved_by(group, axis) for group in groups}
+    widening = min(0.8, _WIDEST / len(groups))
+    for hidden, (name, table) in enumerate(reversed(tables.items()), 1):
+        if table is not None:
+            _curve(panel, table, axis, styles[name], (len(groups) + 1 - hidden) * widening)
+    if all(table is None for table in tables.values()):
+        middle: dict[str, Any] = {"ha": "center", "va": "center", "transform": panel.transAxes}
+        panel.text(0.5, 0.5, "not recorded", fontsize=7, **middle)
+    percent_axis(panel)
+
+
+def _curve(axes: Axes, table: pd.DataFrame, axis: Axis, mark: Mark, wider: float) -> None:
+    """Draw a curve, `wider` the more curves may cover it, so that its edges stay visible."""
+    amounts = table[axis] / _AXES[axis][1]
     axes.fill_between(
-        samples, table["low"], table["high"], step="post", color=mark.color, alpha=0.1, linewidth=0
+        amounts, table["low"], table["high"], step="post", color=mark.color, alpha=0.1, linewidth=0
     )
     last = table.iloc[-1]
-    axes.vlines(samples.iloc[-1], last["low"], last["high"], color=mark.color, linewidth=1)
-    axes.step(samples, table["share"], where="post", color=mark.color, linewidth=0.6 + 0.8 * hidden)
+    axes.vlines(amounts.iloc[-1], last["low"], last["high"], color=mark.color, linewidth=1)
+    axes.step(amounts, table["share"], where="post", color=mark.color, linewidth=0.6 + wider)
     axes.plot(
-        samples.iloc[-1],
+        amounts.iloc[-1],
         last["share"],
         mark.marker,
         color=mark.color,
-        markersize=2.5 + 1.2 * hidden,
+        markersize=2.5 + 1.5 * wider,
         clip_on=False,
     )
