@@ -139,14 +139,14 @@ def solved_by(steps: Sequence[int | float], solved: Sequence[bool]) -> dict[str,
     Source: Rothman, Journal of Chronic Diseases 31 (1978); Dorey and Korn, Statistics in Medicine 6 (1987).
     """
     unsolved, variance = 1.0, 0.0  # Greenwood's variance over the unsolved fraction, finite also at 0
-    rows = [(0, 0.0, *wilson(0.0, float(len(steps))))]
+    rows = [(0.0, 0.0, *wilson(0.0, float(len(steps))))]
     for step in sorted(set(steps)):
         at_risk = sum(last >= step for last in steps)
         ended = sum(last == step and done for last, done in zip(steps, solved, strict=True)) / at_risk
         variance = (1 - ended) * variance + unsolved * ended / at_risk
         unsolved *= 1 - ended
         trials = (1 - unsolved) / variance if variance else float(at_risk)
-        rows.append((step, 1 - unsolved, *wilson(1 - unsolved, trials)))
+        rows.append((float(step), 1 - unsolved, *wilson(1 - unsolved, trials)))
     columns = zip(("steps", "share", "low", "high"), zip(*rows, strict=True), strict=True)
     return {name: [float(value) for value in column] for name, column in columns}
 
