@@ -15,6 +15,7 @@ from unforced.objectives.moment import Moment
 from unforced.objectives.multi_token import MultiToken
 from unforced.objectives.next_token import NextToken
 from unforced.objectives.schedule import Schedule
+from unforced.provenance import records_of
 from unforced.registry import HEADS
 from unforced.testing.check_models import disturbed
 from unforced.testing.check_objectives import CASES, OBJECTIVE_RULES, ObjectiveSubject, small_transformer
@@ -226,6 +227,28 @@ def test_leaping_heads_begin_as_the_model():
 def test_settings_that_do_not_fit_are_refused(settings, complaint):
     with pytest.raises(UserError, match=complaint):
         tiny_run("objective=multi_token", *(f"objective.{setting}" for setting in settings))
+
+
+OWN = """
+from typing import Literal
+from unforced.objectives.multi_token_heads.shared import SharedHead
+
+class Own(SharedHead):
+    name: Literal["own"] = "own"
+
+    def further_weights(self, horizon):
+        return (0.5,) * (horizon - 1)
+"""
+
+
+def test_a_file_may_add_a_kind(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(OWN)
+    run = tiny_run("objective=multi_token", f"objective.heads={file}:Own", "objective.horizon=3")
+    assert terms(run.objective, EXAMPLE)[1] == {"next_token": 1, "offset_2": 0.5, "offset_3": 0.5}
+    assert [(each["kind"], each["name"], each["file"]) for each in records_of(run)] == [
+        ("kind of heads", "own", str(file))
+    ]
 
 
 def test_a_curriculum_is_set_from_the_command_line():
