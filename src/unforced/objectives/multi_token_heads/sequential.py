@@ -19,10 +19,11 @@ from unforced.objectives.view import View
 
 
 class SequentialHeads(StatefulHeads):
-    """h^k_t = layer_k(M_k [norm h^(k-1)_t; norm E(x_(t+k))]), unembedded behind a norm; h^0 = h.
+    """Each further head is a layer on the states of the head before it and the next true token.
 
-    The embedding E and the unembedding are the model's. The losses at the D further offsets weigh lambda / D,
-    with lambda .3, and .1 from two thirds of training on.
+    h^k_t = layer_k(M_k [norm h^(k-1)_t; norm E(x_(t+k))]), unembedded behind a norm; h^0 = h. The embedding E
+    and the unembedding are the model's. The losses at the D further offsets weigh lambda / D, with lambda .3,
+    and .1 from two thirds of training on.
     Source: arXiv 2412.19437 (DeepSeek-V3), Sec. 2.2 and 4.2. Norms are those of the layers, not RMSNorm.
     """
 

@@ -20,7 +20,7 @@ from unforced.objectives.view import View, answer_logits
 
 
 class SharedHead(Heads):
-    """No parameters: the model's own logits are scored against the next n tokens.
+    """The model's own logits are scored against the next n tokens: no head has parameters.
 
     The loss at offset k weighs 2^(1-k), and falls to 0 between (n-k)/n and (n-k+1)/n of training, the
     furthest one first; in the last n-th of it, the next token alone is trained.

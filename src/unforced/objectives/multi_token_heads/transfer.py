@@ -19,9 +19,10 @@ from unforced.objectives.view import View
 
 
 class TransferHeads(StatefulHeads):
-    """Offset k is predicted by W T_k(h_t + kappa E(x_(t+1))): one T_k for each offset, one learnt kappa.
+    """Each further head is a map of the model's states, to which the next true token is added.
 
-    T is a linear map, or layers like the model's own. kappa starts at 1, of which the source says nothing.
+    W T_k(h_t + kappa E(x_(t+1))), with a T_k for each offset and one learnt kappa. T_k is a linear map, or
+    layers like the model's own. kappa starts at 1, of which the source says nothing.
     Source: arXiv 2509.23186, Sec. 3.2 and 4, which calls the added token next-token injection (NTI).
     """
 
