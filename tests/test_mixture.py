@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.every_objective import every_objective
 from tests.objectives import Scribbled
 from tests.runs import tiny_run
 from unforced.config import Run
@@ -41,23 +42,22 @@ def test_each_part_has_its_own_view_of_the_batch():
     assert terms == {"next_token.answer": ([3] * 6, 0.5), "teacherless.answer": ([3] * 6, 0.5)}
 
 
-@pytest.mark.parametrize("case", [STAR, RAGGED], ids=["even", "ragged"])
-def test_its_losses_are_those_of_its_parts(case):
-    first, second = Scribbled(), Teacherless()
-    both = subject(mixture((first, 2.0), (second, 0.25)), case)
+@pytest.mark.parametrize("name", every_objective())
+def test_its_losses_are_those_of_its_parts_and_a_decoder_of_a_part_writes(name):
+    parts = (every_objective()[name], 2.0), (Teacherless(), 0.25)
+    both = subject(mixture(*parts), RAGGED)
     module, batch, moment = both.module, both.batch, both.moment()
-    expected, whole = {}, 0.0
-    for place, (part, weight) in enumerate(((first, 2.0), (second, 0.25))):
+    found, expected, whole = both.losses(batch), {}, 0.0
+    for place, (key, (part, weight)) in enumerate(zip(both.objective.objectives, parts, strict=True)):
         view = part.view(batch, moment.part(place))
-        for name, rows in part.loss(module.model, module.heads[place], view).items():
-            term = view.terms[name]
-            expected[f"{part.name}.{name}"] = rows
-            whole += weight * term.weight * rows.sum() / term.count.sum()
-    found = both.losses(batch)
-    assert [*found] == ["scribbled.answer", "scribbled.head", "teacherless.answer"]
-    for name, rows in expected.items():
-        torch.testing.assert_close(found[name][0], rows)
-    torch.testing.assert_close(loss_of(module, both.objective.view(batch, moment)), whole)
+        for term, rows in part.loss(module.model, module.heads[place], view).items():
+            expected[f"{key}.{term}"] = rows
+            whole += weight * view.terms[term].weight * rows.sum() / view.terms[term].count.sum()
+    assert [*found] == [*expected]
+    for term, rows in expected.items():
+        torch.testing.assert_close(found[term][0], rows, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(loss_of(module, both.objective.view(batch, moment)), whole, rtol=1e-4, atol=0)
+    assert both.decoder.decode(module.model, both.heads, batch.prompts).shape == batch.answer.shape
 
 
 def separately(monkeypatch, subject):
