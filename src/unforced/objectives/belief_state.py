@@ -103,7 +103,7 @@ class BeliefStateHeads(SuffixHeads):
     def pair_logits(
         self,
         model: SequenceModel,
-        states: tuple[States, States],
+        states: tuple[Float[Tensor, "batch prefix width"], Float[Tensor, "batch suffix width"]],
         prefixes: QueryPositions,
         suffixes: QueryPositions,
     ) -> tuple[Logits, Logits]:
