@@ -26,8 +26,8 @@ _META = torch.device("meta")
 def flops_of(run: Run) -> float:
     """Return the operations of training on one problem: a function of task, model, objective and order alone.
 
-    Heads, a second encoder and further tokens of the objective are part of them. Raises RuntimeError: the
-    model runs, but not everything in it has a shape alone.
+    Heads, a second encoder and further tokens of the objective are part of them, as at the first step. Raises
+    RuntimeError: the model runs, but not everything in it has a shape alone.
     """
     return _flops_of(_parts(run.replace(decoder=None)))
 
