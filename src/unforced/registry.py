@@ -240,9 +240,10 @@ MODELS = Registry(
 OBJECTIVES = Registry(
     "objective",
     {
+        "belief_state": "unforced.objectives.belief_state:BeliefState",
         "future_summary": "unforced.objectives.future_summary:FutureSummary",
         "insertion": "unforced.objectives.insertion:Insertion",
-        "belief_state": "unforced.objectives.belief_state:BeliefState",
+        "joint": "unforced.objectives.joint:JointPrediction",
         "masked": "unforced.objectives.masked:Masked",
         "mixture": "unforced.objectives.mixture:Mixture",
         "multi_token": "unforced.objectives.multi_token:MultiToken",
@@ -273,6 +274,7 @@ DECODERS = Registry(
         "autoregressive": "unforced.decoding.autoregressive:Autoregressive",
         "insertion": "unforced.decoding.insertion:Inserting",
         "iterative": "unforced.decoding.iterative:Iterative",
+        "joint": "unforced.decoding.joint:Joint",
         "one_pass": "unforced.decoding.one_pass:OnePass",
         "with_suffix": "unforced.decoding.with_suffix:WithSuffix",
     },
