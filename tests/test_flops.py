@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from tests.objectives import Diffused, TwoAhead, Unveiling
 from tests.runs import tiny_run
 from unforced.decoding.autoregressive import Autoregressive
 from unforced.results import count_answer_flops
@@ -43,11 +42,13 @@ def test_training_takes_three_times_the_products_of_a_forward_pass(objective):
 
 def test_heads_and_longer_sequences_are_counted():
     inputs = PROMPT + ANSWER - 1
-    ahead = layer(inputs, inputs) + product(ANSWER - 1, WIDTH, VOCAB)
+    ahead = layer(inputs, ANSWER - 1) + product(ANSWER - 1, WIDTH, VOCAB)
     whole = LAYERS * layer(inputs, inputs) + product(ANSWER, WIDTH, VOCAB)  # the head reads all states
-    assert flops_of(tiny_run().replace(objective=TwoAhead())) == 3 * (whole + ahead)
-    diffused = tiny_run().replace(objective=Diffused(), decoder=Unveiling())
-    assert flops_of(diffused) == 3 * model(PROMPT + ANSWER, ANSWER)
+    assert flops_of(tiny_run("objective=multi_token")) == 3 * (whole + ahead)
+    assert flops_of(tiny_run("objective=masked")) == 3 * model(PROMPT + ANSWER, ANSWER)
+    plain = PROMPT + 2 * (ANSWER - 1)  # of two parts, behind one prompt
+    shared = model(plain, 2 * ANSWER - 1) + product(1, WIDTH, VOCAB)  # for the last of the prompt, twice
+    assert flops_of(tiny_run("objective=mixture")) == 3 * shared
 
 
 def test_an_answer_takes_every_step_of_decoding_and_the_prompt_once():
@@ -55,8 +56,7 @@ def test_an_answer_takes_every_step_of_decoding_and_the_prompt_once():
     assert answer_flops_of(tiny_run()) == one_by_one
     assert answer_flops_of(tiny_run("objective=teacherless")) == model(PROMPT + ANSWER - 1, ANSWER)
     assert answer_flops_of(tiny_run("objective=teacherless", "decoder=autoregressive")) == one_by_one
-    unveiled = tiny_run().replace(objective=Diffused(), decoder=Unveiling())
-    assert answer_flops_of(unveiled) == ANSWER * model(PROMPT + ANSWER, ANSWER)
+    assert answer_flops_of(tiny_run("objective=masked")) == ANSWER * model(PROMPT + ANSWER, ANSWER)
 
 
 class UntilZero(Autoregressive):

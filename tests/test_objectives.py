@@ -7,16 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from tests.objectives import COMING, TwoAhead, Unveiling
+from tests.objectives import Scribbled
 from tests.planted import autoregressive, certain, chaotic, chaotic_next, oracle, ragged, uniform
 from tests.runs import unchecked
 from unforced.config import Run
 from unforced.data.batch import Batch
 from unforced.data.codec import SymbolCodec
+from unforced.decoding.iterative import Iterative
 from unforced.evaluation.evaluator import Evaluator
 from unforced.models.gpt import GPT
 from unforced.objectives.base import Needs
+from unforced.objectives.masked import Masked
 from unforced.objectives.moment import Moment
+from unforced.objectives.multi_token import MultiToken
 from unforced.objectives.next_token import NextToken
 from unforced.objectives.view import Term, View
 from unforced.registry import OBJECTIVES
@@ -31,7 +34,7 @@ PROMPTS = [PROMPT, [3, 8, SLASH, 3, 8, EQUALS], [5, EQUALS]]
 ANSWERS = [[1, 7, 9], [3, 8], [6]]
 
 
-ALL = [*map(OBJECTIVES.get, OBJECTIVES.names()), *COMING]
+ALL = [*map(OBJECTIVES.get, OBJECTIVES.names()), Scribbled]
 
 
 def trains_on_the_answer_alone(kind):
@@ -226,13 +229,13 @@ class Claiming(NextToken):
         return "nothing"
 
 
-class Lost(TwoAhead):
+class Lost(MultiToken):
     """Forgets a term."""
 
     name: Literal["wrong"] = "wrong"
 
     def loss(self, model, heads, view):
-        return {"head_1": super().loss(model, heads, view)["head_1"]}
+        return {"next_token": super().loss(model, heads, view)["next_token"]}
 
 
 class Full(NextToken):
@@ -244,7 +247,7 @@ class Full(NextToken):
         return replace(super().view(batch, moment), attention="full")
 
 
-class Peeking(Unveiling):
+class Peeking(Iterative):
     """Looks ahead when it is teacher-forced."""
 
     name: Literal["peeking"] = "peeking"
@@ -256,7 +259,7 @@ class Peeking(Unveiling):
         )
 
 
-class Peeks(COMING[-1]):
+class Peeks(Masked):
     """Is decoded by one that looks ahead."""
 
     name: Literal["wrong"] = "wrong"
@@ -273,7 +276,7 @@ class Peeks(COMING[-1]):
         (Mean, r"- The losses of some rows are .*: the loss of answer in rows 0::2 of the batch is"),
         (Padded, "- What stands in padding, .*: another padding: the loss of answer is"),
         (Claiming, '- Where `shows` says "nothing", .*: what it reads depends on the answer'),
-        (Lost, r"the view's terms are \['head_1', 'head_2'\], the loss's \['head_1'\]"),
+        (Lost, r"the view's terms are \['next_token', 'offset_2'\], the loss's \['next_token'\]"),
         (Full, r"it asks for \['full'\] attention, and needs names \['causal'\]"),
         (Peeks, "- Teacher-forced logits .*: the logits of tokens 0 to 0 change with token 0 and later"),
         (Longer, "- No sequence is longer .*sequence_length says"),
