@@ -304,6 +304,7 @@ STUDIES = Registry(
     "study",
     {
         "nextlat_fig6": "unforced.recipes.peers:nextlat_fig6",
+        "objectives_small": "unforced.recipes.objectives:objectives_small",
         "pitfalls": "unforced.recipes.pitfalls:pitfalls",
         "pitfalls_small": "unforced.recipes.pitfalls:pitfalls_small",
         "top_table5": "unforced.recipes.peers:top_table5",
