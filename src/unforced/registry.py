@@ -303,6 +303,7 @@ RECIPES = Registry(
 STUDIES = Registry(
     "study",
     {
+        "ilm_stars": "unforced.recipes.peers:ilm_stars",
         "nextlat_fig6": "unforced.recipes.peers:nextlat_fig6",
         "objectives_small": "unforced.recipes.objectives:objectives_small",
         "pitfalls": "unforced.recipes.pitfalls:pitfalls",

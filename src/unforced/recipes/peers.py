@@ -9,6 +9,7 @@ from unforced.objectives.next_token import NextToken
 from unforced.recipes.objectives import claim
 from unforced.recipes.pitfalls import SEEDS, on_star
 from unforced.study import Study, over_seeds
+from unforced.tasks.crossing_lines import CrossingLines
 from unforced.tasks.path_star import PathStar
 
 _MARGIN = 0.02
@@ -98,6 +99,44 @@ def nextlat_fig6() -> Study:
     }
     source = "NextLat, arXiv 2511.05963, Fig. 6 (read off the figure)"
     return _on_stars("nextlat_fig6", source, run, 100, stars, objectives, values)
+
+
+def ilm_stars() -> Study:
+    """Stars and crossing lines by three objectives, as in ILM (arXiv 2505.05755), over five seeds.
+
+    Easy: path-star G(3,5) with 20 labels; medium and hard: lines that cross. 50,000 problems. Prompts and
+    answers are ours: its prompts list edges without separators, and its answers are edges. The model and
+    training are those of `paper_gpt_mini`, with rotary positions, 100 epochs and weights untied.
+    """
+    base = Run(
+        task=PathStar(degree=3, path_length=5, num_nodes=20),
+        model=GPT(layers=12, width=384, heads=6, positions="rotary"),
+        objective=NextToken(),
+        num_train=50_000,
+        batch_size=256,
+        epochs=100,
+        learning_rate=5e-4,
+        warmup_steps=100,
+        evaluate_every=1000,
+        checkpoint_every=1000,
+    )
+    hard = CrossingLines(degree=5, shortest=6, longest=12, min_after=5, num_nodes=56)
+    tasks = {"easy": base.task, "medium": CrossingLines(), "hard": hard}
+    values = {
+        "next_token": (0.323, 0.750, 0.230),
+        "masked": (1.0, 0.365, 0.210),
+        "insertion": (1.0, 1.0, 0.991),
+    }
+    source = "ILM, arXiv 2505.05755, its table of star graphs"
+    runs: dict[str, Run] = {}
+    expected = []
+    for column, (label, task) in enumerate(tasks.items()):
+        for way, accuracies in values.items():
+            one = base.replace(task=task, objective=way)
+            runs[f"{label}-{way}"] = one
+            value = accuracies[column]
+            expected.append(claim(one, source, "test.free.exact", "about", value, tolerance=0.05))
+    return Study("ilm_stars", source, over_seeds(runs, SEEDS), expected)
 
 
 def _on_stars(
