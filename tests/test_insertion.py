@@ -132,7 +132,7 @@ def slow_answer(decoder, trained, prompt, room):
         answer.insert(gap, token)
         when.insert(gap, step)
     rest = room - len(answer)
-    return answer + [END] * rest, when + [decoder.max_steps or room] * rest
+    return answer + [END] * rest, when + [-1] * rest
 
 
 @pytest.mark.parametrize("settings", [{}, {"max_steps": 2}, {"stop_at": 0.5}])
@@ -160,7 +160,7 @@ def test_a_complete_answer_is_left_alone():
     prompts = replace(ragged([[3, EQUALS]] * 2, [[1, 2, 5, 5]] * 2, MASK).prompts)
     written = Inserting().write(Planted(VOCAB, missing), Head(), prompts)
     assert written.tokens.tolist() == [[1, 2, MASK, MASK]] * 2  # both into the first gap: equally likely
-    assert written.step.tolist() == [[1, 0, 4, 4]] * 2
+    assert written.step.tolist() == [[1, 0, -1, -1]] * 2
     closed = Inserting().write(Planted(VOCAB, missing), Head(), replace(prompts, end=END))
     assert closed.tokens.tolist() == [[1, 2, END, END]] * 2
 

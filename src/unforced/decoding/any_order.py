@@ -15,7 +15,7 @@ from unforced.models.base import Cache, SequenceModel
 
 @dataclass(frozen=True)
 class Written:
-    """Answers, and the decoding step, from 0, at which each of their tokens was written."""
+    """Answers, and the decoding step, from 0, at which each of their tokens was written (-1: at none)."""
 
     tokens: Int[Tensor, "batch room"]
     step: Int[Tensor, "batch room"]

@@ -52,7 +52,7 @@ class Inserting(AnyOrderDecoder):
         steps = min(self.max_steps or room, room)
         filling = prompts.mask_token if prompts.end is None else prompts.end
         tokens = prompts.tokens.new_full((len(prompts), room), filling)
-        when = torch.full_like(tokens, steps)
+        when = torch.full_like(tokens, -1)
         length, going = torch.zeros_like(tokens[:, :1]), torch.ones_like(tokens[:, :1], dtype=torch.bool)
         for step in range(steps):
             states, is_gap = _read(model, prompts, tokens, length)
