@@ -31,7 +31,7 @@ from unforced.models.mamba import Mamba
 from unforced.models.older_transformers import OLDEST_VERSION, config_for_both, tokenizer_for_both
 from unforced.models.pretrained import Pretrained
 from unforced.registry import DECODERS, OBJECTIVES, TASKS
-from unforced.reporting.card import Card
+from unforced.reporting.card import Card, is_generate
 from unforced.tasks.addition import Addition
 from unforced.tasks.base import in_order
 from unforced.tasks.branching_path import BranchingPath
@@ -130,7 +130,7 @@ def test_the_code_in_the_card_decodes_as_the_run_does(name, monkeypatch, capsys)
     with evaluator.inference():
         batch = evaluator.encode(problems)
         expected = evaluator.decoder.decode(evaluator.model, evaluator.heads, batch.prompts)
-    if run.decoding.writes == "left_to_right":
+    if is_generate(run.decoding):
         assert [answer.tolist() for answer in found["answers"]] == expected.tolist()
     else:
         assert found["model"].tokens(found["prompts"]).tolist() == expected.tolist()

@@ -70,8 +70,8 @@ class Fetch(JointHeads):
             set_role(part.weight, "matrix")
 
     def mixed(
-        self, hidden: Float[Tensor, "*rows width"], embedded: Float[Tensor, "*rows width"]
-    ) -> Float[Tensor, "*rows width"]:
+        self, hidden: Float[Tensor, "... width"], embedded: Float[Tensor, "... width"]
+    ) -> Float[Tensor, "... width"]:
         """Return what the layer reads of a state and a token."""
         return self.norm(self.share * hidden + embedded)
 
