@@ -37,15 +37,16 @@ def writing_order(evaluator: Evaluator, problems: Problems, confidence: float) -
         return written.tokens.numpy(force=True), written.step.numpy(force=True)
 
     tokens, step = columns(evaluator, problems, ask)
-    real, end = step >= 0, evaluator.codec.end
-    if end is not None:
-        real &= np.cumsum(tokens == end, axis=1) == 0
+    codec = evaluator.codec
+    real = tokens != codec.mask_token  # which fills up what was left unwritten
+    if codec.end is not None:
+        real &= np.cumsum(tokens == codec.end, axis=1) == 0
     found = rank_correlations(step, real)
     found = (found if evaluator.order == "forward" else -found)[~np.isnan(found)]
     if not len(found):
         return {"does_not_apply": f"{decoder} writes all of an answer in one step"}
     measures: dict[str, Any] = {"correlation": _mean(found, confidence)}
-    if isinstance(evaluator.codec, SymbolCodec):  # else a symbol may take several tokens
+    if isinstance(codec, SymbolCodec):  # else a symbol may take several tokens
         measures["step"] = _steps(evaluator, step, real)
     return measures
 
