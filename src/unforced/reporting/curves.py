@@ -30,6 +30,16 @@ def run_curves(run: FinishedRun, mode: str = "free") -> pd.DataFrame:
     return frame[~index.duplicated(keep="last")].sort_index()
 
 
+def margin_curves(run: FinishedRun) -> pd.DataFrame:
+    """Return the mean margin of each decisive token on validation problems, a row per number of samples."""
+    prefix = "validation.margin."
+    tokens = dict.fromkeys(key.removeprefix(prefix) for line in run.lines for key in line if prefix in key)
+    rows = [{token: line.get(f"{prefix}{token}") for token in tokens} for line in run.lines]
+    index = pd.Index([line["samples"] for line in run.lines], dtype=int, name=SAMPLES)
+    frame = pd.DataFrame(rows, index=index, columns=list(tokens), dtype=float)
+    return frame[~index.duplicated(keep="last")].sort_index().dropna(how="all")
+
+
 def group_curves(group: Group, mode: str = "free") -> dict[str, pd.DataFrame]:
     """Summarise each measure over a group's seeds, at every number of samples where any was evaluated.
 

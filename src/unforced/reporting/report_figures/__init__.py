@@ -13,7 +13,8 @@ from unforced.reporting.report_figures.cascade import cascade
 from unforced.reporting.report_figures.compute import compute
 from unforced.reporting.report_figures.curves import learning_curves
 from unforced.reporting.report_figures.errors import error_kinds
-from unforced.reporting.report_figures.solved import solved_by
+from unforced.reporting.report_figures.margins import decision_margins
+from unforced.reporting.report_figures.solved import solved_by, solved_by_samples
 from unforced.reporting.report_figures.success import success
 from unforced.runs.groups import Group
 
@@ -21,6 +22,7 @@ FIGURES: Sequence[Callable[[Sequence[Group]], Mapping[str, Figure]]] = (
     accuracy,
     learning_curves,
     cascade,
+    decision_margins,
     error_kinds,
     success,
     solved_by,
