@@ -24,6 +24,7 @@ from unforced.reporting.report_figures.cascade import cascade, prepare_cascade
 from unforced.reporting.report_figures.compute import prepare_compute
 from unforced.reporting.report_figures.curves import learning_curves
 from unforced.reporting.report_figures.errors import median_seed, prepare_errors
+from unforced.reporting.report_figures.margins import decision_margins
 from unforced.reporting.report_figures.solved import prepare_solved_by
 from unforced.reporting.report_figures.style import marks, pages
 from unforced.reporting.report_figures.success import prepare_success
@@ -34,7 +35,8 @@ from unforced.runs.groups import group_runs, natural
 
 SEEDS, KINDS = (0, 1), {"next_token": "order=forward", "reversed": "order=reversed"}
 NAMES = [f"{kind}-{seed}" for kind in KINDS for seed in SEEDS]
-FIGURES = ["accuracy", "cascade", "compute", "error_kinds", "learning_curves", "solved_by", "success"]
+OVER_TRAINING = {"cascade", "decision_margins", "learning_curves"}
+FIGURES = {"accuracy", "compute", "error_kinds", "solved_by", "success", *OVER_TRAINING}
 EXPECTED = {"measure": "test.free.exact", "source": "a paper & 50% of Table_1", "tolerance": 0.0}
 EXPECTATIONS = [
     {**EXPECTED, "group": "forward", "select": {"order": "forward"}, "relation": "at_most", "value": 1.0},
@@ -408,7 +410,7 @@ def test_the_same_runs_give_the_same_bytes_in_another_process(written, study, tm
 def test_every_figure_is_written_in_every_format(written):
     folder = written[1] / "figures"
     names = {file.stem for file in folder.iterdir()}
-    assert {name.partition("-")[0] for name in names} == set(FIGURES)
+    assert {name.partition("-")[0] for name in names} == FIGURES
     for name in names:
         assert (folder / f"{name}.svg").read_text().startswith("<?xml")
         assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF")
@@ -422,8 +424,17 @@ def test_what_is_no_longer_drawn_goes(copy, written, call):
         (copy / name / "metrics.jsonl").unlink()
     report(call, copy)
     left = {file.stem for file in (copy / "report" / "figures").iterdir()}
-    assert left == set(FIGURES) - {"cascade", "learning_curves"}
+    assert left == FIGURES - OVER_TRAINING
     assert not list((copy / "report" / "tables").glob("expectations.*"))
+
+
+def test_margins_are_drawn_as_they_were_recorded(groups):
+    group, reversed_group = groups["next_token, 40 steps"], groups["next_token reversed, 40 steps"]
+    (axes,) = decision_margins([group, reversed_group])[""].axes  # a reversed answer decides nothing ahead
+    lines = group.runs[0].lines
+    drawn = axes.lines[1].get_xydata()
+    assert drawn[:, 0].tolist() == [line["samples"] / 1000 for line in lines]
+    assert drawn[:, 1].tolist() == [line["validation.margin.token_1"] for line in lines]
 
 
 def test_groups_are_told_apart_by_what_differs_and_no_more(groups):

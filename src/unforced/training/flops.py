@@ -64,7 +64,8 @@ def flops_per_answer(run: Run, train_module: TrainModule, batch: Batch) -> float
     counted = copy.deepcopy(train_module).eval()
     counted.select_kernels(_META, torch.float32)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        run.decoding.decode(counted.model, counted.heads, batch.prompts)
+        heads = run.objective.heads_for(run.decoding, counted.heads)
+        run.decoding.decode(counted.model, heads, batch.prompts)
     return counter.get_total_flops() / len(batch)
 
 
