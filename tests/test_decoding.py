@@ -164,7 +164,7 @@ class TestConfig:
     def test_every_objective_fits_its_default_decoder(self):
         for name in OBJECTIVES.names():
             objective = OBJECTIVES.get(name)()
-            assert objective.default_decoder.name in objective.decoders
+            assert objective.fits(objective.default_decoder)
             assert set(objective.decoders) <= set(DECODERS.names())
 
 
