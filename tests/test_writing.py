@@ -19,6 +19,7 @@ from unforced.evaluation.head_accuracy import head_accuracy
 from unforced.evaluation.writing import accuracy_by_steps, rank_correlations, writing_order
 from unforced.objectives.base import HeadLogits
 from unforced.objectives.next_token import NextToken
+from unforced.registry import OBJECTIVES
 from unforced.reporting.diagnosis import diagnosis_text, rows_of
 from unforced.tasks.crossing_lines import CrossingLines
 from unforced.tasks.path_star import PathStar
@@ -124,20 +125,22 @@ def test_heads_are_right_where_they_predict():
     assert head_accuracy(*planted(), 0.95) is None
 
 
-@pytest.mark.parametrize(
-    ("objective", "sections"),
-    [
-        ("masked", {"writing_order", "decoding_steps"}),
-        ("multi_token", {"heads"}),
-        ("next_token", set()),
-    ],
-)
-def test_a_diagnosis_has_the_sections_of_its_objective(objective, sections):
-    run = tiny_run(f"objective={objective}")
+WITH_HEADS = ("multi_token", "belief_state", "joint", "registers", "token_order", "next_latent")
+SECTIONS = {
+    "masked": {"writing_order", "decoding_steps"},
+    "insertion": {"writing_order"},
+    **dict.fromkeys(WITH_HEADS, {"heads"}),
+}
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES.names())
+def test_every_objective_is_diagnosed_with_the_sections_of_its_kind(objective):
+    run, sections = tiny_run(f"objective={objective}"), SECTIONS.get(objective, set())
     evaluator = Evaluator.of(run, build_train_module(run).eval())
     with unchecked():
-        some = (problems(run.task, 0, split, 0, 300) for split in ("train", "test"))
-        found = diagnose(evaluator, *some, confidence=0.6)
+        some = (problems(run.task, 0, split, 0, 40) for split in ("train", "test"))
+        found = diagnose(evaluator, *some, confidence=0.2)
+    assert found["verdict"]["name"] == "not_yet_fitted"
     rarer = {"writing_order", "decoding_steps", "heads"}
     assert rarer & found.keys() == sections
     for section in sections:
