@@ -129,7 +129,7 @@ WITH_HEADS = ("multi_token", "belief_state", "joint", "registers", "token_order"
 SECTIONS = {
     "masked": {"writing_order", "decoding_steps"},
     "insertion": {"writing_order"},
-    **dict.fromkeys(WITH_HEADS, {"heads"}),
+    **{objective: {"heads"} for objective in WITH_HEADS},
 }
 
 
