@@ -153,8 +153,9 @@ def _clever_hans(evidence: Evidence) -> Verdict | None:
         *filter(None, [evidence.clever_hans.get("note", "")]),
         *_decisions(evidence),
     )
-    without = "objective=teacherless, order=reversed or objective.train_positions, or one that looks ahead"
-    return Verdict("clever_hans", because, f"training without the cheat ({without}), or for longer")
+    without = "objective=teacherless, order=reversed or objective.train_positions"
+    others = "with an objective that looks further ahead, or for longer"
+    return Verdict("clever_hans", because, f"training without the cheat ({without}), {others}")
 
 
 def _decoding(evidence: Evidence) -> Verdict | None:

@@ -141,7 +141,7 @@ def _number(path: str, value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if ".margin." in path:
-        return f"{value:.1f}"
+        return f"{value:.2f}"
     if path.endswith(("multiple", "odds_ratio")) or path.startswith("writing_order.step"):
         return f"{value:.1f}"
     return f"{100 * value:.1f}%"
