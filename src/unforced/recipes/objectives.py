@@ -39,7 +39,9 @@ def objectives_small() -> Study:
     runs: dict[str, Run] = {}
     expected: list[Expectation] = []
     for label, task in _tasks().items():
-        base = quickstart()["next_token"].replace(task=task, schedule="constant", num_test=2000)
+        base = quickstart()["next_token"].replace(
+            task=task, schedule="constant", max_steps=2500, num_test=2000
+        )
         for name, objective in all_objectives(task.answer_length).items():
             run = base.replace(objective=objective)
             runs[f"{label}-{name}"] = run
