@@ -7,11 +7,14 @@ import pytest
 
 from tests.every_objective import every_objective
 from tests.pretrained import saved
-from tests.runs import Silent, metrics, newest_weights, tiny_run, train, unchecked
-from unforced.experiment import diagnose_loaded, diagnose_run, train_in_memory
+from tests.runs import metrics, newest_weights, tiny_run, train, unchecked
+from unforced.evaluation.accuracy import measure
+from unforced.experiment import LoadedRun, diagnose_loaded, diagnose_run
 from unforced.models.mamba import Mamba
 from unforced.models.pretrained import Pretrained
 from unforced.runs.folder import RunFolder
+from unforced.training.loop import Trainer, start_accelerator
+from unforced.training.store import MemoryStore
 
 OBJECTIVES = every_objective()
 BRIEFLY = ["model.layers=1", "max_steps=4", "batch_size=8", "evaluate_every=2", "checkpoint_every=2"]
@@ -47,7 +50,9 @@ def test_it_trains_and_is_diagnosed_with_another_model_that_fits(objective, mode
         pytest.skip(f"{model} has no {objective.needs.attention} attention")
     run = tiny_run(*BRIEFLY, "max_steps=2").replace(objective=objective, model=config)
     with unchecked():
-        trained = train_in_memory(run, Silent())
-        diagnosis = diagnose_loaded(trained.loaded, trained.lines, *ENOUGH)
-    assert math.isfinite(trained.lines[-1]["loss"])
+        trainer = Trainer(run, MemoryStore(), start_accelerator(run), measure)
+        assert trainer.fit().reason == "steps"
+        loaded = LoadedRun(run, trainer.train_module, 2, [])
+        diagnosis = diagnose_loaded(loaded, trainer.store.lines, *ENOUGH)
+    assert math.isfinite(trainer.store.lines[-1]["loss"])
     assert diagnosis["verdict"]["name"]
