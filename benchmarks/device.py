@@ -9,6 +9,7 @@ evaluate, diagnose and export on a run folder. Jobs run in processes of their ow
 are those of a shared device.
 """
 
+import itertools
 import json
 import os
 import shutil
@@ -43,15 +44,14 @@ def main(
 ) -> None:
     """Check the objectives and print a table."""
     names = names or OBJECTIVES.names()
-    work = [(name, way) for name in names for way in (*WAYS, "commands")]
-    with ThreadPoolExecutor(jobs) as pool:
-        answers = list(pool.map(lambda job: in_process(*job, steps, overrides), work))
-    found = dict(zip(work, answers, strict=True))
+    ways = (*WAYS, "commands")
     print(f"{'objective':<44}{'eager':>10}{'captured':>10}{'ms eager':>10}{'captured':>10}  commands")
-    for name in names:
-        row: Any = {way: found[name, way] for way in (*WAYS, "commands")}
-        errors = [f"{way}: {row[way]['error']}" for way in row if "error" in row[way]]
-        print(_line(name, row) if not errors else f"{name:<44} {'; '.join(errors)}", flush=True)
+    with ThreadPoolExecutor(jobs) as pool:
+        answers = pool.map(lambda job: in_process(*job, steps, overrides), itertools.product(names, ways))
+        for name in names:
+            row: Any = {way: next(answers) for way in ways}
+            errors = [f"{way}: {row[way]['error']}" for way in row if "error" in row[way]]
+            print(_line(name, row) if not errors else f"{name:<44} {'; '.join(errors)}", flush=True)
 
 
 def _line(name: str, row: Mapping[str, Any]) -> str:
