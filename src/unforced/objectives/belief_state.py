@@ -122,8 +122,9 @@ class BeliefStateHeads(SuffixHeads):
 
 
 class BeliefState(Objective):
-    """Train on log p(x_(t+1) | F, B) + w log p(x_(t+k-1) | F, B), with F of x_1..x_t and B of x_(t+k)..x_T.
+    """Train on the tokens next to a prefix and to a suffix, each given states F and B of both.
 
+    The loss is -log p(x_(t+1) | F, B) - w log p(x_(t+k-1) | F, B), with F of x_1..x_t and B of x_(t+k)..x_T.
     F is the model's state of the prefix, from the last prompt token on; B the state of a suffix of the
     answer, the empty one included, which a second model reads backward. All pairs count that leave a token
     between the two (k >= 2); where they leave one alone, it is both the next and the previous one. Each

@@ -104,11 +104,12 @@ class Fetch(JointHeads):
 
 
 class JointPrediction(Objective):
-    """Train on sum_(i<n) w_i sum_t -log p_i(x_(t+i) | h_(t-1), x_t, ..., x_(t+i-1)) over the answer.
+    """Train on several tokens from each state, each given the true tokens between.
 
-    A state h predicts the next n tokens, each given the true tokens between: these are mixed in by one layer
-    of attention behind the model (`Fetch`), and unembedded by it. So a state must hold what only the
-    prompt tells of the tokens further on. w_0 is 1, the others are w / (n - 1).
+    The loss is sum_(i<n) w_i mean_t -log p(x_(t+i) | h_(t-1), x_t, ..., x_(t+i-1)) over the answer. The
+    tokens between are mixed in by one layer of attention behind the model (`Fetch`), which unembeds the
+    result. So a state must hold what only the prompt tells of the tokens further on. w_0 is 1, the others are
+    w / (n - 1).
 
     Source: arXiv 2503.21801, whose D is n - 1, and the code of arXiv 2511.05963 by some of its authors: 4
     heads, g = 0.1 at first, w = 1. There, learnt biases stand for positions in the layer, a further norm

@@ -45,7 +45,7 @@ class RegistersView(View):
 
 
 class Registers(AuxiliaryObjective):
-    """Next-token prediction, and registers that predict a token further on, at a random offset.
+    """Train on next tokens, and on tokens further on, which registers predict at a random offset.
 
     The loss is (1 - a) L_next_token + a L_register. An offset d is drawn for each row from {2, ..., d_max};
     the register behind token t predicts token t + d, at position t + d - 1. Registers are left out when
