@@ -125,7 +125,7 @@ class Needy(NextToken):
 
 
 def test_a_mixture_needs_what_its_parts_need():
-    objective = mixture((Teacherless(), 1.0), (Needy(), 1.0), (Scribbled(), 0.0))
+    objective = mixture((Teacherless(), 1.0), (Needy(), 1.0), (Scribbled(), 0.1))
     assert objective.needs == Needs("mask", ("bos", "class"))
     assert objective.sequence_length(9, 3) == 18
     assert objective.default_decoder == OnePass()
@@ -137,12 +137,11 @@ def test_a_mixture_needs_what_its_parts_need():
         (["teacherless", "teacherless"], "nothing"),
         (["teacherless", "scribbled"], "parts"),
         (["scribbled", "next_token"], "prefix"),
-        (["teacherless", {"objective": "next_token", "weight": 0.0}], "nothing"),
         (["teacherless", {"objective": "next_token", "weight": {"first": 1.0, "last": 0.0}}], "prefix"),
         ([{"name": "mixture", "parts": ["teacherless"]}], "nothing"),
     ],
 )
-def test_it_shows_the_most_that_a_weighted_part_shows(parts, shows):
+def test_it_shows_the_most_that_a_part_shows(parts, shows):
     Objective.registry.add(Scribbled)
     assert Mixture.model_validate({"parts": parts}).shows == shows
 
@@ -177,11 +176,18 @@ def test_settings_are_overridden_by_path_and_read_back():
     [
         (["objective.parts=[]"], "objective.parts: should have at least 1 item, not 0"),
         (
-            ["objective.parts.0.weight=0", "objective.parts.1.weight=0"],
-            "objective.parts: all weights are 0; give a part a weight above 0, as in 1",
+            ["objective.parts.1.weight=0", "decoder=one_pass"],
+            "objective.parts.1.weight: 0 for the whole run; drop the part, or give a weight above 0",
         ),
         (
-            ["objective.parts.0.weight=0", 'objective.parts.1.weight={"first": 1, "last": 0, "end": 0.75}'],
+            ['objective.parts.0.weight={"first": 0, "last": 0}'],
+            "objective.parts.0.weight: 0 for the whole run; drop the part, or give a weight above 0",
+        ),
+        (
+            [
+                'objective.parts.0.weight={"first": 1, "last": 0, "end": 0.5}',
+                'objective.parts.1.weight={"first": 1, "last": 0, "end": 0.75}',
+            ],
             "objective.parts: from progress 0.75 to 1 all weights are 0; give a part a weight above 0, as in "
             "1",
         ),

@@ -79,9 +79,15 @@ class Mixture(Objective):
 
     @model_validator(mode="after")
     def _check(self) -> "Mixture":
+        for place, part in enumerate(self.parts):
+            if not _is_positive(part.weight):
+                line = "0 for the whole run; drop the part, or give a weight above 0"
+                raise ValueError(f"parts.{place}.weight: {line}")
         for begin, end in _weightless(self.parts):
-            when = "all" if end - begin == 1 else f"from progress {begin:g} to {end:g} all"
-            raise ValueError(f"parts: {when} weights are 0; give a part a weight above 0, as in 1")
+            raise ValueError(
+                f"parts: from progress {begin:g} to {end:g} all weights are 0; give a part a weight above 0, "
+                "as in 1"
+            )
         positions = _trained_positions(self)
         if positions != (None if self.train_positions is None else {*self.train_positions}):
             raise ValueError(
@@ -115,9 +121,8 @@ class Mixture(Objective):
 
     @property
     def shows(self) -> Shows:
-        """The most that a part with a weight shows."""
-        weighted = [part.objective.shows for part in self.parts if _is_positive(part.weight)]
-        return max(weighted, key=_SHOWS.index)
+        """The most that a part shows."""
+        return max((part.objective.shows for part in self.parts), key=_SHOWS.index)
 
     @property
     def default_decoder(self) -> Decoder:
@@ -188,7 +193,7 @@ class Mixture(Objective):
 
 
 def _is_positive(weight: Weight) -> bool:
-    """Whether a weight is ever above 0."""
+    """Whether a weight is above 0 at any time."""
     return weight.first > 0 or weight.last > 0 if isinstance(weight, Schedule) else weight > 0
 
 
