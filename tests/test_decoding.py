@@ -164,7 +164,7 @@ class TestConfig:
     def test_every_objective_fits_its_default_decoder(self):
         for name in OBJECTIVES.names():
             objective = OBJECTIVES.get(name)()
-            assert objective.fits(objective.default_decoder)
+            assert objective.fits(objective.decoding())
             assert set(objective.decoders) <= set(DECODERS.names())
 
 

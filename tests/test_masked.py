@@ -9,11 +9,13 @@ from torch import nn
 
 from tests.planted import Planted, certain, ragged
 from tests.runs import tiny_run, unchecked
+from unforced.config import Run
 from unforced.decoding.iterative import Iterative
 from unforced.decoding.noise import gumbel
 from unforced.errors import UserError
 from unforced.models.gpt import GPT
 from unforced.objectives.masked import Masked
+from unforced.objectives.mixture import Mixture
 from unforced.objectives.moment import Moment
 from unforced.objectives.next_token import NextToken
 from unforced.testing import check_objective
@@ -303,6 +305,45 @@ def test_blocks_of_one_token_are_next_token_prediction(model, closed, weighting)
         torch.testing.assert_close(loss, alone.loss(model, nn.Identity(), other)["answer"], atol=0, rtol=0)
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["decoder=iterative"],
+        ["decoder.steps=1"],
+        ["decoder.block_size=null"],
+        ["decoder.block_size=2"],
+        ["decoder=iterative", "decoder.steps=1"],
+    ],
+)
+def test_a_run_writes_the_blocks_that_it_trains(overrides):
+    masked, blocks = "objective=masked", "objective.block_size=2"
+    wanted = Iterative(block_size=2, steps=1 if "decoder.steps=1" in overrides else None)
+    orders = [[masked, blocks, *overrides], [masked, *overrides, blocks], [*overrides, masked, blocks]]
+    runs = [tiny_run(*order) for order in orders]
+    assert [run.decoding for run in runs] == [wanted] * 3
+    assert len({run.fingerprint for run in runs}) == 1
+    assert Run.from_tree(runs[0].tree()) == runs[0]
+    assert runs[0].replace(decoder=None).decoding == Iterative(block_size=2)
+
+
+def test_changes_of_a_run_keep_to_its_blocks():
+    run = tiny_run().replace(objective=Masked(block_size=2), decoder={"steps": 1})
+    assert run.decoding == Iterative(block_size=2, steps=1)
+    assert run.replace(decoder="iterative").decoding == Iterative(block_size=2)
+    assert run.override(["objective.block_size=3"]).decoding == Iterative(block_size=3, steps=1)
+    with pytest.raises(UserError, match=r"decoder.block_size: 4, but training had blocks of 2"):
+        run.replace(decoder=Iterative(block_size=4))
+
+
+def test_a_mixture_writes_in_the_blocks_of_a_part():
+    sizes = [{"name": "masked", "block_size": size} for size in (2, 3)]
+    mixture = Mixture.model_validate({"parts": sizes})
+    assert mixture.decoding() == mixture.decoding(Iterative()) == Iterative(block_size=2)
+    assert mixture.decoding(Iterative(block_size=3)) == Iterative(block_size=3)
+    with pytest.raises(ValueError, match="block_size: 4, but training had blocks of 2"):
+        mixture.decoding(Iterative(block_size=4))
+
+
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
 def test_a_block_of_the_whole_answer_is_no_block(model, weighting):
     whole, block = (Masked(weighting=weighting, block_size=size) for size in (None, 5))
@@ -331,9 +372,23 @@ def test_a_block_of_the_whole_answer_is_no_block(model, weighting):
             ["objective.block_size=2", "decoder.steps=3"],
             "decoder.steps: 3 are more than the 2 tokens of a block",
         ),
-        (["objective.block_size=1", "decoder=iterative"], "iterative does not fit the objective masked"),
+        (
+            ["objective.block_size=2", "decoder.block_size=4"],
+            "decoder.block_size: 4, but training had blocks of 2; drop it or give 2",
+        ),
+        (
+            ["decoder.block_size=2"],
+            "decoder.block_size: 2, but training had one block, the whole answer; drop it",
+        ),
+        (
+            ["objective.block_size=1", "decoder=iterative"],
+            "iterative does not fit the objective masked; choose autoregressive, or null",
+        ),
         (["objective.block_size=2", "model=mamba"], "objective masked needs mask attention"),
-        (["decoder=autoregressive"], "decoder: autoregressive does not fit the objective masked"),
+        (
+            ["decoder=autoregressive"],
+            "decoder: autoregressive does not fit the objective masked; choose iterative, or null",
+        ),
         (["model=mamba"], "objective masked needs full attention; model mamba is causal only; use model=gpt"),
     ],
 )

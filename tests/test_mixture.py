@@ -167,6 +167,8 @@ def test_settings_are_overridden_by_path_and_read_back():
     later = annealed.override(["objective.parts.0.weight.begin=0.5"])
     assert later.objective.parts[0].weight.begin == 0.5
     assert Run.from_tree(later.tree()) == later
+    with pytest.raises(UserError, match="choose autoregressive or one_pass, or null"):
+        run.override(["decoder=iterative"])
     short = tiny_run('objective={"name": "mixture", "parts": ["next_token", {"name": "teacherless"}]}')
     assert short.objective == mixture((NextToken(), 1.0), (Teacherless(), 1.0))
 

@@ -36,7 +36,7 @@ from unforced.parts import (
     settled_part,
     tree,
 )
-from unforced.registry import MODELS
+from unforced.registry import DECODERS, MODELS
 from unforced.tasks.base import Task
 
 
@@ -75,13 +75,7 @@ class Run(Settings):
                 f"gradient_accumulation: {self.gradient_accumulation} does not divide "
                 f"batch_size {self.batch_size}"
             )
-        if not self.objective.fits(self.decoding):
-            fitting = dict.fromkeys([*self.objective.decoders, self.objective.default_decoder.name])
-            raise ValueError(
-                f"decoder: {self.decoding.name} does not fit the objective {self.objective.name}; "
-                f"choose {' or '.join(fitting)}, or null; a decoder of your own names the objectives that it "
-                "fits (objectives)"
-            )
+        self._check_decoder()
         self._check_positions()
         self._check_parts()
         if not is_recorded(info):  # a recorded run was checked, and its model may be elsewhere now
@@ -93,6 +87,19 @@ class Run(Settings):
                 f"min_learning_rate: {self.min_learning_rate:g} is above learning_rate {self.learning_rate:g}"
             )
         return self
+
+    def _check_decoder(self) -> None:
+        """Check that the decoder fits the objective, and that its settings are those of training."""
+        try:
+            decoder = self.decoding
+        except ValueError as error:
+            raise ValueError(f"decoder.{error}") from None
+        if not self.objective.fits(decoder):
+            raise ValueError(
+                f"decoder: {decoder.name} does not fit the objective {self.objective.name}; "
+                f"choose {' or '.join(_decoders_for(self.objective))}, or null; a decoder of your own names "
+                "the objectives that it fits (objectives)"
+            )
 
     def _check_positions(self) -> None:
         """Check the positions that the loss counts, also those of an objective's parts."""
@@ -147,7 +154,7 @@ class Run(Settings):
     @property
     def decoding(self) -> Decoder:
         """The decoder that writes the answers."""
-        return self.objective.default_decoder if self.decoder is None else self.decoder
+        return self.objective.decoding(self.decoder)
 
     @property
     def trained_mode(self) -> Mode:
@@ -205,20 +212,23 @@ class Run(Settings):
         training set has.
         """
         fields = {key: getattr(self, key) for key in Run.model_fields}
-        known = fields | {"decoder": self.decoding}
-        fields |= {
-            key: _updated(known.get(key), value, self._part_kinds.get(key)) for key, value in changes.items()
-        }
+        for key, value in sorted(changes.items(), key=lambda item: item[0] == "decoder"):
+            known = fields.get(key)
+            if key == "decoder" and known is None and isinstance(value, Mapping):
+                known = _objective(fields).default_decoder
+            fields[key] = _updated(known, value, self._part_kinds.get(key))
         return read(Run, fields | self._dropped(fields["stream"], changes), is_settled=True)
 
     def override(self, assignments: Iterable[str]) -> "Run":
         """Return this run with `dotted.key=value` assignments applied, in order: for what a user types.
 
+        Those of the decoder come last, since its settings begin with those that fit the objective.
         A value is read as JSON, and as text where it is not JSON. A name (`objective=teacherless`)
         replaces a part by that kind with its defaults; `stream=true` drops what only a finite training set
         has. Raises UserError.
         """
-        fields, given = self.tree(), list(assignments)
+        fields = self.tree()
+        given = sorted(assignments, key=lambda each: each.startswith(("decoder=", "decoder.")))
         for assignment in given:
             if assignment.startswith("decoder.") and fields["decoder"] is None:
                 fields["decoder"] = tree(_objective(fields).default_decoder)
@@ -261,6 +271,16 @@ def build_decoder(fields: Tree) -> Decoder:
 
 def _objective(fields: Tree) -> Objective:
     return read_part(Objective, "objective", fields["objective"])  # type: ignore[type-abstract]
+
+
+def _decoders_for(objective: Objective) -> list[str]:
+    """Return the names of the decoders that fit an objective, with their default settings."""
+    fitting = []
+    for name in DECODERS.names():
+        with suppress(ValidationError, UserError):  # one of another package, without a setting that it needs
+            if objective.fits(DECODERS.get(name)()):
+                fitting.append(name)
+    return fitting
 
 
 @lru_cache(maxsize=8)

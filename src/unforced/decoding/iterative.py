@@ -42,7 +42,10 @@ class Iterative(AnyOrderDecoder):
     )
     steps: int | None = Field(None, ge=1, description="passes over a block (null: one per token)")
     block_size: int | None = Field(
-        None, ge=2, description="tokens of a block, written one after the other (null: the whole answer)"
+        None,
+        ge=2,
+        description="tokens of a block, written one after the other (null: as trained; without a run, the "
+        "whole answer)",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="decides a random order")
 

@@ -64,7 +64,7 @@ class Elsewhere:
             model = behind_the_contract(network, {}, length)
             network.eval()
             _check_model(model, length, weight)
-            decoder = self.objective.default_decoder if self.decoder is None else self.decoder
+            decoder = self.objective.decoding(self.decoder)
             yield Evaluator(
                 self.task, self.order, self.objective, decoder, model, nn.Identity(), weight.device, codec
             )

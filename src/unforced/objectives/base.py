@@ -70,6 +70,13 @@ class Objective(Part, ABC):
         """Whether a decoder fits the training: one of the two names the other."""
         return decoder.name in self.decoders or self.name in decoder.objectives
 
+    def decoding(self, decoder: Decoder | None = None) -> Decoder:
+        """Return a decoder (None: the default one), with the settings filled in that training decides.
+
+        Raises ValueError, "FIELD: reason", if such a setting is given and is not that of training.
+        """
+        return self.default_decoder if decoder is None else decoder
+
     def check(self, answer: int) -> None:
         """Raise ValueError, "FIELD: reason", if a setting does not go with answers of `answer` tokens."""
 

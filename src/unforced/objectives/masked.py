@@ -92,12 +92,25 @@ class Masked(Objective):
 
     @property
     def default_decoder(self) -> Decoder:
-        """Block by block, the surest tokens of each first."""
-        return Autoregressive() if self.block_size == 1 else Iterative(block_size=self.block_size)
+        """The surest tokens first; `decoding` sets the blocks."""
+        return Autoregressive() if self.block_size == 1 else Iterative()
 
     def fits(self, decoder: Decoder) -> bool:
         """Whether it is the decoder of such blocks, or one that names the objective."""
         return decoder.name == self.default_decoder.name or self.name in decoder.objectives
+
+    def decoding(self, decoder: Decoder | None = None) -> Decoder:
+        """Let `iterative` write in the blocks of training. Raises ValueError if it has others."""
+        decoder = super().decoding(decoder)
+        if not isinstance(decoder, Iterative) or decoder.block_size == self.block_size:
+            return decoder
+        if decoder.block_size is None:
+            return decoder.model_copy(update={"block_size": self.block_size})
+        if self.block_size is None:
+            trained, choice = "one block, the whole answer", "drop it"
+        else:
+            trained, choice = f"blocks of {self.block_size}", f"drop it or give {self.block_size}"
+        raise ValueError(f"block_size: {decoder.block_size}, but training had {trained}; {choice}")
 
     def check(self, answer: int) -> None:
         """Refuse blocks beyond the answer."""

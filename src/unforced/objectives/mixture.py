@@ -133,6 +133,21 @@ class Mixture(Objective):
         """Whether a decoder fits one of the parts."""
         return self.name in decoder.objectives or any(part.objective.fits(decoder) for part in self.parts)
 
+    def decoding(self, decoder: Decoder | None = None) -> Decoder:
+        """Fill in the settings that the first part decides whose training had those that are given."""
+        if decoder is None:
+            return self.parts[0].objective.decoding()
+        refused = None
+        for part in self.parts:
+            if part.objective.fits(decoder):
+                try:
+                    return part.objective.decoding(decoder)
+                except ValueError as error:
+                    refused = refused or error
+        if refused is not None:
+            raise refused
+        return decoder
+
     def check(self, answer: int) -> None:
         """Check each part."""
         for place, part in enumerate(self.parts):

@@ -202,7 +202,7 @@ def settings(subject: ObjectiveSubject) -> None:
     objective = subject.objective
     again = read(type(objective), tree(objective))
     require(again == objective, f"read back, it is {again!r}")
-    require(objective.fits(objective.default_decoder), f"{objective.default_decoder} is not among `decoders`")
+    require(objective.fits(objective.decoding()), f"{objective.decoding()} is not among `decoders`")
     require(objective.needs.attention in ("causal", "full", "mask"), f"needs {objective.needs.attention}")
     if objective.needs.attention not in {"causal", *subject.model.attends}:
         able = [name for name in MODELS.names() if objective.needs.attention in MODELS.get(name)().attends]

@@ -290,7 +290,7 @@ def planted_subject(
         task,
         "forward",
         objective,
-        decoder or objective.default_decoder,
+        objective.decoding(decoder),
         model,
         heads,
         torch.device("cpu"),
