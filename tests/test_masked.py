@@ -291,7 +291,7 @@ def test_blocks_keep_to_the_contract(settings):
         check_objective(Masked(**settings))
 
 
-@pytest.mark.parametrize("weighting", ["plain", "mdlm"])
+@pytest.mark.parametrize("weighting", ["plain", "mdlm", "linear"])
 @pytest.mark.parametrize("closed", [True, False])
 def test_blocks_of_one_token_are_next_token_prediction(model, closed, weighting):
     objective, alone = Masked(block_size=1, weighting=weighting), NextToken()
@@ -363,6 +363,10 @@ def test_a_block_of_the_whole_answer_is_no_block(model, weighting):
             "decoder.steps: 4 are more than the 3 tokens of an answer; give up to 3, or null",
         ),
         (["objective.gamma=2"], "gamma: the weighting plain has none"),
+        (
+            ["objective.weighting=mgdm", "objective.block_size=1"],
+            "objective.weighting: mgdm scales each token's loss, and blocks of 1 are next-token prediction",
+        ),
         (["objective.weighting=cosine"], "objective.weighting"),
         (
             ["objective.block_size=4"],

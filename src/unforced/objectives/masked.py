@@ -48,7 +48,8 @@ class Masked(Objective):
         mgdm     sum w alpha (1 - exp(-CE_i))^gamma CE_i / hidden tokens, with t and w as in linear
 
     The prompt sees itself fully; if there are several blocks, it sees none, and they see no later one. A
-    block of one token is always hidden (t = 1), which is next-token prediction, in training and in decoding.
+    block of one token is always hidden (t = 1, w = 1), which is next-token prediction, in training and in
+    decoding; mgdm, whose factor would make it another loss, is refused there.
 
     Where answers vary in length, what stands behind their end is `end` again, up to the longest. It is hidden
     and counted as all else is, since a decoder that writes in any order may begin there; but no block counts
@@ -76,11 +77,16 @@ class Masked(Objective):
     def _check(self) -> "Masked":
         if self.gamma != 1 and self.weighting != "mgdm":
             raise ValueError(f"gamma: the weighting {self.weighting} has none; drop it, or take mgdm")
+        if self.block_size == 1 and self.weighting == "mgdm":
+            raise ValueError(
+                "weighting: mgdm scales each token's loss, and blocks of 1 are next-token prediction; take "
+                "plain, or block_size=2"
+            )
         return self
 
     @property
     def needs(self) -> Needs:
-        """Attention to either side, within a block."""
+        """Attention to either side, within a block; a mask, even if a block is as long as the answer."""
         if self.block_size == 1:
             return Needs()
         return Needs(attention="full" if self.block_size is None else "mask")
@@ -167,7 +173,7 @@ class Masked(Objective):
         block = self.block_size or answer
         share = _shares(moment, -(-answer // block)).repeat_interleave(block, dim=1)[:, :answer]
         if block == 1:
-            share = torch.ones_like(share)
+            return torch.ones_like(share), torch.ones_like(share)
         if self.weighting in ("linear", "mgdm"):
             level = (share * _LEVELS).floor().clamp(max=_LEVELS - 1)
             return (level + 1) / _LEVELS, 1 - level / _LEVELS
