@@ -9,18 +9,22 @@ import torch
 
 from tests.objectives import Scribbled
 from tests.planted import autoregressive, certain, chaotic, chaotic_next, oracle, ragged, uniform
-from tests.runs import unchecked
+from tests.runs import tiny_run, unchecked
 from unforced.config import Run
 from unforced.data.batch import Batch
 from unforced.data.codec import SymbolCodec
 from unforced.decoding.iterative import Iterative
+from unforced.errors import UserError
 from unforced.evaluation.evaluator import Evaluator
 from unforced.models.gpt import GPT
 from unforced.objectives.base import Needs
 from unforced.objectives.masked import Masked
 from unforced.objectives.moment import Moment
 from unforced.objectives.multi_token import MultiToken
+from unforced.objectives.next_latent import NextLatent
 from unforced.objectives.next_token import NextToken
+from unforced.objectives.registers import Registers
+from unforced.objectives.token_order import TokenOrder
 from unforced.objectives.view import Term, View
 from unforced.registry import OBJECTIVES
 from unforced.tasks.path_star import PathStar
@@ -443,3 +447,33 @@ def test_random_numbers_of_a_moment_are_even_and_independent():
     counts = moment.integers(2, 7, 50).flatten().bincount(minlength=8)
     assert counts[[0, 1, 7]].tolist() == [0, 0, 0]
     assert counts[2:7].tolist() == pytest.approx([4000] * 5, rel=0.06)
+
+
+@pytest.mark.parametrize(
+    ("objective", "settings", "complaint"),
+    [
+        ("registers", ["weight=1"], "weight: 1 for the whole run leaves .*; give less than 1, as in 0.9"),
+        ("registers", ['weight={"first": 1, "last": 1}'], "weight: 1 for the whole run leaves"),
+        (
+            "registers",
+            ["weight=0"],
+            "weight: 0 for the whole run trains next_token alone; use objective=",
+        ),
+        ("token_order", ["weight=0"], "weight: 0 for the whole run"),
+        ("future_summary", ['weight={"first": 0, "last": 0}'], "weight: 0 for the whole run"),
+        ("next_latent", ["latent_weight=0", "kl_weight=0"], "latent_weight, kl_weight: 0 for the whole run"),
+        ("multi_token", ["offset_weights=[0]"], "offset_weights: 0 for the whole run"),
+        ("multi_token", ["horizon=3", "offset_weights=[0,0]"], "offset_weights: 0 for the whole run"),
+    ],
+)
+def test_weights_that_leave_a_loss_out_of_the_whole_run_are_refused(objective, settings, complaint):
+    with pytest.raises(UserError, match=rf"^objective\.{complaint}"):
+        tiny_run(f"objective={objective}", *(f"objective.{setting}" for setting in settings))
+
+
+def test_weights_that_leave_a_loss_out_of_a_part_of_the_run_are_kept():
+    for weight in ({"first": 1, "last": 0}, {"first": 0, "last": 1, "end": 0.1}):
+        Registers(weight=weight)
+        TokenOrder(weight=weight)
+    NextLatent(latent_weight=0.0)
+    MultiToken(horizon=3, offset_weights=(0.0, 1.0))

@@ -14,6 +14,7 @@ from unforced.decoding.base import Decoder
 from unforced.models.base import SequenceModel
 from unforced.objectives.base import Objective
 from unforced.objectives.losses import cross_entropy
+from unforced.objectives.schedule import Weight, is_ever_positive
 from unforced.objectives.view import ANSWER, NEXT_TOKEN, View, lay_out
 
 
@@ -34,6 +35,12 @@ class AuxiliaryObjective(Objective, ABC):
     def default_decoder(self) -> Decoder:
         """Token by token, greedily, by the model alone."""
         return Autoregressive()
+
+
+def check_weights(fields: str, *weights: Weight) -> None:
+    """Raise ValueError if all weights of what is added to next-token prediction are 0 for the whole run."""
+    if not any(is_ever_positive(weight) for weight in weights):
+        raise ValueError(f"{fields}: 0 for the whole run trains next_token alone; use objective=next_token")
 
 
 def next_token_view(objective: Objective, batch: Batch, weight: float = 1.0) -> View:

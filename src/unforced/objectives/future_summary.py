@@ -12,12 +12,12 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from unforced.data.batch import Batch
 from unforced.models.base import SequenceModel, Trunk
-from unforced.objectives.auxiliary import AuxiliaryObjective, next_token_loss, next_token_view
+from unforced.objectives.auxiliary import AuxiliaryObjective, check_weights, next_token_loss, next_token_view
 from unforced.objectives.moment import Moment
 from unforced.objectives.schedule import Weight, weight_at
 from unforced.objectives.upcoming import upcoming
@@ -53,6 +53,11 @@ class FutureSummary(AuxiliaryObjective):
         None, ge=2, description="how many tokens ahead the bag reaches (null: to the end of the answer)"
     )
     weight: Weight = Field(1.0, description="weight of the bags' cross-entropy: a number or a schedule")
+
+    @model_validator(mode="after")
+    def _check(self) -> "FutureSummary":
+        check_weights("weight", self.weight)
+        return self
 
     def check(self, answer: int) -> None:
         """Refuse a window that reaches further than the answer, and answers of one token."""

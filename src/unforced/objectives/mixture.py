@@ -22,7 +22,7 @@ from unforced.models.base import SequenceModel, Trunk
 from unforced.objectives.base import HeadLogits, Needs, Objective
 from unforced.objectives.moment import Moment
 from unforced.objectives.next_token import NextToken
-from unforced.objectives.schedule import Schedule, Weight, weight_at
+from unforced.objectives.schedule import Schedule, Weight, is_ever_positive, weight_at
 from unforced.objectives.shared_prompt import with_shared_prompts
 from unforced.objectives.teacherless import Teacherless
 from unforced.objectives.view import View
@@ -80,7 +80,7 @@ class Mixture(Objective):
     @model_validator(mode="after")
     def _check(self) -> "Mixture":
         for place, part in enumerate(self.parts):
-            if not _is_positive(part.weight):
+            if not is_ever_positive(part.weight):
                 line = "0 for the whole run; drop the part, or give a weight above 0"
                 raise ValueError(f"parts.{place}.weight: {line}")
         for begin, end in _weightless(self.parts):
@@ -205,11 +205,6 @@ class Mixture(Objective):
             for (name, objective), of_part in parts
             for key, logits in objective.head_logits(model, of_part, batch).items()
         }
-
-
-def _is_positive(weight: Weight) -> bool:
-    """Whether a weight is above 0 at any time."""
-    return weight.first > 0 or weight.last > 0 if isinstance(weight, Schedule) else weight > 0
 
 
 def _weightless(parts: tuple[MixturePart, ...]) -> list[tuple[float, float]]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from unforced.data.batch import Batch
 from unforced.models.base import SequenceModel, Trunk
-from unforced.objectives.auxiliary import AuxiliaryObjective, next_token_view
+from unforced.objectives.auxiliary import AuxiliaryObjective, check_weights, next_token_view
 from unforced.objectives.base import HeadLogits
 from unforced.objectives.moment import Moment
 from unforced.objectives.multi_token_heads.base import Heads
@@ -52,11 +52,14 @@ class MultiToken(AuxiliaryObjective):
     def _check_weights(self) -> "MultiToken":
         given, further = len(self.offset_weights or ()), self.horizon - 1
         if given not in (0, 1, further):
+            offsets = "1 further offset" if further == 1 else f"{further} further offsets"
             wanted = "give one" if further == 1 else f"give one for all, or {further}"
             raise ValueError(
-                f"offset_weights: there are {given} weights for the {further} further offsets of horizon "
+                f"offset_weights: there are {given} weights for the {offsets} of horizon "
                 f"{self.horizon}; {wanted}"
             )
+        if self.offset_weights is not None:
+            check_weights("offset_weights", *self.offset_weights)
         return self
 
     @property

@@ -12,13 +12,13 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Shaped
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from unforced.data.batch import Batch
 from unforced.models.base import SequenceModel, Trunk
-from unforced.objectives.auxiliary import AuxiliaryObjective, next_token_view
+from unforced.objectives.auxiliary import AuxiliaryObjective, check_weights, next_token_view
 from unforced.objectives.base import HeadLogits
 from unforced.objectives.losses import cross_entropy
 from unforced.objectives.moment import Moment
@@ -63,6 +63,11 @@ class NextLatent(AuxiliaryObjective):
         0.5, gt=0, description="width of the hidden layers of f, as a share of its input's, 2 x the model's"
     )
     prompt_states: bool = Field(True, description="count states of the prompt in Smooth L1, too")
+
+    @model_validator(mode="after")
+    def _check(self) -> "NextLatent":
+        check_weights("latent_weight, kl_weight", self.latent_weight, self.kl_weight)
+        return self
 
     def check(self, answer: int) -> None:
         """Refuse a horizon that reaches further than the answer."""

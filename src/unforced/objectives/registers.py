@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from unforced.data.batch import Batch
 from unforced.models.base import SequenceModel
 from unforced.models.masks import token_positions
-from unforced.objectives.auxiliary import AuxiliaryObjective, next_token_view
+from unforced.objectives.auxiliary import AuxiliaryObjective, check_weights, next_token_view
 from unforced.objectives.base import HeadLogits, Needs
 from unforced.objectives.losses import cross_entropy
 from unforced.objectives.moment import Moment
@@ -63,11 +63,17 @@ class Registers(AuxiliaryObjective):
 
     @model_validator(mode="after")
     def _check(self) -> "Registers":
-        largest = max(weight_at(self.weight, progress) for progress in (0.0, 1.0))
-        if largest > 1:
+        least, most = sorted(weight_at(self.weight, progress) for progress in (0.0, 1.0))
+        if most > 1:
             raise ValueError(
-                f"weight: {largest:g} is above 1, and the next token weighs what it leaves; give 0 to 1"
+                f"weight: {most:g} is above 1, and the next token weighs what it leaves; give less than 1"
             )
+        if least == 1:
+            raise ValueError(
+                "weight: 1 for the whole run leaves next tokens, by which answers are written, untrained; "
+                "give less than 1, as in 0.9"
+            )
+        check_weights("weight", self.weight)
         return self
 
     @property

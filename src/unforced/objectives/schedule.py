@@ -58,3 +58,8 @@ Weight = Annotated[float | Schedule, _NumberOrSchedule()]
 def weight_at(weight: Weight, progress: float) -> float:
     """Return a weight at a progress."""
     return weight.at(progress) if isinstance(weight, Schedule) else weight
+
+
+def is_ever_positive(weight: Weight) -> bool:
+    """Whether a weight is above 0 at any progress."""
+    return weight.first > 0 or weight.last > 0 if isinstance(weight, Schedule) else weight > 0

@@ -11,12 +11,12 @@ from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from unforced.data.batch import Batch
 from unforced.models.base import SequenceModel, Trunk
-from unforced.objectives.auxiliary import AuxiliaryObjective, next_token_loss, next_token_view
+from unforced.objectives.auxiliary import AuxiliaryObjective, check_weights, next_token_loss, next_token_view
 from unforced.objectives.base import HeadLogits
 from unforced.objectives.moment import Moment
 from unforced.objectives.schedule import Weight, weight_at
@@ -53,6 +53,11 @@ class TokenOrder(AuxiliaryObjective):
         None, ge=1, description="how many tokens ahead are ranked (null: to the end of the answer)"
     )
     weight: Weight = Field(1.0, description="weight of the ranking loss: a number or a schedule")
+
+    @model_validator(mode="after")
+    def _check(self) -> "TokenOrder":
+        check_weights("weight", self.weight)
+        return self
 
     def check(self, answer: int) -> None:
         """Refuse a window that reaches further than the answer."""
