@@ -148,10 +148,10 @@ def test_all_goals_of_a_graph_are_as_likely_to_be_asked_together():
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["goals_per_graph=3"], r"G\(2,3\) with 12 labels has 2 for each graph, not 3"),
+        (["goals_per_graph=3"], r"G\(2,3\) with 12 labels asks at most 2 q.*, not 3; give at most 2$"),
         (["goals_per_graph=2", "batch_size=7"], "2 does not divide batch_size 7; use batch_size=6 or .*=8"),
         (["goals_per_graph=2", "num_train=1"], "2 does not divide num_train 1; use num_train=2$"),
-        (["task=countdown", "goals_per_graph=2"], "has 1 for each graph, not 2"),
+        (["task=countdown", "goals_per_graph=2"], "asks 1 question of each .*, not 2; give 1$"),
     ],
 )
 def test_goals_that_do_not_fit_are_one_line(overrides, words):

@@ -117,7 +117,11 @@ class Run(Settings):
         if goals == 1:
             return
         if goals > (most := _questions(self.task)):
-            raise ValueError(f"goals_per_graph: {self.task} has {most} for each graph, not {goals}")
+            asked = "1 question" if most == 1 else f"at most {most} questions"
+            raise ValueError(
+                f"goals_per_graph: {self.task} asks {asked} of each graph or other material, not {goals}; "
+                f"give {'1' if most == 1 else f'at most {most}'}"
+            )
         for key, count in (("batch_size", self.batch_size), ("num_train", self.num_train)):
             if count is not None and count % goals:
                 below = count // goals * goals

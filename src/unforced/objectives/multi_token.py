@@ -77,7 +77,7 @@ class MultiToken(AuxiliaryObjective):
         if self.offsets[-1] <= answer:
             return
         fitting = [n for n in range(2, self.horizon) if self.heads.offsets(n)[-1] <= answer]
-        advice = f"the largest is {fitting[-1]}" if fitting else "use objective=next_token"
+        advice = f"the largest is {fitting[-1]}" if fitting else self.heads.advice(answer)
         raise ValueError(
             f"horizon: {self.horizon} {self.heads.name} heads look {self.offsets[-1]} tokens ahead, beyond "
             f"answers of {answer} tokens; {advice}"

@@ -35,6 +35,10 @@ class Heads(Part, ABC):
         """Return the offsets of `horizon` heads, from 1."""
         return tuple(range(1, horizon + 1))
 
+    def advice(self, answer: int) -> str:
+        """Say what to give where even two heads look beyond answers of `answer` tokens."""
+        return "use objective=next_token"
+
     def further_weights(self, horizon: int) -> tuple[Weight, ...]:
         """Return the weights of the losses at the offsets but the first, as the source has them."""
         return (1.0,) * (horizon - 1)

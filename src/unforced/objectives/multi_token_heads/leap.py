@@ -32,6 +32,14 @@ class LeapHeads(StatefulHeads):
         """Return every `stride`-th offset."""
         return tuple(1 + self.stride * head for head in range(horizon))
 
+    def advice(self, answer: int) -> str:
+        """Name the largest stride of two heads."""
+        return (
+            f"with horizon=2, give heads.stride={answer - 1} at most"
+            if answer > 1
+            else super().advice(answer)
+        )
+
     def build(self, trunk: Trunk, offsets: Sequence[int]) -> nn.Module:
         """Build an adapter for each further offset."""
         return nn.ModuleList(_adapter(trunk.width) for _ in offsets[1:])
