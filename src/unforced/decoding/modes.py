@@ -29,8 +29,8 @@ def forced_note(objective: str, shows: Shows) -> str:
     return {
         "prefix": "",
         "parts": (
-            f"{objective} training shows random parts of the true answer, teacher forcing all of it before "
-            "each token"
+            f"{objective} trains on random parts of the true answer; teacher forcing gives all that is "
+            "before a token, and nothing behind it"
         ),
         "nothing": (
             f"{objective} training never gives the true answer as input, so teacher forcing asks what was "

@@ -28,7 +28,7 @@ _NO_ORDER = {
     "one_pass": "does not read its own answer",
     "any_order": "does not write from left to right: no error is the first",
 }
-_OF_PARTS = "training shows random parts of the true answer; measured with all of it before each token"
+_OF_PARTS = "trained on random parts of the true answer; measured given all that is before a token"
 
 
 def does_not_apply(reason: str) -> Measures:
