@@ -44,7 +44,7 @@ class OneFurther(Objective):
         real = torch.ones_like(view.targets, dtype=torch.bool) if view.weights is None else view.weights
         later = real & (torch.arange(real.shape[1], device=real.device) > 0)
         terms = {"next": view.terms[ANSWER], "further": Term(count_of(view.targets, later), weight=0.5)}
-        return Further(**{**vars(view), "terms": terms}, later=later)
+        return Further(**{**vars(view), "terms": terms, "prompt": None}, later=later)  # all states are read
 
     def loss(self, model, heads, view):
         """Unembed the hidden states, and what the head makes of them."""

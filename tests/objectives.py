@@ -42,7 +42,9 @@ class Scribbled(Objective):
         view = lay_out(batch, batch.answer[:, :-1].masked_fill(hidden, batch.mask_token), weights)
         count = count_of(batch.answer, real) * moment.integers(0, 2, stream=2)
         head = Term(count, 0.3 if moment.progress < 0.5 else 0.0)
-        return type(view)(**{**vars(view), "terms": {ANSWER: view.terms[ANSWER], "head": head}})
+        return type(view)(
+            **{**vars(view), "prompt": None, "terms": {ANSWER: view.terms[ANSWER], "head": head}}
+        )
 
     def loss(self, model, heads, view):
         hidden = model.hidden(view.inputs, padding=view.padding, query_positions=view.query_positions)

@@ -9,7 +9,7 @@ from unforced.decoding.base import Decoder, ParallelDecoder, next_token_logits
 from unforced.decoding.one_pass import OnePass
 from unforced.objectives.base import Objective
 from unforced.objectives.losses import cross_entropy
-from unforced.objectives.view import ANSWER, answer_logits, lay_out
+from unforced.objectives.view import ANSWER, answer_logits, answer_states, lay_out
 
 
 class _Trained(Objective):
@@ -108,6 +108,5 @@ class Headed(Objective):
         return lay_out(batch, batch.answer[:, :0], self.weights(batch))
 
     def loss(self, model, heads, view):
-        hidden = model.hidden(view.inputs, padding=view.padding, query_positions=slice(-1, None))
-        logits = heads(hidden).unflatten(-1, (-1, model.vocab_size))[:, 0]
+        logits = heads(answer_states(model, view)).unflatten(-1, (-1, model.vocab_size))[:, 0]
         return {ANSWER: cross_entropy(logits, view.targets, view.weights)}

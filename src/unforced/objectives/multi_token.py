@@ -97,7 +97,7 @@ class MultiToken(AuxiliaryObjective):
             counted = None if view.weights is None else view.weights[:, offset - 1 :]
             count = count_of(view.targets[:, offset - 1 :], counted)
             terms[name] = Term(count, weight_at(weight, moment.progress))
-        return replace(view, terms=terms)
+        return replace(view, terms=terms, prompt=None if self.heads.reads_prompt else view.prompt)
 
     def loss(
         self, model: SequenceModel, heads: nn.Module, view: View

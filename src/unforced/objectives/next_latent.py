@@ -96,7 +96,7 @@ class NextLatent(AuxiliaryObjective):
             LATENT: Term(latent, weight_at(self.latent_weight, moment.progress)),
             KL: Term(kl, weight_at(self.kl_weight, moment.progress)),
         }
-        return LatentView.of(plain, terms=terms, ahead=ahead)
+        return LatentView.of(plain, terms=terms, ahead=ahead, prompt=None)  # states of it are read, too
 
     def loss(
         self, model: SequenceModel, heads: nn.Module, view: View

@@ -39,8 +39,9 @@ class View:
 
     An objective with more to carry (targets of several heads, pairs, a noise level) extends it. weights: of
     the targets; None: all weigh 1. terms: those of the objective's loss, by name. prompt: how many of the
-    first inputs are the batch's prompts as they are; None: the inputs are not prompts with something behind.
-    states: gives the states at the query positions where they are computed with those of other views.
+    first inputs are the batch's prompts as they are; None: the inputs are not prompts with something behind,
+    or the loss asks for other states than `answer_states` gives. states: gives the states at the query
+    positions where they are computed with those of other views.
     """
 
     inputs: Int[Tensor, "batch time"]

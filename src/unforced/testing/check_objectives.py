@@ -31,7 +31,7 @@ from unforced.models.masks import kind_of
 from unforced.objectives.base import Objective
 from unforced.objectives.moment import Moment
 from unforced.objectives.next_token import NextToken
-from unforced.objectives.view import ANSWER, NEXT_TOKEN
+from unforced.objectives.view import ANSWER, NEXT_TOKEN, answer_states
 from unforced.parts import read, tree
 from unforced.registry import MODELS
 from unforced.tasks.base import Order, Task
@@ -356,12 +356,21 @@ def lengths(subject: ObjectiveSubject) -> None:
 
 
 def prompts(subject: ObjectiveSubject) -> None:
-    """Where a view says that its inputs begin with the prompts, they do."""
+    """Where a view says that its inputs begin with the prompts, they do, and its loss asks for the states."""
     view, batch = subject.objective.view(subject.batch, subject.moment()), subject.batch
     if view.prompt is None:
         raise DoesNotApplyError
     same = torch.equal(view.inputs[:, : view.prompt], batch.prompt)
     require(same, "its inputs begin otherwise: set the view's `prompt` to None")
+    model, asked = subject.module.model, []
+
+    def states() -> Tensor:
+        asked.append(view)
+        return answer_states(model, view)
+
+    subject.objective.loss(model, subject.module.heads, replace(view, states=states))
+    advice = "ask by `answer_states(model, view)`, or set the view's `prompt` to None"
+    require(bool(asked), f"its loss reads the prompts itself, also where a mixture has read them: {advice}")
 
 
 def shown(subject: ObjectiveSubject) -> None:

@@ -43,6 +43,11 @@ class Heads(Part, ABC):
         """Return the weights of the losses at the offsets but the first, as the source has them."""
         return (1.0,) * (horizon - 1)
 
+    @property
+    def reads_prompt(self) -> bool:
+        """Whether heads work on states of the whole prompt, which a mixture does not share among parts."""
+        return True
+
     @abstractmethod
     def build(self, trunk: Trunk, offsets: Sequence[int]) -> nn.Module:
         """Build what the heads train beside the model."""

@@ -15,7 +15,7 @@ from torch import nn
 from unforced.models.base import SequenceModel, Trunk
 from unforced.models.roles import set_role
 from unforced.objectives.multi_token_heads.base import StatefulHeads, States, asked_at
-from unforced.objectives.view import View
+from unforced.objectives.view import View, answer_states
 
 
 class LeapHeads(StatefulHeads):
@@ -27,6 +27,11 @@ class LeapHeads(StatefulHeads):
 
     name: Literal["leap"] = "leap"
     stride: int = Field(2, ge=1, description="from one offset to the next")
+
+    @property
+    def reads_prompt(self) -> Literal[False]:
+        """They work where they are asked."""
+        return False
 
     def offsets(self, horizon: int) -> tuple[int, ...]:
         """Return every `stride`-th offset."""
@@ -50,7 +55,7 @@ class LeapHeads(StatefulHeads):
         """Adapt the states of the positions where the heads are asked."""
         assert isinstance(heads, nn.ModuleList)
         first = asked_at(view, 1)
-        states = model.hidden(view.inputs, padding=view.padding, query_positions=first)
+        states = answer_states(model, view)
         further = []
         for adapter, offset in zip(heads, offsets[1:], strict=True):
             own = states[:, : asked_at(view, offset).stop - first.start]

@@ -29,6 +29,11 @@ class SharedHead(Heads):
 
     name: Literal["shared"] = "shared"
 
+    @property
+    def reads_prompt(self) -> Literal[False]:
+        """It is the model, asked for the answer."""
+        return False
+
     def further_weights(self, horizon: int) -> tuple[Weight, ...]:
         """Return weights that fall to 0 one after the other."""
         return tuple(

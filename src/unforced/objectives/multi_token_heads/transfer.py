@@ -15,7 +15,7 @@ from torch import nn
 from unforced.models.base import SequenceModel, Trunk
 from unforced.models.masks import Padding, QueryPositions
 from unforced.objectives.multi_token_heads.base import Hidden, StatefulHeads, States, asked_at, linear_map
-from unforced.objectives.view import View
+from unforced.objectives.view import View, answer_states
 
 
 class TransferHeads(StatefulHeads):
@@ -32,6 +32,11 @@ class TransferHeads(StatefulHeads):
         "next_token", description="what is added to the states: the embedded next token, or nothing"
     )
 
+    @property
+    def reads_prompt(self) -> bool:
+        """Layers attend to the prompt; linear maps work where they are asked."""
+        return self.layers > 0
+
     def build(self, trunk: Trunk, offsets: Sequence[int]) -> nn.Module:
         """Build a transfer for each further offset, and kappa."""
         return _Transfers(trunk, self.layers, len(offsets) - 1, injects=self.injects == "next_token")
@@ -43,7 +48,7 @@ class TransferHeads(StatefulHeads):
         assert isinstance(heads, _Transfers)
         first = asked_at(view, 1)
         inputs = model.embed(view.inputs, padding=view.padding)
-        states = model.hidden(inputs, padding=view.padding, query_positions=None if self.layers else first)
+        states = model.hidden(inputs, padding=view.padding) if self.layers else answer_states(model, view)
         model_states = states[:, first] if self.layers else states
         skipped = 0 if self.layers else first.start  # of the steps before `states`
         carried = heads.inject(states[:, :-1], inputs[:, skipped + 1 :])
