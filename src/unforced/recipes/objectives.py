@@ -7,6 +7,7 @@ from unforced.config import Run, flatten
 from unforced.expectations import Expectation, Relation
 from unforced.recipes.pitfalls import SEEDS
 from unforced.recipes.quickstart import quickstart
+from unforced.registry import OBJECTIVES
 from unforced.study import Study, over_seeds
 from unforced.tasks.base import Task
 from unforced.tasks.crossing_lines import CrossingLines
@@ -63,11 +64,10 @@ def all_objectives(answer: int) -> dict[str, str | dict[str, Any]]:
 
     Of multi_token, the kind with parallel heads, and the one without parameters of its own.
     """
-    plain = (
-        "next_token teacherless mixture token_order future_summary next_latent registers belief_state masked "
-        "insertion joint"
-    )
-    return {name: name for name in plain.split()} | {
+    settings: dict[str, str | dict[str, Any]] = {
+        name: name for name in OBJECTIVES.names() if OBJECTIVES.source(name) is None
+    }
+    return settings | {
         "multi_token": {"name": "multi_token", "horizon": answer},
         "multi_token_shared": {"name": "multi_token", "heads": {"name": "shared"}, "horizon": answer},
     }
