@@ -47,7 +47,7 @@ def folder(request, folders):
 
 
 def test_a_report_shows_tasks_of_ones_own_and_chances_that_are_unknown(folders, call, tmp_path):
-    assert call("report", folders, "--to", tmp_path / "report")[0] == 0
+    assert call("report", folders, "--out", tmp_path / "report")[0] == 0
     page = (tmp_path / "report" / "index.html").read_text()
     assert all(str(task) in page for task in TASKS.values())
     rows = (tmp_path / "report" / "tables" / "accuracy.md").read_text().splitlines()

@@ -15,7 +15,7 @@ from unforced.errors import UserError
 def report(
     folders: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold some.")],
     to: Annotated[
-        Path | None, typer.Option(help="Where to write it. [default: report/ in the folder]")
+        Path | None, typer.Option("--to", "--out", help="Where to write it. [default: report/ in the folder]")
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 if anything was skipped or left out.")
