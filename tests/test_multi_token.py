@@ -224,6 +224,10 @@ def test_leaping_heads_begin_as_the_model():
             "objective.*offset_weights: there are 3 weights for the 2 fur",
         ),
         (["offset_weights=[1,1]"], "for the 1 further offset of horizon 2; give one$"),
+        (
+            ["horizon=3", "offset_weights.0.first=1"],
+            "offset_weights.0.first: objective.offset_weights is null; write objective.offset_w",
+        ),
         (["offset_weights=[-1]"], "objective.offset_weights.0: input should be a number of at least 0, or a"),
         (['offset_weights=[{"first":1,"last":0,"end":0}]'], "offset_weights.0.end: input should be greater"),
     ],
@@ -265,3 +269,7 @@ def test_a_curriculum_is_set_from_the_command_line():
     )
     assert run.objective.offset_weights == (0.5, Schedule(first=0.0, last=1.0))
     assert run.objective.heads.layers == 1
+    weights = "objective.offset_weights=.5", "objective.offset_weights.0.first=1"
+    falling = run.override([*weights, "objective.offset_weights.0.last=0"])
+    assert falling.objective.offset_weights == (Schedule(first=1.0, last=0.0),)
+    assert run.override(weights[:1]).objective.offset_weights == (0.5,)

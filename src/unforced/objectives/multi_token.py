@@ -8,11 +8,11 @@ inputs  ... =  1  7              targets 1 7 9         next_token
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from unforced.data.batch import Batch
@@ -22,7 +22,7 @@ from unforced.objectives.base import HeadLogits
 from unforced.objectives.moment import Moment
 from unforced.objectives.multi_token_heads.base import Heads
 from unforced.objectives.multi_token_heads.parallel import ParallelHeads
-from unforced.objectives.schedule import Weight, weight_at
+from unforced.objectives.schedule import Schedule, Weight, weight_at
 from unforced.objectives.view import NEXT_TOKEN, Term, View, count_of
 from unforced.parts import Named
 
@@ -47,6 +47,11 @@ class MultiToken(AuxiliaryObjective):
         min_length=1,
         description="of the losses but the next token's, in order; one is for all (null: those of the heads)",
     )
+
+    @field_validator("offset_weights", mode="before")
+    @classmethod
+    def _read_one_for_all(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, float | int | Mapping | Schedule) else value
 
     @model_validator(mode="after")
     def _check_weights(self) -> "MultiToken":
