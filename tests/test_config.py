@@ -87,6 +87,11 @@ def test_text_needs_no_quotes(text):
     assert BASE.override([f"order={text}"]).order == "reversed"
 
 
+@pytest.mark.parametrize(("text", "number"), [(".02", 0.02), ("1.", 1.0)])
+def test_a_number_needs_no_digit_on_both_sides_of_its_point(text, number):
+    assert BASE.override([f"learning_rate={text}"]).learning_rate == number
+
+
 @pytest.mark.parametrize("assignment", ["objective=teacherless", "objective.name=teacherless"])
 def test_a_part_is_chosen_by_name(assignment):
     assert isinstance(BASE.objective, NextToken)
@@ -166,7 +171,7 @@ def test_overrides_reach_into_lists_of_parts(mixed):
         ),
         "objective.parts=[3]": f"objective.parts.0: give a name, one of {', '.join(OBJECTIVES.names())}",
         "objective.first.name=next_token": (
-            "objective.first.name: first has no keys below it; write objective.first=value"
+            "objective.first.name: objective.first is null; write objective.first=VALUE before it"
         ),
         "objective.part.0=next_token": "objective.part.0: unknown key 'part'; did you mean 'parts'?",
     }.items():
@@ -197,6 +202,7 @@ def test_values_replace_fields_and_parts():
 
 
 ALL_TASKS = "addition, branching_path, countdown, crossing_lines, path_star"
+NO_JSON = "is not JSON: text has double quotes, and numbers begin with a digit, as in"
 MISTAKES = {
     "": "'' is not an override; write dotted.key=value, as in seed=3",
     "seed": "'seed' is not an override; write dotted.key=value, as in seed=3",
@@ -217,6 +223,8 @@ MISTAKES = {
     "betas=0.9": "betas: input should be a valid list, not 0.9",
     'betas=[0.9,"x"]': 'betas.1: input should be a valid number, not "x"',
     "betas=[0.9]": "betas.1: missing",
+    "betas=[a]": f"betas: [a] {NO_JSON} 'betas=[\"a\", 0.5]'",
+    "task={name: path_star}": f"task: {{name: path_star}} {NO_JSON} 'task={{\"a\": 0.5}}'",
     "task.degree=0": "task.degree: input should be greater than or equal to 1, not 0",
     "task.num_nodes=4": (
         "task.num_nodes: a graph of degree 2 and path_length 3 has 5 nodes, more than num_nodes 4; "

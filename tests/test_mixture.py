@@ -16,6 +16,7 @@ from unforced.objectives.moment import Moment
 from unforced.objectives.next_token import NextToken
 from unforced.objectives.schedule import Schedule
 from unforced.objectives.teacherless import Teacherless
+from unforced.registry import OBJECTIVES
 from unforced.testing import check_objective
 from unforced.testing.check_objectives import CASES, ObjectiveSubject, readings, small_transformer
 from unforced.training.flops import flops_of
@@ -213,6 +214,28 @@ def test_settings_are_overridden_by_path_and_read_back():
             "objective.parts.0.weight.end: 0.4 is not above begin 0.5; give a later one, up to 1",
         ),
         (["objective.parts.0.weight.first=1"], "objective.parts.0.weight.last: missing"),
+        (
+            ["objective.parts.0.weight.begn=1"],
+            "objective.parts.0.weight.begn: unknown key 'begn'; did you mean 'begin'?",
+        ),
+        (
+            ['objective.parts=[{"objective":"next_token","wieght":1}]'],
+            "objective.parts.0.wieght: unknown key 'wieght'; did you mean 'weight'?",
+        ),
+        (
+            ["objective.parts=[3]"],
+            f"objective.parts.0.objective: give a name, one of {', '.join(OBJECTIVES.names())}",
+        ),
+        (
+            ["objective.parts=[next_token,teacherless]"],
+            "objective.parts: [next_token,teacherless] is not JSON: text has double quotes, and numbers "
+            "begin with a digit, as in 'objective.parts=[\"a\", 0.5]'",
+        ),
+        (
+            ['objective.parts=[{"objective":{"name":"next_token","train_positions":[9]}}]'],
+            "objective.parts.0.objective.train_positions: 9 is not an answer position of this task; they are "
+            "0 to 2",
+        ),
         (
             ["objective.parts.1.objective=teacherles"],
             "objective.parts.1.objective: unknown objective 'teacherles'; did you mean 'teacherless'?",

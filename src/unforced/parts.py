@@ -22,12 +22,12 @@ another name is also read by its old one:
 
 import json
 from abc import ABC
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -271,7 +271,7 @@ class _Mistake:
 
 
 def _first_mistake(kind: type[Config], error: ValidationError) -> _Mistake:
-    first = error.errors()[0]
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")  # one that is misspelt
     places = [str(place) for place in first["loc"] if not str(place).startswith("function-")]
     path = ".".join(places)
     if first["type"] == "mistake":
@@ -279,7 +279,9 @@ def _first_mistake(kind: type[Config], error: ValidationError) -> _Mistake:
     if first["type"] == "value_error":  # a validator's, whose words begin with the key
         return _Mistake(".".join([*places, str(first["ctx"]["error"])]))
     if first["type"] == "extra_forbidden":
-        return _Mistake(f"{path}: {unknown('key', places[-1], kind.model_fields)}", newer=True)
+        return _Mistake(
+            f"{path}: {unknown('key', places[-1], _kind_at(kind, places).model_fields)}", newer=True
+        )
     if first["type"] == "missing":
         return _Mistake(f"{path}: missing")
     if first["type"] in ("too_short", "too_long"):
@@ -288,9 +290,27 @@ def _first_mistake(kind: type[Config], error: ValidationError) -> _Mistake:
         items = f"{limit} item{'s' * (limit != 1)}"
         count = first["ctx"]["actual_length"]
         return _Mistake(f"{path}: should have at {'least' if least else 'most'} {items}, not {count}")
+    if first["type"] == "model_type":
+        keys = ", ".join(_kind_at(kind, places).model_fields)
+        first["msg"] = f"input should be an object with keys of {keys}"
     message = (first["msg"][0].lower() + first["msg"][1:]).replace("tuple", "list")
     given = json.dumps(first["input"], default=str)
     return _Mistake(f"{path}: {message}, not {given if len(given) < 80 else given[:80] + '...'}")
+
+
+def _kind_at(kind: type[BaseModel], places: Iterable[str]) -> type[BaseModel]:
+    """Return the config that a path leads to or into: that of a part's fields, of an item of a list."""
+    for place in places:
+        field = kind.model_fields.get(place)
+        kind = kind if field is None else next(_configs_in(field.annotation), kind)
+    return kind
+
+
+def _configs_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _configs_in(inner)
 
 
 def _mistake_of(context: Mapping[str, Any] | None, path: str) -> _Mistake:

@@ -1,12 +1,15 @@
 """Configs as trees of JSON values: `dotted.key -> value`, and `dotted.key=value` as it is typed."""
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from unforced.errors import UserError, unknown
 from unforced.files import expand_home
 from unforced.parts import Tree
+
+_NUMBER = re.compile(r"-?(\.[0-9]{1,30}|[0-9]{1,30}\.)")  # which JSON does not take for one
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -48,8 +51,8 @@ def other_decoder(texts: Iterable[str]) -> Any:
 def assign(tree: Tree, assignment: str, parts: Collection[str]) -> None:
     """Carry out `dotted.key=value` in a tree. Raises UserError.
 
-    A value is read as JSON, and as text where it is not JSON; `~/` at its beginning is the home folder. The
-    items of a list are counted from 0.
+    A value is read as JSON (.8 and 8. as numbers, too), and as text where it is not JSON; `~/` at its
+    beginning is the home folder. The items of a list are counted from 0.
     parts: the keys at the top that name parts, so that a name may be given to one that is null.
     """
     path, equals, text = assignment.partition("=")
@@ -89,6 +92,8 @@ def _below(node: Any, key: str, path: str, above: str) -> Any:
         fields: Tree = {}
         node[int(key) if isinstance(node, list) else key] = fields
         return fields
+    if not isinstance(node, list) and key in node and found is None:
+        raise UserError(f"{path}: {above} is null; write {above}=VALUE before it")
     if isinstance(node, list) or key in node or not nested:
         raise UserError(f"{path}: {key} has no keys below it; write {above}=value")
     raise UserError(f"{path}: {unknown('key', key, nested)}")
@@ -108,9 +113,14 @@ def _index(items: list[Any], key: str, path: str) -> int:
 
 
 def with_quoting(message: str, assignments: Iterable[str]) -> str:
-    """Add to a message on a value that should be text how to type it, as JSON took it for something else."""
+    """Say in a message how to type a value: text that JSON takes for something else, or lists and objects."""
     for assignment in assignments:
         path, _, text = assignment.partition("=")
+        is_meant = message.startswith(f"{path}:") or repr(text) in message
+        if is_meant and text[:1] in ("[", "{") and isinstance(_value(text), str):
+            example = '["a", 0.5]' if text.startswith("[") else '{"a": 0.5}'
+            advice = "text has double quotes, and numbers begin with a digit"
+            return f"{path}: {text} is not JSON: {advice}, as in '{path}={example}'"
         if message.startswith(f"{path}: input should be a valid string, not "):
             value = _value(text)
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -123,4 +133,4 @@ def _value(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        return expand_home(text)
+        return float(text) if _NUMBER.fullmatch(text) else expand_home(text)

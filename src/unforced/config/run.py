@@ -227,8 +227,8 @@ class Run(Settings):
         """Return this run with `dotted.key=value` assignments applied, in order: for what a user types.
 
         Those of the decoder come last, since its settings begin with those that fit the objective.
-        A value is read as JSON, and as text where it is not JSON. A name (`objective=teacherless`)
-        replaces a part by that kind with its defaults; `stream=true` drops what only a finite training set
+        A value is read as JSON (.8 as 0.8), and as text where it is not JSON. A name replaces a part by that
+        kind with its defaults (`objective=teacherless`); `stream=true` drops what only a finite training set
         has. Raises UserError.
         """
         fields = self.tree()

@@ -45,7 +45,7 @@ class MixturePart(Config):
     @model_validator(mode="before")
     @classmethod
     def _read_objective(cls, value: Any) -> Any:
-        alone = isinstance(value, str | Objective) or (isinstance(value, Mapping) and "name" in value)
+        alone = "name" in value if isinstance(value, Mapping) else not isinstance(value, cls)
         return {"objective": value} if alone else value
 
 
@@ -87,11 +87,6 @@ class Mixture(Objective):
             raise ValueError(
                 f"parts: from progress {begin:g} to {end:g} all weights are 0; give a part a weight above 0, "
                 "as in 1"
-            )
-        positions = _trained_positions(self)
-        if positions != (None if self.train_positions is None else {*self.train_positions}):
-            raise ValueError(
-                f"train_positions: the parts together train {sorted(positions or ()) or 'all'}; give these"
             )
         return self
 
@@ -149,12 +144,17 @@ class Mixture(Objective):
         return decoder
 
     def check(self, answer: int) -> None:
-        """Check each part."""
+        """Check each part, and that `train_positions` are those of the parts together."""
         for place, part in enumerate(self.parts):
             try:
                 part.objective.check(answer)
             except ValueError as error:
                 raise ValueError(f"parts.{place}.objective.{error}") from None
+        positions = _trained_positions(self)
+        if positions != (None if self.train_positions is None else {*self.train_positions}):
+            raise ValueError(
+                f"train_positions: the parts together train {sorted(positions or ()) or 'all'}; give these"
+            )
 
     def sequence_length(self, prompt: int, answer: int) -> int:
         """Return the longest of the parts', and of a prompt with the answers of plain parts behind it."""
