@@ -20,7 +20,7 @@ from unforced.models.base import SequenceModel, Trunk
 from unforced.objectives.auxiliary import AuxiliaryObjective, check_weights, next_token_loss, next_token_view
 from unforced.objectives.moment import Moment
 from unforced.objectives.schedule import Weight, weight_at
-from unforced.objectives.upcoming import upcoming
+from unforced.objectives.upcoming import check_window, scores_of_tokens, upcoming
 from unforced.objectives.view import Term, View, answer_states
 
 FUTURE = "future"
@@ -63,16 +63,11 @@ class FutureSummary(AuxiliaryObjective):
         """Refuse a window that reaches further than the answer, and answers of one token."""
         if answer < 2:
             raise ValueError(f"window: an answer of {answer} token has none after the next; train next_token")
-        if self.window is not None and self.window > answer:
-            raise ValueError(
-                f"window: {self.window} tokens are more than the {answer} of an answer; give {answer} or null"
-            )
+        check_window(self.window, answer)
 
     def build_heads(self, trunk: Trunk) -> nn.Module:
         """Build the map from a state to the logits of its bag."""
-        head = nn.Linear(trunk.width, trunk.vocab_size, bias=False)
-        nn.init.normal_(head.weight, std=0.02)
-        return head
+        return scores_of_tokens(trunk)
 
     def view(self, batch: Batch, moment: Moment) -> SummaryView:
         """Feed the true answer up to its last token, and put what comes after the next one into a bag."""

@@ -20,7 +20,7 @@ from unforced.objectives.auxiliary import AuxiliaryObjective, check_weights, nex
 from unforced.objectives.base import HeadLogits
 from unforced.objectives.moment import Moment
 from unforced.objectives.schedule import Weight, weight_at
-from unforced.objectives.upcoming import upcoming
+from unforced.objectives.upcoming import check_window, scores_of_tokens, upcoming
 from unforced.objectives.view import Term, View, answer_states
 
 ORDER = "order"
@@ -61,16 +61,11 @@ class TokenOrder(AuxiliaryObjective):
 
     def check(self, answer: int) -> None:
         """Refuse a window that reaches further than the answer."""
-        if self.window is not None and self.window > answer:
-            raise ValueError(
-                f"window: {self.window} tokens are more than the {answer} of an answer; give {answer} or null"
-            )
+        check_window(self.window, answer)
 
     def build_heads(self, trunk: Trunk) -> nn.Module:
         """Build the unembedding that ranks."""
-        head = nn.Linear(trunk.width, trunk.vocab_size, bias=False)
-        nn.init.normal_(head.weight, std=0.02)
-        return head
+        return scores_of_tokens(trunk)
 
     def view(self, batch: Batch, moment: Moment) -> OrderView:
         """Feed the true answer up to its last token, and rank what comes after each position."""

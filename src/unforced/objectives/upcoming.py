@@ -1,9 +1,11 @@
-"""The tokens that come after each position of an answer, the nearest of equal ones alone."""
+"""The tokens that come after each position of an answer, and a head that scores tokens of the vocabulary."""
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Int
-from torch import Tensor
+from torch import Tensor, nn
+
+from unforced.models.base import Trunk
 
 Answer = Int[Tensor, "batch answer"]
 Upcoming = tuple[Int[Tensor, "batch answer window"], Bool[Tensor, "batch answer window"]]
@@ -26,3 +28,18 @@ def upcoming(answer: Answer, counted: Bool[Tensor, "batch answer"] | None, windo
     behind = (0, window - 1)
     comes_first = F.pad(latest, behind, value=length).unfold(1, window, 1) < place[:, None]
     return F.pad(answer, behind).unfold(1, window, 1), comes_first
+
+
+def check_window(window: int | None, answer: int) -> None:
+    """Raise ValueError if a window reaches further than answers of `answer` tokens."""
+    if window is not None and window > answer:
+        raise ValueError(
+            f"window: {window} tokens are more than the {answer} of an answer; give {answer} or null"
+        )
+
+
+def scores_of_tokens(trunk: Trunk) -> nn.Linear:
+    """Build a linear map from a state to a score for each token of the vocabulary."""
+    head = nn.Linear(trunk.width, trunk.vocab_size, bias=False)
+    nn.init.normal_(head.weight, std=0.02)
+    return head
