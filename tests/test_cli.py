@@ -285,7 +285,7 @@ def test_a_lack_of_memory_is_one_line(mistake, tmp_path, monkeypatch):
     def greedy(*arguments):
         raise MemoryError("Unable to allocate 9 TiB")
 
-    monkeypatch.setattr("unforced.tasks.sampling.problems", greedy)
+    monkeypatch.setattr("unforced.training.source.block", greedy)
     line = mistake("data", "export", "quickstart.next_token", "--out", tmp_path / "a.txt")
     assert line == "out of memory: Unable to allocate 9 TiB"
 
@@ -306,11 +306,12 @@ def test_an_error_that_is_not_of_the_command_line_is_a_traceback(monkeypatch):
 def test_list_and_show_print_json(call):
     _, output, _ = call("list", "--json")
     names = json.loads(output)
-    assert set(names) == {"tasks", "objectives", "decoders", "models", "recipes", "studies"}
+    assert set(names) == {"tasks", "objectives", "heads", "decoders", "models", "recipes", "studies"}
     assert all(summary for kind in names.values() for summary in kind.values())
     _, output, _ = call("show", "paper_gpt_mini", "task.degree=5", "--json")
     assert json.loads(output)["task"] == {
         "name": "path_star", "degree": 5, "path_length": 5, "num_nodes": 50,
+        "query": "last", "shuffle": "edges", "edge_direction": "outward",
     }  # fmt: skip
 
 
