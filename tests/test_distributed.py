@@ -1,6 +1,7 @@
 """Two processes, and batches worked through in parts, train as one process does."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -112,9 +113,20 @@ def test_accelerate_launch_trains_over_nodes(uneven, tmp_path):
     assert_close(path, uneven / "run")
 
 
-def test_two_processes_resume_bit_for_bit_in_the_middle_of_an_interval(tmp_path):
-    launch("tests.two_processes", "resume", tmp_path)
-    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+@pytest.fixture(scope="module")
+def of_two(tmp_path_factory, once):
+    """What two processes, started once for three tests, leave; the folder of one run is locked meanwhile."""
+
+    def leave(folder):
+        folder.mkdir()
+        with RunFolder(folder / "run").locked():
+            launch("tests.two_processes", folder)
+
+    return once("two processes", leave, tmp_path_factory.mktemp("of_two") / "folder")
+
+
+def test_two_processes_resume_bit_for_bit_in_the_middle_of_an_interval(of_two):
+    straight, stopped = of_two / "straight", of_two / "stopped"
     for path in (straight, stopped):
         names = [checkpoint.name for checkpoint in sorted((path / "checkpoints").iterdir())]
         assert names == ["step-00000020", "step-00000040"]
@@ -122,12 +134,10 @@ def test_two_processes_resume_bit_for_bit_in_the_middle_of_an_interval(tmp_path)
     assert newest_weights(stopped) == newest_weights(straight)
 
 
-def test_both_of_two_processes_hear_that_a_folder_is_taken(tmp_path):
-    path = tmp_path / "run"
-    with RunFolder(path).locked():
-        launch("tests.two_processes", "refused", tmp_path)
-    refusals = [(tmp_path / f"refusal of {rank}").read_text() for rank in (0, 1)]
-    assert refusals == [f"TransientError: {path}: another process is training this run"] * 2
+def test_both_of_two_processes_hear_that_a_folder_is_taken(of_two):
+    refusals = [(of_two / f"refusal of {rank}").read_text() for rank in (0, 1)]
+    assert len({*refusals}) == 1
+    assert re.fullmatch(r"TransientError: \S+/run: another process is training this run", refusals[0])
 
 
 @pytest.mark.parametrize("parts", [2, 4])
@@ -136,9 +146,8 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(alone, tmp_path, par
     assert_close(tmp_path / "run", alone)
 
 
-def test_two_processes_have_the_gradients_of_one_also_of_a_head_that_a_step_does_not_use(tmp_path):
-    launch("tests.two_processes", "gradients", tmp_path)
-    of_ranks = [torch.load(tmp_path / f"gradients of {rank}") for rank in (0, 1)]
+def test_two_processes_have_the_gradients_of_one_also_of_a_head_that_a_step_does_not_use(of_two):
+    of_ranks = [torch.load(of_two / f"gradients of {rank}") for rank in (0, 1)]
     for name, objective in every_objective().items():
         alone = gradients_of(objective)
         for found in of_ranks:

@@ -1,5 +1,5 @@
-"""Run in two processes by test_distributed.py: `resume`, a run straight on, and one stopped on its way; and
-`refused`, a run into a folder that is locked; `gradients`, of every objective.
+"""Run in two processes by test_distributed.py: a run straight on, and one stopped on its way; a run into a
+folder that is locked; gradients of every objective.
 """
 
 import os
@@ -41,4 +41,5 @@ def gradients(folder):
 
 
 if __name__ == "__main__":
-    {"resume": resume, "refused": refused, "gradients": gradients}[sys.argv[1]](Path(sys.argv[2]))
+    for task in (resume, refused, gradients):
+        task(Path(sys.argv[1]))
