@@ -106,7 +106,7 @@ def test_a_run_stopped_before_its_first_step_has_a_checkpoint(tmp_path):
     assert newest_weights(tmp_path / "run")[0] == "step-00000000"
 
 
-def test_killed_with_sigkill_at_a_random_step_and_resumed(tmp_path):
+def test_killed_with_sigkill_at_a_random_step_and_resumed(tmp_path, call):
     arguments = ["train", "paper_gpt_mini", "model.layers=1", "model.width=64", "task.path_length=3"]
     arguments += [
         "batch_size=32",
@@ -125,10 +125,8 @@ def test_killed_with_sigkill_at_a_random_step_and_resumed(tmp_path):
     process.kill()
     process.wait()
     assert not RunFolder(first).done
-    resumed = command(*arguments, first, "--resume")
-    assert resumed.wait() == 0, resumed.communicate()
-    uninterrupted = command(*arguments, straight)
-    assert uninterrupted.wait() == 0, uninterrupted.communicate()
+    assert call(*arguments, first, "--resume")[0] == 0
+    assert call(*arguments, straight)[0] == 0
     assert_same(first, straight)
 
 
