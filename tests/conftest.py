@@ -67,6 +67,20 @@ def trained(once):
 
 
 @pytest.fixture
+def without_figures(monkeypatch):
+    """Let reports draw nothing: for tests of what else they hold."""
+    monkeypatch.setattr("unforced.reporting.report.FIGURES", ())
+
+
+@pytest.fixture
+def in_svg_alone(monkeypatch):
+    """Let reports write figures in one format: for tests of what is drawn."""
+    from unforced.reporting import report
+
+    monkeypatch.setattr(report, "_DRAWERS", {"svg": report._DRAWERS["svg"]})
+
+
+@pytest.fixture
 def call(capsys):
     """Call the command line; return its exit code, output and errors."""
 

@@ -65,7 +65,7 @@ def test_an_example_trains_by_its_path(file, call, tmp_path):
     assert call("evaluate", tmp_path / "run", "--count", "20")[0] == 0
 
 
-def test_an_objective_of_a_file_is_part_of_a_study_and_of_its_report(call, tmp_path):
+def test_an_objective_of_a_file_is_part_of_a_study_and_of_its_report(call, tmp_path, without_figures):
     few = ["max_steps=2", "evaluate_every=2", "num_test=1600", "num_evaluate=20", "model.width=16"]
     study, out = f"{FOLDER / 'objective_with_heads.py'}:comparison", tmp_path / "study"
     code, _, errors = call("study", study, *few, "--only", "*-0", "--out", out)

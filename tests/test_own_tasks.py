@@ -46,7 +46,7 @@ def folder(request, folders):
     return folders / request.param
 
 
-def test_a_report_shows_tasks_of_ones_own_and_chances_that_are_unknown(folders, call, tmp_path):
+def test_a_report_shows_tasks_of_ones_own_and_chances_that_are_unknown(folders, call, tmp_path, in_svg_alone):
     assert call("report", folders, "--out", tmp_path / "report")[0] == 0
     page = (tmp_path / "report" / "index.html").read_text()
     assert all(str(task) in page for task in TASKS.values())

@@ -132,7 +132,7 @@ def test_names_of_the_first_release_are_read(copies, straight):
     assert "question_blindness" in str(find_finished([copies[0]]).runs[0].diagnosis)
 
 
-def test_a_run_of_the_first_release_is_exported_and_reported(copies, tmp_path):
+def test_a_run_of_the_first_release_is_exported_and_reported(copies, tmp_path, in_svg_alone):
     done, _ = copies
     in_the_old_way(done)
     assert export_run(done, tmp_path / "exported").step == 40

@@ -146,7 +146,7 @@ def cells(line):
     return [cell.strip() for cell in line.strip("| \n").split(" | ")]
 
 
-def test_the_accuracy_table_says_what_the_results_say(copy, call):
+def test_the_accuracy_table_says_what_the_results_say(copy, call, without_figures):
     for name in NAMES:  # alike but for their seeds
         config = read(copy / name / "config.json") | {"max_steps": 40}
         (copy / name / "config.json").write_text(json.dumps(config))
@@ -254,7 +254,7 @@ def test_latex_aligns_numbers_groups_rows_and_prints_its_note():
     ]
 
 
-def test_five_seeds_get_a_tick_or_a_cross(copy, call):
+def test_five_seeds_get_a_tick_or_a_cross(copy, call, without_figures):
     for seed in range(2, 5):
         clone = shutil.copytree(copy / "next_token-0", copy / f"next_token-{seed}")
         (clone / "config.json").write_text(json.dumps(read(clone / "config.json") | {"seed": seed}))
@@ -287,7 +287,7 @@ def test_a_damaged_run_is_skipped_and_named(copy, file):
     assert reason in found.skipped[str(copy / "next_token-1")]
 
 
-def test_what_was_skipped_stands_in_a_file_and_on_standard_error(copy, call):
+def test_what_was_skipped_stands_in_a_file_and_on_standard_error(copy, call, without_figures):
     (copy / "study.json").unlink()
     (copy / "next_token-1" / "config.json").write_text("{")
     output, errors = report(call, copy, "--json")
@@ -362,7 +362,7 @@ def test_an_exported_model_is_no_run(copy):
     assert collect_runs([copy]).skipped == {}
 
 
-def test_strict_fails_after_writing(copy, call):
+def test_strict_fails_after_writing(copy, call, without_figures):
     (copy / "study.json").unlink()
     assert call("report", copy, "--strict")[0] == 0
     (copy / "next_token-1" / "result.json").unlink()
@@ -370,7 +370,7 @@ def test_strict_fails_after_writing(copy, call):
     assert (copy / "other" / "runs.csv").exists()
 
 
-def test_strict_fails_over_what_the_page_leaves_out(copy, call):
+def test_strict_fails_over_what_the_page_leaves_out(copy, call, without_figures):
     (copy / "study.json").unlink()
     (copy / "next_token-1" / "traces.json").write_text("{")
     code, _, errors = call("report", copy, "--strict")

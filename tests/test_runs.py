@@ -102,7 +102,7 @@ def test_reports_and_comparisons_need_no_torch(folder, verb):
     assert len(found) == len(KINDS)
 
 
-def test_a_run_of_a_part_that_is_unknown_here_is_reported(folder, tmp_path):
+def test_a_run_of_a_part_that_is_unknown_here_is_reported(folder, tmp_path, in_svg_alone):
     for seed in range(NUM_SEEDS):
         config = folder / f"teacherless-{seed}" / "config.json"
         change(config, task={"name": "maze", "size": 5}, objective={"name": "unheard_of", "weight": 0.5})
@@ -113,7 +113,7 @@ def test_a_run_of_a_part_that_is_unknown_here_is_reported(folder, tmp_path):
     assert table(tmp_path / "out", "accuracy")[0]["unheard_of"]["topology"] == "maze"
 
 
-def test_seeds_that_ran_on_different_kernels_are_marked(folder, tmp_path):
+def test_seeds_that_ran_on_different_kernels_are_marked(folder, tmp_path, without_figures):
     assert [group.mixed_kernels for group in groups(folder).values()] == ["", ""]
     change(folder / "next_token-1" / "result.json", implementation={"attention": "math"})
     change(folder / "next_token-2" / "env.json", autocast_dtype="bfloat16")
@@ -133,7 +133,7 @@ def test_seeds_that_ran_on_different_kernels_are_marked(folder, tmp_path):
     assert summary["groups"]["G(2,3), gpt, next_token"]["kernels"] == words
 
 
-def test_a_seed_that_diverged_counts_as_failed_whatever_its_accuracy(tmp_path):
+def test_a_seed_that_diverged_counts_as_failed_whatever_its_accuracy(tmp_path, in_svg_alone):
     for seed in range(NUM_SEEDS):
         write_run(tmp_path / "runs" / str(seed), f"seed={seed}", right=100)
     change(tmp_path / "runs" / "1" / "result.json", ended_by="diverged", steps=20)
@@ -151,7 +151,7 @@ def test_a_seed_that_diverged_counts_as_failed_whatever_its_accuracy(tmp_path):
     assert set(pd.read_csv(tmp_path / "out" / "runs.csv")["ended_by"]) == {"steps", "diverged"}
 
 
-def test_a_chance_that_is_unknown_is_called_so(tmp_path):
+def test_a_chance_that_is_unknown_is_called_so(tmp_path, in_svg_alone):
     for seed in range(2):
         write_run(tmp_path / "runs" / str(seed), f"seed={seed}", result={"chance": None})
     write_report([tmp_path / "runs"], tmp_path / "out")
@@ -163,7 +163,7 @@ def test_a_chance_that_is_unknown_is_called_so(tmp_path):
     assert '"chance":null' in (tmp_path / "page.html").read_text()
 
 
-def test_a_position_that_no_answer_reaches_has_no_accuracy(tmp_path):
+def test_a_position_that_no_answer_reaches_has_no_accuracy(tmp_path, in_svg_alone):
     path = write_run(tmp_path / "runs" / "0")
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     lines[1]["validation.free.token_2"] = {"correct": 0, "total": 0}
@@ -173,7 +173,7 @@ def test_a_position_that_no_answer_reaches_has_no_accuracy(tmp_path):
     assert '"token_2":[0.0,null,null,0.4]' in (tmp_path / "out" / "index.html").read_text()
 
 
-def test_a_long_answer_that_only_some_test_sets_hold_is_reported(folder):
+def test_a_long_answer_that_only_some_test_sets_hold_is_reported(folder, in_svg_alone):
     result = json.loads((folder / "next_token-0" / "result.json").read_text())
     for mode in ("free", "forced"):
         del result[f"test.{mode}.token_2"]
