@@ -1,6 +1,8 @@
 # Each target sets itself up: a virtual environment in .venv, installed through constraints.txt.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+# Python compiles what is imported, once; compiling all that is installed would take pip a minute.
+INSTALL = $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable
 
 .PHONY: quickstart test check fix golden docs package
 
@@ -33,13 +35,13 @@ package: .venv/ready-dev
 	$(PYTHON) -m venv .venv
 
 .venv/ready: .venv/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(INSTALL) .
 	touch $@
 
 .venv/ready-dev: .venv/ready
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(INSTALL) ".[dev]"
 	touch $@
 
 .venv/ready-docs: .venv/ready
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	$(INSTALL) ".[docs]"
 	touch $@
