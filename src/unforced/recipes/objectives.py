@@ -34,8 +34,8 @@ def objectives_small() -> Study:
     """Every objective at laptop size: three path-stars and crossing lines, five seeds, the same steps.
 
     The quickstart's model on a stream of fresh problems; a constant rate after warm-up, so that what a run
-    has learnt after fewer steps, or fewer operations, is what a shorter run would have learnt. A run ends
-    when it is solved.
+    has learnt after fewer steps, or fewer operations, is what a shorter run would have learnt (but for
+    multi_token_shared, whose weights fall to 0 over a run). A run ends when it is solved.
     """
     runs: dict[str, Run] = {}
     expected: list[Expectation] = []
