@@ -1,4 +1,4 @@
-"""Compile a Mamba, and compare its gradients with the eager ones: `python -m tests.compiled SCAN`."""
+"""Compile a Mamba, and compare its gradients with the eager ones: `python -m tests.compiled SCAN...`."""
 
 import sys
 
@@ -24,4 +24,5 @@ def main(scan):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    for name in sys.argv[1:]:
+        main(name)
