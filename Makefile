@@ -9,8 +9,16 @@ INSTALL = $(BIN)/python -m pip install --quiet --no-compile --constraint constra
 quickstart: .venv/ready
 	$(BIN)/unforced quickstart
 
+# Shapes and types are checked at run time in the tests that go through every signature; in all others that takes too long.
+CHECKED := $(addprefix tests/test_,$(addsuffix .py,addition attention belief_state branching_path countdown \
+  crossing_lines decoding flops future_summary gpt_parity insertion joint layouts mamba_parity margins masked mixture \
+  models multi_token next_latent objectives optimizer path_star registers source step stream tasks text \
+  token_order trace vocabulary writing))
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist worksteal
+
 test: .venv/ready-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(PYTEST) $(CHECKED)
+	$(PYTEST) --jaxtyping-packages= $(addprefix --ignore=,$(CHECKED))
 
 check: .venv/ready-dev
 	$(BIN)/ruff format --check .

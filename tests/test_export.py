@@ -70,6 +70,7 @@ RUNS |= {
     f"{name}_{objective}": [*OWN[name], f"objective={objective}"]
     for name, objective in zip(["rotary", "learned"] * 9, OBJECTIVES.names(), strict=False)
 }
+RUNS["rotary_insertion"].append("seed=1")  # whose model inserts more than one token
 RUNS["mamba_teacherless"] = [*OWN["mamba"], "objective=teacherless", "order=reversed"]
 RUNS["pretrained_gpt2_teacherless"] = [*PRETRAINED["pretrained_gpt2"], "objective=teacherless"]
 
