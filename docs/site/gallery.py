@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from unforced.parts import tree
+from unforced.parts import Config, tree
 from unforced.recipes import recipe_names
 from unforced.registry import (
     DECODERS,
@@ -140,7 +140,7 @@ def _default(field: Any) -> str:
     default = field.get_default(call_default_factory=True)
     if default is PydanticUndefined:
         return "(must be set)"
-    value = tree(default) if hasattr(default, "model_fields") else default
+    value = tree(default) if isinstance(default, Config) else default
     return f"`{json.dumps(value, default=str)}`"
 
 
