@@ -196,6 +196,7 @@ def test_a_captured_step_trains_as_the_eager_one(objective):
             rows = batch if number != 5 else batch.rows(slice(0, 4))
             view = run.objective.view(rows, Moment(len(rows), step=number, num_steps=8))
             reports.append(take([view], 0.01 / (1 + number)))
+        assert not captured or take.captures
         ends.append(state(step))
         sums.append([tensor for report in reports for tensor in report.losses.values()])
     for one, other in zip(ends[0] + sums[0], ends[1] + sums[1], strict=True):
@@ -215,6 +216,7 @@ def test_a_step_that_cannot_be_captured_is_taken_eagerly_and_says_so():
     assert take([view], 0.01).ok
     assert take([view], 0.01).ok
     assert not same(state(step), before)
+    assert not take.captures
     assert news == [
         "the step cannot be captured as a CUDA graph, and is taken eagerly "
         "(operation not permitted when stream is capturing)"

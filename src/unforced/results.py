@@ -133,7 +133,7 @@ def _result(
         "trained_parameters": sum(parameter.numel() for parameter in trainer.train_module.trained().values()),
         "seconds": trainer.progress.seconds,
         "training_seconds": trainer.progress.training_seconds,
-        "implementation": environment["implementation"],
+        "implementation": environment["implementation"] | trainer.step_kind,
         "hardware": {key: environment[key] for key in ("device", "processor", "threads", "processes")},
         "chance": run.task.chance,
         **Evaluator.of(run, trainer.train_module).decoded(),

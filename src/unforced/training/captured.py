@@ -40,17 +40,22 @@ class CapturedStep:
         self._record = record or record_graph
         self._recordings: dict[Hashable, _Recording] = {}
         self._eager_steps = 0
-        self.gave_up = False
+        self._gave_up = False
 
     def __call__(self, views: Sequence[View], rate: float) -> StepReport:
         """Take a step at a learning rate; as EagerStep does."""
-        if self.gave_up or self._eager_steps < _EAGER_STEPS:
+        if self._gave_up or self._eager_steps < _EAGER_STEPS:
             self._eager_steps += 1
             return self.eager(views, rate)
         key = tuple(signature(view) for view in views)
         if key not in self._recordings and not self._recorded(key, views):
             return self.eager(views, rate)
         return self._recordings[key].take(views, rate)
+
+    @property
+    def captures(self) -> bool:
+        """Whether steps are replayed: one was recorded, and none had to be taken eagerly since."""
+        return bool(self._recordings) and not self._gave_up
 
     def _recorded(self, key: Hashable, views: Sequence[View]) -> bool:
         """Record a step on such views; say why if that fails."""
@@ -66,7 +71,7 @@ class CapturedStep:
         return True
 
     def _give_up(self, reason: str) -> None:
-        self.gave_up = True
+        self._gave_up = True
         self.say(f"the step cannot be captured as a CUDA graph, and is taken eagerly ({reason})")
 
 

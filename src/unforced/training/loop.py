@@ -112,8 +112,13 @@ class Trainer:
         """Select the model's kernels, or keep those `known`; all processes agree."""
         select, dtype = self.train_module.select_kernels, autocast_dtype(self.run, self.device)
         chosen = broadcast_object_list([select(self.device, dtype, known)])[0]
-        captured = {"step": "captured"} if isinstance(self.take_step, CapturedStep) else {}
-        return select(self.device, dtype, chosen) | captured
+        return select(self.device, dtype, chosen)
+
+    @property
+    def step_kind(self) -> dict[str, str]:
+        """How steps are taken, where that is not operation by operation: for the record."""
+        captures = isinstance(self.take_step, CapturedStep) and self.take_step.captures
+        return {"step": "captured"} if captures else {}
 
     def _build_step(self) -> EagerStep | CapturedStep:
         """Build the step: captured on a CUDA device that trains alone, else eager."""
