@@ -6,12 +6,14 @@ a run trains as its config.json says. `ACCELERATE_MIXED_PRECISION`, which `accel
 no effect: the precision is the run's.
 """
 
+import atexit
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+import torch.distributed
 from accelerate import PartialState
 from accelerate.utils import gather, reduce
 from torch import Tensor, nn
@@ -101,12 +103,20 @@ def join_processes() -> Processes:
         ) from error
     if launched != state.num_processes:
         raise UserError(f"{launched} processes were started, but {state.device} serves only one")
+    if state.num_processes > 1:
+        atexit.register(_leave)
     return Processes(state)
 
 
 def find_device() -> torch.device:
     """Return the device that this process computes on. Raises UserError."""
     return join_processes().device
+
+
+def _leave() -> None:
+    """Leave the process group: the threads that it starts abort a process that ends before them."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _is_processor_only(environment: Mapping[str, str]) -> bool:
