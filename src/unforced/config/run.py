@@ -6,7 +6,7 @@ several kinds (task, model, objective, decoder) are chosen by name through the r
 
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from functools import lru_cache
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -150,10 +150,10 @@ class Run(Settings):
         data = "a stream" if self.stream else f"{self.num_train:,} problems"
         return f"{self.task}, {self.model.name}, {self.objective.name}{order}, {data}"
 
-    @property
+    @cached_property
     def codec(self) -> Codec:
         """How the run's model reads and writes the task's problems."""
-        return _codec(self.task, self.model, self.objective.needs.specials)
+        return build_codec(self.task, self.model.vocabulary(), self.objective.needs.specials)
 
     @property
     def decoding(self) -> Decoder:
@@ -287,17 +287,11 @@ def _decoders_for(objective: Objective) -> list[str]:
     return fitting
 
 
-@lru_cache(maxsize=8)
 def _questions(task: Task) -> int:
     """Count the questions that there are about the material of one problem."""
     ahead = task.lookahead
     one = task.sample(np.random.default_rng(0), 1)
     return 1 if ahead is None else 1 + len(ahead.counterfactual_prompts(one))
-
-
-@lru_cache(maxsize=8)
-def _codec(task: Task, model: ModelConfig, specials: tuple[str, ...]) -> Codec:
-    return build_codec(task, model.vocabulary(), specials)
 
 
 def _attends(name: str) -> frozenset[str]:

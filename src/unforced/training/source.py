@@ -60,7 +60,6 @@ def training_block(run: Run, index: int) -> Problems:
     return _asked_together(run.task, run.seed, run.goals_per_graph, index)
 
 
-@lru_cache(maxsize=2)
 def _asked_together(task: Task, seed: int, goals: int, index: int) -> Problems:
     """Follow each problem of a block with `goals` - 1 others of its graph, chosen at random."""
     first = block(task, seed, "train", index)
