@@ -58,7 +58,7 @@ def test_too_little_memory_to_begin_is_one_line_and_leaves_no_folder(tmp_path, m
 
 @every_failure
 def test_too_little_memory_for_a_step_is_one_line(tmp_path, monkeypatch, fail):
-    monkeypatch.setattr(loop.Trainer, "step", lambda trainer: fail())
+    monkeypatch.setattr(loop.EagerStep, "__call__", lambda *inputs: fail())
     with pytest.raises(UserError, match=r"out of memory: lower batch_size"):
         train(tiny_run(), tmp_path / "run")
 

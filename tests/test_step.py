@@ -8,14 +8,14 @@ import torch
 
 from tests.every_objective import every_objective
 from tests.objectives import Scribbled
-from tests.runs import tiny_run
+from tests.runs import rerun, tiny_run
 from unforced.objectives.moment import Moment
 from unforced.objectives.view import Term
 from unforced.training.captured import CapturedStep
 from unforced.training.checkpoint import TrainState, mean_losses
 from unforced.training.loop import Trainer, start_accelerator
 from unforced.training.optimizer import build_optimizer
-from unforced.training.step import EagerStep, StepReport
+from unforced.training.step import EagerStep
 from unforced.training.store import MemoryStore
 from unforced.training.train_module import build_train_module, loss_of
 
@@ -173,16 +173,6 @@ def test_parts_of_a_batch_have_the_gradient_of_the_whole(name):
     assert_same_gradients(gradients_of(OBJECTIVES[name], "gradient_accumulation=4"), whole)
 
 
-def rerun(function):
-    """Record a step by taking it again: what a CUDA graph does, without one."""
-    report = StepReport({}, torch.empty(()), torch.empty((), dtype=torch.bool))
-
-    def replay():
-        vars(report).update(vars(function()))
-
-    return replay, report
-
-
 @pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
 def test_a_captured_step_trains_as_the_eager_one(objective):
     """Views, weights and rate that change from step to step reach the recording; so does another shape."""
@@ -196,7 +186,7 @@ def test_a_captured_step_trains_as_the_eager_one(objective):
             rows = batch if number != 5 else batch.rows(slice(0, 4))
             view = run.objective.view(rows, Moment(len(rows), step=number, num_steps=8))
             reports.append(take([view], 0.01 / (1 + number)))
-        assert not captured or take.captures
+        assert take.kind == ("captured" if captured else "eager")
         ends.append(state(step))
         sums.append([tensor for report in reports for tensor in report.losses.values()])
     for one, other in zip(ends[0] + sums[0], ends[1] + sums[1], strict=True):
@@ -216,7 +206,7 @@ def test_a_step_that_cannot_be_captured_is_taken_eagerly_and_says_so():
     assert take([view], 0.01).ok
     assert take([view], 0.01).ok
     assert not same(state(step), before)
-    assert not take.captures
+    assert take.kind == "eager"
     assert news == [
         "the step cannot be captured as a CUDA graph, and is taken eagerly "
         "(operation not permitted when stream is capturing)"

@@ -168,6 +168,11 @@ class ModelConfig(Part, ABC):
     def origin(self) -> Origin:
         """Where its weights come from."""
 
+    @property
+    def stacked_kernels(self) -> Mapping[str, str] | None:
+        """The kernels, by kind, with which `torch.vmap` can compute several models at once; None: no such."""
+        return None
+
     @abstractmethod
     def vocabulary(self) -> Vocabulary:
         """Return the tokens that it knows before a run."""

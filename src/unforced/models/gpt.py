@@ -72,6 +72,11 @@ class GPT(FromScratch):
         return Transformer.attends
 
     @property
+    def stacked_kernels(self) -> Mapping[str, str] | None:
+        """All but `sdpa`, whose fused kernels are called model by model."""
+        return {"attention": "math"} if self.attention != "sdpa" else None
+
+    @property
     def num_heads(self) -> int:
         """Attention heads, resolved."""
         return self.heads or max(1, self.width // 64)

@@ -78,6 +78,18 @@ def _map(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     return type(value)(_map(each, function) for each in value) if type(value) in (list, tuple) else value
 
 
+def tensors_of(view: View) -> list[Tensor]:
+    """Return the tensors of a view, in the order in which `map` meets them."""
+    tensors: list[Tensor] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        tensors.append(tensor)
+        return tensor
+
+    view.map(note)
+    return tensors
+
+
 def signature(value: Any) -> Hashable:
     """Describe a view, or a part of one, but for what its tensors hold and for its terms' weights.
 

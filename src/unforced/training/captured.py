@@ -6,35 +6,39 @@ long. Source: https://pytorch.org/docs/stable/notes/cuda.html, "CUDA Graphs".
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from unforced.models.failures import first_words
-from unforced.objectives.view import View, signature
+from unforced.objectives.moment import sent
+from unforced.objectives.view import View, signature, tensors_of
 from unforced.training.precision import sum_dtype
-from unforced.training.step import EagerStep, StepReport, term_weights
+from unforced.training.stacked import StackedStep
+from unforced.training.step import EagerStep, StepReport
 
 _EAGER_STEPS = 3
 """Steps that are taken operation by operation first, while libraries set themselves up."""
 _MOST_GRAPHS = 4
 
+Step = EagerStep | StackedStep
 Record = Callable[[Callable[[], StepReport]], tuple[Callable[[], None], StepReport]]
 """Records a function's work on the device; returns what repeats it, and what the function returned."""
 
 
 class CapturedStep:
-    """Takes the steps of an EagerStep by replaying a recording of one, to the same numbers.
+    """Takes the steps of an EagerStep or a StackedStep by replaying a recording of one, to the same numbers.
 
-    A recording reads its views, the terms' weights and the learning rate from tensors of its own, into which
-    those of each step are copied. There is one for each signature of views; where a step cannot be recorded,
-    or more than a few signatures occur, steps are taken operation by operation from then on.
+    A recording reads its views and numbers (learning rates, the terms' weights) from tensors of its own, into
+    which those of each step are copied. There is one for each signature of views; where a step cannot be
+    recorded, or more than a few signatures occur, steps are taken operation by operation from then on.
 
     say: takes a line on why. record: how the work is recorded.
     """
 
-    def __init__(self, eager: EagerStep, say: Callable[[str], None], record: Record | None = None) -> None:
+    def __init__(self, eager: Step, say: Callable[[str], None], record: Record | None = None) -> None:
         self.eager, self.say = eager, say
         self.lost, self.idle, self.waits = eager.lost, eager.idle, eager.waits
         self._record = record or record_graph
@@ -42,30 +46,30 @@ class CapturedStep:
         self._eager_steps = 0
         self._gave_up = False
 
-    def __call__(self, views: Sequence[View], rate: float) -> StepReport:
-        """Take a step at a learning rate; as EagerStep does."""
+    def __call__(self, views: Sequence[View], rate: Any) -> StepReport:
+        """Take a step at a learning rate, or at one for each run of a stack."""
         if self._gave_up or self._eager_steps < _EAGER_STEPS:
             self._eager_steps += 1
             return self.eager(views, rate)
-        key = tuple(signature(view) for view in views)
-        if key not in self._recordings and not self._recorded(key, views):
+        key, numbers = tuple(signature(view) for view in views), self.eager.numbers(views, rate)
+        if key not in self._recordings and not self._recorded(key, views, len(numbers)):
             return self.eager(views, rate)
-        return self._recordings[key].take(views, rate)
+        return self._recordings[key].take(views, numbers)
 
     @property
-    def captures(self) -> bool:
-        """Whether steps are replayed: one was recorded, and none had to be taken eagerly since."""
-        return bool(self._recordings) and not self._gave_up
+    def kind(self) -> str:
+        """How steps are taken: captured, once one was recorded, if none had to be taken eagerly since."""
+        return "captured" if self._recordings and not self._gave_up else "eager"
 
-    def _recorded(self, key: Hashable, views: Sequence[View]) -> bool:
+    def _recorded(self, key: Hashable, views: Sequence[View], count: int) -> bool:
         """Record a step on such views; say why if that fails."""
         if len(self._recordings) == _MOST_GRAPHS:
             self._give_up(f"its batches have more than {_MOST_GRAPHS} shapes")
             return False
         try:
-            self._recordings[key] = _Recording.of(self.eager, views, self._record)
+            self._recordings[key] = _Recording.of(self.eager, views, count, self._record)
         except RuntimeError as error:
-            self.eager.optimizer.zero_grad()
+            self.eager.drop_gradients()
             self._give_up(first_words(error))
             return False
         return True
@@ -80,53 +84,35 @@ class _Recording:
     """A recorded step: the tensors that it reads, what repeats it, and the report that it writes."""
 
     inputs: list[Tensor]
-    weights: Float[Tensor, " terms"]
-    rate: Float[Tensor, ""]
+    numbers: Float[Tensor, " numbers"]
     replay: Callable[[], None]
     report: StepReport
     values: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, eager: EagerStep, views: Sequence[View], record: Record) -> "_Recording":
+    def of(cls, eager: Step, views: Sequence[View], count: int, record: Record) -> "_Recording":
         """Record a step on views like these. It is not taken."""
         static = [
             view.map(lambda tensor: tensor.clone(memory_format=torch.contiguous_format)) for view in views
         ]
-        device = eager.device
-        weights = torch.zeros(len(term_weights(views)), dtype=sum_dtype(device), device=device)
-        rate = torch.zeros((), device=device)
-        replay, report = record(lambda: eager.take(static, weights, rate))
-        return cls(_tensors(static), weights, rate, replay, report)
+        numbers = torch.zeros(count, dtype=sum_dtype(eager.device), device=eager.device)
+        replay, report = record(lambda: eager.take(static, numbers))
+        return cls(_tensors(static), numbers, replay, report)
 
-    def take(self, views: Sequence[View], rate: float) -> StepReport:
-        """Take the step on these views."""
+    def take(self, views: Sequence[View], numbers: tuple[float, ...]) -> StepReport:
+        """Take the step on these views, with these numbers."""
         torch._foreach_copy_(self.inputs, _tensors(views), non_blocking=True)
-        self._set_numbers((rate, *term_weights(views)))
+        if numbers != self.values:
+            self.values = numbers
+            new = torch.tensor(numbers, dtype=self.numbers.dtype)
+            self.numbers.copy_(sent(new, self.numbers.device))
         self.replay()
         losses = {name: sums.clone() for name, sums in self.report.losses.items()}
         return StepReport(losses, self.report.grad_norm.clone(), self.report.ok.clone())
 
-    def _set_numbers(self, values: tuple[float, ...]) -> None:
-        """Write the learning rate and the terms' weights where the recording reads them."""
-        if values != self.values:
-            self.values = values
-            rate, *weights = values
-            self.rate.fill_(rate)
-            for place, weight in enumerate(weights):
-                self.weights[place].fill_(weight)
-
 
 def _tensors(views: Sequence[View]) -> list[Tensor]:
-    """Return the tensors of views, in a fixed order."""
-    tensors: list[Tensor] = []
-
-    def note(tensor: Tensor) -> Tensor:
-        tensors.append(tensor)
-        return tensor
-
-    for view in views:
-        view.map(note)
-    return tensors
+    return [tensor for view in views for tensor in tensors_of(view)]
 
 
 def record_graph(function: Callable[[], StepReport]) -> tuple[Callable[[], None], StepReport]:

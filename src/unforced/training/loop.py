@@ -1,13 +1,15 @@
 """The one training loop. Task, model and objective are passed in; nothing here knows their names."""
 
+import contextlib
 import math
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from accelerate.utils import broadcast_object_list
+from torch import Tensor
 
 from unforced.config import Run
 from unforced.errors import UserError
@@ -23,7 +25,7 @@ from unforced.training.precision import autocast_dtype
 from unforced.training.processes import Processes, join_processes
 from unforced.training.signals import StopRequest, stop_requests
 from unforced.training.source import build_source
-from unforced.training.step import EagerStep
+from unforced.training.step import EagerStep, StepReport
 from unforced.training.stopping import StoppingRule
 from unforced.training.store import Store
 from unforced.training.timer import USUAL, Rhythm, Timer
@@ -31,6 +33,8 @@ from unforced.training.train_module import TrainModule, build_train_module
 
 Metrics = Mapping[str, Mapping[str, int] | float]
 Evaluate = Callable[[Run, TrainModule, Split, int], Metrics]
+StepInputs = tuple[Sequence[View], float]
+"""What a step is taken on: the views of its parts, and a learning rate."""
 
 _SPLITS: tuple[Split, ...] = ("train", "validation")
 _STEPS_BETWEEN_AGREEMENTS = 20
@@ -83,6 +87,26 @@ def start_accelerator(run: Run) -> Processes:
     return accelerator
 
 
+class StepState(Protocol):
+    """What a trainer asks about the steps, whoever takes them; see EagerStep."""
+
+    waits: bool
+    lost: Tensor
+    idle: Tensor
+
+    @property
+    def kind(self) -> str:
+        """How steps are taken."""
+
+
+@contextlib.contextmanager
+def session() -> Iterator[StopRequest]:
+    """Prepare the process for training, while the context lasts: signals ask to stop at the next step."""
+    keep_freed_memory()
+    with stop_requests() as request, flushed_denormals():
+        yield request
+
+
 class Trainer:
     """Trains one run into a store. evaluate: measures the model on a split; the first process does it."""
 
@@ -101,8 +125,10 @@ class Trainer:
         self.train_module = build_train_module(run).to(self.device)
         self.optimizer = build_optimizer(run, self.train_module)
         self.take_step = self._build_step()
+        self.step_state: StepState = self.take_step
         self.source = build_source(run, self.device)
         self.progress = TrainState()
+        self.timer = Timer(self.progress)
         self.stopping = StoppingRule(run)
         self.evaluated_at: int | None = None
         self.saved_at: int | None = None
@@ -117,14 +143,14 @@ class Trainer:
     @property
     def step_kind(self) -> dict[str, str]:
         """How steps are taken, where that is not operation by operation: for the record."""
-        captures = isinstance(self.take_step, CapturedStep) and self.take_step.captures
-        return {"step": "captured"} if captures else {}
+        kind = self.step_state.kind
+        return {} if kind == "eager" else {"step": kind}
 
     def _build_step(self) -> EagerStep | CapturedStep:
         """Build the step: captured on a CUDA device that trains alone, else eager."""
         step = EagerStep(self.run, self.train_module, self.optimizer, self.accelerator)
         alone = self.device.type == "cuda" and self.accelerator.num_processes == 1
-        return CapturedStep(step, self._say) if alone else step
+        return CapturedStep(step, self.say) if alone else step
 
     def resume(self) -> None:
         """Go back to the newest usable checkpoint, or to the start if no checkpoint exists yet."""
@@ -141,37 +167,54 @@ class Trainer:
 
     def fit(self) -> Outcome:
         """Train to the end, or until a signal asks to stop; leave a checkpoint either way."""
+        with session() as request:
+            steps = self.steps(request)
+            try:
+                inputs = next(steps)
+                while True:
+                    inputs = steps.send(self.take_step(*inputs))
+            except StopIteration as end:
+                outcome: Outcome = end.value
+                return outcome
+
+    def steps(self, request: StopRequest) -> Generator[StepInputs, StepReport, Outcome]:
+        """Do all that `fit` does but for the steps: yield the inputs of each, and be sent its report."""
         run, progress = self.run, self.progress
-        keep_freed_memory()
-        with stop_requests() as request, flushed_denormals():
-            timer = Timer(progress)
-            if self.evaluated_at is None:
-                self._evaluate(timer)
-            while (outcome := self._outcome(request, timer)) is None:
-                self.step()
-                self._tell(timer)
-                evaluates = progress.step % run.evaluate_every == 0 or progress.step == self.stopping.step
-                saves = progress.step % run.checkpoint_every == 0 or self._any_wants(self._is_due(timer))
-                if (evaluates or saves) and self._has_diverged():
-                    continue
-                if evaluates:
-                    self._evaluate(timer)
-                if saves:
-                    self._save(timer)
-            if self._has_diverged():
-                outcome = Outcome(DIVERGED)
-            if outcome.stopped_by is None and self.evaluated_at != progress.step:
-                self._evaluate(timer)
-            if self.saved_at != progress.step:
-                self._save(timer)
+        self.timer = Timer(progress)
+        if self.evaluated_at is None:
+            self._evaluate()
+        while (outcome := self._outcome(request)) is None:
+            self._took((yield self.inputs()))
+            self._tell()
+            evaluates = progress.step % run.evaluate_every == 0 or progress.step == self.stopping.step
+            saves = progress.step % run.checkpoint_every == 0 or self._any_wants(self._is_due())
+            if (evaluates or saves) and self._has_diverged():
+                continue
+            if evaluates:
+                self._evaluate()
+            if saves:
+                self._save()
+        if self._has_diverged():
+            outcome = Outcome(DIVERGED)
+        if outcome.stopped_by is None and self.evaluated_at != progress.step:
+            self._evaluate()
+        if self.saved_at != progress.step:
+            self._save()
         return outcome
 
     def step(self) -> None:
         """Take one optimiser step."""
+        self._took(self.take_step(*self.inputs()))
+
+    def inputs(self) -> StepInputs:
+        """Return the views of this process's rows of the present step, and the learning rate."""
         world, parts = self.accelerator.num_processes, self.run.gradient_accumulation
         first = range(self.accelerator.process_index, parts * world, world)
         views = [self._view(slice(offset, None, parts * world)) for offset in first]
-        report = self.take_step(views, learning_rate(self.run, self.progress.step))
+        return views, learning_rate(self.run, self.progress.step)
+
+    def _took(self, report: StepReport) -> None:
+        """Take note of a step."""
         self.progress.add(report.losses)
         self.progress.step += 1
 
@@ -181,15 +224,15 @@ class Trainer:
         moment = Moment(run.batch_size, rows, step, run.num_steps, run.seed, self.device)
         return run.objective.view(self.source.batch(step, rows), moment)
 
-    def _evaluate(self, timer: Timer) -> None:
+    def _evaluate(self) -> None:
         self._say_idle()
-        with timer.apart():
-            line = self._evaluation(timer)
+        with self.timer.apart():
+            line = self._evaluation()
             self._hear(line)
             self.observer.evaluated(line)
-        timer.restart()
+        self.timer.restart()
 
-    def _evaluation(self, timer: Timer) -> dict[str, Any]:
+    def _evaluation(self) -> dict[str, Any]:
         """Measure, and store the line of metrics.jsonl; return it in every process."""
         run, progress = self.run, self.progress
         line: dict[str, Any] = {
@@ -197,12 +240,12 @@ class Trainer:
             "samples": progress.step * run.batch_size,
             **self._losses(),
             "learning_rate": learning_rate(run, max(0, progress.step - 1)),
-            "samples_per_second": timer.rate(run.batch_size),
-            "training_seconds": timer.training_seconds(),
+            "samples_per_second": self.timer.rate(run.batch_size),
+            "training_seconds": self.timer.training_seconds(),
         }
         progress.losses.clear()
         if self.accelerator.is_main_process:
-            line |= self._measured() | {"seconds": timer.seconds()}
+            line |= self._measured() | {"seconds": self.timer.seconds()}
             self.store.append(line)
         heard: dict[str, Any] = broadcast_object_list([line])[0]
         return heard
@@ -229,39 +272,43 @@ class Trainer:
         sums = {name: self.accelerator.sum(tensor) for name, tensor in losses.items()}
         return mean_losses(sums)
 
-    def _tell(self, timer: Timer) -> None:
-        if timer.since_update() > self.rhythm.seconds_between_updates:
+    def _tell(self) -> None:
+        if self.timer.since_update() > self.rhythm.seconds_between_updates:
             loss = mean_losses(self.progress.losses)["loss"]
-            rate = timer.rate(self.run.batch_size) or 0.0
+            rate = self.timer.rate(self.run.batch_size) or 0.0
             self.observer.update(self.progress.step, math.nan if loss is None else loss, rate)
-            timer.updated()
+            self.timer.updated()
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Tell the observer a line, if this is the first process."""
         if self.accelerator.is_main_process:
             self.observer.say(text)
 
-    def _save(self, timer: Timer) -> None:
-        self.progress.seconds, self.progress.training_seconds = timer.seconds(), timer.training_seconds()
-        with timer.saving():
+    def _save(self) -> None:
+        self.progress.seconds, self.progress.training_seconds = (
+            self.timer.seconds(),
+            self.timer.training_seconds(),
+        )
+        with self.timer.saving():
             progress = self.progress.gathered(self.accelerator)
             if self.accelerator.is_main_process:
                 self.store.save(self.run, self.train_module, self.optimizer, progress)
             self.accelerator.wait_for_everyone()
         self.saved_at = self.progress.step
 
-    def _is_due(self, timer: Timer) -> bool:
+    def _is_due(self) -> bool:
         """Whether the first process, whose clock decides, has gone long without a checkpoint."""
         rhythm = self.rhythm
-        wait = max(rhythm.seconds_between_checkpoints, timer.to_save * rhythm.training_per_saving)
-        return self.accelerator.is_main_process and timer.since_save() > wait
+        wait = max(rhythm.seconds_between_checkpoints, self.timer.to_save * rhythm.training_per_saving)
+        return self.accelerator.is_main_process and self.timer.since_save() > wait
 
     def _has_diverged(self) -> bool:
         """Whether a step was not finite; if so, go back to the step before it, whose weights stand."""
-        lost = int(self.take_step.lost)
+        lost = int(self.step_state.lost)
         if lost and not self.diverged:
             self.diverged = True
             self.progress.step -= lost
-            self._say(
+            self.say(
                 f"step {self.progress.step}: the loss or its gradient is not finite: training has diverged, "
                 f"and ends here; start a new run with a learning_rate below {self.run.learning_rate:g}"
             )
@@ -269,22 +316,24 @@ class Trainer:
 
     def _say_idle(self) -> None:
         """Say how many steps since the last evaluation had no target."""
-        if idle := int(self.take_step.idle):
-            self._say(f"step {self.progress.step}: {idle} steps without a target changed nothing")
-            self.take_step.idle.zero_()
+        if idle := int(self.step_state.idle):
+            self.say(f"step {self.progress.step}: {idle} steps without a target changed nothing")
+            self.step_state.idle.zero_()
 
-    def _is_over(self, timer: Timer) -> bool:
+    def _is_over(self) -> bool:
         """Whether, by the clock of the first process, the run has had its seconds."""
         limit = self.run.max_seconds
-        return limit is not None and self.accelerator.is_main_process and timer.training_seconds() >= limit
+        return (
+            limit is not None and self.accelerator.is_main_process and self.timer.training_seconds() >= limit
+        )
 
-    def _outcome(self, request: StopRequest, timer: Timer) -> Outcome | None:
-        looks = self.take_step.waits or self.progress.step % _STEPS_BETWEEN_AGREEMENTS == 0
+    def _outcome(self, request: StopRequest) -> Outcome | None:
+        looks = self.step_state.waits or self.progress.step % _STEPS_BETWEEN_AGREEMENTS == 0
         if self.diverged or (looks and self._has_diverged()):
             return Outcome(DIVERGED)
         if self.progress.step >= self.stopping.step:
             return Outcome(self.stopping.reason)
-        if self.run.max_seconds is not None and self._any_wants(self._is_over(timer)):
+        if self.run.max_seconds is not None and self._any_wants(self._is_over()):
             return Outcome(OUT_OF_TIME)
         if self._any_wants(request.signal is not None):
             return Outcome("stopped", request.signal or signal.SIGTERM)

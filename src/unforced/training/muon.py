@@ -6,7 +6,7 @@ https://kellerjordan.github.io/posts/muon (the method, the coefficients), arXiv 
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,7 @@ _COEFFICIENTS = 3.4445, -4.7750, 2.0315
 _ITERATIONS = 5
 _EPS = 1e-7
 _ADAMW_RMS = 0.2
+MOMENTUM = 0.95
 
 
 class BatchedMuon(torch.optim.Optimizer):
@@ -30,7 +31,7 @@ class BatchedMuon(torch.optim.Optimizer):
         lr: float,
         weight_decay: float,
         dtype: torch.dtype,
-        momentum: float = 0.95,
+        momentum: float = MOMENTUM,
     ) -> None:
         super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
         self.dtype = dtype
@@ -51,7 +52,7 @@ class BatchedMuon(torch.optim.Optimizer):
                 if skip is not None:
                     decay, updates = torch.where(skip > 0, 1.0, decay), updates.masked_fill(skip > 0, 0.0)
                 torch._foreach_mul_(targets, decay)
-                rate = group["lr"] * _ADAMW_RMS * math.sqrt(max(shape))
+                rate = group["lr"] * step_size(shape)
                 if isinstance(rate, Tensor):  # where a step is captured, the rate is on the device
                     updates, rate = updates * rate, 1.0
                 torch._foreach_add_(targets, list(updates.to(targets[0].dtype)), alpha=-rate)
@@ -68,6 +69,11 @@ class BatchedMuon(torch.optim.Optimizer):
             gradients = [torch.where(skip > 0, a, g) for a, g in zip(averages, gradients, strict=True)]
         torch._foreach_lerp_(averages, gradients, 1 - momentum)
         return torch.stack(torch._foreach_lerp(gradients, averages, momentum))
+
+
+def step_size(shape: Sequence[int]) -> float:
+    """Return what an orthogonalised matrix is multiplied by to be of the size of AdamW's step, at rate 1."""
+    return _ADAMW_RMS * math.sqrt(max(shape))
 
 
 def orthogonalised(

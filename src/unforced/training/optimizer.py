@@ -12,6 +12,8 @@ from unforced.models.roles import role
 from unforced.training.muon import BatchedMuon
 from unforced.training.precision import autocast_dtype
 
+ADAM_EPS = 1e-8
+
 
 class Optimizers:
     """Several optimisers that share out a module's parameters and step as one."""
@@ -64,7 +66,7 @@ def build_optimizer(run: Run, module: nn.Module) -> Optimizers:
     decides what Muon's products are computed in.
     """
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    muon = [p for p in parameters if run.optimizer == "muon" and role(p) == "matrix"]
+    muon = [p for p in parameters if is_for_muon(run, p)]
     others = [p for p in parameters if not any(p is matrix for matrix in muon)]
     groups = [
         {"params": [p for p in others if role(p) != "vector"], "weight_decay": run.weight_decay},
@@ -73,7 +75,7 @@ def build_optimizer(run: Run, module: nn.Module) -> Optimizers:
     groups = [group for group in groups if group["params"]]
     capturable = parameters[0].device.type == "cuda"
     adamw = torch.optim.AdamW(
-        groups, lr=run.learning_rate, betas=run.betas, fused=True, capturable=capturable
+        groups, lr=run.learning_rate, betas=run.betas, eps=ADAM_EPS, fused=True, capturable=capturable
     )
     for group in adamw.param_groups:
         group["rate_factor"] = 1.0
@@ -83,6 +85,11 @@ def build_optimizer(run: Run, module: nn.Module) -> Optimizers:
     inner = BatchedMuon(muon, lr=run.learning_rate, weight_decay=run.weight_decay, dtype=dtype)
     inner.param_groups[0]["rate_factor"] = run.muon_factor
     return Optimizers(inner, adamw)
+
+
+def is_for_muon(run: Run, parameter: nn.Parameter) -> bool:
+    """Whether Muon optimises a parameter, not AdamW."""
+    return run.optimizer == "muon" and role(parameter) == "matrix"
 
 
 def learning_rate(run: Run, step: int) -> float:

@@ -19,16 +19,25 @@ from unforced.training.train_module import TrainModule
 
 @dataclass(frozen=True)
 class StepReport:
-    """What a step came to, on the device.
+    """What a step came to, on the device. Of a stack, each tensor has an axis of runs in front.
 
     losses: by term, three sums over the rows of this process: of losses in nats, of losses times the term's
     weight, and of counts; zero where the step was not finite. grad_norm: of the gradient of the whole batch,
     before clipping. ok: whether the weights were changed.
     """
 
-    losses: Mapping[str, Float[Tensor, "3"]]
-    grad_norm: Float[Tensor, ""]
-    ok: Bool[Tensor, ""]
+    losses: Mapping[str, Float[Tensor, "*runs 3"]]
+    grad_norm: Float[Tensor, "*runs"]
+    ok: Bool[Tensor, "*runs"]
+
+    def of_runs(self) -> "list[StepReport]":
+        """Return the report of each run of a stack."""
+        losses = {name: sums.unbind() for name, sums in self.losses.items()}
+        numbers = zip(self.grad_norm.unbind(), self.ok.unbind(), strict=True)
+        return [
+            StepReport({name: sums[row] for name, sums in losses.items()}, norm, ok)
+            for row, (norm, ok) in enumerate(numbers)
+        ]
 
 
 class EagerStep:
@@ -44,6 +53,8 @@ class EagerStep:
     waits: whether each step asks the device whether to change the weights, which is free on a processor.
     Otherwise, the optimiser skips the step on the device.
     """
+
+    kind = "eager"
 
     def __init__(
         self,
@@ -64,12 +75,23 @@ class EagerStep:
 
     def __call__(self, views: Sequence[View], rate: float) -> StepReport:
         """Take a step at a learning rate. views: this process's rows, in parts to be taken in turn."""
-        return self.take(views, self._numbers(term_weights(views)), rate)
+        return self._take(views, self._weights(term_weights(views)), rate)
 
-    def take(
+    def numbers(self, views: Sequence[View], rate: float) -> tuple[float, ...]:
+        """Return the learning rate and the weights of the terms."""
+        return rate, *term_weights(views)
+
+    def take(self, views: Sequence[View], numbers: Float[Tensor, " numbers"]) -> StepReport:
+        """Take a step with these numbers, which are on the device, rather than the weights in the views."""
+        return self._take(views, numbers[1:], numbers[0].float())
+
+    def drop_gradients(self) -> None:
+        """Drop what a step that failed has left."""
+        self.optimizer.zero_grad()
+
+    def _take(
         self, views: Sequence[View], weights: Float[Tensor, " terms"], rate: float | Float[Tensor, ""]
     ) -> StepReport:
-        """Take a step with these weights of the terms, rather than those that the views hold."""
         names = tuple(views[0].terms)
         counts = _counts(views, names).to(weights.dtype)
         everywhere = counts if self.world == 1 else self.processes.sum(counts)
@@ -84,8 +106,8 @@ class EagerStep:
         sums = torch.stack([totals, weights * totals, counts], dim=1).masked_fill(self.lost > 0, 0.0)
         return StepReport(dict(zip(names, sums, strict=True)), norm, ok)
 
-    def _numbers(self, values: tuple[float, ...]) -> Float[Tensor, " values"]:
-        """Return numbers on the device; the last ones are kept, since they seldom change."""
+    def _weights(self, values: tuple[float, ...]) -> Float[Tensor, " values"]:
+        """Return weights on the device; the last ones are kept, since they seldom change."""
         if self._sent[0] != values:
             self._sent = values, sent(torch.tensor(values, dtype=sum_dtype(self.device)), self.device)
         return self._sent[1]
@@ -133,5 +155,10 @@ def term_weights(views: Sequence[View]) -> tuple[float, ...]:
 
 def _counts(views: Sequence[View], names: Sequence[str]) -> Float[Tensor, " terms"]:
     """Add up what each term counts, over all rows of the views."""
-    of_views = [torch.stack([view.terms[name].count for name in names]).sum(1) for view in views]
+    of_views = [term_counts(view, names) for view in views]
     return of_views[0] if len(views) == 1 else torch.stack(of_views).sum(0)
+
+
+def term_counts(view: View, names: Sequence[str]) -> Float[Tensor, " terms"]:
+    """Return what each term counts, over all rows of a view."""
+    return torch.stack([view.terms[name].count for name in names]).sum(1)

@@ -31,7 +31,7 @@ class Timer:
         self._progress, self._before, self._trained_before = state, state.seconds, state.training_seconds
         self._started = self._updated = self._saved = time.perf_counter()
         self.to_save = 0.0  # seconds that the last checkpoint took
-        self._apart = 0.0  # seconds of this session that are not training's
+        self.seconds_apart = 0.0  # of this session, which are not training's
         self.restart()
 
     def restart(self) -> None:
@@ -44,14 +44,19 @@ class Timer:
 
     def training_seconds(self) -> float:
         """Seconds of training alone: without evaluations and checkpoints, earlier sessions included."""
-        return self._trained_before + time.perf_counter() - self._started - self._apart
+        return self._trained_before + time.perf_counter() - self._started - self.seconds_apart
 
     @contextlib.contextmanager
     def apart(self) -> Iterator[None]:
         """Do not count what is done in this context as training."""
         began = time.perf_counter()
         yield
-        self._apart += time.perf_counter() - began
+        self.exclude(time.perf_counter() - began)
+
+    def exclude(self, seconds: float) -> None:
+        """Do not count the last seconds as training."""
+        self.seconds_apart += seconds
+        self._since += seconds
 
     def rate(self, batch_size: int) -> float | None:
         """Training samples per second since the last evaluation; None before the first step."""

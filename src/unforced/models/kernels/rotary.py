@@ -40,7 +40,6 @@ def split_heads(
 class _SplitHeads(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
         projected: Tensor,
         kinds: int,
         heads: int,
@@ -48,7 +47,6 @@ class _SplitHeads(torch.autograd.Function):
         rotated: int,
         dtype: torch.dtype,
     ) -> Tensor:
-        ctx.rotations, ctx.rotated, ctx.dtype = rotations, rotated, projected.dtype
         batch, time, features = projected.shape
         depth = features // (kinds * heads)
         split = projected.view(batch, time, kinds, heads, depth).permute(2, 0, 3, 1, 4)
@@ -58,6 +56,29 @@ class _SplitHeads(torch.autograd.Function):
         pairs = torch.view_as_complex(output[:rotated].unflatten(-1, (-1, 2)))
         pairs.mul_(rotations)
         return output.to(dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        projected, _, _, ctx.rotations, ctx.rotated, _ = inputs
+        ctx.dtype = projected.dtype
+
+    @staticmethod
+    def vmap(
+        info: Any,
+        in_dims: tuple[int | None, ...],
+        projected: Tensor,
+        kinds: int,
+        heads: int,
+        rotations: Tensor | None,
+        *others: Any,
+    ) -> tuple[Tensor, int]:
+        """Fold the mapped axis into the batch."""
+        count = info.batch_size
+        folded = _folded(projected, in_dims[0], count)
+        if rotations is not None and (in_dims[3] is not None or len(rotations) > 1):
+            rotations = _folded(rotations, in_dims[3], count, len(folded) // count)
+        split = _SplitHeads.apply(folded, kinds, heads, rotations, *others)  # type: ignore[no-untyped-call]
+        return split.unflatten(1, (count, -1)), 1
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -71,3 +92,9 @@ class _SplitHeads(torch.autograd.Function):
             split[:rotated] = torch.view_as_real(pairs * ctx.rotations.conj()).flatten(-2)
         split[rotated:] = gradient[rotated:]
         return output.view(batch, time, -1), None, None, None, None, None
+
+
+def _folded(tensor: Tensor, axis: int | None, count: int, batch: int = -1) -> Tensor:
+    """Fold an axis of length `count` (None: it is missing) into the batch, which has `batch` rows, or one."""
+    tensor = tensor.expand(count, *tensor.shape) if axis is None else tensor.movedim(axis, 0)
+    return tensor.expand(-1, batch, *tensor.shape[2:]).flatten(0, 1)

@@ -1,0 +1,287 @@
+"""The optimiser step of several runs at once: all tensors have an axis of runs in front.
+
+A small model leaves most of a GPU idle, and a kernel for 64 models takes little longer than one for a single
+model. The runs may differ in seed, data and learning rates, but not in what they compute, see
+`unforced.config.stacking`.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.func import functional_call, vmap
+
+from unforced.config import Run
+from unforced.models.roles import role
+from unforced.objectives.moment import sent
+from unforced.objectives.view import View, tensors_of
+from unforced.training.muon import MOMENTUM, orthogonalised, step_size
+from unforced.training.optimizer import ADAM_EPS, Optimizers, is_for_muon
+from unforced.training.precision import autocast, autocast_dtype, sum_dtype
+from unforced.training.step import StepReport, term_counts, term_weights
+from unforced.training.train_module import TrainModule
+
+_CLIP_EPS = 1e-6
+"""As in `torch.nn.utils.clip_grad_norm_`."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A run of a stack, with what it trains and the optimiser that keeps its moments."""
+
+    run: Run
+    module: TrainModule
+    optimizer: Optimizers
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where a parameter lies among the columns of a stack's matrices, and how it is optimised."""
+
+    name: str
+    shape: torch.Size
+    start: int
+    muon: bool
+    decays: bool
+
+    @property
+    def columns(self) -> slice:
+        """Its columns."""
+        return slice(self.start, self.start + self.shape.numel())
+
+    @property
+    def kind(self) -> tuple[bool, Any]:
+        """Parameters of one kind that lie side by side are updated together."""
+        return self.muon, tuple(self.shape) if self.muon else self.decays
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """Where it comes: those of a kind are neighbours, Muon's before the others."""
+        return not self.muon, self.kind[1]
+
+    def of(self, rows: Float[Tensor, "*runs columns"]) -> Float[Tensor, "..."]:
+        """Return its values in rows, in its own shape."""
+        return rows[..., self.columns].view((*rows.shape[:-1], *self.shape))
+
+
+class StackedStep:
+    """Takes the steps of several runs at once, as `EagerStep` does those of one, within rounding.
+
+    Weights and moments are matrices with a row per run. The members' modules and optimisers hold views of
+    them, and can be measured and saved at any time; `keep` parts with some members. A run whose loss or
+    gradient is not finite stands still from then on, and the others go on.
+
+    lost, idle: as those of EagerStep, per run.
+    """
+
+    kind = "eager"
+    waits = False
+
+    def __init__(self, members: Sequence[Member], device: torch.device) -> None:
+        self.members, self.device = members, device
+        self.run, self.module = members[0].run, members[0].module
+        self.slots = lay_slots(members[0])
+        self.num_muon = sum(slot.shape.numel() for slot in self.slots if slot.muon)
+        width, number = sum(slot.shape.numel() for slot in self.slots), len(members)
+        self.weights, self.averages = (torch.zeros(number, width, device=device) for _ in range(2))
+        self.squares = torch.zeros(number, width - self.num_muon, device=device)
+        self.counts = torch.zeros(number, len(self.slots), device=device)
+        self.lost, self.idle = (torch.zeros(number, dtype=torch.int64, device=device) for _ in range(2))
+        for row, member in enumerate(members):
+            self._take_in(row, member)
+        decays = [[member.run.weight_decay] for member in members]
+        self.decays = torch.tensor(decays, device=device)
+        self.leaves = {slot.name: slot.of(self.weights).detach().requires_grad_() for slot in self.slots}
+
+    def _take_in(self, row: int, member: Member) -> None:
+        """Copy a member's weights and moments into a row, and let it hold views of the row."""
+        parameters = member.module.trained()
+        for index, slot in enumerate(self.slots):
+            parameter = parameters[slot.name]
+            own = {"weight": parameter.data, **member.optimizer.state_of(parameter)}
+            views = {"weight": slot.of(self.weights[row]), **self._moments(row, index)}
+            for name, view in views.items():
+                if name in own:
+                    view.copy_(own[name])
+            parameter.data = views.pop("weight")
+            member.optimizer.restore(parameter, views)
+
+    def _moments(self, row: int, index: int) -> dict[str, Tensor]:
+        """Return views of what is remembered of a parameter, by the optimisers' names."""
+        slot = self.slots[index]
+        average = slot.of(self.averages[row])
+        if slot.muon:
+            return {"momentum_buffer": average}
+        columns = slice(slot.columns.start - self.num_muon, slot.columns.stop - self.num_muon)
+        square = self.squares[row, columns].view(slot.shape)
+        return {"exp_avg": average, "exp_avg_sq": square, "step": self.counts[row, index]}
+
+    def keep(self, rows: Sequence[int]) -> "StackedStep | None":
+        """Return a stack of some of the members, which takes up no more memory; None if there are none.
+
+        All others get tensors of their own.
+        """
+        for row in set(range(len(self.members))) - {*rows}:
+            _release(self.members[row])
+        if not rows:
+            return None
+        kept = StackedStep([self.members[row] for row in rows], self.device)
+        kept.lost.copy_(self.lost[rows])
+        kept.idle.copy_(self.idle[rows])
+        return kept
+
+    def __call__(self, views: Sequence[View], rates: Sequence[float]) -> StepReport:
+        """Take a step of every run. views: the parts of the first run's batch, then of the next run's."""
+        return self.take(views, self.placed(self.numbers(views, rates)))
+
+    def numbers(self, views: Sequence[View], rates: Sequence[float]) -> tuple[float, ...]:
+        """Return the learning rates, then the weights of the terms, run by run."""
+        parts = len(views) // len(self.members)
+        return (*rates, *(weight for each in views[::parts] for weight in term_weights([each])))
+
+    def drop_gradients(self) -> None:
+        """Do nothing: a step keeps no gradients."""
+
+    def placed(self, numbers: Sequence[float]) -> Float[Tensor, " numbers"]:
+        """Return numbers on the device."""
+        return sent(torch.tensor(numbers, dtype=sum_dtype(self.device)), self.device)
+
+    def take(self, views: Sequence[View], numbers: Float[Tensor, " numbers"]) -> StepReport:
+        """Take a step of every run with these numbers, rather than the weights that the views hold.
+
+        The tensors of the report have an axis of runs in front.
+        """
+        runs, names = len(self.members), tuple(views[0].terms)
+        parts = [views[part :: len(views) // runs] for part in range(len(views) // runs)]
+        rates, weights = numbers[:runs], numbers[runs:].view(runs, -1)
+        counts = torch.stack([torch.stack([term_counts(each, names) for each in part]) for part in parts])
+        counts = counts.sum(0).to(weights.dtype)
+        scales = (weights / counts).masked_fill(counts == 0, 0.0)
+        totals, gradients = torch.zeros_like(counts), torch.zeros_like(self.weights)
+        active: set[str] = set()
+        for part in parts:
+            losses, of_part = self._backward(part, names, scales)
+            totals += losses
+            gradients += self._row(of_part)
+            active |= of_part.keys()
+        norms = gradients.norm(dim=1)
+        any_target = (weights.abs() * counts).sum(1) > 0
+        self.lost += ~norms.isfinite() | (self.lost > 0)
+        self.idle += ~any_target
+        ok = any_target & (self.lost == 0)
+        self._update(self._clipped(gradients, norms, ok), active, rates.float() * ok, ok)
+        sums = torch.stack([totals, weights * totals, counts], dim=2)
+        sums = sums.masked_fill(self.lost[:, None, None] > 0, 0.0)
+        return StepReport(dict(zip(names, sums.unbind(1), strict=True)), norms, ok)
+
+    def _backward(
+        self, views: Sequence[View], names: Sequence[str], scales: Float[Tensor, "runs terms"]
+    ) -> tuple[Float[Tensor, "runs terms"], dict[str, Tensor]]:
+        """Return the summed losses of a view per run, and the gradients of those parameters that have one."""
+        tensors = [torch.stack(each) for each in zip(*map(tensors_of, views), strict=True)]
+
+        def losses(parameters: dict[str, Tensor], *own: Tensor) -> tuple[Tensor, ...]:
+            given = iter(own)
+            rows = functional_call(self.module, parameters, (views[0].map(lambda _: next(given)),))
+            return tuple(rows[name].sum() for name in names)
+
+        with autocast(self.run, self.device):
+            totals = torch.stack(vmap(losses)(self.leaves, *tensors), dim=1).to(scales.dtype)
+        loss = (totals * scales).sum(1)
+        now = loss.detach()
+        # A loss that is not finite makes the gradient of its run so.
+        found = torch.autograd.grad(loss, list(self.leaves.values()), 1 + (now - now), allow_unused=True)
+        named = zip(self.leaves, found, strict=True)
+        return totals.detach(), {name: gradient for name, gradient in named if gradient is not None}
+
+    def _row(self, of_slots: Mapping[str, Tensor]) -> Float[Tensor, "runs columns"]:
+        """Lay out what slots have, per run; those that have nothing are zero."""
+        parts = [of_slots.get(slot.name, torch.zeros_like(self.leaves[slot.name])) for slot in self.slots]
+        return torch.cat([part.reshape(len(part), -1) for part in parts], dim=1)
+
+    def _clipped(
+        self,
+        gradients: Float[Tensor, "runs columns"],
+        norms: Float[Tensor, " runs"],
+        ok: Bool[Tensor, " runs"],
+    ) -> Float[Tensor, "runs columns"]:
+        """Clip each run's gradient, if the runs want that; those of runs that stand still become zero."""
+        if self.run.clip_norm is not None:
+            gradients = gradients * (self.run.clip_norm / (norms + _CLIP_EPS)).clamp(max=1.0)[:, None]
+        return gradients.masked_fill(~ok[:, None], 0.0)
+
+    def _update(
+        self,
+        gradients: Float[Tensor, "runs columns"],
+        active: Collection[str],
+        rates: Float[Tensor, " runs"],
+        ok: Bool[Tensor, " runs"],
+    ) -> None:
+        """Change the weights of parameters with a gradient, and what is remembered of these."""
+        for (is_active, muon, _), group in groupby(
+            self.slots, lambda slot: (slot.name in active, *slot.kind)
+        ):
+            slots = list(group)
+            if not is_active:
+                continue
+            columns = slice(slots[0].columns.start, slots[-1].columns.stop)
+            update = self._muon if muon else self._adamw
+            update(slots, columns, gradients[:, columns], rates[:, None], ok[:, None].float())
+
+    def _muon(
+        self, slots: Sequence[Slot], columns: slice, gradients: Tensor, rates: Tensor, ok: Tensor
+    ) -> None:
+        """Take BatchedMuon's step in columns with matrices of one shape."""
+        shape, averages = slots[0].shape, self.averages[:, columns]
+        averages.lerp_(gradients, (1 - MOMENTUM) * ok)
+        matrices = torch.lerp(gradients, averages, MOMENTUM).reshape(-1, *shape)
+        updates = orthogonalised(matrices, autocast_dtype(self.run, self.device)).float().reshape_as(averages)
+        rates = rates * self.run.muon_factor
+        self.weights[:, columns] *= 1 - rates * self.decays
+        self.weights[:, columns] -= rates * step_size(shape) * updates
+
+    def _adamw(
+        self, slots: Sequence[Slot], columns: slice, gradients: Tensor, rates: Tensor, ok: Tensor
+    ) -> None:
+        """Take AdamW's step."""
+        first, second = self.run.betas
+        averages = self.averages[:, columns]
+        squares = self.squares[:, columns.start - self.num_muon : columns.stop - self.num_muon]
+        averages.lerp_(gradients, (1 - first) * ok)
+        squares.lerp_(gradients.square(), (1 - second) * ok)
+        counts = self.counts[:, self.slots.index(slots[0]) :][:, : len(slots)]
+        counts += ok
+        widths = torch.tensor([slot.shape.numel() for slot in slots], device=self.device)
+        steps = counts.clamp(min=1).to(sum_dtype(self.device))
+        bias1, bias2 = (
+            (1 - beta**steps).float().repeat_interleave(widths, 1, output_size=averages.shape[1])
+            for beta in (first, second)
+        )
+        if slots[0].decays:
+            self.weights[:, columns] *= 1 - rates * self.decays
+        self.weights[:, columns] -= rates / bias1 * averages / ((squares / bias2).sqrt() + ADAM_EPS)
+
+
+def _release(member: Member) -> None:
+    """Give a member tensors of its own."""
+    for parameter in member.module.trained().values():
+        parameter.data = parameter.data.clone()
+        state = {name: moment.clone() for name, moment in member.optimizer.state_of(parameter).items()}
+        member.optimizer.restore(parameter, state)
+
+
+def lay_slots(member: Member) -> list[Slot]:
+    """Lay a member's parameters out: Muon's by their shape, then AdamW's by whether they decay."""
+    run, found = member.run, []
+    for name, parameter in member.module.trained().items():
+        muon, decays = is_for_muon(run, parameter), role(parameter) != "vector"
+        found.append(Slot(name, parameter.shape, 0, muon, decays))
+    start, slots = 0, []
+    for slot in sorted(found, key=lambda slot: slot.order):
+        slots.append(replace(slot, start=start))
+        start = slots[-1].columns.stop
+    return slots

@@ -1,0 +1,185 @@
+"""Runs that are trained at once: equal, within rounding, to each run trained alone."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.every_objective import every_objective
+from tests.runs import Silent, rerun, stop_at, tiny_run, train, unchecked
+from unforced.config.stacking import refusal
+from unforced.errors import UserError
+from unforced.objectives.moment import Moment
+from unforced.stack import Planned, run_together
+from unforced.training.captured import CapturedStep
+from unforced.training.optimizer import build_optimizer
+from unforced.training.processes import join_processes
+from unforced.training.stacked import Member, StackedStep
+from unforced.training.step import EagerStep
+from unforced.training.train_module import build_train_module
+
+OBJECTIVES = every_objective()
+STEPS = 6
+RATES = 1.0, 0.3, 0.1
+
+
+def members(run):
+    """Runs of three seeds and weight decays, each with a module and an optimiser."""
+    runs = [run.replace(seed=seed, weight_decay=0.1 * seed) for seed in range(3)]
+    modules = [build_train_module(each) for each in runs]
+    return [
+        Member(each, module, build_optimizer(each, module))
+        for each, module in zip(runs, modules, strict=True)
+    ]
+
+
+def parts_of(run, step):
+    batch = run.codec.encode(run.task.sample(np.random.default_rng(100 * run.seed + step), 8), run.order)
+    parts = run.gradient_accumulation
+    return [
+        run.objective.view(
+            batch.rows(slice(part, None, parts)), Moment(8, slice(part, None, parts), step, STEPS, run.seed)
+        )
+        for part in range(parts)
+    ]
+
+
+def train_alone(member):
+    take, reports = EagerStep(member.run, member.module, member.optimizer, join_processes()), []
+    for step in range(STEPS):
+        reports.append(take(parts_of(member.run, step), 0.01 * RATES[member.run.seed] / (1 + step)))
+    return reports
+
+
+def train_stacked(stack, captured=lambda step: step):
+    take, reports = captured(StackedStep(stack, torch.device("cpu"))), []
+    for step in range(STEPS):
+        views = [view for each in stack for view in parts_of(each.run, step)]
+        reports.append(take(views, [0.01 * RATES[each.run.seed] / (1 + step) for each in stack]))
+    return reports
+
+
+def state(member):
+    weights = member.module.trained()
+    return {
+        f"{name} {moment}": value
+        for name, parameter in weights.items()
+        for moment, value in {"weight": parameter, **member.optimizer.state_of(parameter)}.items()
+    }
+
+
+def assert_close(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=2e-3, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("objective", "optimizer"),
+    [*((name, "muon") for name in OBJECTIVES), ("scribbled", "adamw")],
+)
+def test_a_stack_trains_as_each_run_alone(objective, optimizer):
+    objective = OBJECTIVES[objective]
+    run = tiny_run(f"optimizer={optimizer}", "gradient_accumulation=2").replace(objective=objective)
+    alone, stacked = members(run), members(run)
+    expected = [train_alone(member) for member in alone]
+    reports = train_stacked(stacked)
+    for row, (one, other) in enumerate(zip(alone, stacked, strict=True)):
+        assert_close(state(one), state(other))
+        for theirs, ours in zip(expected[row], reports, strict=True):
+            assert_close(theirs.losses, {name: sums[row] for name, sums in ours.losses.items()})
+            torch.testing.assert_close(theirs.grad_norm, ours.grad_norm[row], rtol=1e-3, atol=1e-5)
+
+
+def test_a_captured_stack_takes_the_steps_of_an_eager_one():
+    run = tiny_run("optimizer=muon").replace(objective=OBJECTIVES["mixture"])
+    eager, captured = members(run), members(run)
+    train_stacked(eager)
+    train_stacked(captured, lambda stack: CapturedStep(stack, pytest.fail, rerun))
+    for one, other in zip(eager, captured, strict=True):
+        assert_close(state(one), state(other))
+
+
+RUNS = [tiny_run(f"seed={seed}", "max_steps=23", "optimizer=muon") for seed in range(3)]
+
+
+def together(runs, root, observer=None, resume=False):
+    """Train runs at once, each into a folder named by its seed; return how each ended, by seed."""
+    planned = [Planned(run, root / str(run.seed), observer or Silent(), resume) for run in runs]
+    with unchecked():
+        return {runs[place].seed: end for place, end in run_together(planned)}
+
+
+def lines_of(path):
+    timed = {"seconds", "training_seconds", "samples_per_second"}
+    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key not in timed} for line in lines]
+
+
+def weights_of(path):
+    return load_file(path / "checkpoints" / "step-00000023" / "learner.safetensors")
+
+
+def test_each_run_has_the_folder_of_a_run_alone_and_one_that_diverges_stops_no_other(tmp_path):
+    runs = [*RUNS, RUNS[0].replace(seed=3, learning_rate=1e30)]
+    ends = together(runs, tmp_path)
+    assert {seed: end.reason for seed, end in ends.items()} == {
+        0: "steps",
+        1: "steps",
+        2: "steps",
+        3: "diverged",
+    }
+    for run in runs:
+        path, alone = tmp_path / str(run.seed), tmp_path / "alone" / str(run.seed)
+        train(run, alone)
+        assert {each.name for each in path.iterdir()} == {each.name for each in alone.iterdir()}
+        for one, other in zip(lines_of(alone), lines_of(path), strict=True):
+            assert one.keys() == other.keys()
+            for key, value in one.items():
+                close = pytest.approx(value, rel=1e-3, abs=1e-5) if isinstance(value, float) else value
+                assert other[key] == close, key
+    assert_close(weights_of(tmp_path / "alone" / "1"), weights_of(tmp_path / "1"))
+    step = json.loads((tmp_path / "1" / "result.json").read_text())["implementation"]["step"]
+    assert step == "eager, 3 runs stacked"  # since the fourth has left
+
+
+def test_a_stopped_stack_resumes_to_the_same_bytes_and_each_of_its_runs_resumes_alone(tmp_path):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    together(RUNS, whole)
+    ends = together(RUNS, stopped, stop_at(10))
+    assert {end.stopped_by for end in ends.values()} == {signal.SIGTERM}
+    train(RUNS[0], stopped / "0", resume=True)
+    ends = together(RUNS, stopped, resume=True)
+    assert {seed: end.reason for seed, end in ends.items()} == {0: "done", 1: "steps", 2: "steps"}
+    for seed in (1, 2):
+        for name, tensor in weights_of(whole / str(seed)).items():
+            assert torch.equal(tensor, weights_of(stopped / str(seed))[name])
+    assert_close(weights_of(whole / "0"), weights_of(stopped / "0"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"model": {"width": 8}}, "they differ in model.width: 16 and 8"),
+        ({"batch_size": 16}, "they differ in batch_size: 32 and 16"),
+    ],
+)
+def test_runs_that_compute_something_else_are_refused(changes, reason, tmp_path):
+    with pytest.raises(UserError, match=reason):
+        together([RUNS[0], RUNS[1].replace(**changes)], tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("run", "reason"),
+    [
+        (tiny_run("model.attention=sdpa"), "the kernels of model gpt cannot compute several models at once"),
+        (tiny_run("model=mamba"), "the kernels of model mamba cannot"),
+        (tiny_run("task=countdown"), "the answers of task countdown vary in length"),
+    ],
+)
+def test_runs_that_no_stack_can_train_are_refused(run, reason):
+    assert reason in refusal([run, run])
