@@ -33,6 +33,7 @@ LAYERS = [
     ["testing"],
     ["results"],
     ["experiment"],
+    ["stack"],
     ["studies"],
     ["reporting"],
     ["integrations"],

@@ -34,6 +34,7 @@ BENCHMARKS = {
         "seconds": 0.0,
         "num_problems": 8,
     },
+    "stacked": {"overrides": SMALL, "sizes": [1, 2], "rounds": 1, "steps": 1},
     "training": {"overrides": GPT, "sizes": [8], "rounds": 1, "steps": 1},
 }
 

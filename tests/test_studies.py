@@ -317,14 +317,15 @@ def test_an_exit_without_a_result_is_a_failure(tmp_path, stand_in):
     assert summary.statuses["a"].reason.startswith("exit code 0, but without a result")
 
 
-def test_one_process_may_carry_out_several_runs_which_end_each_by_itself(tmp_path):
+@pytest.mark.parametrize("options", [{"runs_per_job": 4}, {"stack": 4}], ids=["in turn", "at once"])
+def test_one_process_may_carry_out_several_runs_which_end_each_by_itself(options, tmp_path):
     out = tmp_path / "out"
-    runs = {"a": tiny_run("max_steps=1"), "b": tiny_run("max_steps=1", "seed=1")}
-    runs |= {"c": tiny_run("learning_rate=1e30"), "d": tiny_run("max_steps=1", "seed=2")}
+    runs = {"a": tiny_run("max_steps=3"), "b": tiny_run("max_steps=3", "seed=1")}
+    runs |= {"c": tiny_run("max_steps=3", "learning_rate=1e30"), "d": tiny_run("max_steps=3", "seed=2")}
     StudyFolder(out).claim(study_of(**runs))
     (out / "b").mkdir()
     (out / "b" / "config.json").write_text("{")
-    summary = run_study(study_of(**runs), out, LocalEngine(workers=1), lambda statuses: None, runs_per_job=4)
+    summary = run_study(study_of(**runs), out, LocalEngine(workers=1), lambda statuses: None, **options)
     assert states(summary) == {"a": "done", "b": "failed", "c": "done", "d": "done"}
     assert {status.attempts for status in summary.statuses.values()} == {1}
     assert summary.statuses["a"].reason == summary.statuses["d"].reason == ""
@@ -334,13 +335,25 @@ def test_one_process_may_carry_out_several_runs_which_end_each_by_itself(tmp_pat
 
 
 def test_a_process_that_breaks_costs_the_run_that_it_is_at_one_attempt(tmp_path, stand_in):
-    ended = """{"code": 0, "log": 0}"""
+    ended = """{"run": "a", "code": 0, "log": 0}"""
     stand_in(f"case $5 in *b) exit 1;; *c) finish;; esac; result; echo '{ended}' > $ended; exit 1")
     study = study_of(a=tiny_run(), b=tiny_run("seed=1"), c=tiny_run("seed=2"))
     engine = LocalEngine(workers=1)
     summary = run_study(study, tmp_path / "out", engine, lambda statuses: None, retries=1, runs_per_job=3)
     assert states(summary) == {"a": "done", "b": "failed", "c": "done"}
     assert [status.attempts for status in summary.statuses.values()] == [1, 2, 1]
+
+
+def test_a_process_that_breaks_costs_each_run_that_it_trains_at_once_one_attempt(tmp_path, stand_in):
+    stand_in("echo $*; exit 1")
+    study = study_of(a=tiny_run(), b=tiny_run("model.width=8"), c=tiny_run("seed=2"))
+    summary = carry_out(tmp_path / "out", study, LocalEngine(workers=1), stack=2)
+    assert states(summary) == dict.fromkeys("abc", "failed")
+    command = log(tmp_path / "out", "a")
+    assert "c.config.json" in command
+    assert "b.config.json" not in command
+    assert "--stack" in command
+    assert [status.attempts for status in summary.statuses.values()] == [1, 1, 1]
 
 
 class Broken:
@@ -598,6 +611,8 @@ def test_the_verb_counts_what_is_left_and_says_what_failed(tmp_path, call, regis
     ("arguments", "line"),
     [
         (["pitfall_small"], "unknown study 'pitfall_small'; did you mean 'pitfalls_small'?"),
+        (["small", "--stack", "all"], "--stack all: give a number of runs from 1, or auto"),
+        (["small", "--stack", "4", "--tracker", "tensorboard"], "--stack: a tracker follows one run of a process;"),
         (["small", "--engine", "rai"], "unknown engine 'rai'; did you mean 'ray'?"),
         (
             ["small", "--cpus", "2"],

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from accelerate.utils import broadcast_object_list
@@ -53,21 +54,17 @@ def run_experiment(
         with oom_as_user_error():
             folder = RunFolder.reopen(path, run) if resume else RunFolder.claim(path, run)
             if folder.done:
-                folder.check_result(run)
-                diverged = folder.read_result().get("ended_by") == DIVERGED
-                return Outcome(DIVERGED if diverged else "done")
+                return outcome_of(folder, run)
             trainer = Trainer(run, FolderStore(folder), accelerator, measure, observer, rhythm)
             accelerator.wait_for_everyone()  # all have the memory they need, and have seen what is there
-            with _held_by_the_first(trainer, folder, new=not resume):
+            with held_by_the_first(trainer, folder, new=not resume):
                 return _train_and_measure(trainer, folder, resume)
     except OSError as error:
-        begun = os.path.exists(path / "config.json")
-        advice = "what was written is kept; continue with --resume" if begun else "choose another --out"
-        raise TransientError(f"{error.filename or path}: {error.strerror or error}; {advice}") from error
+        raise as_user_error(error, path) from error
 
 
 @contextlib.contextmanager
-def _held_by_the_first(trainer: Trainer, folder: RunFolder, new: bool) -> Iterator[None]:
+def held_by_the_first(trainer: Trainer, folder: RunFolder, new: bool) -> Iterator[None]:
     """Let the first process lock the run's folder, and make it if it is `new`.
 
     Raises in every process what went wrong in the first.
@@ -90,22 +87,65 @@ def _held_by_the_first(trainer: Trainer, folder: RunFolder, new: bool) -> Iterat
 
 
 def _train_and_measure(trainer: Trainer, folder: RunFolder, resume: bool) -> Outcome:
-    is_first = trainer.accelerator.is_main_process
-    base = recorded_base(folder) if resume else base_record(trainer.run) if is_first else {}
-    environment = describe_session(trainer, folder.implementation() if resume else {}, base)
-    if is_first:
-        write_json(folder.env, environment)
-    flops = count_flops(trainer) if is_first else None
-    if resume:
-        trainer.resume()
+    begun = Begun.of(trainer, folder, resume)
     outcome = trainer.fit()
-    if outcome.stopped_by is None and is_first:
-        measured = Measured.of(trainer, outcome, flops, environment)
+    begun.measure(outcome)
+    trainer.accelerator.wait_for_everyone()
+    return outcome
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A run whose folder is held, and which is ready to be trained on."""
+
+    trainer: Trainer
+    folder: RunFolder
+    environment: Mapping[str, Any]
+    flops: float | None
+
+    @classmethod
+    def of(
+        cls,
+        trainer: Trainer,
+        folder: RunFolder,
+        resume: bool,
+        kernels: Mapping[str, str] = MappingProxyType({}),
+    ) -> "Begun":
+        """Record what the run runs on, and go back to where it was. kernels: to take instead of its own."""
+        is_first = trainer.accelerator.is_main_process
+        base = recorded_base(folder) if resume else base_record(trainer.run) if is_first else {}
+        known = folder.implementation() if resume else {}
+        environment = describe_session(trainer, {**known, **kernels}, base)
+        if is_first:
+            write_json(folder.env, environment)
+        flops = count_flops(trainer) if is_first else None
+        if resume:
+            trainer.resume()
+        return cls(trainer, folder, environment, flops)
+
+    def measure(self, outcome: Outcome) -> None:
+        """Measure the trained run and write its result, unless it was stopped."""
+        if outcome.stopped_by is not None or not self.trainer.accelerator.is_main_process:
+            return
+        folder, measured = self.folder, Measured.of(self.trainer, outcome, self.flops, self.environment)
         write_json(folder.answers, measured.answers)
         write_json(folder.traces, measured.traces, indent=None)
         write_json(folder.result, measured.result | {"config": folder.config_digest()})
-    trainer.accelerator.wait_for_everyone()
-    return outcome
+
+
+def outcome_of(folder: RunFolder, run: Run) -> Outcome:
+    """Return how a run that is done has ended. Raises UserError if its result is damaged."""
+    folder.check_result(run)
+    return Outcome(DIVERGED if folder.read_result().get("ended_by") == DIVERGED else "done")
+
+
+def as_user_error(error: UserError | OSError, path: Path) -> UserError:
+    """Return a line for what the system refused."""
+    if isinstance(error, UserError):
+        return error
+    begun = os.path.exists(path / "config.json")
+    advice = "what was written is kept; continue with --resume" if begun else "choose another --out"
+    return TransientError(f"{error.filename or path}: {error.strerror or error}; {advice}")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """`study`: many runs."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from unforced.studies.engines import Engine
     from unforced.studies.runner import Summary
 
+_MOST_STACKED = 64
 _ENGINES = ("local", "ray")
 
 
@@ -45,6 +47,9 @@ def study(
     runs_per_job: Annotated[
         int, typer.Option(min=1, help="Runs that a process trains one after the other: it saves its start.")
     ] = 1,
+    stack: Annotated[
+        str, typer.Option(help="Runs that a process trains at once: a number, or auto: up to 64 on a GPU.")
+    ] = "auto",
     tracker: Trackers = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan and its cost, measured here, and run nothing.")
@@ -70,6 +75,7 @@ def study(
 
     trackers = tracker or []
     check_trackers(trackers)
+    at_once = _stack(stack, engine == "local", gpus, trackers)
     limits = read_budget(budget or [])
     chosen = within_budget(choose(resolve_study(name, overrides or []), only or []), limits)
     out = out or Path("runs") / chosen.name
@@ -92,7 +98,7 @@ def study(
             return
         samples = {name: float(run.num_steps * run.batch_size) for name, run in chosen.runs.items()}
         with watch_study(chosen.runs, out, as_json, {name: samples[name] for name in left}) as watch:
-            summary = run_study(chosen, out, place, watch, retries, trackers, runs_per_job)
+            summary = run_study(chosen, out, place, watch, retries, trackers, runs_per_job, at_once)
     finally:
         place.close()
     _conclude(summary, out, as_json)
@@ -105,6 +111,19 @@ class Resources:
     address: str | None = None
     cpus: int = 1
     gpus: float = 0.0
+
+
+def _stack(text: str, is_local: bool, gpus: float, trackers: Sequence[str]) -> int:
+    """Return how many runs a process trains at once. Raises UserError."""
+    if text == "auto":
+        from unforced.studies.local import available_gpus
+
+        return _MOST_STACKED if not trackers and (gpus or (is_local and available_gpus())) else 1
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise UserError(f"--stack {text}: give a number of runs from 1, or auto")
+    if trackers and int(text) > 1:
+        raise UserError("--stack: a tracker follows one run of a process; drop --tracker, or give --stack 1")
+    return int(text)
 
 
 def _engine(name: str, workers: int | None, resources: Resources) -> "Engine":

@@ -5,13 +5,18 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unforced.cli.options import Trackers
 from unforced.errors import DIVERGED, TEMPORARY, TransientError, UserError
+
+if TYPE_CHECKING:
+    from unforced.training.loop import Outcome
 
 _MISTAKE = 2
 
@@ -24,6 +29,7 @@ def work(
     tracker: Trackers = None,
     cores: Annotated[str, typer.Option(help="The cores to keep to, as in 0,2.")] = "",
     ended: Annotated[Path | None, typer.Option(help="Gets a line of JSON for each run that ends.")] = None,
+    stack: Annotated[bool, typer.Option("--stack", help="Train all runs at once, if they can be.")] = False,
 ) -> None:
     """Train or resume runs one after the other; one that fails for a known reason stops no other.
 
@@ -35,19 +41,64 @@ def work(
     _end_with_parent()
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
-    codes = []
-    for config, folder in zip(runs[::2], runs[1::2], strict=True):
-        codes.append(_code_of(config, folder, diagnose, tracker or []))
+    codes, left = [], dict(zip(runs[1::2], runs[::2], strict=True))
+    for folder, code in _codes(left, diagnose, tracker or [], stack):
+        codes.append(code)
         if ended is not None:
-            _note(ended, codes[-1])
+            _note(ended, folder, code)
     if any(codes):
         raise typer.Exit([code for code in codes if code][-1])
 
 
-def _code_of(config: Path, folder: Path, diagnose: bool, trackers: list[str]) -> int:
+def _codes(
+    left: dict[Path, Path], diagnose: bool, trackers: list[str], stack: bool
+) -> Iterator[tuple[Path, int]]:
+    """Carry out runs; yield the folder of each, and what would be the exit code of a process of its own.
+
+    left: the config of each run, by its folder.
+    """
+    if stack:
+        for folder, code in _stacked_codes(dict(left), diagnose):
+            del left[folder]
+            yield folder, code
+    for folder, config in left.items():
+        yield folder, _code_of(partial(_work, config, folder, diagnose, trackers))
+
+
+def _stacked_codes(left: dict[Path, Path], diagnose: bool) -> Iterator[tuple[Path, int]]:
+    """Carry out runs at once, or in halves where memory does not suffice; yield each as soon as it has ended.
+
+    Runs that cannot be carried out so are not yielded.
+    """
+    from unforced.recipes import resolve_run
+    from unforced.reporting.progress import PlainLines
+    from unforced.stack import Planned, run_together
+
+    planned = []
+    try:
+        for folder, config in left.items():
+            observer = PlainLines(quiet=False, name=folder.name)
+            planned.append(Planned(resolve_run(str(config), []), folder, observer, _has_begun(folder)))
+        for place, end in run_together(planned):
+            folder = planned[place].path
+            del left[folder]
+            yield folder, _code_of(partial(_ended, folder, end, diagnose))
+        return
+    except TransientError as error:
+        print(f"{len(left)} runs at once: {error}", file=sys.stderr, flush=True)
+    except UserError as error:
+        print(f"{error}; they are trained one after the other", file=sys.stderr, flush=True)
+        return
+    del planned
+    halves = list(left.items())[: len(left) // 2], list(left.items())[len(left) // 2 :]
+    for half in halves if len(left) > 2 else ():
+        yield from _stacked_codes(dict(half), diagnose)
+
+
+def _code_of(carry_out: Callable[[], int]) -> int:
     """Carry out one run; return what would be the exit code of a process of its own."""
     try:
-        return _work(config, folder, diagnose, trackers)
+        return carry_out()
     except TransientError as error:
         print(f"unforced: {error}", flush=True)
         return TEMPORARY
@@ -56,30 +107,45 @@ def _code_of(config: Path, folder: Path, diagnose: bool, trackers: list[str]) ->
         return _MISTAKE
 
 
-def _note(file: Path, code: int) -> None:
+def _note(file: Path, folder: Path, code: int) -> None:
     """Add how a run ended, and where the log, which is standard output, ends now."""
     sys.stdout.flush()
+    line = {"run": folder.name, "code": code, "log": os.fstat(sys.stdout.fileno()).st_size}
     with file.open("a") as lines:
-        lines.write(json.dumps({"code": code, "log": os.fstat(sys.stdout.fileno()).st_size}) + "\n")
+        lines.write(json.dumps(line) + "\n")
 
 
 def _work(config: Path, folder: Path, diagnose: bool, trackers: list[str]) -> int:
-    from unforced.experiment import diagnose_run, run_experiment
+    from unforced.experiment import run_experiment
     from unforced.integrations.trackers import track
     from unforced.recipes import resolve_run
     from unforced.reporting.progress import PlainLines
-    from unforced.runs.folder import RunFolder
 
     run = resolve_run(str(config), [])
-    begun = RunFolder(folder)
     with track(PlainLines(quiet=False), trackers, run, folder) as observer:
-        outcome = run_experiment(run, folder, observer, resume=begun.config.exists())
-    if outcome.stopped_by is not None:
-        print(f"stopped by {outcome.stopped_by.name}")
-        raise typer.Exit(128 + outcome.stopped_by)
-    if diagnose and begun.read_diagnosis() is None:
+        outcome = run_experiment(run, folder, observer, resume=_has_begun(folder))
+    return _ended(folder, outcome, diagnose)
+
+
+def _ended(folder: Path, end: "Outcome | UserError", diagnose: bool) -> int:
+    """Diagnose a run that has ended, if that is wanted; return its code. Raises the error that ended it."""
+    from unforced.experiment import diagnose_run
+    from unforced.runs.folder import RunFolder
+
+    if isinstance(end, UserError):
+        raise end
+    if end.stopped_by is not None:
+        print(f"stopped by {end.stopped_by.name}")
+        raise typer.Exit(128 + end.stopped_by)
+    if diagnose and RunFolder(folder).read_diagnosis() is None:
         diagnose_run(folder, None, 0.95)
-    return DIVERGED if outcome.reason == "diverged" else 0
+    return DIVERGED if end.reason == "diverged" else 0
+
+
+def _has_begun(folder: Path) -> bool:
+    from unforced.runs.folder import RunFolder
+
+    return RunFolder(folder).config.exists()
 
 
 def _end_with_parent() -> None:

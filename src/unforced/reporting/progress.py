@@ -36,14 +36,14 @@ def watch_run(run: Run, quiet: bool) -> Iterator[Observer]:
 
 
 class PlainLines:
-    """Prints a line per evaluation on standard error."""
+    """Prints a line per evaluation on standard error. name: stands in front of each line."""
 
-    def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet
+    def __init__(self, quiet: bool, name: str = "") -> None:
+        self.quiet, self.prefix = quiet, f"{name}: " if name else ""
 
     def say(self, text: str) -> None:
         """Print a line of news, also when quiet."""
-        print(text, file=lasting(sys.stderr), flush=True)
+        print(f"{self.prefix}{text}", file=lasting(sys.stderr), flush=True)
 
     def update(self, step: int, loss: float, samples_per_second: float) -> None:
         """Stay silent between evaluations."""
@@ -51,7 +51,8 @@ class PlainLines:
     def evaluated(self, line: Mapping[str, Any]) -> None:
         """Print the evaluation."""
         if not self.quiet:
-            print(f"step {line['step']}: {summarise(line)}", file=lasting(sys.stderr), flush=True)
+            text = f"{self.prefix}step {line['step']}: {summarise(line)}"
+            print(text, file=lasting(sys.stderr), flush=True)
 
 
 class Bar:

@@ -16,12 +16,12 @@ LOST = -256
 
 @dataclass(frozen=True)
 class Job:
-    """Runs that one process trains one after the other, with its output appended to the file `log`.
+    """Runs that one process trains, with its output appended to the file `log`.
 
     runs: the config and the folder of each. All paths are absolute; `place` is the folder that relative ones
-    in a config are meant from. ended: the file that gets a line of JSON for each run that ends, with its
-    `code` (the exit code of a process of its own) and the length of the `log` by then. trackers: those that
-    get the runs' metrics, too.
+    in a config are meant from. ended: the file that gets a line of JSON for each run that ends: `run`, the
+    name of its folder, `code`, the exit code of a process of its own, and the length of the `log` by then.
+    trackers: those that get the runs' metrics, too. stack: whether the runs are trained at once.
     """
 
     runs: Sequence[tuple[Path, Path]]
@@ -30,6 +30,7 @@ class Job:
     diagnose: bool
     place: Path
     trackers: Sequence[str] = ()
+    stack: bool = False
 
     def start(
         self, threads: int, variables: Mapping[str, str] | None = None, options: Sequence[str] = ()
@@ -53,6 +54,7 @@ class Job:
 
     def _command(self) -> list[str]:
         options = [f"--tracker={name}" for name in self.trackers] + ["--diagnose"] * self.diagnose
+        options += ["--stack"] * self.stack
         paths = [str(path) for run in self.runs for path in run]
         return [sys.executable, "-m", "unforced", "work", *paths, f"--ended={self.ended}", *options]
 

@@ -102,7 +102,9 @@ class StudyFolder:
         """Return the file that records how the runs of the job that begins with `name` ended."""
         return self.logs / f"{name}.ended.jsonl"
 
-    def job(self, names: Sequence[str], study: Study, trackers: Sequence[str] = ()) -> Job:
+    def job(
+        self, names: Sequence[str], study: Study, trackers: Sequence[str] = (), stack: bool = False
+    ) -> Job:
         """Write the files that the process of some runs needs. Its log is that of the first run."""
         runs = []
         for name in names:
@@ -113,7 +115,7 @@ class StudyFolder:
             runs.append((config.resolve(), self.run(name).path.resolve()))
         log, ended = self.log(names[0]).resolve(), self.ended(names[0]).resolve()
         ended.unlink(missing_ok=True)
-        return Job(runs, log, ended, study.diagnose, Path.cwd(), trackers)
+        return Job(runs, log, ended, study.diagnose, Path.cwd(), trackers, stack)
 
     def _check_same(self, study: Study) -> None:
         try:

@@ -1,7 +1,6 @@
 """Runs a study: starts unfinished runs, retries failed ones, and records the state of each."""
 
 import contextlib
-import itertools
 import json
 import signal
 import time
@@ -10,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from unforced.config.stacking import stack_key
 from unforced.errors import DIVERGED, UserError
 from unforced.files import write_json
 from unforced.studies.engines import LOST, Attempt, Engine
@@ -65,22 +65,23 @@ def run_study(
     retries: int = RETRIES,
     trackers: Sequence[str] = (),
     runs_per_job: int = 1,
+    stack: int = 1,
 ) -> Summary:
     """Run the unfinished runs of a study, each in `out`/name, and record their states in states.json.
 
     A failed run does not stop the others. It is retried from its newest checkpoint up to `retries` times,
     except after a user's mistake. A run that diverges is done. A process trains up to `runs_per_job` runs,
-    one after the other. The first Ctrl-C or SIGTERM lets every run write a checkpoint, a second Ctrl-C does
-    not wait for that; the same call resumes the study. `watch` is called several times a second; `trackers`
-    get the metrics of the runs. Raises UserError if `out` holds something else, or another process
-    works on it.
+    one after the other, or up to `stack` at once, where these can be (see `unforced.config.stacking`). The
+    first Ctrl-C or SIGTERM lets every run write a checkpoint, a second Ctrl-C does not wait for that; the
+    same call resumes the study. `watch` is called several times a second; `trackers` get the metrics of the
+    runs. Raises UserError if `out` holds something else, or another process works on it.
     """
     folder = StudyFolder(out)
     folder.check(study)
     out.mkdir(parents=True, exist_ok=True)
     with folder.locked(), stop_requests() as request:
         folder.claim(study)
-        runner = _Runner(study, folder, engine, retries, trackers, runs_per_job)
+        runner = _Runner(study, folder, engine, retries, trackers, runs_per_job, stack)
         try:
             while not runner.finished and request.signal is None:
                 runner.turn()
@@ -103,7 +104,7 @@ def _pause(runner: "_Runner", request: StopRequest) -> None:
 
 @dataclass
 class _Work:
-    """A running job. names: its unfinished runs, the first of which is training.
+    """A running job. names: its unfinished runs, of which the first is training, or all if it is a `stack`.
 
     log: of the job; log_start: its length when that run began. ended: see Job; num_read: how many of its
     lines were read.
@@ -111,10 +112,16 @@ class _Work:
 
     attempt: Attempt
     names: list[str]
+    stack: bool
     log: Path
     log_start: int
     ended: Path
     num_read: int = 0
+
+    @property
+    def training(self) -> list[str]:
+        """The runs that have begun and not ended."""
+        return self.names[: len(self.names) if self.stack else 1]
 
 
 class _Runner:
@@ -126,9 +133,11 @@ class _Runner:
         retries: int,
         trackers: Sequence[str],
         runs_per_job: int,
+        stack: int,
     ) -> None:
         self.study, self.folder, self.engine, self.retries = study, folder, engine, retries
-        self.trackers, self.runs_per_job = trackers, runs_per_job
+        self.trackers, self.runs_per_job, self.stack = trackers, runs_per_job, stack
+        self.stack_keys = {name: stack_key(run) for name, run in study.runs.items() if stack > 1}
         self.statuses = {name: Status() for name in study.runs}
         self.works: list[_Work] = []
         for name in study.runs:
@@ -145,8 +154,8 @@ class _Runner:
             self._follow(work)
             if code is not None:
                 self.works.remove(work)
-                if work.names:  # its other runs never began
-                    self._ended(work, code, None)
+                for name in work.training:  # its other runs never began
+                    self._ended(work, name, code, None)
         workers = self.engine.workers
         while len(self.works) < workers and (names := self._startable()):
             self._start(names)
@@ -162,7 +171,7 @@ class _Runner:
             self.kill()
         for work in self.works:
             self._follow(work)
-            for name in work.names[:1]:
+            for name in work.training:
                 self.statuses[name].state = "stopped"
                 self._look(name)
 
@@ -179,12 +188,19 @@ class _Runner:
     def _startable(self) -> list[str]:
         """Return the runs of the next job: waiting, in no other job, and not trained by another process."""
         taken = {name for work in self.works for name in work.names}
-        free = (
+        free = [
             name
             for name, status in self.statuses.items()
             if status.state == "waiting" and name not in taken and not self._is_busy(name)
-        )
-        return list(itertools.islice(free, self.runs_per_job))
+        ]
+        return self._stackable(free) or free[: self.runs_per_job]
+
+    def _stackable(self, names: Sequence[str]) -> list[str]:
+        """Return those that can be trained at once with the first, itself included; [] if it is alone."""
+        if self.stack == 1 or not names or self.stack_keys[names[0]] is None:
+            return []
+        alike = [name for name in names if self.stack_keys[name] == self.stack_keys[names[0]]]
+        return alike[: self.stack] if len(alike) > 1 else []
 
     def _is_busy(self, name: str) -> bool:
         """Whether another process trains a run; its status says so meanwhile."""
@@ -198,14 +214,16 @@ class _Runner:
     def _start(self, names: list[str]) -> None:
         first, log = names[0], self.folder.log(names[0])
         try:
-            self._begin(first)
+            stack = len(self._stackable(names)) > 1
+            for name in names if stack else names[:1]:
+                self._begin(name)
             log_start = log.stat().st_size
-            attempt = self.engine.start(self.folder.job(names, self.study, self.trackers))
+            attempt = self.engine.start(self.folder.job(names, self.study, self.trackers, stack))
         except OSError as error:
             status = self.statuses[first]
             status.state, status.reason = "failed", f"{error.filename or log}: {error.strerror}"
         else:
-            self.works.append(_Work(attempt, names, log, log_start, self.folder.ended(first)))
+            self.works.append(_Work(attempt, names, stack, log, log_start, self.folder.ended(first)))
 
     def _begin(self, name: str) -> None:
         """Record that a job begins a run."""
@@ -225,14 +243,14 @@ class _Runner:
                 return
             work.num_read += 1
             ended = json.loads(line)
-            self._ended(work, ended["code"], ended["log"])
-            if work.names:
+            self._ended(work, ended["run"], ended["code"], ended["log"])
+            if work.names and not work.stack:
                 with contextlib.suppress(OSError):
                     self._begin(work.names[0])
 
-    def _ended(self, work: _Work, code: int, log_end: int | None) -> None:
-        """Record how a job's current run has ended. log_end: the length of the log by then."""
-        name = work.names.pop(0)
+    def _ended(self, work: _Work, name: str, code: int, log_end: int | None) -> None:
+        """Record how a run of a job has ended. log_end: the length of the log by then."""
+        work.names.remove(name)
         status = self.statuses[name]
         done = code in (0, DIVERGED) and self.folder.run(name).done
         how = "diverged" if done else _how(code)
