@@ -612,7 +612,7 @@ def test_the_verb_counts_what_is_left_and_says_what_failed(tmp_path, call, regis
     [
         (["pitfall_small"], "unknown study 'pitfall_small'; did you mean 'pitfalls_small'?"),
         (["small", "--stack", "all"], "--stack all: give a number of runs from 1, or auto"),
-        (["small", "--stack", "4", "--tracker", "tensorboard"], "--stack: a tracker follows one run of a process;"),
+        (["small", "--stack", "4", "--tracker", "tensorboard"], "--stack: a tracker follows one run of a"),
         (["small", "--engine", "rai"], "unknown engine 'rai'; did you mean 'ray'?"),
         (
             ["small", "--cpus", "2"],
