@@ -1,12 +1,12 @@
 """Whether a CUDA device trains every objective as a processor does, and how fast.
 
-    python -m benchmarks.device [OBJECTIVE[:key=value,key=value] ...]
+    python -m benchmarks.device [OBJECTIVE[:key=value,key=value] | scan:NAME ...]
 
-For each objective (all, if none is named): the quickstart's model and problems in fp32, 20 steps on the
-processor, on the device operation by operation, and on the device captured as a CUDA graph; the greatest
-relative difference of their losses; milliseconds a step in bf16 both ways; then the commands train, resume,
-evaluate, diagnose and export on a run folder. Jobs run in processes of their own, several at a time, so times
-are those of a shared device.
+For each objective (all, and a small Mamba with each scan that is not step by step, if none is named): the
+quickstart's model and problems in fp32, 20 steps on the processor, on the device operation by operation, and
+on the device captured as a CUDA graph; the greatest relative difference of their losses; milliseconds a step
+in bf16 both ways; then the commands train, resume, evaluate, diagnose and export on a run folder. Jobs run in
+processes of their own, several at a time, so times are those of a shared device.
 """
 
 import itertools
@@ -33,6 +33,8 @@ from unforced.training.loop import Trainer, start_accelerator
 from unforced.training.store import MemoryStore
 
 WAYS = ("processor", "eager", "captured")
+SCANS = ("parallel", "triton")
+MAMBA = ("model=mamba", "model.layers=2", "model.width=64")
 SMALL = ["max_steps=40", "evaluate_every=20", "checkpoint_every=20", "num_evaluate=100", "num_test=400"]
 
 
@@ -43,7 +45,7 @@ def main(
     overrides: Sequence[str] = (),
 ) -> None:
     """Check the objectives and print a table."""
-    names = names or OBJECTIVES.names()
+    names = names or [*OBJECTIVES.names(), *(f"scan:{scan}" for scan in SCANS)]
     ways = (*WAYS, "commands")
     print(f"{'objective':<44}{'eager':>10}{'captured':>10}{'ms eager':>10}{'captured':>10}  commands")
     with ThreadPoolExecutor(jobs) as pool:
@@ -81,10 +83,17 @@ def in_process(name: str, way: str, steps: int, overrides: Sequence[str]) -> dic
 
 def job(name: str, way: str, steps: int, overrides: Sequence[str]) -> dict[str, Any]:
     """Do one job: train in one way, or go through the commands."""
-    objective, _, settings = name.partition(":")
-    given = [f"objective.{each}" for each in settings.split(",") if each]
-    overrides = [f"objective={objective}", *given, *overrides]
+    overrides = [*settings_of(name, way), *overrides]
     return commands(overrides) if way == "commands" else losses(way, steps, overrides)
+
+
+def settings_of(name: str, way: str) -> list[str]:
+    """Return the overrides of a row; a processor takes the scan that `auto` selects there."""
+    part, _, settings = name.partition(":")
+    if part == "scan":
+        return [*MAMBA, *([] if way == "processor" else [f"model.scan={settings}"])]
+    given = [f"objective.{each}" for each in settings.split(",") if each]
+    return [f"objective={part}", *given]
 
 
 def losses(way: str, steps: int, overrides: Sequence[str]) -> dict[str, Any]:

@@ -239,7 +239,8 @@ def test_the_official_convolution_is_taken_where_it_can_run(kernel):
     ("device", "expected"), [("cpu", "sequential"), ("cuda", "parallel"), ("mps", "parallel")]
 )
 def test_the_scan_is_selected_by_device(device, expected, monkeypatch):
-    monkeypatch.setitem(sys.modules, "mamba_ssm.ops.selective_scan_interface", None)
+    for name in ("mamba_ssm.ops.selective_scan_interface", "triton"):
+        monkeypatch.setitem(sys.modules, name, None)
     assert select_scan(torch.device(device)) == expected
 
 
@@ -297,7 +298,7 @@ def test_the_official_kernel_is_refused_where_it_cannot_run():
 @pytest.mark.parametrize(
     ("model", "setting", "kernels"),
     [
-        ("mamba", "scan", ["auto", "sequential", "parallel", "mamba_ssm"]),
+        ("mamba", "scan", ["auto", "sequential", "parallel", "triton", "mamba_ssm"]),
         ("gpt", "attention", ["auto", "math", "math_fp32", "sdpa"]),
     ],
 )
@@ -307,5 +308,5 @@ def test_operations_are_counted_alike_however_they_are_computed(model, setting, 
         return flops_per_sample(run, encode(run, split_problems(run, "train", 2)))
 
     first, *others = map(count, kernels)
-    assert others == [first] * 3
+    assert set(others) == {first}
     assert first > 0

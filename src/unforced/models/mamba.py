@@ -1,4 +1,4 @@
-"""`mamba`: selective state spaces in plain PyTorch, trainable anywhere; the official kernels where installed.
+"""`mamba`: selective state spaces in plain PyTorch, trainable anywhere; faster kernels where they can run.
 
 Parameters have the names and shapes of transformers' `MambaForCausalLM`, so weights go either way. Decoding
 carries a state of fixed size: a step costs the same however long the sequence is.
@@ -61,7 +61,7 @@ class Mamba(FromScratch):
     )
     tie_embeddings: bool = Field(True, description="the output shares the token embedding's matrix")
     embedding_std: float = Field(0.02, gt=0, description="std of initial embeddings")
-    scan: Literal["auto", "sequential", "parallel", "mamba_ssm"] = Field(
+    scan: Literal["auto", "sequential", "parallel", "triton", "mamba_ssm"] = Field(
         "auto", description="how the scan is computed (auto: by device, see docs/performance.md)"
     )
 
@@ -176,11 +176,8 @@ class MambaModel(SequenceModel):
     def _select_scan(self, device: torch.device, known: Mapping[str, str]) -> str:
         fixed = self.config.scan
         if fixed != "auto":
-            if not BACKENDS[fixed].available(device):
-                raise UserError(
-                    f"model.scan: {fixed} needs a CUDA device and the package mamba_ssm; "
-                    "take auto, sequential or parallel"
-                )
+            if lack := BACKENDS[fixed].lacks(device):
+                raise UserError(f"model.scan: {fixed} {lack}; take auto, sequential or parallel")
             return fixed
         chosen = known.get("scan", "")
         usable = chosen in BACKENDS and BACKENDS[chosen].available(device)

@@ -9,10 +9,12 @@ Source: arXiv 2312.00752, Sec. 3.2 (A is discretised exactly, B by Euler's rule)
 loop over contiguous channels.
 """
 
+import functools
 import importlib
+import importlib.util
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ from torch.autograd.function import once_differentiable
 
 from unforced.models.kernels.installed import can_run
 from unforced.models.kernels.precision import full_precision
+from unforced.models.kernels.trial import trial
 
 Channels = Float[Tensor, "batch time channels"]
 Selected = Float[Tensor, "batch time state"]
@@ -30,6 +33,7 @@ Scan = Callable[[Channels, Channels, Tensor, Selected, Selected, State | None], 
 
 
 _KERNELS = "mamba_ssm.ops.selective_scan_interface"
+_TRITON = "unforced.models.kernels.triton_scan"
 
 
 class _Sequential(torch.autograd.Function):
@@ -179,18 +183,61 @@ def _mamba_ssm(
     return y.transpose(1, 2), last.transpose(1, 2)
 
 
+def _triton(
+    x: Channels,
+    delta: Channels,
+    log_decay: Float[Tensor, "state channels"],
+    b: Selected,
+    c: Selected,
+    start: State | None,
+) -> tuple[Channels, State]:
+    """Call our kernels, written in Triton."""
+    return _differentiable(importlib.import_module(_TRITON).TritonScan)(x, delta, log_decay, b, c, start)
+
+
+def _mamba_ssm_lacks(device: torch.device) -> str:
+    return "" if can_run(_KERNELS, device) else "needs a CUDA device and the package mamba_ssm"
+
+
+def _triton_lacks(device: torch.device) -> str:
+    """Return why our kernels cannot run: on a CPU, they do in Triton's interpreter (TRITON_INTERPRET=1)."""
+    interpreted = device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
+    usable = (device.type == "cuda" or interpreted) and importlib.util.find_spec("triton") is not None
+    if not usable:
+        return "needs a CUDA device and the package triton"
+    return "" if interpreted else _triton_fails(device)
+
+
+@functools.cache
+def _triton_fails(device: torch.device) -> str:
+    """Return what is wrong with our kernels on a device: they are compiled there, by a C compiler, too."""
+    noise = torch.Generator().manual_seed(0)
+    shapes = [(2, 20, 32), (2, 20, 32), (16, 32), (2, 20, 16), (2, 20, 16), (2, 16, 32)]
+    x, delta, decay, b, c, start = (torch.randn(shape, generator=noise) for shape in shapes)
+    inputs = [x, delta.exp() / 8, -decay.exp(), b, c, start]
+    return trial(_triton, _differentiable(_Sequential), inputs, device)
+
+
 @dataclass(frozen=True)
 class Backend:
-    """A way to compute the scan, and where it can run."""
+    """A way to compute the scan.
+
+    lacks: why it cannot run on a device, in words that follow its name; "" if it can.
+    """
 
     scan: Scan
-    available: Callable[[torch.device], bool] = lambda device: True
+    lacks: Callable[[torch.device], str] = lambda device: ""
+
+    def available(self, device: torch.device) -> bool:
+        """Say whether it can run on a device."""
+        return not self.lacks(device)
 
 
 BACKENDS = {
     "sequential": Backend(_differentiable(_Sequential)),
     "parallel": Backend(_differentiable(_Parallel)),
-    "mamba_ssm": Backend(_mamba_ssm, partial(can_run, _KERNELS)),
+    "triton": Backend(_triton, _triton_lacks),
+    "mamba_ssm": Backend(_mamba_ssm, _mamba_ssm_lacks),
 }
 
 
@@ -200,6 +247,7 @@ REFERENCE = "sequential"
 
 def select_scan(device: torch.device) -> str:
     """Return the kernel of `auto`, by a rule, so that equal machines select the same one."""
-    if BACKENDS["mamba_ssm"].available(device):
-        return "mamba_ssm"
-    return "sequential" if device.type == "cpu" else "parallel"
+    if device.type == "cpu":
+        return "sequential"
+    compiled = (name for name in ("mamba_ssm", "triton") if BACKENDS[name].available(device))
+    return next(compiled, "parallel")
