@@ -2,15 +2,23 @@
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from tests.runs import tiny_run
 from unforced.decoding.autoregressive import Autoregressive
+from unforced.objectives.moment import Moment
 from unforced.results import count_answer_flops
 from unforced.studies.cost import Costs
-from unforced.training.flops import answer_flops_of, flops_of, flops_per_answer, some_problems
+from unforced.training.flops import (
+    answer_flops_of,
+    flops_of,
+    flops_per_answer,
+    flops_per_sample,
+    some_problems,
+)
 from unforced.training.loop import Trainer, start_accelerator
 from unforced.training.store import MemoryStore
-from unforced.training.train_module import TrainModule, build_train_module
+from unforced.training.train_module import TrainModule, build_train_module, loss_of
 
 WIDTH, LAYERS = 16, 2  # of tiny_run
 CODEC = tiny_run().codec
@@ -38,6 +46,17 @@ def model(inputs, queries, keys=None):
 def test_training_takes_three_times_the_products_of_a_forward_pass(objective):
     forward = model(PROMPT + ANSWER - 1, ANSWER)
     assert flops_of(tiny_run(f"objective={objective}")) == 3 * forward
+
+
+@pytest.mark.parametrize("model", ["gpt", "mamba"])
+def test_operations_are_those_that_pytorch_counts(model):
+    run = tiny_run(f"model={model}", "model.width=16", "model.layers=2")
+    train_module, batch = build_train_module(run), some_problems(run, "train")
+    train_module.select_kernels(torch.device("meta"), torch.float32)
+    with FlopCounterMode(display=False) as theirs:
+        loss_of(train_module, run.objective.view(batch, Moment(len(batch)))).backward()
+    expected = theirs.get_total_flops() / len(batch)
+    assert flops_of(run) == flops_per_sample(run, batch, train_module) == expected
 
 
 def test_heads_and_longer_sequences_are_counted():

@@ -14,6 +14,7 @@ from unforced.models.pretrained import Pretrained
 from unforced.models.roles import role
 from unforced.recipes.paper import paper_code
 from unforced.registry import MODELS
+from unforced.training.adamw import AdamW
 from unforced.training.muon import BatchedMuon, orthogonalised
 from unforced.training.optimizer import build_optimizer, learning_rate
 from unforced.training.train_module import build_train_module
@@ -195,6 +196,29 @@ def test_a_step_of_muon_is_an_orthogonal_matrix_of_the_size_of_adamws():
     singular = torch.linalg.svdvals(moved)
     assert singular.max() / singular.min() < 2.5
     assert moved.square().mean().sqrt().item() == pytest.approx(0.02, rel=0.2)
+
+
+@pytest.mark.parametrize("skipped", [None, 1])
+def test_adamw_equals_torchs_to_the_bit(skipped):
+    torch.manual_seed(0)
+    ours = [nn.Parameter(torch.randn(shape)) for shape in ((8, 24), (8,), ())]
+    theirs = [nn.Parameter(parameter.detach().clone()) for parameter in ours]
+    settings = {"lr": 0.02, "betas": (0.8, 0.95), "weight_decay": 0.1, "eps": 1e-8}
+    mine, other = AdamW([{"params": ours}], **settings), torch.optim.AdamW(theirs, **settings, fused=True)
+    for step in range(4):
+        for one, same in zip(
+            ours[step % 2 :], theirs[step % 2 :], strict=True
+        ):  # the first has none at times
+            one.grad = torch.randn_like(one)
+            same.grad = one.grad.clone()
+        mine.found_inf = other.found_inf = torch.tensor(float(step == skipped))
+        for optimizer in (mine, other):
+            optimizer.step()
+            optimizer.zero_grad()
+    for one, same in zip(ours, theirs, strict=True):
+        assert torch.equal(one, same)
+        for name, moment in mine.state[one].items():
+            assert torch.equal(moment, other.state[same][name]), name
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])

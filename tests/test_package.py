@@ -15,6 +15,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LIGHT = ("matplotlib", "pandas", "scipy", "pyarrow", "jinja2", "transformers")
 """Packages that training does without."""
+COMPILER = ("torch._dynamo", "sympy")
+"""What of PyTorch takes a second to import, and is not needed."""
 SMALL = ["max_steps=20", "evaluate_every=10", "num_evaluate=100", "num_test=200"]
 
 
@@ -71,7 +73,7 @@ def test_training_imports_nothing_that_only_reports_need(tmp_path):
         "from pathlib import Path\n"
         "from tests.runs import tiny_run, train\n"
         "train(tiny_run('max_steps=2', 'evaluate_every=2'), Path('run'))\n"
-        f"print(sorted(set({LIGHT}) & set(sys.modules)))\n"
+        f"print(sorted(set({[*LIGHT, *COMPILER]}) & set(sys.modules)))\n"
     )
     environment = _environment() | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
     command = [sys.executable, "-c", script]

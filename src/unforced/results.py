@@ -1,5 +1,6 @@
 """What is said of a run at its end: its result, its answers to some problems, and traces of a few."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +12,22 @@ from unforced.models.failures import first_words
 from unforced.provenance import records_of
 from unforced.tasks.problems import Problems, Symbols
 from unforced.training.environment import describe
-from unforced.training.flops import answer_flops_of, flops_of, flops_per_answer, some_problems
+from unforced.training.flops import (
+    answer_flops_of,
+    flops_of,
+    flops_per_answer,
+    flops_per_sample,
+    some_problems,
+)
 from unforced.training.loop import Outcome, Trainer
 from unforced.training.precision import autocast_dtype
 from unforced.training.source import split_problems
+from unforced.training.train_module import TrainModule
 
 _NUM_ANSWERS = 100
 _NUM_TRACES = 12
+_SMALL = 5_000_000
+"""Parameters of a model whose operations are counted while it computes, rather than on shapes alone."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +75,11 @@ def describe_session(trainer: Trainer, known: Mapping[str, str], base: Mapping[s
 
 def count_flops(trainer: Trainer) -> float | None:
     """Count the operations of training on one problem; None where they cannot be counted, with a message."""
+    run, train_module = trainer.run, trainer.train_module
     try:
-        return flops_of(trainer.run)
+        if _is_small(train_module):
+            return flops_per_sample(run, some_problems(run, "train"), train_module)
+        return flops_of(run)
     except RuntimeError as error:  # the model runs, but not everything has a shape alone
         trainer.observer.say(
             f"floating-point operations cannot be counted, the result has none ({first_words(error)})"
@@ -80,11 +93,16 @@ def count_answer_flops(trainer: Trainer) -> float:
     Where they depend on what is written, they are those of the trained model on a few test problems.
     """
     run, device = trainer.run, trainer.device
-    try:
-        return answer_flops_of(run)
-    except RuntimeError:
-        batch = some_problems(run).map(lambda tensor: tensor.to(device))
-        return flops_per_answer(run, trainer.train_module, batch)
+    if not _is_small(trainer.train_module):
+        with contextlib.suppress(RuntimeError):
+            return answer_flops_of(run)
+    batch = some_problems(run).map(lambda tensor: tensor.to(device))
+    return flops_per_answer(run, trainer.train_module, batch)
+
+
+def _is_small(train_module: TrainModule) -> bool:
+    """Whether a few problems are computed sooner than PyTorch has imported what computes shapes alone."""
+    return sum(parameter.numel() for parameter in train_module.parameters()) < _SMALL
 
 
 def answer_records(evaluator: Evaluator, problems: Problems) -> list[dict[str, Any]]:

@@ -8,9 +8,11 @@ at 31 tokens.
 import copy
 import json
 from functools import lru_cache
+from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from unforced.config import Run
 from unforced.data.batch import Batch
@@ -21,6 +23,34 @@ from unforced.training.train_module import TrainModule, loss_of
 _PROBLEMS = 8
 _DEPENDS_ON = ("task", "model", "objective", "decoder", "order")
 _META = torch.device("meta")
+
+
+class _Counter(TorchDispatchMode):
+    """Adds up the operations of what is computed in its context, by PyTorch's formulas.
+
+    PyTorch's own `FlopCounterMode` imports its compiler, which takes a second.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # so that PyTorch does not import its compiler, to tell it to leave this alone
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        formula = flop_registry.get(func.overloadpacket)
+        if formula is None:
+            with self:
+                result = func.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        result = func(*args, **kwargs)
+        if formula is not None:
+            self.flops += formula(*args, **kwargs, out_val=result)
+        return result
 
 
 def flops_of(run: Run) -> float:
@@ -41,18 +71,20 @@ def answer_flops_of(run: Run) -> float:
     return _answer_flops_of(_parts(run))
 
 
-def flops_per_sample(run: Run, batch: Batch) -> float:
+def flops_per_sample(run: Run, batch: Batch, train_module: TrainModule | None = None) -> float:
     """Count the operations of training on one problem of a batch: forward and backward.
 
-    The view is made of the batch as it is, so that its shapes may depend on its contents; model and loss see
-    shapes alone (the meta device).
+    The view is made of the batch as it is, so that its shapes may depend on its contents. train_module: whose
+    weights are computed with; None: model and loss see shapes alone (the meta device), which needs no time
+    for large models, but a second of imports in PyTorch.
     """
-    train_module = TrainModule(run, empty=True)
-    train_module.select_kernels(_META, torch.float32)
-    view = run.objective.view(batch, Moment(len(batch))).map(lambda tensor: tensor.to(_META))
-    with FlopCounterMode(display=False) as counter:
-        loss_of(train_module, view).backward()
-    return counter.get_total_flops() / len(batch)
+    counted = TrainModule(run, empty=True) if train_module is None else copy.deepcopy(train_module)
+    counted.select_kernels(_META, torch.float32)
+    device = next(counted.parameters()).device
+    view = run.objective.view(batch, Moment(len(batch))).map(lambda tensor: tensor.to(device))
+    with _Counter() as counter:
+        loss_of(counted, view).backward()
+    return counter.flops / len(batch)
 
 
 def flops_per_answer(run: Run, train_module: TrainModule, batch: Batch) -> float:
@@ -63,10 +95,10 @@ def flops_per_answer(run: Run, train_module: TrainModule, batch: Batch) -> float
     """
     counted = copy.deepcopy(train_module).eval()
     counted.select_kernels(_META, torch.float32)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with _Counter() as counter, torch.no_grad():
         heads = run.objective.heads_for(run.decoding, counted.heads)
         run.decoding.decode(counted.model, heads, batch.prompts)
-    return counter.get_total_flops() / len(batch)
+    return counter.flops / len(batch)
 
 
 def some_problems(run: Run, split: str = "test") -> Batch:

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unforced.training.adamw import Optimizer
+
 _COEFFICIENTS = 3.4445, -4.7750, 2.0315
 _ITERATIONS = 5
 _EPS = 1e-7
@@ -19,7 +21,7 @@ _ADAMW_RMS = 0.2
 MOMENTUM = 0.95
 
 
-class BatchedMuon(torch.optim.Optimizer):
+class BatchedMuon(Optimizer):
     """Momentum, orthogonalised: for matrices of shape [out, in]; decay is decoupled.
 
     dtype: what the matrix products of the orthogonalisation are computed in.
@@ -33,13 +35,14 @@ class BatchedMuon(torch.optim.Optimizer):
         dtype: torch.dtype,
         momentum: float = MOMENTUM,
     ) -> None:
-        super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+        settings = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}
+        super().__init__([{"params": list(matrices)}], **settings)
         self.dtype = dtype
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Take one step; none where `found_inf`, if it is set, is 1: a number on the device, not 0."""
-        skip = getattr(self, "found_inf", None)
+    def step(self) -> None:
+        """Take one step."""
+        skip = self.found_inf
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[nn.Parameter]] = {}
             for parameter in group["params"]:

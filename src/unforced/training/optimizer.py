@@ -1,7 +1,6 @@
 """AdamW or Muon, with decay on matrices only, and learning-rate schedules counted in optimiser steps."""
 
 import math
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 
 from unforced.config import Run
 from unforced.models.roles import role
+from unforced.training.adamw import AdamW, Group, Optimizer
 from unforced.training.muon import BatchedMuon
 from unforced.training.precision import autocast_dtype
 
@@ -18,11 +18,11 @@ ADAM_EPS = 1e-8
 class Optimizers:
     """Several optimisers that share out a module's parameters and step as one."""
 
-    def __init__(self, *parts: torch.optim.Optimizer) -> None:
+    def __init__(self, *parts: Optimizer) -> None:
         self.parts = parts
 
     @property
-    def param_groups(self) -> list[dict[str, Any]]:
+    def param_groups(self) -> list[Group]:
         """The groups of all parts."""
         return [group for part in self.parts for group in part.param_groups]
 
@@ -37,12 +37,10 @@ class Optimizers:
     def step(self, skip: Float[Tensor, ""] | None = None) -> None:
         """Take one step of every part.
 
-        skip: a number on the device; where it is 1, not 0, weights and moments stay as they are. It is the
-        `found_inf` of PyTorch's fused optimisers.
+        skip: a number on the device; where it is 1, not 0, weights and moments stay as they are.
         """
         for part in self.parts:
-            if skip is not None:
-                vars(part)["found_inf"] = skip
+            part.found_inf = skip
             part.step()
 
     def zero_grad(self) -> None:
@@ -50,7 +48,7 @@ class Optimizers:
         for part in self.parts:
             part.zero_grad()
 
-    def _part_of(self, parameter: nn.Parameter) -> torch.optim.Optimizer:
+    def _part_of(self, parameter: nn.Parameter) -> Optimizer:
         for part in self.parts:
             if any(parameter is member for group in part.param_groups for member in group["params"]):
                 return part
@@ -73,10 +71,7 @@ def build_optimizer(run: Run, module: nn.Module) -> Optimizers:
         {"params": [p for p in others if role(p) == "vector"], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    capturable = parameters[0].device.type == "cuda"
-    adamw = torch.optim.AdamW(
-        groups, lr=run.learning_rate, betas=run.betas, eps=ADAM_EPS, fused=True, capturable=capturable
-    )
+    adamw = AdamW(groups, lr=run.learning_rate, betas=run.betas, eps=ADAM_EPS)
     for group in adamw.param_groups:
         group["rate_factor"] = 1.0
     if not muon:

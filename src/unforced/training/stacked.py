@@ -194,7 +194,8 @@ class StackedStep:
         loss = (totals * scales).sum(1)
         now = loss.detach()
         # A loss that is not finite makes the gradient of its run so.
-        found = torch.autograd.grad(loss, list(self.leaves.values()), 1 + (now - now), allow_unused=True)
+        whole = (loss * (1 + (now - now))).sum()
+        found = torch.autograd.grad(whole, list(self.leaves.values()), allow_unused=True)
         named = zip(self.leaves, found, strict=True)
         return totals.detach(), {name: gradient for name, gradient in named if gradient is not None}
 

@@ -122,7 +122,7 @@ class EagerStep:
         loss = torch.dot(totals, scales)
         now = loss.detach()
         # A loss that is not finite makes the gradient so, and with it that of every process.
-        loss.backward(gradient=1 + (now - now))
+        (loss * (1 + (now - now))).backward()
         return totals.detach()
 
     def _clip(self) -> Float[Tensor, ""]:
