@@ -1,32 +1,18 @@
 """Studies on a Ray cluster: a real one, on this machine."""
 
 import os
-import re
 import signal
 import sys
-from pathlib import Path
 
-import psutil
 import pytest
 import ray
 
+from tests.processes import asked_to_end, work_of
 from tests.small_study import small_study
 from tests.test_studies import newest_step, results, small_process, uninterrupted, wait_for  # noqa: F401
 from unforced.errors import UserError
 from unforced.runs.folder import RunFolder
 from unforced.studies.cluster import RayEngine
-
-
-def work_of(folder):
-    """The process that trains the run in a folder; None if there is none at the moment."""
-    processes = psutil.process_iter(["cmdline"])
-    return next((each for each in processes if str(folder) in (each.info["cmdline"] or [])), None)
-
-
-def asked_to_end(process):
-    """Whether a SIGTERM waits for a process that is held."""
-    (pending,) = re.findall(r"ShdPnd:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())
-    return int(pending, 16) >> (signal.SIGTERM - 1) & 1
 
 
 def test_a_killed_worker_is_made_good_and_ctrl_c_stops_every_run(tmp_path, uninterrupted):  # noqa: F811

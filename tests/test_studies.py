@@ -76,10 +76,10 @@ def small_process(out, engine="local"):
     )
 
 
-def results(out):
-    """What the runs of the small study measured, wall times aside, and their last weights."""
+def results(out, names=None):
+    """What runs of the small study, or all of them, measured, wall times aside, and their last weights."""
     found = {}
-    for name in small_study().runs:
+    for name in names or small_study().runs:
         result = RunFolder(out / name).read_result()
         kept = {key: value for key, value in result.items() if key not in IGNORED}
         found[name] = (kept, metrics(out / name), newest_weights(out / name))
@@ -616,7 +616,7 @@ def test_the_verb_counts_what_is_left_and_says_what_failed(tmp_path, call, regis
         (["small", "--engine", "rai"], "unknown engine 'rai'; did you mean 'ray'?"),
         (
             ["small", "--cpus", "2"],
-            "--address, --cpus and --gpus are for a cluster; drop them, or add --engine ray",
+            "--cpus is for --engine ray, not local; drop it, or change --engine",
         ),
         (
             ["small", "seed=3"],

@@ -2,21 +2,19 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unforced.cli.options import AsJson, Overrides, Trackers
-from unforced.errors import UserError, unknown
+from unforced.errors import UserError
 
 if TYPE_CHECKING:
-    from unforced.studies.engines import Engine
     from unforced.studies.runner import Summary
 
 _MOST_STACKED = 64
-_ENGINES = ("local", "ray")
 
 
 def study(
@@ -41,8 +39,12 @@ def study(
     address: Annotated[
         str | None, typer.Option(help="With ray: the cluster. [default: the one here, or a new one]")
     ] = None,
-    cpus: Annotated[int, typer.Option(min=1, help="With ray: cores for each run.")] = 1,
-    gpus: Annotated[float, typer.Option(min=0, help="With ray: GPUs for each run, as in 0.25.")] = 0.0,
+    cpus: Annotated[
+        int | None, typer.Option(min=1, help="With ray: cores for each run. [default: 1]")
+    ] = None,
+    gpus: Annotated[
+        float | None, typer.Option(min=0, help="With ray: GPUs for each run, as in 0.25. [default: none]")
+    ] = None,
     retries: Annotated[int, typer.Option(min=0, help="Times that a run that broke is started again.")] = 2,
     runs_per_job: Annotated[
         int, typer.Option(min=1, help="Runs that a process trains one after the other: it saves its start.")
@@ -68,6 +70,7 @@ def study(
     from unforced.recipes import resolve_study
     from unforced.reporting.study_progress import watch_study
     from unforced.studies.budget import read_budget, within_budget
+    from unforced.studies.engines import open_engine
     from unforced.studies.folder import StudyFolder
     from unforced.studies.plan import make_plan
     from unforced.studies.runner import Status, Summary, run_study
@@ -75,7 +78,7 @@ def study(
 
     trackers = tracker or []
     check_trackers(trackers)
-    at_once = _stack(stack, engine == "local", gpus, trackers)
+    at_once = _stack(stack, engine == "local", gpus or 0.0, trackers)
     limits = read_budget(budget or [])
     chosen = within_budget(choose(resolve_study(name, overrides or []), only or []), limits)
     out = out or Path("runs") / chosen.name
@@ -89,7 +92,7 @@ def study(
             folder.claim(chosen)  # what is expected may have changed
         _conclude(Summary({part: Status("done") for part in chosen.runs}, None), out, as_json)
         return
-    place = _engine(engine, workers, Resources(address, cpus, gpus))
+    place = open_engine(engine, workers, {"address": address, "cpus": cpus, "gpus": gpus})
     try:
         plan = make_plan(chosen, left, place, measure=dry_run)
         if dry_run or not as_json:
@@ -104,15 +107,6 @@ def study(
     _conclude(summary, out, as_json)
 
 
-@dataclass(frozen=True)
-class Resources:
-    """A cluster, and what each run takes of it."""
-
-    address: str | None = None
-    cpus: int = 1
-    gpus: float = 0.0
-
-
 def _stack(text: str, is_local: bool, gpus: float, trackers: Sequence[str]) -> int:
     """Return how many runs a process trains at once. Raises UserError."""
     if text == "auto":
@@ -124,20 +118,6 @@ def _stack(text: str, is_local: bool, gpus: float, trackers: Sequence[str]) -> i
     if trackers and int(text) > 1:
         raise UserError("--stack: a tracker follows one run of a process; drop --tracker, or give --stack 1")
     return int(text)
-
-
-def _engine(name: str, workers: int | None, resources: Resources) -> "Engine":
-    if name == "local":
-        from unforced.studies.local import LocalEngine
-
-        if resources != Resources():
-            raise UserError("--address, --cpus and --gpus are for a cluster; drop them, or add --engine ray")
-        return LocalEngine(workers)
-    if name == "ray":
-        from unforced.studies.cluster import RayEngine
-
-        return RayEngine(workers, resources.address, resources.cpus, resources.gpus)
-    raise unknown("engine", name, _ENGINES)
 
 
 def _conclude(summary: "Summary", out: Path, as_json: bool) -> None:

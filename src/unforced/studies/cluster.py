@@ -9,7 +9,6 @@ import os
 import socket
 import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from unforced.errors import UserError
@@ -57,7 +56,7 @@ class RayEngine:
 
     def start(self, job: Job) -> "RayAttempt":
         """Submit a job to the cluster."""
-        _stop_request(job).unlink(missing_ok=True)
+        job.stop_request.unlink(missing_ok=True)
         return RayAttempt(self._ray, self._carry_out.remote(job, self.threads), job)
 
     def close(self) -> None:
@@ -88,7 +87,7 @@ class RayAttempt:
 
     def stop(self) -> None:
         """Let the task ask its process to end: by a file, since Ray does not always interrupt a task."""
-        _stop_request(self._job).touch()
+        self._job.stop_request.touch()
         self._ray.cancel(self._task)  # it may still wait for a machine
 
     def kill(self) -> None:
@@ -103,17 +102,12 @@ def carry_out(job: Job, threads: int) -> int:
         try:
             return process.wait(_WAIT_SECONDS)
         except subprocess.TimeoutExpired:
-            stop = _stop_request(job).exists()
+            stop = job.stop_request.exists()
         except KeyboardInterrupt:
             stop = True
         if stop and not asked:
             asked = True
             process.terminate()
-
-
-def _stop_request(job: Job) -> Path:
-    """Return the file that asks a job to end while it exists."""
-    return job.ended.with_suffix(".stop")
 
 
 def _connect(address: str | None) -> Any:

@@ -5,13 +5,48 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
+
+from unforced.errors import UserError, unknown
 
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 """Keeps Python from importing a user's `random.py` out of the working folder."""
 LOST = -256
 """The exit code of an attempt whose process was lost with its machine or worker."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of engine: the place of its class, `module:class`, and the options it takes beside `workers`."""
+
+    place: str
+    options: frozenset[str] = frozenset()
+
+
+ENGINES = {
+    "local": Kind("unforced.studies.local:LocalEngine"),
+    "ray": Kind("unforced.studies.cluster:RayEngine", frozenset({"address", "cpus", "gpus"})),
+}
+"""Kinds of engines, by the name that `--engine` takes."""
+
+
+def open_engine(name: str, workers: int | None, options: Mapping[str, Any]) -> "Engine":
+    """Build an engine. options: by name; None: not given.
+
+    Raises UserError: no engine has this name, it does not take an option, or it refuses the value of one.
+    """
+    if name not in ENGINES:
+        raise unknown("engine", name, ENGINES)
+    given = {option: value for option, value in options.items() if value is not None}
+    for option in given:
+        if option not in ENGINES[name].options:
+            takers = " or ".join(each for each, kind in ENGINES.items() if option in kind.options)
+            raise UserError(f"--{option} is for --engine {takers}, not {name}; drop it, or change --engine")
+    module, _, cls = ENGINES[name].place.partition(":")
+    engine: Engine = getattr(import_module(module), cls)(workers=workers, **given)
+    return engine
 
 
 @dataclass(frozen=True)
@@ -31,6 +66,11 @@ class Job:
     place: Path
     trackers: Sequence[str] = ()
     stack: bool = False
+
+    @property
+    def stop_request(self) -> Path:
+        """The file that asks the job to end while it exists, on engines that ask so."""
+        return self.ended.with_suffix(".stop")
 
     def start(
         self, threads: int, variables: Mapping[str, str] | None = None, options: Sequence[str] = ()
