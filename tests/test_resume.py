@@ -20,6 +20,7 @@ from unforced.errors import UserError
 from unforced.files import read_json
 from unforced.runs.folder import RunFolder
 from unforced.training.precision import sum_dtype
+from unforced.training.signals import stop_requests
 from unforced.training.timer import Rhythm
 
 
@@ -42,6 +43,16 @@ def test_a_signal_leaves_a_checkpoint_and_resuming_gives_the_same_bytes(straight
     assert not RunFolder(path).done
     assert train(tiny_run(), path, resume=True).reason == "steps"
     assert_same(path, straight)
+
+
+def test_a_second_sigterm_changes_nothing_and_a_second_ctrl_c_interrupts():
+    with stop_requests() as request:
+        for _ in range(2):
+            signal.raise_signal(signal.SIGTERM)
+        assert request.signal == signal.SIGTERM
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,13 @@ class StopRequest:
         self.signal: signal.Signals | None = None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Take note; the second signal of a kind acts as it would have without us."""
+        """Take note. A second Ctrl-C interrupts; further SIGTERMs do nothing.
+
+        A cluster sends SIGTERM to each process of a job, some of which pass it on.
+        """
         self.signal = signal.Signals(number)
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        if number == signal.SIGINT:
+            signal.signal(number, signal.default_int_handler)
 
 
 @contextlib.contextmanager
