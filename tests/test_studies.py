@@ -616,7 +616,7 @@ def test_the_verb_counts_what_is_left_and_says_what_failed(tmp_path, call, regis
         (["small", "--engine", "rai"], "unknown engine 'rai'; did you mean 'ray'?"),
         (
             ["small", "--cpus", "2"],
-            "--cpus is for --engine ray, not local; drop it, or change --engine",
+            "--cpus is for --engine ray or slurm, not local; drop it, or change --engine",
         ),
         (
             ["small", "seed=3"],

@@ -35,15 +35,31 @@ def study(
         int | None,
         typer.Option(min=1, help="Runs at once. [default: one per GPU, or per core where there is none]"),
     ] = None,
-    engine: Annotated[str, typer.Option(help="Where runs go: local, or ray, a Ray cluster.")] = "local",
+    engine: Annotated[
+        str, typer.Option(help="Where runs go: local, or ray or slurm, a cluster of that kind.")
+    ] = "local",
     address: Annotated[
         str | None, typer.Option(help="With ray: the cluster. [default: the one here, or a new one]")
     ] = None,
     cpus: Annotated[
-        int | None, typer.Option(min=1, help="With ray: cores for each run. [default: 1]")
+        int | None, typer.Option(min=1, help="With ray or slurm: cores for each run. [default: 1]")
     ] = None,
     gpus: Annotated[
-        float | None, typer.Option(min=0, help="With ray: GPUs for each run, as in 0.25. [default: none]")
+        float | None,
+        typer.Option(
+            min=0, help="With ray or slurm: GPUs for each run; with ray, 0.25, too. [default: none]"
+        ),
+    ] = None,
+    partition: Annotated[
+        str | None, typer.Option(help="With slurm: where jobs go. [default: the cluster's]")
+    ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(help="With slurm: a job's time, in minutes or as in 1-12:00:00. [default: an hour]"),
+    ] = None,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(help="With slurm: an option of sbatch, as in account=physics; can be given again."),
     ] = None,
     retries: Annotated[int, typer.Option(min=0, help="Times that a run that broke is started again.")] = 2,
     runs_per_job: Annotated[
@@ -92,7 +108,8 @@ def study(
             folder.claim(chosen)  # what is expected may have changed
         _conclude(Summary({part: Status("done") for part in chosen.runs}, None), out, as_json)
         return
-    place = open_engine(engine, workers, {"address": address, "cpus": cpus, "gpus": gpus})
+    options = {"address": address, "cpus": cpus, "gpus": gpus, "partition": partition, "time": time}
+    place = open_engine(engine, workers, {**options, "slurm": _pairs(slurm)})
     try:
         plan = make_plan(chosen, left, place, measure=dry_run)
         if dry_run or not as_json:
@@ -118,6 +135,11 @@ def _stack(text: str, is_local: bool, gpus: float, trackers: Sequence[str]) -> i
     if trackers and int(text) > 1:
         raise UserError("--stack: a tracker follows one run of a process; drop --tracker, or give --stack 1")
     return int(text)
+
+
+def _pairs(texts: list[str] | None) -> dict[str, str] | None:
+    """Read KEY=VALUE, or KEY alone for a flag."""
+    return {key: value for key, _, value in (text.partition("=") for text in texts)} if texts else None
 
 
 def _conclude(summary: "Summary", out: Path, as_json: bool) -> None:

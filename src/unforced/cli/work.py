@@ -28,6 +28,7 @@ def work(
     diagnose: Annotated[bool, typer.Option("--diagnose", help="Diagnose the runs, too.")] = False,
     tracker: Trackers = None,
     cores: Annotated[str, typer.Option(help="The cores to keep to, as in 0,2.")] = "",
+    ignore: Annotated[str, typer.Option(help="A signal to ignore, as in SIGUSR2.")] = "",
     ended: Annotated[Path | None, typer.Option(help="Gets a line of JSON for each run that ends.")] = None,
     stack: Annotated[bool, typer.Option("--stack", help="Train all runs at once, if they can be.")] = False,
 ) -> None:
@@ -38,6 +39,8 @@ def work(
     """
     if len(runs) % 2:
         raise UserError("work: give a config and a folder for each run")
+    if ignore:
+        signal.signal(signal.Signals[ignore], signal.SIG_IGN)
     _end_with_parent()
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})

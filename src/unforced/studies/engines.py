@@ -28,6 +28,9 @@ class Kind:
 ENGINES = {
     "local": Kind("unforced.studies.local:LocalEngine"),
     "ray": Kind("unforced.studies.cluster:RayEngine", frozenset({"address", "cpus", "gpus"})),
+    "slurm": Kind(
+        "unforced.studies.slurm:SlurmEngine", frozenset({"partition", "time", "cpus", "gpus", "slurm"})
+    ),
 }
 """Kinds of engines, by the name that `--engine` takes."""
 
