@@ -2,26 +2,28 @@
 
     python -m benchmarks.diagnosis [dotted.key=value ...]
 
-The model is that of benchmarks.training. The two are measured in turn.
+The model has 6 layers of width 384. The two are measured in turn.
 """
 
-import statistics
 import sys
 from collections.abc import Sequence
 
-from benchmarks.training import paper_trainer, timed
+from unforced.bench.plan import trainer_of
+from unforced.bench.timing import ratios, timed
 from unforced.evaluation.diagnosis import diagnose
 from unforced.evaluation.evaluator import Evaluator, answers
 from unforced.evaluation.probe import probe
+from unforced.recipes import resolve_run
+from unforced.reporting.bench import between
 from unforced.training.cpu import keep_freed_memory
 from unforced.training.source import split_problems
 
 
 def main(overrides: Sequence[str], rounds: int = 5, num_problems: int = 20_000) -> None:
     """Measure and print."""
-    trainer = paper_trainer(overrides)
+    sizes = ["batch_size=64", "num_train=20000", "model.layers=6"]
+    trainer = trainer_of(resolve_run("paper_gpt_mini", [*sizes, *overrides]))
     run = trainer.run
-    trainer.select_kernels({})
     keep_freed_memory()
     evaluator = Evaluator.of(run, trainer.train_module)
     held_out, train = (split_problems(run, split, num_problems // rounds) for split in ("test", "train"))
@@ -38,11 +40,7 @@ def main(overrides: Sequence[str], rounds: int = 5, num_problems: int = 20_000) 
 
 def show(what: str, ours: list[float], free: list[float]) -> None:
     """Print a time, and its ratio to that of free answers."""
-    ratios = [mine / other for mine, other in zip(ours, free, strict=True)]
-    print(
-        f"{what:<43} {sum(ours):5.1f} s, {statistics.median(ratios):.2f} times "
-        f"({min(ratios):.2f} to {max(ratios):.2f})"
-    )
+    print(f"{what:<43} {sum(ours):5.1f} s, times {between(ratios(ours, free), 1, 2)}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks.training import timed
+from unforced.bench import plan
+from unforced.bench.timing import timed
 from unforced.config import Run
 from unforced.errors import UserError
 from unforced.evaluation.evaluator import Evaluator, answers
@@ -25,10 +26,9 @@ from unforced.registry import HEADS, OBJECTIVES
 from unforced.reporting.tables import in_units
 from unforced.training.cpu import flushed_denormals, keep_freed_memory
 from unforced.training.flops import answer_flops_of, flops_of, flops_per_answer, some_problems
-from unforced.training.loop import Trainer, start_accelerator
+from unforced.training.loop import Trainer
 from unforced.training.precision import autocast_dtype
 from unforced.training.source import split_problems
-from unforced.training.store import MemoryStore
 
 BASE = "next_token"
 PROBLEMS = ["stream=true", "batch_size=64", "task.path_length=5", "task.num_nodes=50", "stop_when=never"]
@@ -101,8 +101,7 @@ def _with_longest_horizon(overrides: Sequence[str]) -> Run:
 
 def trainer_of(run: Run) -> Trainer:
     """Return a trainer that writes nothing and has taken a step."""
-    trainer = Trainer(run, MemoryStore(), start_accelerator(run))
-    trainer.select_kernels({})
+    trainer = plan.trainer_of(run)
     trainer.step()
     return trainer
 

@@ -35,6 +35,7 @@ LAYERS = [
     ["experiment"],
     ["stack"],
     ["studies"],
+    ["bench"],
     ["reporting"],
     ["integrations"],
     ["exported"],

@@ -1,9 +1,7 @@
 """The benchmarks and the papers' scripts start, and print numbers: on the smallest models, for a moment."""
 
 import re
-from contextlib import redirect_stdout
 from importlib import import_module
-from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -20,13 +18,15 @@ TINY = [*TASK, "model.layers=1", "model.width=16", "batch_size=4", "num_train=64
 GPT = [*TINY, "model.heads=2"]
 SMALL = ["task.num_nodes=12", "model.layers=1", "model.width=16", "model.heads=2"]
 BENCHMARKS = {
-    "data": {"rounds": 1},
     "device": {"names": ["next_token"], "jobs": 1, "steps": 1, "overrides": SMALL},
     "diagnosis": {"overrides": GPT, "rounds": 1, "num_problems": 1600},
-    "evaluation": {"overrides": GPT, "rounds": 1, "num_problems": 8},
-    "finetuning": {"overrides": ["batch_size=2", "num_train=64", "precision=fp32"], "warmup": 0, "rounds": 1},
+    "finetuning": {
+        "overrides": ["batch_size=2", "num_train=64", "precision=fp32"],
+        "rounds": 1,
+        "seconds": 0.0,
+    },
     "kernels": {"device": torch.device("cpu"), "lengths": [16], "rounds": 1},
-    "mamba": {"overrides": TINY, "rounds": 1},
+    "mamba": {"overrides": TINY, "rounds": 1, "seconds": 0.0},
     "objectives": {
         "names": ["teacherless", "masked"],
         "sizes": {"tiny": [*SMALL, "batch_size=4"]},
@@ -34,21 +34,19 @@ BENCHMARKS = {
         "seconds": 0.0,
         "num_problems": 8,
     },
-    "stacked": {"overrides": SMALL, "sizes": [1, 2], "rounds": 1, "steps": 1},
-    "training": {"overrides": GPT, "sizes": [8], "rounds": 1, "steps": 1},
+    "run": {
+        "section": "evaluation",
+        "recipe": "paper_gpt_mini",
+        "overrides": GPT,
+        "rounds": 1,
+        "seconds": 0.0,
+    },
 }
 
 
 def device_job(name, way, steps, overrides):
     """A job of benchmarks.device in this process, but for the commands, which other tests run."""
     return {"note": "not run"} if way == "commands" else device.job(name, way, steps, overrides)
-
-
-def memory_here(name, overrides):
-    """What a process of its own would print, by this one, which is running already."""
-    with redirect_stdout(StringIO()) as printed:
-        mamba.main(["--memory", name, *overrides])
-    return int(printed.getvalue())
 
 
 def test_every_script_is_started():
@@ -58,7 +56,7 @@ def test_every_script_is_started():
 
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_a_benchmark_prints_its_numbers(name, capsys, monkeypatch):
-    monkeypatch.setattr(mamba, "memory_of_its_own", memory_here)
+    monkeypatch.setattr(mamba, "memory_of", lambda run, name="": 2**30)
     monkeypatch.setattr(device, "in_process", device_job)
     with unchecked():
         import_module(f"benchmarks.{name}").main(**BENCHMARKS[name])

@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from unforced.cli.ask import ask
+from unforced.cli.bench import bench
 from unforced.cli.compare import compare
 from unforced.cli.data import export_problems, import_problems
 from unforced.cli.diagnose import diagnose
@@ -39,6 +40,7 @@ _VERBS: dict[str, Callable[..., None]] = {
     "study": study,
     "report": report,
     "export": export,
+    "bench": bench,
     "work": work,
 }
 _HIDDEN = {"work"}

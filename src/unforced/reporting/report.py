@@ -1,11 +1,9 @@
 """The report on a tree of run folders: a tidy table, tables for papers, figures, a page, skipped folders."""
 
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-from matplotlib.figure import Figure
 
 from unforced.errors import UserError
 from unforced.files import write_atomically, write_json
@@ -14,18 +12,12 @@ from unforced.reporting.load import Collection, collect_runs
 from unforced.reporting.markdown import plain
 from unforced.reporting.page import write_page
 from unforced.reporting.report_figures import FIGURES
-from unforced.reporting.report_figures.style import styled
+from unforced.reporting.report_figures.style import FORMATS, image, styled
 from unforced.reporting.report_tables import TABLES
 from unforced.reporting.tables import WHOLE_ANSWERS, latex, markdown
 from unforced.reporting.tidy import tidy_frame
 from unforced.runs.groups import Group, group_runs
 
-_UNDATED: Mapping[str, Mapping[str, Any]] = {
-    "svg": {"Date": None, "Creator": None},
-    "png": {"Software": None},
-    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-}
-"""Formats of a figure, without the metadata that would differ between days or versions."""
 _MARKER = "skipped.json"
 _OF_A_GROUP = (
     "topology",
@@ -108,16 +100,7 @@ def _replace(folder: Path, things: Mapping[str, Any], kind: str, writers: Writer
     yield from written
 
 
-def _image(suffix: str) -> Callable[[Figure], bytes]:
-    def image(figure: Figure) -> bytes:
-        file = io.BytesIO()
-        figure.savefig(file, format=suffix, metadata=dict(_UNDATED[suffix]))
-        return file.getvalue()
-
-    return image
-
-
-_DRAWERS: Writers = {suffix: _image(suffix) for suffix in _UNDATED}
+_DRAWERS: Writers = {suffix: partial(image, suffix=suffix) for suffix in FORMATS}
 _WRITERS: Writers = {
     "md": lambda table: f"{markdown(table.frame)}\n{plain(table.note)}\n".encode(),
     "tex": lambda table: latex(table.frame, table.note).encode(),

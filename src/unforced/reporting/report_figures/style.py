@@ -1,5 +1,6 @@
 """The style of a report's figures: widths, colour-blind-safe colours, panels, pages."""
 
+import io
 import itertools
 import re
 import textwrap
@@ -40,9 +41,24 @@ STYLE = {
 }
 
 
+FORMATS: Mapping[str, Mapping[str, Any]] = {
+    "svg": {"Date": None, "Creator": None},
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+"""Formats of a figure, without the metadata that would differ between days or versions."""
+
+
 def styled() -> AbstractContextManager[None]:
     """Draw within this context as reports do."""
     return matplotlib.rc_context(cast("Any", STYLE))
+
+
+def image(figure: Figure, suffix: str) -> bytes:
+    """Return a figure in a format."""
+    file = io.BytesIO()
+    figure.savefig(file, format=suffix, metadata=dict(FORMATS[suffix]))
+    return file.getvalue()
 
 
 CHANCE: dict[str, Any] = {"color": INK, "linestyle": (0, (1, 1.2)), "linewidth": 1, "zorder": 1}
