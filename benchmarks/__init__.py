@@ -1,1 +1,1 @@
-"""Measurements of speed, as ratios. Run them from the root: `python -m benchmarks.training`."""
+"""Measurements of speed, as ratios. `unforced bench` has the others. Run them from the root: `python -m benchmarks.objectives`."""
