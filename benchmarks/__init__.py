@@ -1,1 +1,1 @@
-"""Measurements of speed, as ratios. `unforced bench` has the others. Run them from the root: `python -m benchmarks.objectives`."""
+"""Measurements of speed besides `unforced bench`. Run from the root: `python -m benchmarks.objectives`."""

@@ -4,7 +4,8 @@
 
 Both train 6 layers, width 384, state 16 on G(2,5), N=50, batch 64: the same batches, weights, dtype and
 AdamW, in turn. Memory: the most that a process of its own holds while it trains, libraries and data
-included. On a CUDA device, ours also trains with each scan kernel that runs there, and memory is the device's.
+included. On a CUDA device, ours also trains with each scan kernel that runs there, and memory is that of
+the device.
 """
 
 import statistics
