@@ -51,6 +51,8 @@ def device_job(name, way, steps, overrides):
 
 def test_every_script_is_started():
     assert {path.stem for path in (ROOT / "benchmarks").glob("*.py")} == {*BENCHMARKS, "__init__"}
+    packages = [path.parent.name for path in (ROOT / "benchmarks").glob("*/__main__.py")]
+    assert packages == ["time_to_solve"]  # tests/test_time_to_solve.py
     assert [path.name for path in (ROOT / "papers").rglob("*.py")] == ["seeds.py"]
 
 

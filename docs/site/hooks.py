@@ -74,6 +74,8 @@ def _pages() -> dict[str, str]:
         SOURCES[page] = source
     for path in sorted((ROOT / "papers").glob("*/README.md")):
         SOURCES[f"papers/{path.parent.name}.md"] = path.relative_to(ROOT).as_posix()
+    for path in sorted((ROOT / "benchmarks").glob("*/README.md")):
+        SOURCES[f"benchmarks/{path.parent.name}.md"] = path.relative_to(ROOT).as_posix()
     for page, source in SOURCES.items():
         pages[page] = (ROOT / source).read_text()
     for path in sorted((ROOT / "examples").glob("*.py")):

@@ -1,0 +1,1 @@
+"""Time to solve: seconds, samples and operations of training until held-out problems are solved."""
