@@ -40,7 +40,7 @@ def main(overrides: Sequence[str], rounds: int = 5, num_problems: int = 20_000) 
 
 def show(what: str, ours: list[float], free: list[float]) -> None:
     """Print a time, and its ratio to that of free answers."""
-    print(f"{what:<43} {sum(ours):5.1f} s, times {between(ratios(ours, free), 1, 2)}")
+    print(f"{what:<43} {sum(ours):5.1f} s, times {between(ratios(ours, free), digits=2)}")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def main(overrides: Sequence[str], rounds: int = 7, seconds: float = 1.0) -> Non
     print(f"{run.task}, batch {run.batch_size}, {ours.device}, {autocast_dtype(run, ours.device)}")
     for name, each in found.items():
         print(f"{name:<21} {run.batch_size / statistics.median(each):10,.1f} samples/s")
-    print(f"time, ours / theirs   {between(ratios(found[OURS], found[THEIRS]), 1, 2)}")
+    print(f"time, ours / theirs   {between(ratios(found[OURS], found[THEIRS]), digits=2)}")
 
 
 def save_model(folder: str) -> None:

@@ -46,7 +46,7 @@ def main(overrides: Sequence[str], rounds: int = 5, seconds: float = 1.0) -> Non
         speed = run.batch_size / statistics.median(each)
         print(f"{name:32} {speed:10,.1f} samples/s {(held[name] or 0) / 2**20:10,.0f} MiB")
     for name in others:
-        print(f"unforced / {name:21} {between(ratios(found[name], found[OURS]), 1, 1)}")
+        print(f"unforced / {name:21} {between(ratios(found[name], found[OURS]), digits=1)}")
 
 
 def ours(run: Run) -> Mapping[str, Run]:

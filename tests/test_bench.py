@@ -12,6 +12,7 @@ from unforced.bench import SECTIONS, contenders, memory, others, plan, start
 from unforced.bench.contenders import answer_loss, next_view
 from unforced.bench.plan import Plan, trainer_of
 from unforced.bench.timing import in_turn, ratios, spread
+from unforced.errors import UserError
 from unforced.models.mamba import Mamba
 from unforced.reporting.bench_figure import points_of
 from unforced.training.checkpoint import mean_losses
@@ -191,3 +192,8 @@ def test_every_section_is_measured_and_shown():
 
     assert tuple(_MEASURES) == tuple(_TABLES) == SECTIONS
     assert all(a != b for a, b in pairwise(SECTIONS))
+
+
+def test_a_process_that_fails_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"-c import nowhere: ModuleNotFoundError"):
+        start._started(["-c", "import nowhere"], tmp_path)

@@ -12,6 +12,7 @@ from typing import Any
 
 from unforced.bench.plan import Plan, quickstart_run
 from unforced.bench.timing import spread
+from unforced.errors import UserError
 
 
 def measure_start(plan: Plan, say: Callable[[str], None]) -> list[dict[str, Any]]:
@@ -44,7 +45,7 @@ def commands(folder: Path) -> Mapping[str, Sequence[str]]:
 
 
 def _started(arguments: Sequence[str], folder: Path) -> tuple[float, float]:
-    """Return the seconds of processor time, and of a clock, that a process takes. Raises CalledProcessError.
+    """Return the seconds of processor time, and of a clock, that a process takes. Raises UserError.
 
     Its standard input stays open: `unforced work` ends when it closes.
     """
@@ -58,7 +59,8 @@ def _started(arguments: Sequence[str], folder: Path) -> tuple[float, float]:
         process.wait()
     wall = time.perf_counter() - begun
     if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command, stderr=errors)
+        last = (errors.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+        raise UserError(f"{' '.join(command)}: {last}")
     return _cpu_of_children() - before, wall
 
 

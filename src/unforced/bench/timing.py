@@ -50,8 +50,8 @@ def timed(function: Callable[[], object], device: torch.device) -> float:
 
 def synchronize(device: torch.device) -> None:
     """Wait for the device."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def taker(step: Callable[[], object], device: torch.device) -> Take:

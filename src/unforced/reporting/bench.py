@@ -87,12 +87,13 @@ def _others(rows: Rows) -> None:
 def _against(row: Mapping[str, Any]) -> tuple[str, str, str]:
     if "missing" in row:
         return row["missing"], _NONE, _NONE
-    return between(row["samples_per_second"]), between(row["ours"]), between(row["ratio"], 1, 2)
+    return between(row["samples_per_second"]), between(row["ours"]), between(row["ratio"], digits=2)
 
 
 def _stacked(rows: Rows) -> None:
     cells = [
-        [str(row["runs"]), between(row["samples_per_second"]), between(row["ratio"], 1, 2)] for row in rows
+        [str(row["runs"]), between(row["samples_per_second"]), between(row["ratio"], digits=2)]
+        for row in rows
     ]
     print_table(["runs at once", "samples/s of all", "against one"], cells, numbers=True)
 
@@ -105,7 +106,7 @@ def _evaluation(rows: Rows) -> None:
             row["task"],
             between(row["free_per_second"]),
             between(row["forced_per_second"]),
-            between(row["free_over_training"], 1, 2),
+            between(row["free_over_training"], digits=2),
         ]
         for row in rows
     ]
@@ -119,7 +120,7 @@ def _data(rows: Rows) -> None:
             row["task"],
             row["split"],
             between(row["problems_per_second"], 1000),
-            between(row["over_argsort"], 1, 2),
+            between(row["over_argsort"], digits=2),
         ]
         for row in rows
     ]
@@ -128,7 +129,8 @@ def _data(rows: Rows) -> None:
 
 def _start(rows: Rows) -> None:
     cells = [
-        [row["command"], between(row["cpu_seconds"], 1, 2), between(row["seconds"], 1, 2)] for row in rows
+        [row["command"], between(row["cpu_seconds"], digits=2), between(row["seconds"], digits=2)]
+        for row in rows
     ]
     print_table(["start-up", "CPU seconds", "seconds"], cells, numbers=True)
 

@@ -1,6 +1,7 @@
 """Training speed against the size of a step: how near to the peak of matrix products."""
 
 from collections.abc import Iterator, Mapping
+from itertools import cycle
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure
 from unforced.reporting.bench import name_of
 from unforced.reporting.report_figures.style import CHANCE, INK, OKABE_ITO, PAGE, image, styled
 
-_LOOKS = (("blue", "o"), ("vermillion", "s"), ("green", "^"), ("purple", "D"), ("orange", "v"), ("sky", "P"))
+_MARKERS = "osv^DPX"
 _OURS = "unforced"
 Point = tuple[str, str, float, float]
 """Library, model, FLOPs of a step, FLOP/s."""
@@ -26,14 +27,14 @@ def bench_figure(results: Mapping[str, Any]) -> Figure:
 
     The FLOPs are those of our model for all, so heights compare as samples per second do.
     """
-    figure = Figure(figsize=(PAGE, 3.0), layout="constrained")
+    figure = Figure(figsize=(PAGE, 4.0), layout="constrained")
     axes = figure.subplots()
     points = list(points_of(results))
     libraries = list(dict.fromkeys(library for library, *_ in points))
-    for library, (color, marker) in zip(libraries, _LOOKS, strict=False):
+    for library, color, marker in zip(libraries, cycle(OKABE_ITO.values()), cycle(_MARKERS), strict=False):
         own = [point for point in points if point[0] == library]
-        look: dict[str, Any] = {"color": OKABE_ITO[color], "marker": marker, "linestyle": "none"}
-        axes.plot([p[2] for p in own], [p[3] for p in own], label=library, markersize=4.5, **look)
+        look: dict[str, Any] = {"color": color, "marker": marker, "linestyle": "none", "markersize": 4.5}
+        axes.plot([p[2] for p in own], [p[3] for p in own], label=library, zorder=3, **look)
     _names(axes, [point for point in points if point[0] == _OURS])
     peak = results["peaks"]["matrix_product"]["flops_per_second"]["median"]
     axes.axhline(peak, **CHANCE, label=f"peak of matrix products, {results['environment']['dtype']}")
@@ -41,7 +42,8 @@ def bench_figure(results: Mapping[str, Any]) -> Figure:
     axes.set_yscale("log")
     axes.set_xlabel("matrix products of a training step (FLOP)")
     axes.set_ylabel("FLOP/s")
-    figure.legend(loc="outside right center", frameon=False)
+    axes.margins(x=0.12, y=0.12)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
