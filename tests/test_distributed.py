@@ -5,17 +5,23 @@ import re
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from tests.every_objective import every_objective
-from tests.runs import metrics, newest_weights, tiny_run, train
+from tests.runs import metrics, newest_weights, tiny_run, train, unchecked
 from tests.test_step import assert_same_gradients, gradients_of
+from unforced.evaluation.evaluator import Evaluator, columns
 from unforced.files import read_json, write_json
 from unforced.runs.folder import RunFolder
+from unforced.tasks.sampling import problems
+from unforced.training.train_module import build_train_module
 
 
 @pytest.fixture(scope="module")
@@ -153,3 +159,36 @@ def test_two_processes_have_the_gradients_of_one_also_of_a_head_that_a_step_does
         for found in of_ranks:
             assert_same_gradients(found[f"{name}, in 1"], alone)
             assert_same_gradients(found[f"{name}, in 2"], alone)
+
+
+class OneOf:
+    """One of several processes, which are asked one after the other; the last one finds what all have."""
+
+    shares: ClassVar = []
+
+    def __init__(self, index, count):
+        self.process_index, self.num_processes = index, count
+
+    def gather_objects(self, parts):
+        self.shares.append(parts)
+        return self.shares if self.process_index == self.num_processes - 1 else [parts] * self.num_processes
+
+
+def test_processes_share_the_problems_of_an_evaluation(monkeypatch):
+    run = tiny_run()
+    alone, asked = Evaluator.of(run, build_train_module(run)), []
+    some = problems(run.task, 0, "test", 0, 11)
+    monkeypatch.setattr("unforced.evaluation.evaluator._MOST_ROWS", 2)
+
+    def ask(batch):
+        asked.append(len(batch))
+        return (alone.forced(batch),)
+
+    (expected,) = columns(alone, some, ask)
+    assert asked == [2, 2, 2, 2, 2, 1]
+    asked.clear()
+    with unchecked():
+        for index in range(3):
+            (found,) = columns(replace(alone, processes=OneOf(index, 3)), some, ask)
+    assert asked == [2, 2, 2, 2, 2, 1]
+    assert np.array_equal(found, expected)

@@ -125,9 +125,11 @@ class Begun:
 
     def measure(self, outcome: Outcome) -> None:
         """Measure the trained run and write its result, unless it was stopped."""
-        if outcome.stopped_by is not None or not self.trainer.accelerator.is_main_process:
+        if outcome.stopped_by is not None:
             return
         folder, measured = self.folder, Measured.of(self.trainer, outcome, self.flops, self.environment)
+        if measured is None:
+            return
         write_json(folder.answers, measured.answers)
         write_json(folder.traces, measured.traces, indent=None)
         write_json(folder.result, measured.result | {"config": folder.config_digest()})
@@ -172,7 +174,7 @@ def train_in_memory(run: Run, observer: Observer) -> InMemory:
         flops = count_flops(trainer)
         outcome = trainer.fit()
         measured = None
-        if outcome.stopped_by is None and accelerator.is_main_process:
+        if outcome.stopped_by is None:
             measured = Measured.of(trainer, outcome, flops, environment)
     lines, measured = broadcast_object_list([store.lines, measured])
     loaded = LoadedRun(run, trainer.train_module, trainer.progress.step, [])

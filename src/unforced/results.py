@@ -41,12 +41,15 @@ class Measured:
     @classmethod
     def of(
         cls, trainer: Trainer, outcome: Outcome, flops: float | None, environment: Mapping[str, Any]
-    ) -> "Measured":
-        """Measure a trained run on every split of its task."""
+    ) -> "Measured | None":
+        """Measure a trained run on every split of its task, in all processes; the first has the result."""
         run, train_module = trainer.run, trainer.train_module
         metrics: Metrics = {}
         for split in run.task.splits:
-            metrics |= prefixed(split, measure(run, train_module, split, run.num_test))
+            measured = measure(run, train_module, split, run.num_test, trainer.accelerator)
+            metrics |= prefixed(split, measured)
+        if not trainer.accelerator.is_main_process:
+            return None
         evaluator = Evaluator.of(run, train_module)
         answered = split_problems(run, "test", min(_NUM_ANSWERS, run.num_test))
         traced = split_problems(run, "test", min(_NUM_TRACES, run.num_test))

@@ -13,6 +13,7 @@ from unforced.evaluation.margins import margins, mean_margins
 from unforced.evaluation.statistics import proportion
 from unforced.tasks.base import Marks, Problems, Symbols, Task, Verdicts
 from unforced.tasks.sampling import Split
+from unforced.training.processes import Processes
 from unforced.training.source import split_problems
 from unforced.training.train_module import TrainModule
 
@@ -20,9 +21,12 @@ Counts = dict[str, dict[str, int]]
 Metrics = dict[str, dict[str, int] | float]
 
 
-def measure(run: Run, train_module: TrainModule, split: Split, count: int) -> Metrics:
-    """Measure a train_module on the first `count` problems of a split; see `measure_problems`."""
-    return measure_problems(Evaluator.of(run, train_module), split_problems(run, split, count))
+def measure(
+    run: Run, train_module: TrainModule, split: Split, count: int, processes: Processes | None = None
+) -> Metrics:
+    """Measure a train_module on the first `count` problems of a split; see `measure_problems`, Evaluator."""
+    evaluator = Evaluator.of(run, train_module, processes)
+    return measure_problems(evaluator, split_problems(run, split, count))
 
 
 def measure_problems(evaluator: Evaluator, problems: Problems) -> Metrics:

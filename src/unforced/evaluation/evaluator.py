@@ -1,6 +1,7 @@
 """What is measured: a model, how it was trained, how it is decoded, and the task that it answers."""
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,15 +24,21 @@ from unforced.parts import tree
 from unforced.tasks.base import Order, Problems, Symbols, Task
 from unforced.tasks.capabilities import Lookahead
 from unforced.training.precision import autocast_dtype
+from unforced.training.processes import Processes
 from unforced.training.train_module import TrainModule
 
 _MOST_ROWS = 512
 _MOST_LOGITS = 2**26
+_MOST_TOKENS = 2**17
 
 
 @dataclass(frozen=True)
 class Evaluator:
-    """A model to be measured, with all that is needed to ask it. `dtype` is that of its matrix products."""
+    """A model to be measured, with all that is needed to ask it. `dtype` is that of its matrix products.
+
+    processes: those that have the same model, and share the problems; all of them measure at the same time.
+    None: this one measures alone.
+    """
 
     task: Task
     order: Order
@@ -42,14 +49,15 @@ class Evaluator:
     device: torch.device
     codec: Codec
     dtype: torch.dtype = torch.float32
+    processes: Processes | None = None
 
     @classmethod
-    def of(cls, run: Run, train_module: TrainModule) -> "Evaluator":
+    def of(cls, run: Run, train_module: TrainModule, processes: Processes | None = None) -> "Evaluator":
         """Take a run's train_module, as far as it has come."""
         device = next(train_module.parameters()).device
         dtype = autocast_dtype(run, device)
         parts = (run.task, run.order, run.objective, run.decoding, train_module.model, train_module.heads)
-        return cls(*parts, device, run.codec, dtype)
+        return cls(*parts, device, run.codec, dtype, processes)
 
     @property
     def shows(self) -> Shows:
@@ -88,9 +96,12 @@ class Evaluator:
 
     @property
     def rows(self) -> int:
-        """How many problems to ask at once: fewer where a large vocabulary makes large logits."""
-        logits_of_one = self.codec.answer_length * self.codec.vocab_size
-        return max(1, min(_MOST_ROWS, _MOST_LOGITS // logits_of_one))
+        """How many problems to ask at once: more on a GPU, fewer where logits or caches are large."""
+        answer = self.codec.answer_length
+        most = _MOST_LOGITS // (answer * self.codec.vocab_size)
+        if self.device.type == "cpu":
+            return max(1, min(_MOST_ROWS, most))
+        return max(1, min(_MOST_TOKENS // (self.codec.prompt_length + answer), most))
 
     def heads_for(self, decoder: Decoder) -> nn.Module:
         """Return the heads that a decoder relies on."""
@@ -166,8 +177,17 @@ def answers(evaluator: Evaluator, problems: Problems, answer: Callable[[Batch], 
 def columns(
     evaluator: Evaluator, problems: Problems, ask: Callable[[Batch], tuple[NDArray[Any], ...]]
 ) -> list[NDArray[Any]]:
-    """Ask about problems in batches; return what `ask` returns, an array over all problems for each entry."""
-    batch = evaluator.encode(problems)
+    """Ask about problems in batches; return what `ask` returns, an array over all problems for each entry.
+
+    Several processes take the batches in turn, and each returns the answers of all.
+    """
+    batch, processes = evaluator.encode(problems), evaluator.processes
+    world, rank = (1, 0) if processes is None else (processes.num_processes, processes.process_index)
+    rows = min(evaluator.rows, math.ceil(len(batch) / world))
+    starts = range(0, len(batch), rows)
     with evaluator.inference():
-        parts = [ask(batch.rows(slice(i, i + evaluator.rows))) for i in range(0, len(batch), evaluator.rows)]
+        parts = [ask(batch.rows(slice(start, start + rows))) for start in starts[rank::world]]
+    if processes is not None:
+        shares = processes.gather_objects(parts)
+        parts = [shares[index % world][index // world] for index in range(len(starts))]
     return [np.concatenate(column) for column in zip(*parts, strict=True)]

@@ -32,7 +32,7 @@ from unforced.training.timer import USUAL, Rhythm, Timer
 from unforced.training.train_module import TrainModule, build_train_module
 
 Metrics = Mapping[str, Mapping[str, int] | float]
-Evaluate = Callable[[Run, TrainModule, Split, int], Metrics]
+Evaluate = Callable[[Run, TrainModule, Split, int, Processes], Metrics]
 StepInputs = tuple[Sequence[View], float]
 """What a step is taken on: the views of its parts, and a learning rate."""
 
@@ -108,7 +108,7 @@ def session() -> Iterator[StopRequest]:
 
 
 class Trainer:
-    """Trains one run into a store. evaluate: measures the model on a split; the first process does it."""
+    """Trains one run into a store. evaluate: measures the model on a split, in all processes at once."""
 
     def __init__(
         self,
@@ -244,8 +244,8 @@ class Trainer:
             "training_seconds": self.timer.training_seconds(),
         }
         progress.losses.clear()
+        line |= self._measured() | {"seconds": self.timer.seconds()}
         if self.accelerator.is_main_process:
-            line |= self._measured() | {"seconds": self.timer.seconds()}
             self.store.append(line)
         heard: dict[str, Any] = broadcast_object_list([line])[0]
         return heard
@@ -255,7 +255,7 @@ class Trainer:
         if self.evaluate is None:
             return {}
         metrics = {
-            split: self.evaluate(self.run, self.train_module, split, self.run.num_evaluate)
+            split: self.evaluate(self.run, self.train_module, split, self.run.num_evaluate, self.accelerator)
             for split in _SPLITS
         }
         return {

@@ -8,14 +8,14 @@ no effect: the precision is the run's.
 
 import atexit
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 import torch.distributed
 from accelerate import PartialState
-from accelerate.utils import gather, reduce
+from accelerate.utils import gather, gather_object, reduce
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -67,6 +67,11 @@ class Processes:
         """Add up a tensor over the processes."""
         total: Tensor = reduce(tensor.clone(), "sum")
         return total
+
+    def gather_objects(self, parts: Sequence[Any]) -> list[list[Any]]:
+        """Return what each process has, in the order of the processes; picklable objects."""
+        found: list[list[Any]] = gather_object([list(parts)]) if self.num_processes > 1 else [list(parts)]
+        return found
 
     def gather(self, tensor: Tensor) -> Tensor:
         """Concatenate the tensors of all processes, in the order of the processes."""
