@@ -157,6 +157,7 @@ def test_entries_are_written_into_results_and_page_and_replace_their_former_ones
     rows = read_rows(here / "results" / "g2x4_two_cores.csv")
     assert table_of(rows) == (here / "results" / "g2x4_two_cores.csv").read_text()
     assert len(rows) == 12
+    assert [row.curve for row in rows if row.entry == "partial"] == ["0 99 99"] * 2
     assert cells(leaderboard(SMALL, rows))["slow"]["seconds"] == "13.0 (11.0–∞)"
     assert leaderboard(SMALL, rows) in (here / "README.md").read_text()
     for seed in SEEDS:

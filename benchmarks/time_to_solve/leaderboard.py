@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.time_to_solve.rows import Row
+from benchmarks.time_to_solve.rows import Row, typed
 from benchmarks.time_to_solve.tracks import SEEDS, Entry, Track
 from unforced.errors import UserError
 from unforced.reporting.markdown import code_cell, plain, table
@@ -72,14 +72,15 @@ def standings(rows: Sequence[Row]) -> list[Standing]:
 def leaderboard(track: Track, rows: Sequence[Row]) -> str:
     """Write the table of a track; its entries without a run stand last. Raises UserError."""
     measured = standings(rows)
-    sources = {entry.name: entry.source for entry in track.entries}
-    ranked = [standing.cells(sources.get(standing.entry, "")) for standing in measured]
+    sources = {(entry.name, typed(track, entry)): entry.source for entry in track.entries}
+    ranked = [each.cells(sources.get((each.entry, each.rows[0].settings), "")) for each in measured]
     names = {standing.entry for standing in measured}
-    return table(HEADER, [*ranked, *(_unmeasured(each) for each in track.entries if each.name not in names)])
+    missing = [_unmeasured(track, entry) for entry in track.entries if entry.name not in names]
+    return table(HEADER, [*ranked, *missing])
 
 
-def _unmeasured(entry: Entry) -> list[str]:
-    settings = _code(" ".join(entry.settings))
+def _unmeasured(track: Track, entry: Entry) -> list[str]:
+    settings = _code(typed(track, entry))
     return [plain(entry.name), NOT_MEASURED, *[""] * 4, settings, plain(entry.source), "", ""]
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.time_to_solve.tracks import Track
+from benchmarks.time_to_solve.tracks import Entry, Track
 from unforced.config import Run, flatten
 from unforced.errors import UserError
 from unforced.evaluation.outcomes import Outcome
@@ -25,7 +25,8 @@ class Row:
     """A run: what it spent until the first of two evaluations in a row that were solved, or else in all.
 
     settings: overrides of the track's run. outcome: solved, not solved or diverged. held_out: the share of
-    test problems that it answers at its end. date: of its result, in UTC.
+    test problems that it answers at its end. date: of its result, in UTC. curve: right answers to validation
+    problems at each evaluation, from before the first step on.
     """
 
     entry: str
@@ -41,6 +42,7 @@ class Row:
     hardware: str
     torch: str
     date: str
+    curve: str
 
     @property
     def solved(self) -> bool:
@@ -76,6 +78,7 @@ def row_of(finished: FinishedRun, track: Track) -> Row:
         hardware=hardware["device"] if track.on_gpu else f"{hardware['processor']}, one thread a run",
         torch=finished.environment.get("packages", {}).get("torch", ""),
         date=_date(finished.path / "result.json"),
+        curve=" ".join(str(line["validation.free.exact"]["correct"]) for line in finished.lines),
     )
 
 
@@ -89,10 +92,15 @@ def settings(track: Track, run: Run) -> list[str]:
         key for key in different if key in changed or (key in whole and key.partition(".")[0] not in replaced)
     ]
     first_names = sorted(typed, key=lambda key: key.count(".") - 2 * key.endswith(".name"))
-    return [f"{key.removesuffix('.name')}={_typed(whole[key])}" for key in first_names]
+    return [f"{key.removesuffix('.name')}={_as_text(whole[key])}" for key in first_names]
 
 
-def _typed(value: Any) -> str:
+def typed(track: Track, entry: Entry) -> str:
+    """Return the settings of an entry as its rows have them."""
+    return " ".join(settings(track, track.base.override(entry.settings)))
+
+
+def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
