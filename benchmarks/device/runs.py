@@ -1,0 +1,121 @@
+"""Runs at the papers' sizes, most wanted first, until the time is over.
+
+    python -m benchmarks.device.runs FOLDER SECONDS [--rehearse]
+
+Each is a command of its own, `unforced train` or `unforced study`, that ends when it has had its seconds. The
+run folders, without checkpoints, go into FOLDER/runs.tar.gz; a line is printed for each run.
+"""
+
+import json
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_LEAST_SECONDS = 20.0
+"""What a run needs at the least, its start and its last evaluation among it."""
+_TINY = [
+    *("model.layers=1", "model.width=24", "batch_size=8", "evaluate_every=2", "checkpoint_every=2"),
+    *(
+        "num_evaluate=16",
+        "num_test=16",
+        "schedule=constant",
+        "warmup_steps=0",
+        "epochs=null",
+        "max_steps=4",
+        "num_train=64",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A command: `train` of a recipe, or `study` of some runs. seconds: of training, for each run."""
+
+    name: str
+    verb: str
+    of: str
+    seconds: float
+    overrides: Sequence[str] = ()
+    only: Sequence[str] = ()
+
+    def command(self, root: Path, seconds: float, rehearse: bool) -> list[str]:
+        """Return its command line."""
+        overrides = [*self.overrides, *(_TINY if rehearse else [])]
+        options = ["--out", str(root / self.name)]
+        if self.verb == "train":
+            return ["train", self.of, *overrides, f"max_seconds={seconds:.0f}", *options]
+        only = [f"--only={pattern}" for pattern in self.only]
+        stack = ["--stack", "4"] if rehearse else []  # by itself on a GPU alone
+        return ["study", self.of, *overrides, *only, "--budget", f"seconds={seconds:.0f}", *options, *stack]
+
+
+_FITTED = ["stop_when=fitted", "num_test=20000"]
+_SOLVED = ["stop_when=solved", "num_test=20000"]
+WANTED = (
+    Wanted("gpt-2x5-next_token", "train", "paper_gpt_mini", 180, _FITTED),
+    Wanted("gpt-2x5-reversed", "train", "paper_gpt_mini", 60, ["order=reversed", *_SOLVED]),
+    Wanted("gpt-2x5-teacherless", "train", "paper_gpt_mini", 90, ["objective=teacherless", *_SOLVED]),
+    Wanted("mamba-2x5-next_token", "train", "paper_mamba", 60, _FITTED),
+    Wanted("mamba-2x5-reversed", "train", "paper_mamba", 60, ["order=reversed", *_SOLVED]),
+    Wanted("gpt-5x5-next_token", "train", "paper_gpt_mini", 60, ["task.degree=5", *_FITTED]),
+    Wanted("top_table5", "study", "top_table5", 60, [], ["3x3-token_order-*"]),
+    Wanted("nextlat_fig6", "study", "nextlat_fig6", 60, [], ["5x5-next_latent-*"]),
+)
+
+
+def main(out: Path, seconds: float, rehearse: bool = False) -> None:
+    """Carry out what is wanted, and pack what it has left."""
+    deadline = time.monotonic() + seconds
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for wanted in WANTED:
+            left = deadline - time.monotonic()
+            if left < _LEAST_SECONDS:
+                print(f"{wanted.name}: no time is left", flush=True)
+                continue
+            command = wanted.command(root, min(wanted.seconds, left - _LEAST_SECONDS / 2), rehearse)
+            code = _carry_out(command, left)
+            for line in lines_of(root / wanted.name) or [f"{wanted.name}: no result ({code})"]:
+                print(line, flush=True)
+            pack(root, out / "runs.tar.gz")
+
+
+def _carry_out(command: Sequence[str], seconds: float) -> str:
+    """Run a command; return its exit code, or that it was stopped."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "unforced", *command], stdout=sys.stderr, check=False, timeout=seconds
+        )
+    except subprocess.TimeoutExpired:
+        return "stopped"
+    return f"exit code {done.returncode}"
+
+
+def lines_of(folder: Path) -> list[str]:
+    """Describe each run in a folder that has a result."""
+    return [_line(file) for file in sorted(folder.rglob("result.json"))]
+
+
+def _line(file: Path) -> str:
+    result = json.loads(file.read_text())
+    seen = {split: result[f"{split}.free.exact"] for split in ("train", "test")}
+    shares = ", ".join(f"{split} {each['correct'] / each['total']:.1%}" for split, each in seen.items())
+    step = 1000 * result["training_seconds"] / max(1, result["steps"])
+    return (
+        f"{file.parent.name:<28}{result['steps']:>8} steps  {step:>7.1f} ms  {shares}  ({result['ended_by']})"
+    )
+
+
+def pack(root: Path, file: Path) -> None:
+    """Pack the run folders, without their checkpoints."""
+    with tarfile.open(file, "w:gz") as archive:
+        archive.add(root, "runs", filter=lambda each: None if Path(each.name).name == "checkpoints" else each)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), float(sys.argv[2]), "--rehearse" in sys.argv)
