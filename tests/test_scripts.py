@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import device, mamba
-from tests.runs import unchecked
+from tests.runs import tiny_run, unchecked
 from unforced.files import read_json
 from unforced.recipes import resolve_study
 
@@ -18,7 +17,6 @@ TINY = [*TASK, "model.layers=1", "model.width=16", "batch_size=4", "num_train=64
 GPT = [*TINY, "model.heads=2"]
 SMALL = ["task.num_nodes=12", "model.layers=1", "model.width=16", "model.heads=2"]
 BENCHMARKS = {
-    "device": {"names": ["next_token"], "jobs": 1, "steps": 1, "overrides": SMALL},
     "diagnosis": {"overrides": GPT, "rounds": 1, "num_problems": 1600},
     "finetuning": {
         "overrides": ["batch_size=2", "num_train=64", "precision=fp32"],
@@ -41,25 +39,23 @@ BENCHMARKS = {
         "rounds": 1,
         "seconds": 0.0,
     },
+    "scaling": {
+        "arguments": ["--rounds=1", "--seconds=0"],
+        "chosen": {"layers": {layers: tiny_run(f"model.layers={layers}") for layers in (1, 2)}},
+        "counts": (1, 2),
+    },
 }
-
-
-def device_job(name, way, steps, overrides):
-    """A job of benchmarks.device in this process, but for the commands, which other tests run."""
-    return {"note": "not run"} if way == "commands" else device.job(name, way, steps, overrides)
 
 
 def test_every_script_is_started():
     assert {path.stem for path in (ROOT / "benchmarks").glob("*.py")} == {*BENCHMARKS, "__init__"}
-    packages = [path.parent.name for path in (ROOT / "benchmarks").glob("*/__main__.py")]
-    assert packages == ["time_to_solve"]  # tests/test_time_to_solve.py
+    packages = {path.parent.name for path in (ROOT / "benchmarks").glob("*/__main__.py")}
+    assert packages == {"device", "time_to_solve"}  # which have tests of their own
     assert [path.name for path in (ROOT / "papers").rglob("*.py")] == ["seeds.py"]
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_a_benchmark_prints_its_numbers(name, capsys, monkeypatch):
-    monkeypatch.setattr(mamba, "memory_of", lambda run, name="": 2**30)
-    monkeypatch.setattr(device, "in_process", device_job)
     with unchecked():
         import_module(f"benchmarks.{name}").main(**BENCHMARKS[name])
     assert re.search(r"\d\.\d", capsys.readouterr().out)
