@@ -33,8 +33,8 @@ def split_heads(
 
     The first `rotated` kinds are rotated by `rotations`.
     """
-    split: Tensor = _SplitHeads.apply(projected, kinds, heads, rotations, rotated, dtype)  # type: ignore[no-untyped-call]
-    return split.unbind(0)
+    split: tuple[Tensor, ...] = _SplitHeads.apply(projected, kinds, heads, rotations, rotated, dtype)  # type: ignore[no-untyped-call]
+    return split
 
 
 class _SplitHeads(torch.autograd.Function):
@@ -46,19 +46,19 @@ class _SplitHeads(torch.autograd.Function):
         rotations: Rotations | None,
         rotated: int,
         dtype: torch.dtype,
-    ) -> Tensor:
+    ) -> tuple[Tensor, ...]:
         batch, time, features = projected.shape
         depth = features // (kinds * heads)
         split = projected.view(batch, time, kinds, heads, depth).permute(2, 0, 3, 1, 4)
         if rotations is None:
-            return split.to(dtype, memory_format=torch.contiguous_format, copy=True)
+            return split.to(dtype, memory_format=torch.contiguous_format, copy=True).unbind(0)
         output = torch.empty(split.shape, dtype=torch.float32, device=split.device).copy_(split)
         pairs = torch.view_as_complex(output[:rotated].unflatten(-1, (-1, 2)))
         pairs.mul_(rotations)
-        return output.to(dtype)
+        return output.to(dtype).unbind(0)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         projected, _, _, ctx.rotations, ctx.rotated, _ = inputs
         ctx.dtype = projected.dtype
 
@@ -71,26 +71,28 @@ class _SplitHeads(torch.autograd.Function):
         heads: int,
         rotations: Tensor | None,
         *others: Any,
-    ) -> tuple[Tensor, int]:
+    ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
         """Fold the mapped axis into the batch."""
         count = info.batch_size
         folded = _folded(projected, in_dims[0], count)
         if rotations is not None and (in_dims[3] is not None or len(rotations) > 1):
             rotations = _folded(rotations, in_dims[3], count, len(folded) // count)
         split = _SplitHeads.apply(folded, kinds, heads, rotations, *others)  # type: ignore[no-untyped-call]
-        return split.unflatten(1, (count, -1)), 1
+        return tuple(each.unflatten(0, (count, -1)) for each in split), (0,) * kinds
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = gradients
-        kinds, batch, heads, time, depth = gradient.shape
-        output = torch.empty((batch, time, kinds, heads, depth), dtype=ctx.dtype, device=gradient.device)
-        split = output.permute(2, 0, 3, 1, 4)
+        batch, heads, time, depth = gradients[0].shape
+        shape = batch, time, len(gradients), heads, depth
+        output = torch.empty(shape, dtype=ctx.dtype, device=gradients[0].device)
         rotated = 0 if ctx.rotations is None else ctx.rotated
-        if rotated:
-            pairs = torch.view_as_complex(gradient[:rotated].float().contiguous().unflatten(-1, (-1, 2)))
-            split[:rotated] = torch.view_as_real(pairs * ctx.rotations.conj()).flatten(-2)
-        split[rotated:] = gradient[rotated:]
+        for kind, gradient in enumerate(gradients):
+            place = output[:, :, kind].transpose(1, 2)
+            if kind < rotated:
+                pairs = torch.view_as_complex(gradient.float().contiguous().unflatten(-1, (-1, 2)))
+                place.copy_(torch.view_as_real(pairs * ctx.rotations.conj()).flatten(-2))
+            else:
+                place.copy_(gradient)
         return output.view(batch, time, -1), None, None, None, None, None
 
 
