@@ -1,10 +1,11 @@
 """Runs a study: starts unfinished runs, retries failed ones, and records the state of each."""
 
 import contextlib
+import itertools
 import json
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -157,8 +158,11 @@ class _Runner:
                 for name in work.training:  # its other runs never began
                     self._ended(work, name, code, None)
         workers = self.engine.workers
-        while len(self.works) < workers and (names := self._startable()):
-            self._start(names)
+        while len(self.works) < workers:
+            names, stack = self._startable()
+            if not names:
+                return
+            self._start(names, stack)
 
     def stop(self) -> None:
         """Let running jobs write a checkpoint and end; after another Ctrl-C, kill them."""
@@ -185,22 +189,26 @@ class _Runner:
         if self.folder.is_done(name, self.study):
             self.statuses[name].state = "done"
 
-    def _startable(self) -> list[str]:
-        """Return the runs of the next job: waiting, in no other job, and not trained by another process."""
-        taken = {name for work in self.works for name in work.names}
-        free = [
-            name
-            for name, status in self.statuses.items()
-            if status.state == "waiting" and name not in taken and not self._is_busy(name)
-        ]
-        return self._stackable(free) or free[: self.runs_per_job]
+    def _startable(self) -> tuple[list[str], bool]:
+        """Return the runs of the next job, and whether it trains them at once.
 
-    def _stackable(self, names: Sequence[str]) -> list[str]:
-        """Return those that can be trained at once with the first, itself included; [] if it is alone."""
-        if self.stack == 1 or not names or self.stack_keys[names[0]] is None:
-            return []
-        alike = [name for name in names if self.stack_keys[name] == self.stack_keys[names[0]]]
-        return alike[: self.stack] if len(alike) > 1 else []
+        They wait, are in no other job, and are not trained by another process.
+        """
+        first = list(itertools.islice(self._free(), 1))
+        key = self.stack_keys.get(first[0]) if first else None
+        if key is not None:
+            alike = list(itertools.islice(self._free(key), self.stack))
+            if len(alike) > 1:
+                return alike, True
+        return list(itertools.islice(self._free(), self.runs_per_job)), False
+
+    def _free(self, key: str | None = None) -> Iterator[str]:
+        """Yield the runs that could be started: of all kinds, or those of a stack."""
+        taken = {name for work in self.works for name in work.names}
+        for name, status in self.statuses.items():
+            fits = key is None or self.stack_keys[name] == key
+            if fits and status.state == "waiting" and name not in taken and not self._is_busy(name):
+                yield name
 
     def _is_busy(self, name: str) -> bool:
         """Whether another process trains a run; its status says so meanwhile."""
@@ -211,19 +219,20 @@ class _Runner:
             status.reason = ""
         return busy
 
-    def _start(self, names: list[str]) -> None:
+    def _start(self, names: list[str], stack: bool) -> None:
         first, log = names[0], self.folder.log(names[0])
         try:
-            stack = len(self._stackable(names)) > 1
-            for name in names if stack else names[:1]:
-                self._begin(name)
+            self._begin(first)
             log_start = log.stat().st_size
             attempt = self.engine.start(self.folder.job(names, self.study, self.trackers, stack))
         except OSError as error:
             status = self.statuses[first]
             status.state, status.reason = "failed", f"{error.filename or log}: {error.strerror}"
-        else:
-            self.works.append(_Work(attempt, names, stack, log, log_start, self.folder.ended(first)))
+            return
+        self.works.append(_Work(attempt, names, stack, log, log_start, self.folder.ended(first)))
+        for name in names[1:] if stack else ():
+            with contextlib.suppress(OSError):  # of its own log
+                self._begin(name)
 
     def _begin(self, name: str) -> None:
         """Record that a job begins a run."""
