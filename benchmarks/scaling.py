@@ -1,6 +1,6 @@
 """How the cost of training grows with what one may enlarge.
 
-    python -m benchmarks.scaling [--rounds N]
+    python -m benchmarks.scaling [--rounds N] [--seconds S] [--threads N]
 
 From one base (4 layers of width 128, G(2,5), batch 64), one thing grows at a time: the number of arms or
 their length, width, depth, batch, runs stacked, processes beside each other. Printed are milliseconds a step,
@@ -58,7 +58,9 @@ def main(
     parser = argparse.ArgumentParser("benchmarks.scaling", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     asked = parser.parse_args(arguments)
+    torch.set_num_threads(asked.threads)
     device = find_device()
     for name, axis in (axes(device) if chosen is None else chosen).items():
         measured = _measured(axis, asked.rounds, asked.seconds, device)
