@@ -45,11 +45,11 @@ def test_runs_are_ordinary_folders_without_checkpoints(rehearsed, tmp_path):
         archive.extractall(tmp_path, filter="data")
     assert not list(tmp_path.rglob("checkpoints"))
     folders = [RunFolder(file.parent) for file in tmp_path.rglob("result.json")]
-    assert len(folders) == len((out / "runs.txt").read_text().splitlines()) == 16
+    assert len(folders) == len((out / "runs.txt").read_text().splitlines()) == 20
     for folder in folders:
         folder.check_result(folder.run())
     stacked = [f for f in folders if "stacked" in f.read_result()["implementation"].get("step", "")]
-    assert len(stacked) == 8
+    assert len(stacked) == 10
 
 
 def test_a_part_that_fails_or_takes_too_long_stops_no_other(tmp_path, monkeypatch, capsys):

@@ -1,18 +1,26 @@
 """Runs that are trained at once: equal, within rounding, to each run trained alone."""
 
 import json
+import os
 import signal
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
+import typer
 from safetensors.torch import load_file
+from torch import nn
 
 from tests.every_objective import every_objective
 from tests.runs import Silent, rerun, stop_at, tiny_run, train, unchecked
+from unforced.cli.work import _stacked_codes
 from unforced.config.stacking import refusal
 from unforced.errors import UserError
 from unforced.objectives.moment import Moment
+from unforced.objectives.next_token import NextToken
+from unforced.objectives.view import ANSWER
+from unforced.reporting.progress import PlainLines
 from unforced.stack import Planned, run_together
 from unforced.training.captured import CapturedStep
 from unforced.training.optimizer import build_optimizer
@@ -94,11 +102,21 @@ def test_a_stack_trains_as_each_run_alone(objective, optimizer):
             torch.testing.assert_close(theirs.grad_norm, ours.grad_norm[row], rtol=1e-3, atol=1e-5)
 
 
-def test_a_captured_stack_takes_the_steps_of_an_eager_one():
+def test_a_captured_stack_takes_the_steps_of_an_eager_one(monkeypatch):
+    """What is captured sends no number from the host, which a CUDA graph could not repeat."""
+
+    def rerun_on_the_device(function):
+        def on_the_device():
+            with monkeypatch.context() as patched:
+                patched.setattr(torch, "tensor", lambda *given, **options: pytest.fail("sends a number"))
+                return function()
+
+        return rerun(on_the_device)
+
     run = tiny_run("optimizer=muon").replace(objective=OBJECTIVES["mixture"])
     eager, captured = members(run), members(run)
     train_stacked(eager)
-    train_stacked(captured, lambda stack: CapturedStep(stack, pytest.fail, rerun))
+    train_stacked(captured, lambda stack: CapturedStep(stack, pytest.fail, rerun_on_the_device))
     for one, other in zip(eager, captured, strict=True):
         assert_close(state(one), state(other))
 
@@ -143,7 +161,7 @@ def test_each_run_has_the_folder_of_a_run_alone_and_one_that_diverges_stops_no_o
                 assert other[key] == close, key
     assert_close(weights_of(tmp_path / "alone" / "1"), weights_of(tmp_path / "1"))
     step = json.loads((tmp_path / "1" / "result.json").read_text())["implementation"]["step"]
-    assert step == "eager, 3 runs stacked"  # since the fourth has left
+    assert step == "eager, stacked"
 
 
 def test_a_stopped_stack_resumes_to_the_same_bytes_and_each_of_its_runs_resumes_alone(tmp_path):
@@ -179,7 +197,83 @@ def test_runs_that_compute_something_else_are_refused(changes, reason, tmp_path)
         (tiny_run("model.attention=sdpa"), "the kernels of model gpt cannot compute several models at once"),
         (tiny_run("model=mamba"), "the kernels of model mamba cannot"),
         (tiny_run("task=countdown"), "the answers of task countdown vary in length"),
+        (tiny_run("max_seconds=5"), "max_seconds are those of a run alone"),
     ],
 )
 def test_runs_that_no_stack_can_train_are_refused(run, reason):
     assert reason in refusal([run, run])
+
+
+class Projected(NextToken):
+    """Has a head with a random buffer, which each run has its own of."""
+
+    name: Literal["projected"] = "projected"
+
+    def build_heads(self, trunk):
+        head = nn.Linear(trunk.width, trunk.vocab_size)
+        head.register_buffer("directions", torch.randn(trunk.width))
+        return head
+
+
+class Branching(NextToken):
+    """Looks at a number, which `torch.vmap` has not one of."""
+
+    name: Literal["branching"] = "branching"
+
+    def loss(self, model, heads, view):
+        losses = super().loss(model, heads, view)
+        return losses if losses[ANSWER].sum() > 0 else {}
+
+
+@pytest.mark.parametrize(
+    ("objective", "reason"),
+    [
+        (Projected(), "the modules have buffers or frozen weights"),
+        (Branching(), "branching cannot be computed for several models at once"),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_an_objective_that_cannot_be_stacked_is_refused_in_a_line(objective, reason, tmp_path):
+    with pytest.raises(UserError, match=reason):
+        together([run.replace(objective=objective) for run in RUNS], tmp_path)
+
+
+def test_runs_whose_losses_are_made_of_other_terms_are_refused():
+    """As after resuming at different steps: a loss may do without a term of weight 0."""
+    stack = members(tiny_run().replace(objective=OBJECTIVES["scribbled"]))
+    views = [view for step, each in enumerate(stack) for view in parts_of(each.run, 2 * step)]
+    with pytest.raises(UserError, match="terms of weight 0 at different times"):
+        StackedStep(stack, torch.device("cpu"))(views, [0.01] * 3)
+
+
+def test_an_error_of_one_run_stops_no_other(tmp_path, capsys):
+    def fail(line):
+        if line["step"] == 10:
+            raise ZeroDivisionError("a bug")
+
+    planned = [
+        Planned(run, tmp_path / str(run.seed), Silent(fail if run.seed else print)) for run in RUNS[:2]
+    ]
+    with unchecked():
+        ends = dict(run_together(planned))
+    assert ends[0].reason == "steps"
+    assert str(ends[1]) == "ZeroDivisionError: a bug"
+    assert "in fail" in capsys.readouterr().err
+
+
+def test_a_signal_lets_every_run_of_a_stack_write_a_checkpoint(tmp_path, monkeypatch):
+    def evaluated(observer, line):
+        if (observer.prefix, line["step"]) == ("1: ", 10):  # when the first run has gone on already
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(PlainLines, "evaluated", evaluated)
+    left = {tmp_path / str(run.seed): tmp_path / f"{run.seed}.json" for run in RUNS}
+    for run, config in zip(RUNS, left.values(), strict=True):
+        config.write_text(json.dumps(run.tree()))
+    with unchecked(), pytest.raises(typer.Exit) as exit_:
+        list(_stacked_codes(dict(left), diagnose=False))
+    assert exit_.value.exit_code == 128 + signal.SIGTERM
+    assert {max((folder / "checkpoints").iterdir()).name for folder in left} <= {
+        "step-00000010",
+        "step-00000011",
+    }

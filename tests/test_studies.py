@@ -356,6 +356,43 @@ def test_a_process_that_breaks_costs_each_run_that_it_trains_at_once_one_attempt
     assert [status.attempts for status in summary.statuses.values()] == [1, 1, 1]
 
 
+class Counting:
+    """An engine that notes what it starts, and where nothing ends."""
+
+    workers, threads, at_full_speed = 3, 1, 1
+
+    def __init__(self):
+        self.jobs = []
+
+    def start(self, job):
+        self.jobs.append([folder.name for _, folder in job.runs])
+        if len(self.jobs) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return self
+
+    def poll(self):
+        return 0 if len(self.jobs) == 3 else None
+
+    def stop(self):
+        pass
+
+
+def test_runs_that_can_be_trained_at_once_are_shared_among_the_workers(tmp_path):
+    runs = {
+        f"{width}-{seed}": tiny_run(f"seed={seed}", f"model.width={width}")
+        for width in (8, 16)
+        for seed in (0, 1)
+    }
+    runs = {
+        "mamba": tiny_run("model=mamba", "model.width=8"),
+        **runs,
+        "8-2": tiny_run("seed=2", "model.width=8"),
+    }
+    engine = Counting()
+    carry_out(tmp_path / "out", study_of(**runs), engine, stack=8, runs_per_job=8)
+    assert engine.jobs == [["mamba"], ["8-0", "8-1"], ["16-0", "16-1"]]
+
+
 class Broken:
     """An engine whose disk is full for run a, and whose workers are lost."""
 
@@ -611,7 +648,6 @@ def test_the_verb_counts_what_is_left_and_says_what_failed(tmp_path, call, regis
     ("arguments", "line"),
     [
         (["pitfall_small"], "unknown study 'pitfall_small'; did you mean 'pitfalls_small'?"),
-        (["small", "--stack", "all"], "--stack all: give a number of runs from 1, or auto"),
         (["small", "--stack", "4", "--tracker", "tensorboard"], "--stack: a tracker follows one run of a"),
         (["small", "--engine", "rai"], "unknown engine 'rai'; did you mean 'ray'?"),
         (

@@ -20,21 +20,17 @@ _LEAST_SECONDS = 20.0
 """What a run needs at the least, its start and its last evaluation among it."""
 _TINY = [
     *("model.layers=1", "model.width=24", "batch_size=8", "evaluate_every=2", "checkpoint_every=2"),
-    *(
-        "num_evaluate=16",
-        "num_test=16",
-        "schedule=constant",
-        "warmup_steps=0",
-        "epochs=null",
-        "max_steps=4",
-        "num_train=64",
-    ),
+    *("num_evaluate=16", "num_test=16", "schedule=constant", "warmup_steps=0", "max_steps=4"),
 ]
+_TINY_SET = ["epochs=null", "num_train=64"]
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A command: `train` of a recipe, or `study` of some runs. seconds: of training, for each run."""
+    """A command: `train` of a recipe, or `study` of some runs.
+
+    seconds: of training, for each run; those of a stack, of so many runs at once, end by their steps.
+    """
 
     name: str
     verb: str
@@ -42,16 +38,18 @@ class Wanted:
     seconds: float
     overrides: Sequence[str] = ()
     only: Sequence[str] = ()
+    stack: int = 1
 
     def command(self, root: Path, seconds: float, rehearse: bool) -> list[str]:
         """Return its command line."""
-        overrides = [*self.overrides, *(_TINY if rehearse else [])]
+        tiny = [*_TINY, *(_TINY_SET if self.stack == 1 else [])]  # what is stacked has a stream
+        overrides = [*self.overrides, *(tiny if rehearse else [])]
         options = ["--out", str(root / self.name)]
         if self.verb == "train":
             return ["train", self.of, *overrides, f"max_seconds={seconds:.0f}", *options]
         only = [f"--only={pattern}" for pattern in self.only]
-        stack = ["--stack", "4"] if rehearse else []  # by itself on a GPU alone
-        return ["study", self.of, *overrides, *only, "--budget", f"seconds={seconds:.0f}", *options, *stack]
+        limits = ["--stack", str(self.stack)] if self.stack > 1 else ["--budget", f"seconds={seconds:.0f}"]
+        return ["study", self.of, *overrides, *only, *limits, *options]
 
 
 _FITTED = ["stop_when=fitted", "num_test=20000"]
@@ -63,8 +61,9 @@ WANTED = (
     Wanted("mamba-2x5-next_token", "train", "paper_mamba", 60, _FITTED),
     Wanted("mamba-2x5-reversed", "train", "paper_mamba", 60, ["order=reversed", *_SOLVED]),
     Wanted("gpt-5x5-next_token", "train", "paper_gpt_mini", 60, ["task.degree=5", *_FITTED]),
-    Wanted("top_table5", "study", "top_table5", 60, [], ["3x3-token_order-*"]),
-    Wanted("nextlat_fig6", "study", "nextlat_fig6", 60, [], ["5x5-next_latent-*"]),
+    Wanted("seeds", "study", "papers/seeds.py:quickstart", 0, [], ["next_token-*"], stack=10),
+    Wanted("top_table5", "study", "top_table5", 60, [], ["3x3-token_order-[01]"]),
+    Wanted("nextlat_fig6", "study", "nextlat_fig6", 60, [], ["5x5-next_latent-[01]"]),
 )
 
 

@@ -1,15 +1,17 @@
 """Several runs at once, from their configs to their results."""
 
 import contextlib
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from unforced.config import Run
 from unforced.config.stacking import refusal
-from unforced.errors import UserError
+from unforced.errors import TransientError, UserError
 from unforced.evaluation.accuracy import measure
 from unforced.experiment import Begun, as_user_error, held_by_the_first, outcome_of
+from unforced.models.failures import first_words
 from unforced.runs.folder import RunFolder
 from unforced.training.loop import Observer, Outcome, Trainer, start_accelerator
 from unforced.training.memory import oom_as_user_error
@@ -31,43 +33,63 @@ def run_together(planned: Sequence[Planned]) -> Iterator[tuple[int, Outcome | Us
     """Train runs at once, and measure each; yield the place of each, and its end, as soon as it has ended.
 
     Each ends as it would by `run_experiment`. One that fails is yielded with its error, and stops no other.
-    Raises UserError: the runs cannot be stacked, or do not fit into memory together; those that were not
-    yielded can be resumed.
+    One that began with other kernels than a stack's is left out. Raises UserError: the runs cannot be
+    stacked, or do not fit into memory together. Those that were not yielded can be trained alone.
     """
     if reason := refusal([each.run for each in planned]):
         raise UserError(f"the runs cannot be trained at once: {reason}")
-    with contextlib.ExitStack() as held, oom_as_user_error("they are trained in halves"):
-        begun: dict[Trainer, tuple[int, Begun]] = {}
+    with contextlib.ExitStack() as held, oom_as_user_error("this takes fewer runs at once"):
+        begun: dict[Trainer, tuple[int, Begun, contextlib.ExitStack]] = {}
         for place, each in enumerate(planned):
+            own = held.enter_context(contextlib.ExitStack())
             try:
-                prepared = _prepared(each, held)
+                prepared = _prepared(each, own)
             except (UserError, OSError) as error:
+                own.close()
                 yield place, as_user_error(error, each.path)
                 continue
             if isinstance(prepared, Outcome):
                 yield place, prepared
-            else:
-                begun[prepared.trainer] = place, prepared
+            elif prepared is not None:
+                begun[prepared.trainer] = place, prepared, own
         for trainer, end in fit_together(list(begun)):
-            place, of_run = begun.pop(trainer)
+            place, of_run, own = begun.pop(trainer)
             try:
                 if not isinstance(end, Outcome):
                     raise end
                 of_run.measure(end)
-            except (UserError, OSError) as error:
-                yield place, as_user_error(error, planned[place].path)
+                own.close()
+            except Exception as error:
+                own.close()
+                yield place, _as_user_error(error, planned[place].path)
             else:
                 yield place, end
+            del trainer, of_run, own  # and their memory, while the others train on
 
 
-def _prepared(planned: Planned, held: contextlib.ExitStack) -> Begun | Outcome:
-    """Get a run ready to be trained with others; its folder is held from now on. An outcome: it is done."""
+def _as_user_error(error: Exception, path: Path) -> UserError:
+    """Return a line for what ended a run; print where an error comes from that no line explains."""
+    if isinstance(error, (UserError, OSError)):
+        return as_user_error(error, path)
+    traceback.print_exception(error)
+    return TransientError(f"{type(error).__name__}: {first_words(error)}")
+
+
+def _prepared(planned: Planned, held: contextlib.ExitStack) -> Begun | Outcome | None:
+    """Get a run ready to be trained with others; its folder is held from now on.
+
+    An outcome: it is done. None: it has begun with other kernels than those of a stack.
+    """
     run, path, resume = planned.run, planned.path, planned.resume
     folder = RunFolder.reopen(path, run) if resume else RunFolder.claim(path, run)
     if folder.done:
         return outcome_of(folder, run)
+    kernels = run.model.stacked_kernels or {}
+    recorded = folder.implementation() if resume else {}
+    if any(recorded.get(kind, name) != name for kind, name in kernels.items()):
+        return None
     trainer = Trainer(run, FolderStore(folder), start_accelerator(run), measure, planned.observer)
     if trainer.accelerator.num_processes > 1:
         raise UserError("runs are stacked in one process only; start it without a launcher")
     held.enter_context(held_by_the_first(trainer, folder, new=not resume))
-    return Begun.of(trainer, folder, resume, run.model.stacked_kernels or {})
+    return Begun.of(trainer, folder, resume, kernels)

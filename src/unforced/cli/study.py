@@ -1,7 +1,6 @@
 """`study`: many runs."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,8 +12,6 @@ from unforced.errors import UserError
 
 if TYPE_CHECKING:
     from unforced.studies.runner import Summary
-
-_MOST_STACKED = 64
 
 
 def study(
@@ -66,8 +63,8 @@ def study(
         int, typer.Option(min=1, help="Runs that a process trains one after the other: it saves its start.")
     ] = 1,
     stack: Annotated[
-        str, typer.Option(help="Runs that a process trains at once: a number, or auto: up to 64 on a GPU.")
-    ] = "auto",
+        int, typer.Option(min=1, help="Runs that a process trains at once, on a GPU, where they can be.")
+    ] = 1,
     tracker: Trackers = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan and its cost, measured here, and run nothing.")
@@ -94,7 +91,8 @@ def study(
 
     trackers = tracker or []
     check_trackers(trackers)
-    at_once = _stack(stack, engine == "local", gpus or 0.0, trackers)
+    if trackers and stack > 1:
+        raise UserError("--stack: a tracker follows one run of a process; drop --tracker, or give --stack 1")
     limits = read_budget(budget or [])
     chosen = within_budget(choose(resolve_study(name, overrides or []), only or []), limits)
     out = out or Path("runs") / chosen.name
@@ -118,23 +116,10 @@ def study(
             return
         samples = {name: float(run.num_steps * run.batch_size) for name, run in chosen.runs.items()}
         with watch_study(chosen.runs, out, as_json, {name: samples[name] for name in left}) as watch:
-            summary = run_study(chosen, out, place, watch, retries, trackers, runs_per_job, at_once)
+            summary = run_study(chosen, out, place, watch, retries, trackers, runs_per_job, stack)
     finally:
         place.close()
     _conclude(summary, out, as_json)
-
-
-def _stack(text: str, is_local: bool, gpus: float, trackers: Sequence[str]) -> int:
-    """Return how many runs a process trains at once. Raises UserError."""
-    if text == "auto":
-        from unforced.studies.local import available_gpus
-
-        return _MOST_STACKED if not trackers and (gpus or (is_local and available_gpus())) else 1
-    if not (text.isascii() and text.isdigit() and int(text)):
-        raise UserError(f"--stack {text}: give a number of runs from 1, or auto")
-    if trackers and int(text) > 1:
-        raise UserError("--stack: a tracker follows one run of a process; drop --tracker, or give --stack 1")
-    return int(text)
 
 
 def _pairs(texts: list[str] | None) -> dict[str, str] | None:

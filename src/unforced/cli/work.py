@@ -76,25 +76,32 @@ def _stacked_codes(left: dict[Path, Path], diagnose: bool) -> Iterator[tuple[Pat
     from unforced.recipes import resolve_run
     from unforced.reporting.progress import PlainLines
     from unforced.stack import Planned, run_together
+    from unforced.training.loop import Outcome
 
     planned = []
     try:
         for folder, config in left.items():
             observer = PlainLines(quiet=False, name=folder.name)
             planned.append(Planned(resolve_run(str(config), []), folder, observer, _has_begun(folder)))
+        stopped = None
         for place, end in run_together(planned):
+            if isinstance(end, Outcome) and end.stopped_by is not None:
+                stopped = end  # as all others are about to
+                continue
             folder = planned[place].path
             del left[folder]
             yield folder, _code_of(partial(_ended, folder, end, diagnose))
+        if stopped is not None:
+            _ended(next(iter(left)), stopped, diagnose)
         return
     except TransientError as error:
-        print(f"{len(left)} runs at once: {error}", file=sys.stderr, flush=True)
+        size = len(left) // 2
+        print(f"{len(left)} runs at once: {error}; now {max(1, size)} at once", file=sys.stderr, flush=True)
     except UserError as error:
         print(f"{error}; they are trained one after the other", file=sys.stderr, flush=True)
         return
     del planned
-    halves = list(left.items())[: len(left) // 2], list(left.items())[len(left) // 2 :]
-    for half in halves if len(left) > 2 else ():
+    for half in (list(left.items())[:size], list(left.items())[size:]) if size > 1 else ():
         yield from _stacked_codes(dict(half), diagnose)
 
 

@@ -27,6 +27,8 @@ def refusal(runs: Sequence[Run]) -> str | None:
                 return f"they differ in {key}: {first.get(key)} and {other.get(key)}"
     if run.model.stacked_kernels is None:
         return f"the kernels of model {run.model.name} cannot compute several models at once"
+    if run.max_seconds is not None:
+        return "max_seconds are those of a run alone"
     if run.task.varied:
         return f"the answers of task {run.task.name} vary in length"
     return None

@@ -3,9 +3,10 @@
 import contextlib
 import itertools
 import json
+import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -107,12 +108,13 @@ def _pause(runner: "_Runner", request: StopRequest) -> None:
 class _Work:
     """A running job. names: its unfinished runs, of which the first is training, or all if it is a `stack`.
 
-    log: of the job; log_start: its length when that run began. ended: see Job; num_read: how many of its
-    lines were read.
+    first: of all runs that it began with; log and ended (see Job) are named by it. log_start: the length of
+    the log when that run began. num_read: how many lines of `ended` were read.
     """
 
     attempt: Attempt
     names: list[str]
+    first: str
     stack: bool
     log: Path
     log_start: int
@@ -194,21 +196,34 @@ class _Runner:
 
         They wait, are in no other job, and are not trained by another process.
         """
-        first = list(itertools.islice(self._free(), 1))
-        key = self.stack_keys.get(first[0]) if first else None
-        if key is not None:
-            alike = list(itertools.islice(self._free(key), self.stack))
-            if len(alike) > 1:
-                return alike, True
-        return list(itertools.islice(self._free(), self.runs_per_job)), False
+        waiting = self._waiting()
+        free = (name for name in waiting if not self._is_busy(name))
+        first = next(free, None)
+        if first is None:
+            return [], False
+        key = self._stack_key(first)
+        alike = [name for name in waiting if self._stack_key(name) == key]
+        if key is None:
+            others = (name for name in alike if name != first and not self._is_busy(name))
+            return [first, *itertools.islice(others, self.runs_per_job - 1)], False
+        share = math.ceil(len(alike) / (self.engine.workers - len(self.works)))
+        others = (name for name in alike if name != first and not self._is_busy(name))
+        names = [first, *itertools.islice(others, min(self.stack, share) - 1)]
+        return names, len(names) > 1
 
-    def _free(self, key: str | None = None) -> Iterator[str]:
-        """Yield the runs that could be started: of all kinds, or those of a stack."""
-        taken = {name for work in self.works for name in work.names}
-        for name, status in self.statuses.items():
-            fits = key is None or self.stack_keys[name] == key
-            if fits and status.state == "waiting" and name not in taken and not self._is_busy(name):
-                yield name
+    def _waiting(self) -> list[str]:
+        """Return the runs that wait and are in no job, nor the first of one, which still writes its log."""
+        taken = {name for work in self.works for name in (*work.names, work.first)}
+        return [
+            name for name, status in self.statuses.items() if status.state == "waiting" and name not in taken
+        ]
+
+    def _stack_key(self, name: str) -> str | None:
+        """Return what the runs have in common that a run is trained with at once; None: none is.
+
+        A run that has failed is tried again by itself.
+        """
+        return None if self.statuses[name].attempts else self.stack_keys.get(name)
 
     def _is_busy(self, name: str) -> bool:
         """Whether another process trains a run; its status says so meanwhile."""
@@ -229,17 +244,17 @@ class _Runner:
             status = self.statuses[first]
             status.state, status.reason = "failed", f"{error.filename or log}: {error.strerror}"
             return
-        self.works.append(_Work(attempt, names, stack, log, log_start, self.folder.ended(first)))
+        self.works.append(_Work(attempt, names, first, stack, log, log_start, self.folder.ended(first)))
         for name in names[1:] if stack else ():
             with contextlib.suppress(OSError):  # of its own log
-                self._begin(name)
+                self._begin(name, f"trained with {first}: see {log.name}\n")
 
-    def _begin(self, name: str) -> None:
-        """Record that a job begins a run."""
+    def _begin(self, name: str, note: str = "") -> None:
+        """Record that a job begins a run; its log gets a note."""
         status = self.statuses[name]
         status.state, status.reason, status.attempts = "running", "", status.attempts + 1
         with self.folder.log(name).open("a") as file:
-            file.write(f"\n--- {time.strftime('%Y-%m-%d %H:%M:%S')}, attempt {status.attempts}\n")
+            file.write(f"\n--- {time.strftime('%Y-%m-%d %H:%M:%S')}, attempt {status.attempts}\n{note}")
 
     def _follow(self, work: _Work) -> None:
         """Record the runs of a job that have ended, and the one that it has begun."""
@@ -263,7 +278,7 @@ class _Runner:
         status = self.statuses[name]
         done = code in (0, DIVERGED) and self.folder.run(name).done
         how = "diverged" if done else _how(code)
-        status.reason = "" if done and code == 0 else self._reason(work, how, log_end)
+        status.reason = "" if done and code == 0 else self._reason(work, name, how, log_end)
         if done:
             status.state = "done"
         elif code != _MISTAKE and status.attempts <= self.retries:
@@ -272,13 +287,15 @@ class _Runner:
             status.state = "failed"
         work.log_start = log_end or work.log_start
 
-    def _reason(self, work: _Work, how: str, end: int | None) -> str:
-        """Describe how an attempt ended, with the last line of its log."""
+    def _reason(self, work: _Work, name: str, how: str, end: int | None) -> str:
+        """Describe how an attempt ended, with the last line of its log; in that of a stack, of the run."""
         try:
             output = work.log.read_bytes()[work.log_start : end].decode(errors="replace").strip()
         except OSError as error:
             return f"{how}; {work.log}: {error.strerror}"
-        last = output.splitlines()[-1].removeprefix("unforced: ") if output else "it printed nothing"
+        lines = output.splitlines()
+        own = [line for line in lines if line.startswith((f"{name}: ", "unforced: "))] if work.stack else []
+        last = (own or lines or ["it printed nothing"])[-1].removeprefix("unforced: ")
         return f"{how}: {last} (see {work.log})"
 
 

@@ -1,7 +1,6 @@
 """AdamW by PyTorch's fused kernel, and what optimisers have in common here.
 
-`torch.optim.Optimizer` brings PyTorch's compiler along: 1.3 seconds of a process, and more of a small model's
-step than the update itself.
+`torch.optim.Optimizer` imports PyTorch's compiler, which takes most of the time in which a process starts.
 """
 
 from abc import ABC, abstractmethod

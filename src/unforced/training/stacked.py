@@ -5,7 +5,8 @@ model. The runs may differ in seed, data and learning rates, but not in what the
 `unforced.config.stacking`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+import contextlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -16,9 +17,11 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from unforced.config import Run
+from unforced.errors import UserError
+from unforced.models.failures import first_words, is_out_of_memory
 from unforced.models.roles import role
 from unforced.objectives.moment import sent
-from unforced.objectives.view import View, tensors_of
+from unforced.objectives.view import View, signature, tensors_of
 from unforced.training.muon import MOMENTUM, orthogonalised, step_size
 from unforced.training.optimizer import ADAM_EPS, Optimizers, is_for_muon
 from unforced.training.precision import autocast, autocast_dtype, sum_dtype
@@ -75,7 +78,8 @@ class StackedStep:
     them, and can be measured and saved at any time; `keep` parts with some members. A run whose loss or
     gradient is not finite stands still from then on, and the others go on.
 
-    lost, idle: as those of EagerStep, per run.
+    lost, idle: as those of EagerStep, per run. Raises UserError, at the first step at the latest: the runs
+    compute different things, or something that `torch.vmap` cannot.
     """
 
     kind = "eager"
@@ -84,7 +88,9 @@ class StackedStep:
     def __init__(self, members: Sequence[Member], device: torch.device) -> None:
         self.members, self.device = members, device
         self.run, self.module = members[0].run, members[0].module
-        self.slots = lay_slots(members[0])
+        if any(True for _ in self.module.buffers()) or self.module.frozen_sha256:
+            raise UserError("the modules have buffers or frozen weights, which each run has its own of")
+        self.slots = _lay_slots(members[0])
         self.num_muon = sum(slot.shape.numel() for slot in self.slots if slot.muon)
         width, number = sum(slot.shape.numel() for slot in self.slots), len(members)
         self.weights, self.averages = (torch.zeros(number, width, device=device) for _ in range(2))
@@ -95,6 +101,7 @@ class StackedStep:
             self._take_in(row, member)
         decays = [[member.run.weight_decay] for member in members]
         self.decays = torch.tensor(decays, device=device)
+        self.widths = torch.tensor([slot.shape.numel() for slot in self.slots], device=device)
         self.leaves = {slot.name: slot.of(self.weights).detach().requires_grad_() for slot in self.slots}
 
     def _take_in(self, row: int, member: Member) -> None:
@@ -121,10 +128,7 @@ class StackedStep:
         return {"exp_avg": average, "exp_avg_sq": square, "step": self.counts[row, index]}
 
     def keep(self, rows: Sequence[int]) -> "StackedStep | None":
-        """Return a stack of some of the members, which takes up no more memory; None if there are none.
-
-        All others get tensors of their own.
-        """
+        """Return a stack of some of the members, None if there are none; all others get their own tensors."""
         for row in set(range(len(self.members))) - {*rows}:
             _release(self.members[row])
         if not rows:
@@ -182,6 +186,10 @@ class StackedStep:
         self, views: Sequence[View], names: Sequence[str], scales: Float[Tensor, "runs terms"]
     ) -> tuple[Float[Tensor, "runs terms"], dict[str, Tensor]]:
         """Return the summed losses of a view per run, and the gradients of those parameters that have one."""
+        if len({signature(view) for view in views}) > 1:
+            raise UserError(
+                "the runs' batches have different shapes, or terms of weight 0 at different times"
+            )
         tensors = [torch.stack(each) for each in zip(*map(tensors_of, views), strict=True)]
 
         def losses(parameters: dict[str, Tensor], *own: Tensor) -> tuple[Tensor, ...]:
@@ -189,7 +197,7 @@ class StackedStep:
             rows = functional_call(self.module, parameters, (views[0].map(lambda _: next(given)),))
             return tuple(rows[name].sum() for name in names)
 
-        with autocast(self.run, self.device):
+        with autocast(self.run, self.device), _as_refusal(self.run.objective.name):
             totals = torch.stack(vmap(losses)(self.leaves, *tensors), dim=1).to(scales.dtype)
         loss = (totals * scales).sum(1)
         now = loss.detach()
@@ -254,9 +262,10 @@ class StackedStep:
         squares = self.squares[:, columns.start - self.num_muon : columns.stop - self.num_muon]
         averages.lerp_(gradients, (1 - first) * ok)
         squares.lerp_(gradients.square(), (1 - second) * ok)
-        counts = self.counts[:, self.slots.index(slots[0]) :][:, : len(slots)]
+        first_slot = self.slots.index(slots[0])
+        counts = self.counts[:, first_slot : first_slot + len(slots)]
         counts += ok
-        widths = torch.tensor([slot.shape.numel() for slot in slots], device=self.device)
+        widths = self.widths[first_slot : first_slot + len(slots)]
         steps = counts.clamp(min=1).to(sum_dtype(self.device))
         bias1, bias2 = (
             (1 - beta**steps).float().repeat_interleave(widths, 1, output_size=averages.shape[1])
@@ -267,6 +276,22 @@ class StackedStep:
         self.weights[:, columns] -= rates / bias1 * averages / ((squares / bias2).sqrt() + ADAM_EPS)
 
 
+@contextlib.contextmanager
+def _as_refusal(objective: str) -> Iterator[None]:
+    """Turn what `torch.vmap` refuses into a UserError; not what memory or a CUDA graph does."""
+    try:
+        yield
+    except RuntimeError as error:
+        if is_out_of_memory(error) or _is_captured():
+            raise
+        reason = f"{objective} cannot be computed for several models at once ({first_words(error)})"
+        raise UserError(reason) from error
+
+
+def _is_captured() -> bool:
+    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+
+
 def _release(member: Member) -> None:
     """Give a member tensors of its own."""
     for parameter in member.module.trained().values():
@@ -275,7 +300,7 @@ def _release(member: Member) -> None:
         member.optimizer.restore(parameter, state)
 
 
-def lay_slots(member: Member) -> list[Slot]:
+def _lay_slots(member: Member) -> list[Slot]:
     """Lay a member's parameters out: Muon's by their shape, then AdamW's by whether they decay."""
     run, found = member.run, []
     for name, parameter in member.module.trained().items():

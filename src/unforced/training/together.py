@@ -3,14 +3,13 @@
 import time
 from collections.abc import Generator, Iterator, Sequence
 
-from unforced.errors import UserError
 from unforced.training.captured import CapturedStep
 from unforced.training.loop import Outcome, StepInputs, Trainer, session
 from unforced.training.signals import StopRequest
 from unforced.training.stacked import Member, StackedStep
 from unforced.training.step import StepReport
 
-End = Outcome | UserError | OSError
+End = Outcome | Exception
 """How a run ended, or why it failed."""
 
 
@@ -22,14 +21,19 @@ class _Row:
 
     waits = False
 
-    def __init__(self, step: StackedStep | CapturedStep, index: int, num_runs: int) -> None:
-        self._step, self._num_runs = step, num_runs
+    def __init__(self, step: StackedStep | CapturedStep, index: int) -> None:
+        self._step: StackedStep | CapturedStep | str = step
         self.lost, self.idle = step.lost[index], step.idle[index]
 
     @property
     def kind(self) -> str:
-        """How the steps are taken: of how many runs at once."""
-        return f"{self._step.kind}, {self._num_runs} runs stacked"
+        """How the steps are taken, or were."""
+        return self._step if isinstance(self._step, str) else f"{self._step.kind}, stacked"
+
+    def leave(self) -> None:
+        """Hold on to the stack no longer, whose memory others need."""
+        self._step = self.kind
+        self.lost, self.idle = self.lost.clone(), self.idle.clone()
 
 
 class _Lane:
@@ -52,7 +56,7 @@ class _Lane:
             self.inputs = next(self._steps) if report is None else self._steps.send(report)
         except StopIteration as end:
             self.end = end.value
-        except (UserError, OSError) as error:
+        except Exception as error:  # whatever it is, it is this run's alone
             self.end = error
         _exclude(self.trainer.timer.seconds_apart - before, [each for each in others if each is not self])
 
@@ -82,13 +86,16 @@ def _train_until_one_ends(stack: StackedStep, lanes: Sequence[_Lane]) -> None:
     """Take steps of all runs until at least one of them has ended."""
     first = lanes[0].trainer
     step = CapturedStep(stack, first.say) if stack.device.type == "cuda" else stack
-    for index, lane in enumerate(lanes):
-        lane.trainer.step_state = _Row(step, index, len(lanes))
+    rows = [_Row(step, index) for index in range(len(lanes))]
+    for lane, row in zip(lanes, rows, strict=True):
+        lane.trainer.step_state = row
     while all(lane.end is None for lane in lanes):
         views = [view for lane in lanes for view in lane.inputs[0]]
         reports = step(views, [lane.inputs[1] for lane in lanes]).of_runs()
         for lane, report in zip(lanes, reports, strict=True):
             lane.advance(report, lanes)
+    for row in rows:
+        row.leave()
 
 
 def _parted(lanes: Sequence[_Lane]) -> tuple[list[_Lane], list[_Lane]]:
@@ -96,9 +103,10 @@ def _parted(lanes: Sequence[_Lane]) -> tuple[list[_Lane], list[_Lane]]:
     return [each for each in lanes if each.end is not None], [each for each in lanes if each.end is None]
 
 
-def _handed_over(ended: Sequence[_Lane], others: Sequence[_Lane]) -> Iterator[tuple[Trainer, End]]:
-    """Yield runs that have ended."""
-    for lane in ended:
+def _handed_over(ended: list[_Lane], others: Sequence[_Lane]) -> Iterator[tuple[Trainer, End]]:
+    """Yield runs that have ended, and let go of them."""
+    while ended:
+        lane = ended.pop(0)
         assert lane.end is not None
         began = time.perf_counter()
         yield lane.trainer, lane.end
