@@ -59,7 +59,22 @@ def test_a_contender_trains_on_the_same_problems_and_computes_the_same_loss_wher
             losses.append(answer_loss(network, view).item())
     assert losses[0] > losses[1] > losses[2]
     assert losses[2] < losses[0] - 0.1
-    assert "forward" not in vars(network)  # or a call would wrap what the last one has wrapped
+
+
+@pytest.mark.parametrize(("run", "name"), CASES, ids=lambda value: value if isinstance(value, str) else "")
+def test_every_call_of_a_contender_computes_in_the_dtype_of_the_run(run, name, tmp_path):
+    trainer = trainer_of(run.replace(precision="bf16-mixed"))
+    contender = contenders.contenders(run)[name]
+    network, found = contender.network(trainer), set()
+    table = next(module for module in network.modules() if isinstance(module, torch.nn.Embedding))
+    table.register_forward_hook(
+        lambda *_: found.add(torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu"))
+    )
+    take = contender.loop(trainer, network, str(tmp_path))
+    for _ in range(2):
+        take(1)
+        assert found == {torch.bfloat16}
+        found.clear()
 
 
 def test_other_networks_have_the_size_of_ours():

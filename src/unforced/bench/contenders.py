@@ -174,7 +174,6 @@ def their_trainer(trainer: Trainer, network: nn.Module, folder: str) -> Take:
         theirs = transformers.Trainer(model=network, args=arguments, train_dataset=rows, callbacks=[clock])
         theirs.remove_callback(transformers.PrinterCallback)
         theirs.train()
-        theirs.accelerator.unwrap_model(network, keep_fp32_wrapper=False)  # else each call wraps it once more
         return clock.seconds
 
     return take

@@ -26,7 +26,7 @@ def bench(
     """Measure this machine: peaks, training, other libraries beside it, answers, problems, start-up.
 
     Contenders take turns, so ratios hold on a machine whose speed changes; other work on it still slows them
-    all. Other libraries: pip install 'unforced[bench]'. Without --quick it takes up to a quarter of an hour.
+    all. Other libraries: pip install 'unforced[bench]'. Without --quick it takes six minutes on two cores.
 
     Example: unforced bench --quick --only training --only others
     """
