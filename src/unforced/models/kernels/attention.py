@@ -19,6 +19,10 @@ Queries = Float[Tensor, "batch heads query depth"]
 Keys = Float[Tensor, "batch heads key depth"]
 
 
+_SHORTEST_IN_BF16 = 32
+"""Keys from which a softmax in bf16 fills a vector register of a processor (AVX-512)."""
+
+
 @dataclass(frozen=True)
 class AttentionBias:
     """Which keys each query may attend to: `values` are 0 there and -inf elsewhere (None: to all).
@@ -71,7 +75,15 @@ def math_attention(query: Queries, key: Keys, value: Keys, bias: AttentionBias) 
         if values.shape[:2] != (1, 1):
             values = values.expand(batch, heads, -1, -1)
         scores = torch.baddbmm(values.flatten(0, 1).to(query.dtype), query, key.mT, alpha=depth**-0.5)
-    return torch.bmm(scores.softmax(-1), value).view(batch, heads, steps, depth)
+    return torch.bmm(_softmax(scores), value).view(batch, heads, steps, depth)
+
+
+def _softmax(scores: Float[Tensor, "rows query key"]) -> Float[Tensor, "rows query key"]:
+    """Compute the softmax over keys; in fp32 where PyTorch would work number by number in bf16."""
+    short = scores.dtype == torch.bfloat16 and scores.shape[-1] < _SHORTEST_IN_BF16
+    if short and scores.device.type == "cpu":
+        return scores.float().softmax(-1).to(scores.dtype)
+    return scores.softmax(-1)
 
 
 def sdpa_attention(query: Queries, key: Keys, value: Keys, bias: AttentionBias) -> Queries:
