@@ -8,6 +8,7 @@ from typing import Any
 from unforced.evaluation.accuracy import Metrics, measure, prefixed, with_intervals
 from unforced.evaluation.evaluator import Evaluator, answers
 from unforced.evaluation.trace import symbol_texts, trace
+from unforced.models.base import FromScratch
 from unforced.models.failures import first_words
 from unforced.provenance import records_of
 from unforced.tasks.problems import Problems, Symbols
@@ -22,12 +23,11 @@ from unforced.training.flops import (
 from unforced.training.loop import Outcome, Trainer
 from unforced.training.precision import autocast_dtype
 from unforced.training.source import split_problems
-from unforced.training.train_module import TrainModule
 
 _NUM_ANSWERS = 100
 _NUM_TRACES = 12
 _SMALL = 5_000_000
-"""Parameters of a model whose operations are counted while it computes, rather than on shapes alone."""
+"""Parameters up to which operations are counted on numbers."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def count_flops(trainer: Trainer) -> float | None:
     """Count the operations of training on one problem; None where they cannot be counted, with a message."""
     run, train_module = trainer.run, trainer.train_module
     try:
-        if _is_small(train_module):
+        if _counts_on_numbers(trainer):
             return flops_per_sample(run, some_problems(run, "train"), train_module)
         return flops_of(run)
     except RuntimeError as error:  # the model runs, but not everything has a shape alone
@@ -96,16 +96,21 @@ def count_answer_flops(trainer: Trainer) -> float:
     Where they depend on what is written, they are those of the trained model on a few test problems.
     """
     run, device = trainer.run, trainer.device
-    if not _is_small(trainer.train_module):
+    if not _counts_on_numbers(trainer):
         with contextlib.suppress(RuntimeError):
             return answer_flops_of(run)
     batch = some_problems(run).map(lambda tensor: tensor.to(device))
     return flops_per_answer(run, trainer.train_module, batch)
 
 
-def _is_small(train_module: TrainModule) -> bool:
-    """Whether a few problems are computed sooner than PyTorch has imported what computes shapes alone."""
-    return sum(parameter.numel() for parameter in train_module.parameters()) < _SMALL
+def _counts_on_numbers(trainer: Trainer) -> bool:
+    """Whether operations are counted while a few problems are computed, rather than on shapes alone.
+
+    That is sooner done for a small model, since PyTorch imports nothing for it. Of other libraries' models, an
+    operation without a formula would be left out without a word; shapes alone refuse it.
+    """
+    size = sum(parameter.numel() for parameter in trainer.train_module.parameters())
+    return isinstance(trainer.run.model, FromScratch) and size < _SMALL
 
 
 def answer_records(evaluator: Evaluator, problems: Problems) -> list[dict[str, Any]]:
