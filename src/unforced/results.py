@@ -106,8 +106,8 @@ def count_answer_flops(trainer: Trainer) -> float:
 def _counts_on_numbers(trainer: Trainer) -> bool:
     """Whether operations are counted while a few problems are computed, rather than on shapes alone.
 
-    That is sooner done for a small model, since PyTorch imports nothing for it. Of other libraries' models, an
-    operation without a formula would be left out without a word; shapes alone refuse it.
+    That is sooner done for a small model, since PyTorch imports nothing for it. Of another library's model,
+    an operation without a formula would be left out without a word; shapes alone refuse it.
     """
     size = sum(parameter.numel() for parameter in trainer.train_module.parameters())
     return isinstance(trainer.run.model, FromScratch) and size < _SMALL
