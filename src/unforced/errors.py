@@ -6,6 +6,8 @@ from collections.abc import Iterable
 TEMPORARY = 75
 """The exit code of a failure that may pass by itself: EX_TEMPFAIL of sysexits.h, on every system."""
 
+MISTAKE = 2
+"""The exit code of a user's mistake, for which a retry is useless."""
 DIVERGED = 3
 """The exit code of a run that ended because its loss or its gradient was not finite. Its results stand."""
 

@@ -38,7 +38,7 @@ def run_together(planned: Sequence[Planned]) -> Iterator[tuple[int, Outcome | Us
     """
     if reason := refusal([each.run for each in planned]):
         raise UserError(f"the runs cannot be trained at once: {reason}")
-    with contextlib.ExitStack() as held, oom_as_user_error("this takes fewer runs at once"):
+    with contextlib.ExitStack() as held, oom_as_user_error("stack fewer runs"):
         begun: dict[Trainer, tuple[int, Begun, contextlib.ExitStack]] = {}
         for place, each in enumerate(planned):
             own = held.enter_context(contextlib.ExitStack())

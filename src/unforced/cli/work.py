@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unforced.cli.options import Trackers
-from unforced.errors import DIVERGED, TEMPORARY, TransientError, UserError
+from unforced.errors import DIVERGED, MISTAKE, TEMPORARY, TransientError, UserError
 
 if TYPE_CHECKING:
     from unforced.training.loop import Outcome
-
-_MISTAKE = 2
 
 
 def work(
@@ -96,7 +94,8 @@ def _stacked_codes(left: dict[Path, Path], diagnose: bool) -> Iterator[tuple[Pat
         return
     except TransientError as error:
         size = len(left) // 2
-        print(f"{len(left)} runs at once: {error}; now {max(1, size)} at once", file=sys.stderr, flush=True)
+        line = f"{len(left)} runs at once: {error}; {max(1, size)} at once are tried now"
+        print(line, file=sys.stderr, flush=True)
     except UserError as error:
         print(f"{error}; they are trained one after the other", file=sys.stderr, flush=True)
         return
@@ -114,7 +113,7 @@ def _code_of(carry_out: Callable[[], int]) -> int:
         return TEMPORARY
     except UserError as error:
         print(f"unforced: {error}", file=sys.stderr, flush=True)
-        return _MISTAKE
+        return MISTAKE
 
 
 def _note(file: Path, folder: Path, code: int) -> None:

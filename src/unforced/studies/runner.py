@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from unforced.config.stacking import stack_key
-from unforced.errors import DIVERGED, UserError
+from unforced.errors import DIVERGED, MISTAKE, UserError
 from unforced.files import write_json
 from unforced.studies.engines import LOST, Attempt, Engine
 from unforced.studies.folder import StudyFolder
@@ -26,7 +26,6 @@ BUSY = "another process is training it"
 """Why a run waits although there is room."""
 _POLL_SECONDS = 0.25
 _SIGNALS = {number.value: number.name for number in signal.Signals}
-_MISTAKE = 2  # the exit code of a user's mistake, for which a retry is useless
 
 
 @dataclass
@@ -281,7 +280,7 @@ class _Runner:
         status.reason = "" if done and code == 0 else self._reason(work, name, how, log_end)
         if done:
             status.state = "done"
-        elif code != _MISTAKE and status.attempts <= self.retries:
+        elif code != MISTAKE and status.attempts <= self.retries:
             status.state = "waiting"
         else:
             status.state = "failed"

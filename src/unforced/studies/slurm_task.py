@@ -11,11 +11,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from unforced.errors import MISTAKE
 from unforced.studies.engines import Job
 
 _WAIT_SECONDS = 1.0
 _IDLE = 3
-_MISTAKE = 2  # as an exit code
 
 
 class SlurmTask:
@@ -48,7 +48,7 @@ class SlurmTask:
         self.idle = 0 if _reached(rest) != before or len(_codes(rest)) > len(codes) else self.idle + 1
         if self.idle == _IDLE:
             _say(rest, f"ended {_IDLE} times in a row before a new checkpoint; give it more time with --time")
-            return _MISTAKE
+            return MISTAKE
         with contextlib.suppress(subprocess.CalledProcessError):  # a cluster may forbid it
             signals.requeue()
         return code

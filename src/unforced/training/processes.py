@@ -109,6 +109,7 @@ def join_processes() -> Processes:
     if launched != state.num_processes:
         raise UserError(f"{launched} processes were started, but {state.device} serves only one")
     if state.num_processes > 1:
+        atexit.unregister(_leave)  # of an earlier call
         atexit.register(_leave)
     return Processes(state)
 
