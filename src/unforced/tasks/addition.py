@@ -20,7 +20,7 @@ Source: ours. On the order of the digits: arXiv 2307.03381.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 from jaxtyping import Int, Int8, UInt64
@@ -29,6 +29,7 @@ from pydantic import Field
 from unforced.tasks import addition_text
 from unforced.tasks.base import Marks, Order, Problems, Symbols, Task, Verdicts
 from unforced.tasks.capabilities import Lookahead, Pictures, PromptReader, TextFormat
+from unforced.tasks.published import Source
 from unforced.tasks.sampling import hash_rows
 
 KINDS = {
@@ -54,6 +55,8 @@ class Addition(Task):
     """
 
     verdict_kinds: ClassVar[Mapping[str, str]] = KINDS
+    sources: ClassVar[tuple[Source, ...]] = (Source("ours; on the order of the digits", "2307.03381"),)
+    shown: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"num_digits": 8}, {"num_digits": 8, "base": 2})
 
     name: Literal["addition"] = "addition"
     num_digits: int = Field(

@@ -23,6 +23,7 @@ from unforced.tasks.problems import (
     answer_lengths,
     in_order,
 )
+from unforced.tasks.published import Published, Source
 
 __all__ = [
     "EMPTY",
@@ -53,6 +54,12 @@ class Task(Part, ABC):
     """The kinds of answers that `score` names, "correct" first, and what is wrong with one of each kind."""
     block_size: ClassVar[int] = 4096
     """How many problems of a split are made at once: fewer, where each is slow to make."""
+    sources: ClassVar[tuple[Source, ...]] = ()
+    """What defines the task, the first; then what else its settings are from. None: it is ours."""
+    published: ClassVar[tuple[Published, ...]] = ()
+    """Numbers that others report on it."""
+    shown: ClassVar[tuple[Mapping[str, Any], ...]] = (EMPTY,)
+    """Settings whose sizes the gallery lists; the first are those of its example."""
 
     def __str__(self) -> str:
         return self.topology

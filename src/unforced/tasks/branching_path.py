@@ -13,7 +13,7 @@ Source: ours; it generalises arXiv 2403.06963, Sec. 4, in the same format.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 from jaxtyping import Int, UInt64
@@ -26,6 +26,7 @@ from unforced.tasks.graph_size import MOST_FORKS, MOST_LABELS, MOST_NODES, check
 from unforced.tasks.graphs import GraphTask
 from unforced.tasks.lines import read_prompts
 from unforced.tasks.path_errors import path_kinds, path_verdicts, with_goal
+from unforced.tasks.published import Source
 from unforced.tasks.sampling import draw_distinct, hash_rows
 from unforced.tasks.tree import Tree, tree_of
 
@@ -48,6 +49,10 @@ class BranchingPath(GraphTask):
     """
 
     verdict_kinds: ClassVar[Mapping[str, str]] = KINDS
+    sources: ClassVar[tuple[Source, ...]] = (
+        Source("ours; it generalises path-star", "2403.06963", "Sec. 4"),
+    )
+    shown: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"path_length": 8, "forks": (0, 2, 4)})
 
     name: Literal["branching_path"] = "branching_path"
     degree: int = Field(2, ge=2, le=MOST_NODES - 1, description="children of a node that forks, d")

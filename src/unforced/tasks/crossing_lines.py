@@ -15,7 +15,8 @@ path-star's prompts and nodes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, cast
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt64
@@ -29,9 +30,14 @@ from unforced.tasks.graphs import GraphTask
 from unforced.tasks.lines import read_prompts
 from unforced.tasks.path_errors import path_kinds, path_verdicts, with_goal
 from unforced.tasks.problems import END, answer_lengths
+from unforced.tasks.published import Published, Source
 from unforced.tasks.sampling import draw_distinct, hash_rows
+from unforced.tasks.star_results import CROSSING, ILM
 
 KINDS = path_kinds("wrong_line")
+HARD: Mapping[str, Any] = MappingProxyType(
+    {"degree": 5, "shortest": 6, "longest": 12, "min_after": 5, "num_nodes": 56}
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,9 @@ class CrossingLines(GraphTask):
     """
 
     verdict_kinds: ClassVar[Mapping[str, str]] = KINDS
+    sources: ClassVar[tuple[Source, ...]] = (ILM,)
+    published: ClassVar[tuple[Published, ...]] = CROSSING
+    shown: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, HARD)
 
     name: Literal["crossing_lines"] = "crossing_lines"
     degree: int = Field(3, ge=2, le=MOST_NODES, description="lines that cross, d")

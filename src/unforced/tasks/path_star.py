@@ -31,7 +31,9 @@ from unforced.tasks.graph_size import MOST_LABELS, MOST_NODES, check_size
 from unforced.tasks.graph_text import query_of
 from unforced.tasks.graphs import GraphTask
 from unforced.tasks.path_errors import path_kinds, path_verdicts, with_goal
+from unforced.tasks.published import Published, Source
 from unforced.tasks.sampling import draw_distinct, hash_rows
+from unforced.tasks.star_results import MYSTERY, PITFALLS, STARS
 
 KINDS = path_kinds("wrong_arm")
 
@@ -72,6 +74,11 @@ class PathStar(GraphTask):
     """
 
     verdict_kinds: ClassVar[Mapping[str, str]] = KINDS
+    sources: ClassVar[tuple[Source, ...]] = (PITFALLS, MYSTERY)
+    published: ClassVar[tuple[Published, ...]] = STARS
+    shown: ClassVar[tuple[Mapping[str, Any], ...]] = tuple(
+        {"degree": degree, "path_length": length} for degree, length in ((2, 5), (2, 10), (5, 5), (7, 7))
+    )
 
     name: Literal["path_star"] = "path_star"
     degree: int = Field(2, ge=1, le=MOST_NODES - 1, description="arms of the star, d")
