@@ -304,6 +304,7 @@ STUDIES = Registry(
     "study",
     {
         "ilm_stars": "unforced.recipes.peers:ilm_stars",
+        "ilm_stars_small": "unforced.recipes.peers:ilm_stars_small",
         "nextlat_fig6": "unforced.recipes.peers:nextlat_fig6",
         "objectives_small": "unforced.recipes.objectives:objectives_small",
         "pitfalls": "unforced.recipes.pitfalls:pitfalls",
