@@ -1,11 +1,16 @@
 """Problems as a dataset of PyTorch: each problem once, whoever reads, and the same from any index on."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
+from torchdata.stateful_dataloader import StatefulDataLoader
 
+import unforced as uf
 from unforced.data import ProblemDataset
+from unforced.data.files import read_problems
 from unforced.data.stream import Shard
 from unforced.errors import UserError
 from unforced.tasks.crossing_lines import CrossingLines
@@ -64,6 +69,28 @@ def test_a_stream_goes_on_at_an_index():
     assert [next(endless)["index"] for _ in range(3)] == [2 * SIZE - 1, 2 * SIZE, 2 * SIZE + 1]
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loader_that_saves_its_state_goes_on_with_the_next_batch(workers):
+    def loader():
+        return StatefulDataLoader(ProblemDataset(STAR, count=41), 4, num_workers=workers, collate_fn=indices)
+
+    whole, stopped, again = list(loader()), loader(), loader()
+    first = list(itertools.islice(stopped, 3))
+    again.load_state_dict(stopped.state_dict())
+    assert first + list(again) == whole
+    reader, other = (iter(ProblemDataset(STAR, shard=Shard(1, 2))) for _ in range(2))
+    list(itertools.islice(reader, 3))
+    other.load_state_dict(reader.state_dict())
+    assert next(other)["index"] == next(reader)["index"] == 7
+    assert sorted(index for part in whole for index in part) == list(range(41))
+
+
+def test_a_state_of_another_reader_is_one_line():
+    saved = iter(ProblemDataset(STAR, shard=Shard(1, 2))).state_dict()
+    with pytest.raises(UserError, match="go on with as many ranks and workers"):
+        iter(ProblemDataset(STAR)).load_state_dict(saved)
+
+
 def test_problems_of_one_length_are_collated_by_default():
     batch = next(iter(DataLoader(ProblemDataset(STAR), batch_size=8)))
     assert batch["answer_symbols"].shape == (8, 3)
@@ -75,3 +102,19 @@ def test_what_a_stream_cannot_be_is_one_line():
         ProblemDataset(STAR, "tests")
     with pytest.raises(UserError, match="start=-1, count=None: start counts from 0"):
         ProblemDataset(STAR, start=-1)
+
+
+def test_a_dataset_holds_what_a_stream_and_a_file_do(tmp_path):
+    stream = uf.problems(STAR, split="test", seed=4, count=30)[5:]
+    rows = stream.to_dataset()
+    items = list(ProblemDataset(STAR, "test", seed=4, start=5, count=25))
+    wanted = [
+        {key: value.tolist() if isinstance(value, torch.Tensor) else value for key, value in item.items()}
+        for item in items
+    ]
+    assert list(rows) == wanted
+    rows.to_parquet(tmp_path / "some.parquet")
+    _, found, order = read_problems(tmp_path / "some.parquet", PathStar)
+    assert (STAR.lines(found), order) == (STAR.lines(stream.arrays()), "forward")
+    with pytest.raises(UserError, match="this stream has no end; give count="):
+        uf.problems(STAR).to_dataset()

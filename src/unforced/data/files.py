@@ -6,6 +6,7 @@ its stream each one is: they are made again, and compared with the symbols in th
 """
 
 import codecs
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -167,6 +168,21 @@ def _parquet(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    tables = arrow_tables(task, problems, order, origin, index)
+    first = next(tables)
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, first.schema) as writer:
+        for table in itertools.chain([first], tables):
+            writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def arrow_tables(
+    task: Task, problems: Problems, order: Order, origin: dict[str, Any], index: Sequence[int] | None
+) -> Iterator[Any]:
+    """Yield problems as Arrow tables, part by part; see `write_problems`."""
+    import pyarrow as pa
+
     integers = pa.list_(pa.int32())
     columns = {"prompt": pa.string(), "answer": pa.string(), **dict.fromkeys(_SYMBOLS, integers)}
     if _are_marked(task, order):
@@ -174,11 +190,8 @@ def _parquet(
     if index is not None:
         columns[_INDEX] = pa.int64()
     schema = pa.schema(columns.items(), metadata={"unforced": json.dumps(origin)})
-    sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, schema) as writer:
-        for table in _tables(task, problems, order, index):
-            writer.write_table(pa.table(table, schema=schema))
-    return bytes(sink.getvalue())
+    for table in _tables(task, problems, order, index):
+        yield pa.table(table, schema=schema)
 
 
 def _json_lines(

@@ -5,10 +5,12 @@ from unforced.data import ProblemDataset
 
 dataset = ProblemDataset(PathStar(degree=2, path_length=5), split="train", seed=0)
 loader = DataLoader(dataset, batch_size=64, num_workers=2, collate_fn=list)
+
+torchdata's StatefulDataLoader in place of DataLoader saves how far each worker has come, and goes on there.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +42,8 @@ class ProblemDataset(IterableDataset[dict[str, Any]]):
 
     Problem i of the stream goes to shard (i - start) mod (world_size x workers), where the shard of worker w
     of rank r is r x workers + w. So training goes on with `start` at the number of problems that all ranks
-    together have seen, if that is a whole number of rounds (batch_size x workers x world_size).
+    together have seen, if that is a whole number of rounds (batch_size x workers x world_size). An iterator
+    goes on without such counting: it has `state_dict` and `load_state_dict`.
 
     start: the index of the first problem. count: how many (None: there is no end). order: in which answers
     are written. shard: of several processes (None: as torch.distributed says here). Raises UserError.
@@ -70,22 +73,27 @@ class ProblemDataset(IterableDataset[dict[str, Any]]):
         of_split = self.task, self.split, self.seed
         return ProblemDataset(*of_split, start=start, count=count, order=self.order, shard=self.shard)
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> "ProblemIterator":
         worker = get_worker_info()
         number, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        first = self.start + self.shard.rank * workers + number
-        step = self.shard.world_size * workers
+        rank, world_size = self.shard.rank, self.shard.world_size
+        return ProblemIterator(self, Shard(rank * workers + number, world_size * workers))
+
+    def problems_of(self, shard: Shard, seen: int) -> Iterator[dict[str, Any]]:
+        """Yield the problems of one of several readers, from its `seen`-th on, counted from 0."""
+        step = shard.world_size
+        first = self.start + shard.rank + seen * step
         last = None if self.count is None else self.start + self.count
         size = self.task.block_size
         for index in itertools.count(first // size):
+            if last is not None and index * size >= last:
+                return
             begin = index * size + (first - index * size) % step if first < index * size else first
             places = np.arange(
                 begin, (index + 1) * size if last is None else min(last, (index + 1) * size), step
             )
             if len(places):
                 yield from self._problems(index, places - index * size)
-            if last is not None and (index + 1) * size >= last:
-                return
 
     def _problems(self, index: int, places: Any) -> Iterator[dict[str, Any]]:
         """Yield the problems at these places of a block."""
@@ -99,6 +107,41 @@ class ProblemDataset(IterableDataset[dict[str, Any]]):
                 for value in row
             )
             yield {"index": index * self.task.block_size + place, **dict(zip(table, values, strict=True))}
+
+
+class ProblemIterator:
+    """The problems that one of several readers gets; its state is how many it has had.
+
+    StatefulDataLoader saves the state of each worker's iterator, and gives it to a worker of that number.
+    """
+
+    def __init__(self, dataset: ProblemDataset, shard: Shard) -> None:
+        self.dataset, self.shard, self.seen = dataset, shard, 0
+        self._problems = dataset.problems_of(shard, 0)
+
+    def __iter__(self) -> "ProblemIterator":
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        problem = next(self._problems)
+        self.seen += 1
+        return problem
+
+    def state_dict(self) -> dict[str, int]:
+        """Return how many problems were read, and whose they are."""
+        return {"seen": self.seen, "rank": self.shard.rank, "world_size": self.shard.world_size}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on where another iterator was. Raises UserError if it read for another of the readers."""
+        saved = Shard(state["rank"], state["world_size"])
+        if saved != self.shard:
+            raise UserError(
+                f"the saved state is of reader {saved.rank} of {saved.world_size} (ranks times workers), and "
+                f"this is reader {self.shard.rank} of {self.shard.world_size}; go on with as many ranks and "
+                "workers, or from an index, with `from_index`"
+            )
+        self.seen = state["seen"]
+        self._problems = self.dataset.problems_of(self.shard, self.seen)
 
 
 def _this_process() -> Shard:

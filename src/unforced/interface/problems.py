@@ -1,10 +1,12 @@
 """The problems of a task, one by one or as many as are asked for: texts and symbols."""
 
+import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
 from unforced.config import Run, build_task
+from unforced.data.files import arrow_tables
 from unforced.errors import UserError, unknown
 from unforced.tasks.base import Order, Problems, Task
 from unforced.tasks.problems import END
@@ -81,6 +83,22 @@ class ProblemStream:
         if self.count is None:
             raise UserError("problems: this stream has no end; give count=")
         return part_of_stream(self.task, self.seed, self.split, self.start, self.count)
+
+    def to_dataset(self) -> Any:
+        """Return all of them as a `datasets.Dataset` with the columns of `unforced data export`.
+
+        Raises UserError without a count, or where datasets is not installed.
+        """
+        try:
+            datasets: Any = importlib.import_module("datasets")
+        except ImportError:
+            raise UserError("to_dataset needs datasets: pip install 'unforced[datasets]'") from None
+        drawn, index = self.arrays(), range(self.start, self.start + len(self))
+        origin = {"task": self.task.model_dump(mode="json"), "order": self.order}
+        tables = arrow_tables(
+            self.task, drawn, self.order, origin | {"seed": self.seed, "split": self.split}, index
+        )
+        return datasets.concatenate_datasets([datasets.Dataset(table) for table in tables])
 
     def _part(self, index: slice) -> "ProblemStream":
         if (index.step or 1) != 1 or min(index.start or 0, 0 if index.stop is None else index.stop) < 0:
