@@ -9,6 +9,7 @@ import pytest
 from tests.runs import unchecked
 from unforced.cli.data import export_problems, import_problems
 from unforced.errors import UserError
+from unforced.parts import read
 from unforced.tasks.branching_path import BranchingPath
 from unforced.tasks.crossing_lines import CrossingLines
 from unforced.tasks.path_star import PathStar
@@ -81,8 +82,10 @@ def test_a_prompt_of_another_layout_is_one_line(layout, prompt, reason):
         PathStar(**SHAPE, **ALL),
         BranchingPath(degree=2, path_length=4, forks=(0, 1), num_nodes=20, query="first"),
         CrossingLines(query="first"),
+        PathStar(**SHAPE, **ALL, shortest=3),
+        PathStar(**SHAPE, shortest=3, lengths_vary="by_arm"),
     ],
-    ids=lambda task: task.name,
+    ids=str,
 )
 def test_other_layouts_keep_to_the_contract_of_tasks_and_are_read_back(task):
     with unchecked():
@@ -130,13 +133,76 @@ def test_the_instruction_says_how_to_read_each_layout():
 
 
 @pytest.mark.parametrize("suffix", ["txt", "parquet"])
-def test_files_hold_problems_of_other_layouts(tmp_path, capsys, suffix):
+@pytest.mark.parametrize("chosen", [ALL, {"shortest": 3, "lengths_vary": "by_arm"}], ids=["all", "mixed"])
+def test_files_hold_problems_of_other_layouts(tmp_path, capsys, suffix, chosen):
     file = tmp_path / f"a.{suffix}"
-    layout = [f"{key}={value}" for key, value in ALL.items()]
+    layout = [f"{key}={value}" for key, value in chosen.items()]
     with unchecked():
         export_problems("quickstart.next_token", file, [f"task.{each}" for each in layout], "test", 20)
         capsys.readouterr()
         import_problems(file, known=layout if suffix == "txt" else [], as_json=True)
     facts = json.loads(capsys.readouterr().out)
     assert facts["distinct"] == facts["owned_by"]["test"] == 20
-    assert {key: facts["task"][key] for key in ALL} == ALL
+    assert {key: facts["task"][key] for key in chosen} == chosen
+
+
+MIXED = {"degree": 2, "path_length": 4, "num_nodes": 10, "shortest": 3, "lengths_vary": "by_arm"}
+MIXED_LINE = "1,7|1,4|7,9|9,3|4,2/1,3="
+
+
+def test_a_line_with_arms_of_different_lengths_by_hand():
+    known = {key: MIXED[key] for key in ("num_nodes", "shortest", "lengths_vary")}
+    task, stars = PathStar.read_lines([f"{MIXED_LINE}1,7,9,3"], "line", known=known)
+    assert task == PathStar(**MIXED)
+    assert task.lines(stars) == [f"{MIXED_LINE}1,7,9,3"]
+    bar, equals, slash = 10, 11, 12
+    line = [1, 7, bar, 1, 4, bar, 7, 9, bar, 9, 3, bar, 4, 2, slash, 1, 3, equals]
+    assert task.prompts(stars).tolist() == [[-1, -1, -1, *line]]
+    other = stars.asking_for(1)
+    assert task.answers(other).tolist() == [[1, 4, 2, -1]]
+    assert task.lines(other) == ["1,7|1,4|7,9|9,3|4,2/1,2=1,4,2"]
+    assert task.lookahead.given_away(other).tolist() == [[False, False, True, False]]
+    kinds = [
+        ("wrong_arm", [1, 7, 9, 3]),
+        ("wrong_arm_to_goal", [1, 7, 9, 2]),
+        ("broken_edge", [1, 2, -1, -1]),
+    ]
+    for kind, answer in kinds:
+        assert task.score(other, np.array([answer])).counts()[kind] == 1
+    assert task.draw(other, 0) == ["1 → 4 → 2  (goal)", "1 → 7 → 9 → 3"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"lengths_vary": "by_graph"}, "the arms differ in length"),
+        ({"path_length": 3}, "it is G(2, 3-4), and the task is G(2, 3)"),
+        ({"shortest": 4}, "it is G(2, 3-4), and the task is G(2, 4)"),
+        ({"degree": 3}, "it is G(2, 3-4), and the task is G(3, 3-4)"),
+    ],
+)
+def test_a_prompt_with_arms_of_other_lengths_is_one_line(changed, reason):
+    with pytest.raises(UserError, match=re.escape(reason) + "$"):
+        PathStar(**MIXED | changed).read_prompts([MIXED_LINE])
+
+
+def test_lengths_are_uniform_and_one_for_a_graph_or_one_for_an_arm():
+    for by_arm in (False, True):
+        task = PathStar(**SHAPE, shortest=3, lengths_vary="by_arm" if by_arm else "by_graph")
+        lengths = (sample(task).paths >= 0).sum(axis=2)
+        assert np.unique(lengths).tolist() == [3, 4]
+        assert (lengths == 3).mean(axis=0) == pytest.approx([0.5] * 3, abs=0.05)
+        assert ((lengths == lengths[:, :1]).all(axis=1).mean() < 0.5) == by_arm
+        assert set(task.score(sample(task), task.answers(sample(task))).slices["length"].tolist()) == {3, 4}
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"lengths_vary": "by_arm"}, "lengths_vary: by_arm needs shortest"),
+        ({"shortest": 5}, "shortest: give at most path_length 4, not 5"),
+    ],
+)
+def test_lengths_that_do_not_fit_are_one_line(fields, reason):
+    with pytest.raises(UserError, match=reason):
+        read(PathStar, SHAPE | fields)

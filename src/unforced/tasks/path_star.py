@@ -11,9 +11,11 @@
     1,9/1,7|1,4|7,9|4,2=     query=first
     1,4|4,2|1,7|7,9/1,9=     shuffle=arms: the edges of an arm stay together, from the start outward
     7,1|1,4|7,9|2,4/1,9=     edge_direction=random: each edge is written from either of its nodes
+    1,7|1,4|7,9|9,3|4,2/1,3= shortest=3: paths have 3 to path_length nodes, by graph or by arm
 
-Source: arXiv 2403.06963, Sec. 4 (task) and App. (token format). The last three are settings that others
-found to change what is learned (arXiv 2410.13779).
+Source: arXiv 2403.06963, Sec. 4 (task) and App. (token format). Where the query stands and what is shuffled
+were found to change what is learned (arXiv 2410.13779), as were batches with several goals of a graph (the
+run's goals_per_graph).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt64
+from jaxtyping import Int, UInt64
 from pydantic import Field, model_validator
 
 from unforced.tasks import path_star_text
@@ -31,46 +33,22 @@ from unforced.tasks.graph_size import MOST_LABELS, MOST_NODES, check_size
 from unforced.tasks.graph_text import query_of
 from unforced.tasks.graphs import GraphTask
 from unforced.tasks.path_errors import path_kinds, path_verdicts, with_goal
+from unforced.tasks.path_star_problems import PathStarProblems, draw_edge_order, shortened
+from unforced.tasks.problems import answer_lengths
 from unforced.tasks.published import Published, Source
 from unforced.tasks.sampling import draw_distinct, hash_rows
 from unforced.tasks.star_results import MYSTERY, PITFALLS, STARS
 
 KINDS = path_kinds("wrong_arm")
-
-
-@dataclass(frozen=True)
-class PathStarProblems(Problems):
-    """Path-star graphs. Arm 0 leads to the goal; `edge_order` is the order in which edges are written.
-
-    flipped: whether each edge, in that order, is written from its outer node to its inner one.
-    """
-
-    start: Int[np.ndarray, " count"]
-    arms: Int[np.ndarray, "count degree hops"]
-    edge_order: Int[np.ndarray, "count edges"]
-    flipped: Bool[np.ndarray, "count edges"]
-
-    @property
-    def paths(self) -> Int[np.ndarray, "count degree nodes"]:
-        """Every arm as a path from the start to its leaf."""
-        count, degree, _ = self.arms.shape
-        start = np.broadcast_to(self.start[:, None, None], (count, degree, 1))
-        return np.concatenate([start, self.arms], axis=2)
-
-    @property
-    def edges(self) -> Int[np.ndarray, "count edges 2"]:
-        """Directed edges, from the start outward, in the order in which the prompt lists them."""
-        paths = self.paths
-        edges = np.stack([paths[:, :, :-1], paths[:, :, 1:]], axis=-1).reshape(len(paths), -1, 2)
-        return np.take_along_axis(edges, self.edge_order[:, :, None], axis=1)
+_NOT_SEEN = ("query", "shuffle", "edge_direction", "shortest", "lengths_vary")  # in a file of lines
 
 
 class PathStar(GraphTask):
     """Find the path from the centre of a star to the end of one of its arms.
 
     Symbols: nodes are 0..N-1, then `|` = N, `=` = N+1, `/` = N+2 (the codec adds `$` = N+3). A prompt
-    has 3 d (l-1) + 3 symbols, an answer l. With d = 1 or l = 2 (start and goal, which the prompt names)
-    nothing needs lookahead. Source: arXiv 2403.06963, Sec. 4.
+    has 3 d (l-1) + 3 symbols, an answer l; these are the most where `shortest` is given. With d = 1 or l = 2
+    (start and goal, which the prompt names) nothing needs lookahead. Source: arXiv 2403.06963, Sec. 4.
     """
 
     verdict_kinds: ClassVar[Mapping[str, str]] = KINDS
@@ -94,6 +72,22 @@ class PathStar(GraphTask):
         "outward",
         description="whether edges are written from the start outward, or each of them either way",
     )
+
+    shortest: int | None = Field(
+        None, ge=3, description="nodes on the shortest path; null: every path has path_length"
+    )
+    lengths_vary: Literal["by_graph", "by_arm"] = Field(
+        "by_graph",
+        description="with shortest: whether the arms of a graph have one length, or each its own",
+    )
+
+    @model_validator(mode="after")
+    def _lengths_fit(self) -> "PathStar":
+        if self.shortest is None and self.lengths_vary == "by_arm":
+            raise ValueError("lengths_vary: by_arm needs shortest, the nodes on the shortest path")
+        if self.shortest is not None and self.shortest > self.path_length:
+            raise ValueError(f"shortest: give at most path_length {self.path_length}, not {self.shortest}")
+        return self
 
     @model_validator(mode="after")
     def _labels_suffice(self) -> "PathStar":
@@ -122,17 +116,20 @@ class PathStar(GraphTask):
 
     @property
     def topology(self) -> str:
-        """G(d,l)."""
-        return f"G({self.degree},{self.path_length})"
+        """G(d,l), or G(d,shortest-longest), with a star where each arm has its own length."""
+        if self.shortest is None:
+            return f"G({self.degree},{self.path_length})"
+        own = "*" if self.lengths_vary == "by_arm" else ""
+        return f"G({self.degree},{self.shortest}-{self.path_length}{own})"
 
     @property
     def graph_nodes(self) -> int:
-        """Nodes in one graph: d (l-1) + 1."""
+        """Nodes in one graph, at the most: d (l-1) + 1."""
         return self.num_edges + 1
 
     @property
     def num_edges(self) -> int:
-        """Edges in one graph: d (l-1)."""
+        """Edges in one graph, at the most: d (l-1)."""
         return self.degree * (self.path_length - 1)
 
     @property
@@ -150,23 +147,29 @@ class PathStar(GraphTask):
         """A path of l nodes."""
         return self.path_length
 
+    @property
+    def varied(self) -> bool:
+        """Whether paths vary in length."""
+        return self.shortest is not None
+
     def sample(self, rng: np.random.Generator, count: int) -> PathStarProblems:
         """Draw graphs with uniform distinct labels and uniformly shuffled edges, or arms."""
         nodes, hops = draw_distinct(rng, self.num_nodes, (count, self.graph_nodes)), self.path_length - 1
         arms = nodes[:, 1:].reshape(count, self.degree, hops)
-        if self.shuffle == "edges":
-            edge_order = draw_distinct(rng, self.num_edges, (count, self.num_edges))
-        else:
-            first = draw_distinct(rng, self.degree, (count, self.degree))[:, :, None] * np.int32(hops)
-            edge_order = (first + np.arange(hops, dtype=np.int32)).reshape(count, self.num_edges)
+        edge_order = draw_edge_order(rng, count, (self.degree, hops), self.shuffle == "arms")
         flipped = np.zeros(edge_order.shape, dtype=np.bool_)
         if self.edge_direction == "random":
             flipped = rng.random(edge_order.shape) < 0.5
-        return PathStarProblems(nodes[:, 0], arms, edge_order, flipped)
+        stars = PathStarProblems(nodes[:, 0], arms, edge_order, flipped)
+        if self.shortest is None:
+            return stars
+        several = self.degree if self.lengths_vary == "by_arm" else 1
+        drawn = rng.integers(self.shortest - 1, self.path_length, size=(count, several))
+        return shortened(stars, np.broadcast_to(drawn, (count, self.degree)))
 
     def keys(self, problems: Problems) -> UInt64[np.ndarray, " count"]:
         """Hash the edge set, the start and the goal; neither edge order nor arm order matters."""
-        goals = cast(PathStarProblems, problems).arms[:, 0, -1]
+        goals = cast(PathStarProblems, problems).goals
         return hash_rows(np.stack([self.families(problems), goals.astype(np.uint64)], axis=1))
 
     def families(self, problems: Problems) -> UInt64[np.ndarray, " count"]:
@@ -191,9 +194,16 @@ class PathStar(GraphTask):
         return np.concatenate([stars.start[:, None], stars.arms[:, 0]], axis=1).astype(np.int64)
 
     def score(self, problems: Problems, answers: Symbols) -> Verdicts:
-        """Name what is wrong with each answer; wrong_arm: the path to another leaf."""
+        """Name what is wrong with each answer; wrong_arm: the path to another leaf.
+
+        Sliced by the length of the true answer, where lengths vary.
+        """
         stars = cast(PathStarProblems, problems)
-        return path_verdicts(answers, self.answers(stars), stars.paths[:, 1:], self.num_nodes, "wrong_arm")
+        truth, others = self.answers(stars), stars.paths[:, 1:]
+        verdicts = path_verdicts(answers, truth, others, self.num_nodes, "wrong_arm", self.varied)
+        if not self.varied:
+            return verdicts
+        return Verdicts(verdicts.kinds, verdicts.kind, {"length": answer_lengths(truth)})
 
     @property
     def lookahead(self) -> "StarLookahead":
@@ -212,8 +222,9 @@ class PathStar(GraphTask):
 
     def read_prompts(self, prompts: Sequence[str]) -> PathStarProblems:
         """Read prompts of this G(d, l). Raises UserError."""
-        shape, words = (self.degree, self.path_length), (self.query, self.edge_direction == "random")
-        return PathStarProblems(*path_star_text.read_alone(prompts, shape, self.num_nodes, words))
+        known = {"shortest": self.path_length, **self.model_dump(exclude_none=True)}
+        shape, wording = (self.degree, self.num_nodes), path_star_text.wording_of(known)
+        return PathStarProblems(*path_star_text.read_alone(prompts, shape, wording))
 
     @classmethod
     def read_lines(
@@ -221,20 +232,16 @@ class PathStar(GraphTask):
     ) -> tuple["PathStar", PathStarProblems]:
         """Read the paper's lines; d and l come from the first, N from `known` or the labels seen.
 
-        Where the query stands is seen, too; in what order edges are listed and written is `known`, or as in
-        the paper.
+        Where the query stands is seen, too; in what order edges are listed and written, and whether paths
+        vary in length, is `known`, or as in the paper.
         """
-        num_nodes, lines = known.get("num_nodes"), list(lines)
-        words = {key: known[key] for key in ("query", "shuffle", "edge_direction") if key in known}
+        lines = list(lines)
+        words = {key: known[key] for key in _NOT_SEEN if key in known}
         words.setdefault("query", query_of(next(filter(str.strip, lines), "")))
+        wording = path_star_text.wording_of({**known, **words})
+        num_nodes = known.get("num_nodes")
         stars = PathStarProblems(
-            *path_star_text.read(
-                lines,
-                source,
-                order == "reversed",
-                num_nodes or MOST_LABELS,
-                (words["query"], words.get("edge_direction") == "random"),
-            )
+            *path_star_text.read(lines, source, order == "reversed", num_nodes or MOST_LABELS, wording)
         )
         degree, hops = stars.arms.shape[1:]
         largest = int(max(stars.start.max(), stars.arms.max()))
@@ -244,7 +251,7 @@ class PathStar(GraphTask):
     def rows(self, problems: Problems, index: int) -> list[str]:
         """Draw the arms, one a row, the goal's arm first."""
         paths = cast(PathStarProblems, problems).paths[index]
-        rows = [" → ".join(map(str, path)) for path in paths]
+        rows = [" → ".join(str(node) for node in path if node >= 0) for path in paths]
         rows[0] += "  (goal)"
         return rows
 
@@ -277,11 +284,11 @@ class StarLookahead(Lookahead):
     def given_away(self, problems: Problems) -> Marks:
         """Mark all nodes that are the one way on from the node before them: all after the arms part."""
         first = 2 if self.task.degree > 1 else 1
-        return np.tile(np.arange(self.task.path_length) >= first, (len(problems), 1))
+        return self.task.exists(self.task.answers(problems)) & (np.arange(self.task.path_length) >= first)
 
     def with_stated_end(self, problems: Problems, answers: Symbols) -> Symbols:
         """End with the goal instead of the leaf."""
-        return with_goal(answers, self.task.ends(problems)[:, 1])
+        return with_goal(answers, self.task.ends(problems)[:, 1], self.task.varied)
 
     def choices(self, problems: Problems, position: int) -> Symbols:
         """Return the first nodes of the arms, the goal's first."""
@@ -295,13 +302,4 @@ class StarLookahead(Lookahead):
 
     def counterfactual_prompts(self, problems: Problems) -> list[Problems]:
         """Ask for each other leaf instead."""
-        return [self._ask_for(cast(PathStarProblems, problems), arm) for arm in range(1, self.task.degree)]
-
-    def _ask_for(self, stars: PathStarProblems, arm: int) -> PathStarProblems:
-        """Let `arm` and the goal's arm change places; the edges stay written as they are."""
-        order = np.arange(self.task.degree)
-        order[[0, arm]] = [arm, 0]
-        hops = self.task.path_length - 1
-        written = order[stars.edge_order // hops] * hops + stars.edge_order % hops
-        edge_order = written.astype(stars.edge_order.dtype)
-        return PathStarProblems(stars.start, stars.arms[:, order], edge_order, stars.flipped)
+        return [cast(PathStarProblems, problems).asking_for(arm) for arm in range(1, self.task.degree)]
