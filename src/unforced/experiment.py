@@ -275,9 +275,9 @@ def diagnose_loaded(
     trained_with, loaded = loaded.run.decoding, loaded.decoded_by(decoder)
     run, count = loaded.run, count or loaded.run.num_test
     evaluator = Evaluator.of(run, loaded.train_module)
-    check_enough(count, confidence)
+    check_enough(count, confidence, run.task)
     train, held_out = (split_problems(run, split, count) for split in ("train", "test"))
-    all_of_training = run.num_train is not None and len(train) == run.num_train
+    all_of_training = len(train) == run.training_count
     diagnosis = {
         "run": run.fingerprint,
         **diagnose(evaluator, train, held_out, confidence, all_of_training),

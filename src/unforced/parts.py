@@ -40,7 +40,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from unforced.errors import ConfigError, unknown
-from unforced.paths import absolute_path
+from unforced.paths import absolute_file, absolute_path, data_sha256
 from unforced.plugins import is_in_file, part_in_file
 from unforced.registry import Registry
 
@@ -81,6 +81,12 @@ class Config(BaseModel):
     """By field: its value by the former name of that value."""
     path_fields: ClassVar[tuple[str, ...]] = ()
     """The fields that hold the path of a folder, which is made absolute where it is given, or a name."""
+    file_fields: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """By field that holds the path of data (a file or a folder): the field that holds its SHA-256.
+
+    Where the path is given, it is made absolute, and the hash is filled in; a config that was recorded keeps
+    it, so that what reads the data can refuse data that have changed.
+    """
 
     @model_validator(mode="before")
     @classmethod
@@ -156,8 +162,15 @@ def is_recorded(info: Any) -> bool:
 
 def settled(kind: type[Config], fields: Mapping[str, Any]) -> Tree:
     """Make paths absolute in fields that are given now, so that they mean the same from everywhere."""
-    paths = {key: fields[key] for key in kind.path_fields if isinstance(fields.get(key), str)}
-    return {**fields, **{key: absolute_path(path) for key, path in paths.items()}}
+    found = dict(fields)
+    for key in kind.path_fields:
+        if isinstance(fields.get(key), str):
+            found[key] = absolute_path(fields[key])
+    for key, digest in kind.file_fields.items():
+        if isinstance(fields.get(key), str) and fields[key]:
+            found[key] = absolute_file(fields[key])
+            found[digest] = fields.get(digest) or data_sha256(found[key])
+    return found
 
 
 def settled_part(kind: type[Part], fields: Any) -> Any:

@@ -1,5 +1,6 @@
 """Paths that a user gives, as they are recorded."""
 
+import hashlib
 import os
 
 
@@ -16,3 +17,29 @@ def absolute_path(name_or_path: str) -> str:
     plain, kept = os.path.abspath(path), os.path.join(os.getcwd(), path)
     through_a_link = os.path.exists(kept) and not (os.path.exists(plain) and os.path.samefile(plain, kept))
     return kept if through_a_link else plain  # what `LINK/..` is, only the file system knows
+
+
+def absolute_file(path: str) -> str:
+    """Return the absolute path of data that a user names now; links are kept."""
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def data_sha256(path: str) -> str:
+    """Hash a file, or all files of a folder and their names; empty where there is none that can be read."""
+    try:
+        if not os.path.isdir(path):
+            with open(path, "rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        names = sorted(
+            os.path.relpath(os.path.join(folder, name), path)
+            for folder, _, files in os.walk(path)
+            for name in files
+            if not name.startswith("cache-")  # what `datasets` keeps beside the data
+        )
+        digest = hashlib.sha256()
+        for name in names:
+            with open(os.path.join(path, name), "rb") as file:
+                digest.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+        return digest.hexdigest()
+    except OSError:
+        return ""

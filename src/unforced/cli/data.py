@@ -37,13 +37,16 @@ def export_problems(
     from unforced.data.files import most_problems, write_problems
     from unforced.errors import UserError
     from unforced.recipes import resolve_run
-    from unforced.tasks.sampling import check_split
+    from unforced.tasks.sampling import check_split, split_size
     from unforced.training.source import split_problems
 
     run = resolve_run(recipe, overrides or [])
     check_split(run.task, split)
     if split == "train" and run.num_train is not None and count > run.num_train:
         raise UserError(f"--count: the training set has num_train={run.num_train} problems, not {count}")
+    size = split_size(run.task, split)
+    if size is not None and count > size:
+        raise UserError(f"--count: {run.task} has {size} problems in its {split} split, not {count}")
     if count > most_problems(run.task):
         raise UserError(
             f"--count: a file takes at most {most_problems(run.task)} problems of {run.task}, not {count}"

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from unforced.config.fingerprint import changes, fingerprint
 from unforced.config.overrides import assign, flatten, with_quoting
-from unforced.config.settings import Settings
+from unforced.config.settings import Settings, size_in_words
 from unforced.data.codec import Codec
 from unforced.data.vocabulary import build_codec
 from unforced.decoding.base import Decoder
@@ -38,6 +38,7 @@ from unforced.parts import (
 )
 from unforced.registry import DECODERS, MODELS
 from unforced.tasks.base import Task
+from unforced.tasks.sampling import split_size
 
 
 class Run(Settings):
@@ -65,8 +66,9 @@ class Run(Settings):
                 raise ValueError(f"{key}: a stream has no training set; drop it, or give stream=false")
         if self.stream and self.max_steps is None:
             raise ValueError("max_steps: a stream never ends by itself; give max_steps=STEPS")
-        if not self.stream and self.num_train is None:
-            raise ValueError("num_train: give the size of the training set, or stream=true")
+        readable = self.task.ready and not is_recorded(info)  # a recorded run's files may be elsewhere now
+        if not self.stream and readable:
+            self._check_training_set()
         if self.max_steps is None and self.epochs is None:
             raise ValueError("max_steps: give max_steps or epochs")
         self._check_goals()
@@ -76,8 +78,9 @@ class Run(Settings):
                 f"batch_size {self.batch_size}"
             )
         self._check_decoder()
-        self._check_positions()
-        self._check_parts()
+        if readable or not self.task.file_fields:
+            self._check_positions()
+            self._check_parts()
         if not is_recorded(info):  # a recorded run was checked, and its model may be elsewhere now
             self._check_attention()
         if self.model.origin.keeps_bf16 and self.precision == "fp32":
@@ -87,6 +90,17 @@ class Run(Settings):
                 f"min_learning_rate: {self.min_learning_rate:g} is above learning_rate {self.learning_rate:g}"
             )
         return self
+
+    def _check_training_set(self) -> None:
+        """Check the size of a finite training set against the problems that there are."""
+        size = split_size(self.task, "train")
+        if self.num_train is None and size is None:
+            raise ValueError("num_train: give the size of the training set, or stream=true")
+        if self.num_train is not None and size is not None and self.num_train > size:
+            raise ValueError(
+                f"num_train: {self.num_train:,} problems, but {self.task} has {size:,} in its training "
+                f"split; give {size} at the most, or null for all"
+            )
 
     def _check_decoder(self) -> None:
         """Check that the decoder fits the objective, and that its settings are those of training."""
@@ -147,8 +161,15 @@ class Run(Settings):
     def title(self) -> str:
         """The task, the kinds of model and objective, and the data, in a line."""
         order = "" if self.order == "forward" else f" {self.order}"
-        data = "a stream" if self.stream else f"{self.num_train:,} problems"
+        data = "a stream" if self.stream else size_in_words(self.num_train)
         return f"{self.task}, {self.model.name}, {self.objective.name}{order}, {data}"
+
+    @property
+    def training_count(self) -> int | None:
+        """How many problems the training set has; None for a stream."""
+        if self.stream or self.num_train is not None:
+            return self.num_train
+        return split_size(self.task, "train")
 
     @cached_property
     def codec(self) -> Codec:
@@ -179,8 +200,9 @@ class Run(Settings):
     def num_steps(self) -> int:
         """Optimiser steps of the whole run: max_steps or epochs, whichever comes first."""
         limits = [self.max_steps] if self.max_steps is not None else []
-        if self.epochs is not None and self.num_train is not None:
-            limits.append(max(1, self.epochs * self.num_train // self.batch_size))
+        count = None if self.epochs is None else self.training_count
+        if self.epochs is not None and count is not None:
+            limits.append(max(1, self.epochs * count // self.batch_size))
         return min(limits)
 
     @property

@@ -31,7 +31,7 @@ class Settings(Config):
         False, description="an endless stream of fresh problems instead of a finite training set"
     )
     num_train: Annotated[int | None, Role.TRAINING_SET] = Field(
-        None, ge=1, description="problems in the finite training set"
+        None, ge=1, description="problems in the finite training set (null: all of a task that lists them)"
     )
     goals_per_graph: int = Field(
         1,
@@ -91,6 +91,11 @@ class Settings(Config):
     keep_checkpoints: Annotated[int, Role.OPERATIONAL] = Field(
         2, ge=1, description="how many of the newest checkpoints stay"
     )
+
+
+def size_in_words(num_train: int | None) -> str:
+    """Write the size of a finite training set."""
+    return "all training problems" if num_train is None else f"{num_train:,} problems"
 
 
 def settings_of(tree: Mapping[str, Any]) -> dict[str, Any]:

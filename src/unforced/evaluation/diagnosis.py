@@ -22,7 +22,8 @@ from unforced.evaluation.probe import Probe, probe
 from unforced.evaluation.statistics import CONFIDENCE, Estimate, problems_needed, proportion
 from unforced.evaluation.verdict import MARGIN, Evidence, judge
 from unforced.evaluation.writing import accuracy_by_steps, writing_order
-from unforced.tasks.base import Problems
+from unforced.tasks.base import Problems, Task
+from unforced.tasks.sampling import split_size
 
 
 def diagnose(
@@ -37,9 +38,9 @@ def diagnose(
     all_of_training: `train` is the whole training set, so that its accuracy needs no interval.
     Returns JSON values: `verdict` and a section per diagnostic; docs/metrics.md defines each number. Some
     sections are there only for certain objectives and decoders (RARER of the glossary).
-    Raises UserError if there are too few held-out problems for the confidence.
+    Raises UserError if there are too few held-out problems for the confidence, and the task has more.
     """
-    check_enough(len(held_out), confidence)
+    check_enough(len(held_out), confidence, evaluator.task)
     known, fresh = probe(evaluator, train, counterfactuals=False), probe(evaluator, held_out)
     fitted, as_trained = _exact(known, confidence), _as_trained(known, confidence)
     if all_of_training:
@@ -67,6 +68,7 @@ def diagnose(
     evidence = Evidence(
         what="right at the positions trained" if evaluator.trained_positions_note else "whole answers",
         problems=len(fresh),
+        all_of_them=len(fresh) == split_size(evaluator.task, "test"),
         test_exact=sections["exact"]["test"],
         train_exact=sections["exact"]["train"],
         as_trained=as_trained,
@@ -80,10 +82,10 @@ def diagnose(
     return found | evaluator.decoded() | sections
 
 
-def check_enough(count: int, confidence: float) -> None:
-    """Raise UserError unless `count` problems can carry a verdict at this confidence."""
-    needed = problems_needed(confidence, MARGIN / 2)
-    if count < needed:
+def check_enough(count: int, confidence: float, task: Task) -> None:
+    """Raise UserError unless `count` problems can carry a verdict at this confidence, or are all."""
+    needed, size = problems_needed(confidence, MARGIN / 2), split_size(task, "test")
+    if count < needed and (size is None or count < size):
         raise UserError(
             f"{count} held-out problems are too few for a verdict at confidence {confidence:g}, which takes "
             f"{needed} (intervals of ±{100 * MARGIN / 2:g} points): use --count {needed} or more; "

@@ -65,6 +65,7 @@ class Evidence:
 
     as_trained  accuracy on training problems, on the inputs of training
     decoder     what wrote the answers
+    all_of_them whether the held-out problems measured are all that there are
     """
 
     what: str
@@ -76,6 +77,7 @@ class Evidence:
     clever_hans: Mapping[str, Any]
     decisions: Mapping[str, Any]
     snowball: Mapping[str, Any]
+    all_of_them: bool = False
 
     @property
     def measured_decisions(self) -> dict[str, Mapping[str, Any]]:
@@ -269,6 +271,8 @@ def _gathered(errors: Mapping[str, Any]) -> bool:
 
 def _undecided(evidence: Evidence, *because: str) -> Verdict:
     more = f"measuring on more problems (--count {4 * evidence.problems} halves the intervals)"
+    if evidence.all_of_them:
+        more = f"a larger test split (four times {evidence.problems:,} problems halve the intervals)"
     return Verdict("inconclusive", because, f"{more}, or training on")
 
 

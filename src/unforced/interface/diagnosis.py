@@ -107,7 +107,7 @@ def diagnose(
     if encoding not in (None, "text", "symbol"):
         raise unknown("encoding", str(encoding), ["text", "symbol"])
     with in_python_words():
-        check_enough(count, confidence)
+        check_enough(count, confidence, built)
         known, whole = _first(count, problems(built, "train", seed) if train is None else train, "train")
         fresh, _ = _first(count, problems(built, "test", seed) if held_out is None else held_out, "held_out")
         setting = Elsewhere(

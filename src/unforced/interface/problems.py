@@ -10,7 +10,7 @@ from unforced.data.files import arrow_tables
 from unforced.errors import UserError, unknown
 from unforced.tasks.base import Order, Problems, Task
 from unforced.tasks.problems import END
-from unforced.tasks.sampling import block, check_split
+from unforced.tasks.sampling import block, check_split, split_size
 from unforced.tasks.sampling import problems as part_of_stream
 
 AnyTask = str | Mapping[str, Any] | Task | Run
@@ -121,7 +121,8 @@ def problems(
     """Return the problems of a split, to iterate over as often as you like.
 
     task: a task, its name, or a run. fields: of a task given by name, as in `degree=3`. count: how many
-    (None: without end). order: in which answers are written. Raises UserError.
+    (None: all of a split that is a list, else without end). order: in which answers are written. Raises
+    UserError.
     """
     built = as_task(task, **fields)
     check_split(built, split)
@@ -130,7 +131,10 @@ def problems(
     for name, value, least in (("count", count, 1), ("seed", seed, 0)):
         if value is not None and (not isinstance(value, int) or value < least):
             raise UserError(f"{name}: give a whole number from {least} up, not {value!r}")
-    return ProblemStream(built, split, seed, count, order)
+    size = split_size(built, split)
+    if size is not None and count is not None and count > size:
+        raise UserError(f"count: {built} has {size} problems in its {split} split, not {count}")
+    return ProblemStream(built, split, seed, size if count is None else count, order)
 
 
 def as_task(task: AnyTask, **fields: Any) -> Task:

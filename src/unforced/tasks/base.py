@@ -132,6 +132,25 @@ class Task(Part, ABC):
         """The share of problems that falls to each split; train, validation and test are always there."""
         return _SPLITS
 
+    @property
+    def ready(self) -> bool:
+        """Whether its settings name all that it needs: not so where a file is still to be named."""
+        return True
+
+    def listed(self, split: str) -> Problems | None:
+        """All problems of a split, where they are a list; None: they are drawn by `sample`, without end.
+
+        A run's stream of a listed split is the list in an order of the run's seed, again and again.
+        """
+        return None
+
+    def place(self, problems: Problems, row: int) -> str:
+        """Say where a problem came from, as in `data.jsonl:17`; empty where it was drawn."""
+        return ""
+
+    def check_new_symbols(self) -> None:
+        """Raise UserError if a model to which all symbols are new could not learn each in training."""
+
     def families(self, problems: Problems) -> UInt64[np.ndarray, " count"]:
         """Hash what a problem shares with those that ask something else of the same material.
 

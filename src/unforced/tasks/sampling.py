@@ -10,10 +10,14 @@ in whatever wording and whatever the goal) decides which split owns it, and each
 not own.
 Ownership does not depend on the seed, so a test problem is in no training set of any run, and neither is
 its graph with another goal.
+
+Of a split whose problems are a list (`Task.listed`), a stream is that list again and again, in an order drawn
+from `SeedSequence(seed, spawn_key=(split, pass))` for each pass.
 """
 
 from collections import OrderedDict
 from dataclasses import fields
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer, UInt64
@@ -120,6 +124,9 @@ def make_block(task: Task, seed: int, split: Split, index: int) -> Problems:
     """Make block `index` of a split; `block` keeps it."""
     number, share = check_split(task, split), task.splits[split]
     spawn = _SPAWN_KEYS.get(split, _FIRST_OF_OTHERS + number)
+    listed = task.listed(split)
+    if listed is not None:
+        return listed.take(_places(len(listed), seed, spawn, index * task.block_size, task.block_size))
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(spawn, index)))
     draws = int(1.05 * task.block_size / share)
     parts: list[Problems] = []
@@ -133,6 +140,31 @@ def make_block(task: Task, seed: int, split: Split, index: int) -> Problems:
         if accepted == 0 and drawn > _MAX_EMPTY_DRAWS:
             raise UserError(f"task: {task} has too few problems: none of them falls to the {split} split")
     return type(parts[0]).concatenate(parts).take(np.arange(task.block_size))
+
+
+def _places(length: int, seed: int, spawn: int, start: int, count: int) -> Int[np.ndarray, " count"]:
+    """Return places in a list of `length` problems, each pass over them in an order of its own."""
+    passes, places = np.divmod(np.arange(start, start + count), length)
+    chosen = np.empty(count, dtype=np.int64)
+    for number in np.unique(passes).tolist():
+        here = passes == number
+        chosen[here] = _order(length, seed, spawn, number)[places[here]]
+    return chosen
+
+
+@lru_cache(maxsize=8)
+def _order(length: int, seed: int, spawn: int, number: int) -> Int[np.ndarray, " length"]:
+    order: Int[np.ndarray, " length"] = np.random.default_rng(
+        np.random.SeedSequence(seed, spawn_key=(spawn, number))
+    ).permutation(length)
+    return order
+
+
+def split_size(task: Task, split: Split) -> int | None:
+    """Return how many problems a split has; None where they are drawn without end."""
+    check_split(task, split)
+    listed = task.listed(split)
+    return None if listed is None else len(listed)
 
 
 def check_split(task: Task, split: Split) -> int:

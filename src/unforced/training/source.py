@@ -17,7 +17,7 @@ from unforced.config import Run
 from unforced.data.batch import Batch
 from unforced.objectives.moment import sent
 from unforced.tasks.base import Problems, Task
-from unforced.tasks.sampling import Split, block, draw_distinct, problems
+from unforced.tasks.sampling import Split, block, draw_distinct, problems, split_size
 
 _SHUFFLE, _GOALS = 3, 5  # spawn keys 0-2 are the splits, 4 is the noise of objectives
 
@@ -36,14 +36,15 @@ def encode(run: Run, chosen: Problems) -> Batch:
 
 
 def split_problems(run: Run, split: Split, count: int) -> Problems:
-    """Return the first `count` problems of a split; of a finite training set, no more than it has.
+    """Return the first `count` problems of a split, no more than it has; likewise of a finite training set.
 
     Those of the training split are as training sees them: `goals_per_graph` of each graph, one after the
     other.
     """
+    limits = split_size(run.task, split), run.num_train if split == "train" else None
+    count = min([count, *(limit for limit in limits if limit is not None)])
     if split != "train":
         return problems(run.task, run.seed, split, 0, count)
-    count = count if run.num_train is None else min(count, run.num_train)
     parts = [training_block(run, index) for index in range(-(-count // block_size(run)))]
     return type(parts[0]).concatenate(parts).take(slice(count))
 
@@ -78,17 +79,18 @@ def build_source(run: Run, device: torch.device) -> Source:
 
 
 class FiniteSource:
-    """`num_train` problems, seen again every epoch in a new order.
+    """A training set of `num_train` problems, or of all there are, seen again every epoch in a new order.
 
     Training sees the epochs' orders end to end, and a batch may straddle two of them. Problems of one graph
     stay together.
     """
 
     def __init__(self, run: Run, device: torch.device) -> None:
-        assert run.num_train is not None
-        self.seed, self.count, self.batch_size = run.seed, run.num_train, run.batch_size
+        count = run.training_count
+        assert count is not None
+        self.seed, self.count, self.batch_size = run.seed, count, run.batch_size
         self.together = run.goals_per_graph
-        self.examples = encode(run, split_problems(run, "train", run.num_train)).map(lambda t: t.to(device))
+        self.examples = encode(run, split_problems(run, "train", count)).map(lambda t: t.to(device))
         self._order = lru_cache(maxsize=2)(self._shuffle)
 
     def batch(self, step: int, part: slice) -> Batch:

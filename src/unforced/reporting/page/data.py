@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from unforced.config import flatten
+from unforced.config.settings import size_in_words
 from unforced.errors import UserError
 from unforced.evaluation.outcomes import Outcome, outcomes_of
 from unforced.reporting.curves import SAMPLES, group_curves, run_curves, token_measures
@@ -58,7 +59,7 @@ def _group(group: Group) -> dict[str, Any]:
         "model": run.model,
         "objective": run.objective,
         "order": tree["order"],
-        "data": "a stream" if tree["stream"] else f"{tree['num_train']:,} problems",
+        "data": "a stream" if tree["stream"] else size_in_words(tree["num_train"]),
         "chance": run.chance,
         "decisive": list(run.decisive),
         "forced_note": run.forced_note,
