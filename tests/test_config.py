@@ -17,7 +17,7 @@ from unforced.objectives.next_token import NextToken
 from unforced.objectives.teacherless import Teacherless
 from unforced.parts import Named
 from unforced.recipes import resolve
-from unforced.registry import OBJECTIVES, RECIPES
+from unforced.registry import OBJECTIVES, RECIPES, TASKS
 from unforced.tasks.path_star import PathStar
 
 BASE = tiny_run("epochs=5")
@@ -201,7 +201,7 @@ def test_values_replace_fields_and_parts():
         assert str(error.value) == line
 
 
-ALL_TASKS = "addition, branching_path, countdown, crossing_lines, path_star"
+ALL_TASKS = ", ".join(TASKS.names())
 NO_JSON = "is not JSON: text has double quotes, and numbers begin with a digit, as in"
 MISTAKES = {
     "": "'' is not an override; write dotted.key=value, as in seed=3",

@@ -21,6 +21,7 @@ LINES = {
     "path_star": rf"{EDGE}(\|{EDGE})*/{EDGE}=(\d+(,\d+)*)",
     "branching_path": rf"{EDGE}(\|{EDGE})*/{EDGE}=(\d+(,\d+)*)",
     "crossing_lines": rf"{EDGE}(\|{EDGE})*/{EDGE}=(\d+(,\d+)*)",
+    "dag_paths": r"\d+,\d+=(\d+(,\d+)*)",
     "countdown": r"(\d+ ){3,4}> \d+ :\d+ [-+*/] \d+ = \d+( , \d+ [-+*/] \d+ = \d+){1,2}"
     r"|(\d+ ){3,4}> \d+ :\d+ = \d+ [-+*/] \d+( , \d+ = \d+ [-+*/] \d+){1,2}",
     "addition": r"\d{4}\+\d{4}=(\d{5})",

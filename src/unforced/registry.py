@@ -224,6 +224,7 @@ TASKS = Registry(
         "branching_path": "unforced.tasks.branching_path:BranchingPath",
         "countdown": "unforced.tasks.countdown:Countdown",
         "crossing_lines": "unforced.tasks.crossing_lines:CrossingLines",
+        "dag_paths": "unforced.tasks.dag_paths:DagPaths",
         "path_star": "unforced.tasks.path_star:PathStar",
     },
 )

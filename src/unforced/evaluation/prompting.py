@@ -17,7 +17,7 @@ from unforced.data.marks import behind_closing, behind_opening, is_only_marks
 from unforced.evaluation.accuracy import count_free, prefixed, with_intervals
 from unforced.evaluation.trace import symbol_texts
 from unforced.tasks.base import Order, Problems, Symbols, Task, Verdicts
-from unforced.tasks.sampling import Split, problems
+from unforced.tasks.sampling import Split, problems, split_size
 
 Answerer = Callable[[Sequence[str]], Sequence[str]]
 Conversation = list[dict[str, str]]
@@ -41,13 +41,13 @@ class Questions:
     def draw(cls, task: Task, order: Order, seed: int, count: int, num_shots: int) -> "Questions":
         """Take the first `count` problems of the test split, and the first of the training split as shots.
 
-        The splits are disjoint by construction, so no asked problem is among the shots. Raises UserError if
-        the task has too few problems.
+        No more than there are. The splits are disjoint by construction, so no asked problem is among the
+        shots. Raises UserError if the task has too few problems.
         """
-        asked = problems(task, seed, ASKED, 0, count)
+        asked = _first(task, seed, ASKED, count)
         if not num_shots:
             return cls(task, order, asked, ())
-        shown = problems(task, seed, "train", 0, num_shots)
+        shown = _first(task, seed, "train", num_shots)
         answers = task.text.answers(task.in_order(task.answers(shown), order))
         return cls(task, order, asked, tuple(zip(task.text.prompts(shown), answers, strict=True)))
 
@@ -91,6 +91,11 @@ class Questions:
         task, characters = self.task, self.characters
         lines = [answer_in(text, characters, task.text.separator) for text in texts]
         return task.in_order(task.text.read_answers(lines), self.order)
+
+
+def _first(task: Task, seed: int, split: Split, count: int) -> Problems:
+    size = split_size(task, split)
+    return problems(task, seed, split, 0, count if size is None else min(count, size))
 
 
 def answer_in(text: str, characters: frozenset[str], separator: str) -> str:

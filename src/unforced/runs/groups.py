@@ -128,7 +128,8 @@ def differing(mappings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _without_seed(run: FinishedRun) -> dict[str, Any]:
-    return {key: value for key, value in settings_of(run.tree).items() if key != "seed"}
+    """Return its settings but those that end in `seed`: what they draw (data, weights, a graph) is chance."""
+    return {key: value for key, value in settings_of(run.tree).items() if not key.endswith("seed")}
 
 
 def _names(run: FinishedRun) -> tuple[str, str, str]:

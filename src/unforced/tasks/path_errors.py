@@ -1,9 +1,22 @@
-"""What can be wrong with a path in a graph whose leaves are known."""
+"""What can be wrong with a path: in a graph of few leaves, and in any graph without cycles."""
+
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from unforced.tasks.problems import END, Marks, Symbols, Verdicts, answer_lengths
+
+WALK_KINDS: Mapping[str, str] = {
+    "correct": "",
+    "no_edge": "a step is not an edge",
+    "wrong_turn": "edges only, to a node that has no way to the goal",
+    "past_goal": "edges only, through the goal and on",
+    "stops_early": "edges only, and it ends before the goal",
+    "wrong_start": "it does not begin at the start",
+    "malformed": "it is not a list of nodes",
+}
+"""The kinds of answers that `walk_verdicts` names."""
 
 
 def path_verdicts(
@@ -51,6 +64,35 @@ def path_kinds(astray: str) -> dict[str, str]:
         "wrong_end": "it ends elsewhere than at the goal",
         "malformed": "it is not a list of nodes",
     }
+
+
+def walk_verdicts(
+    answers: Symbols,
+    ends: Int[np.ndarray, "count 2"],
+    edges: Bool[np.ndarray, "nodes nodes"],
+    reaches: Bool[np.ndarray, "nodes nodes"],
+) -> Verdicts:
+    """Walk each answer along the edges, and name what is wrong with it; any path to the goal is right.
+
+    ends: start and goal. reaches: from which node a path of an edge or more leads to which. Answers vary in
+    length. The first kind applies of malformed, wrong_start, no_edge; then it depends on the last node.
+    """
+    rows, (start, goal) = np.arange(len(answers)), ends.T
+    malformed = _malformed(answers, len(edges), varied=True)
+    nodes = np.where(malformed[:, None], END, answers)
+    last = nodes[rows, _last(nodes, varied=True)]
+    steps = nodes[:, 1:] >= 0
+    conditions = {
+        "malformed": malformed,
+        "wrong_start": nodes[:, 0] != start,
+        "no_edge": np.any(steps & ~edges[nodes[:, :-1], nodes[:, 1:]], axis=1),
+        "correct": last == goal,
+        "past_goal": (nodes == goal[:, None]).any(axis=1),
+        "stops_early": reaches[last, goal],
+    }
+    kinds = tuple(WALK_KINDS)
+    numbers = [kinds.index(kind) for kind in conditions]
+    return Verdicts(kinds, np.select(list(conditions.values()), numbers, default=kinds.index("wrong_turn")))
 
 
 def with_goal(answers: Symbols, goals: Int[np.ndarray, " count"], varied: bool = False) -> Symbols:
