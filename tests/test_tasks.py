@@ -26,6 +26,7 @@ COUNT = 200
 ROOMY = {
     "addition": {"num_digits": 8},
     "countdown": {"fewest": 4, "largest": 999, "max_value": 9999},
+    "triangle": {"edge_share": 0.0},
 }
 
 
@@ -64,7 +65,7 @@ def test_every_task_keeps_to_the_contract(task, rule):
     try:
         rule(TaskSubject(task))
     except DoesNotApplyError:
-        pytest.skip("what needs lookahead is unknown")
+        pytest.skip("does not apply to this task")
 
 
 class Wrong(PathStar):
@@ -156,7 +157,7 @@ def test_splits_own_the_shares_that_they_have(task):
     drawn = task.sample(np.random.default_rng(0), 20_000)
     shares = np.bincount(task.owners(drawn), minlength=len(task.splits)) / 20_000
     assert shares == pytest.approx([*task.splits.values()], abs=0.016)  # five standard errors
-    if task.listed("train") is None:
+    if type(task).splits is Task.splits:
         assert [*task.splits.values()] == [0.8, 0.1, 0.1]
 
 
@@ -171,7 +172,7 @@ def test_symbols_are_those_of_the_alphabet(task, some):
 
 
 def test_all_of_the_alphabet_is_used(task):
-    drawn = task.sample(np.random.default_rng(0), 5000)
+    drawn = task.sample(np.random.default_rng(0), max(5000, 20 * len(task.alphabet)))
     used = np.setdiff1d(np.union1d(task.prompts(drawn), task.answers(drawn)), [-1])
     assert used.tolist() == list(range(len(task.alphabet)))
 
@@ -213,9 +214,9 @@ def test_an_answer_without_an_end_is_read_as_wrong(task, some):
         assert np.array_equal(np.argwhere(wrong), np.stack([np.arange(COUNT), last], axis=1))
 
 
-def test_answers_to_other_problems_are_errors(task, some):
+def test_answers_to_other_problems_are_errors_unless_a_task_is_open_ended(task, some):
     verdicts = task.score(some, np.roll(task.answers(some), 1, axis=0))
-    assert verdicts.exact.mean() < 0.05
+    assert (verdicts.exact.mean() < 0.05) == (task.of_a_set is None)
     assert sum(verdicts.counts().values()) == COUNT
 
 
@@ -229,7 +230,7 @@ def test_the_orders_differ_in_the_answer_alone(task, some):
     forward, backward = task.texts(some), task.texts(some, "reversed")
     assert [prompt for prompt, _ in forward] == [prompt for prompt, _ in backward] == task.text.prompts(some)
     turned = (task.answers(some) != task.in_order(task.answers(some), "reversed")).any(axis=1)
-    assert turned.mean() > 0.9
+    assert turned.mean() > 0.2  # an edge of triangle's graph, written both ways, is the same backwards
     assert [left != right for left, right in zip(forward, backward, strict=True)] == turned.tolist()
     back = task.in_order(task.in_order(task.answers(some), "reversed"), "reversed")
     assert np.array_equal(back, task.answers(some))
@@ -272,7 +273,7 @@ def test_prompts_alone_are_read_and_what_is_no_prompt_is_one_line(task, some):
 
 @pytest.mark.parametrize("order", ["forward", "reversed"])
 def test_an_instruction_names_every_sign_of_a_line(task, some, order):
-    signs = {sign for line in task.lines(some, order) for sign in re.sub(r"[0-9]", "", line)}
+    signs = {sign for line in task.lines(some, order) for sign in re.sub(r"[0-9a-z]", "", line)}
     said = task.text.instruction(order)
     assert all(SIGN_NAMES[sign] in said for sign in signs)
     assert said.endswith("Write the answer and nothing else.")

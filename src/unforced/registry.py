@@ -222,10 +222,14 @@ TASKS = Registry(
     {
         "addition": "unforced.tasks.addition:Addition",
         "branching_path": "unforced.tasks.branching_path:BranchingPath",
+        "circle": "unforced.tasks.circle:Circle",
         "countdown": "unforced.tasks.countdown:Countdown",
         "crossing_lines": "unforced.tasks.crossing_lines:CrossingLines",
         "dag_paths": "unforced.tasks.dag_paths:DagPaths",
+        "line": "unforced.tasks.line:Line",
         "path_star": "unforced.tasks.path_star:PathStar",
+        "sibling": "unforced.tasks.sibling:Sibling",
+        "triangle": "unforced.tasks.triangle:Triangle",
     },
 )
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from unforced.config import Run
 from unforced.data.batch import Batch
+from unforced.evaluation.creativity import Creativity
 from unforced.evaluation.evaluator import Evaluator, columns
 from unforced.evaluation.margins import margins, mean_margins
 from unforced.evaluation.statistics import proportion
@@ -37,8 +38,9 @@ def measure_problems(evaluator: Evaluator, problems: Problems) -> Metrics:
     inputs of training. token_i is answer position i in forward order, whatever the order of generation, over
     the problems that have it. `free.exact` is the verifier's; forced and token measures are agreement with
     the reference answer, which is less where a task has several right answers. Where the verifier sorts
-    problems, `slice.NAME_VALUE.free.exact`; where it judges parts of answers, `free.PART`. Numbers, not
-    counts, are the margins of decisive tokens; see `mean_margins`.
+    problems, `slice.NAME_VALUE.free.exact`; where it judges parts of answers, `free.PART`; where a task is
+    open-ended, `free.creative`, `free.coherent`, `free.original` and `free.unique`. Numbers, not counts, are
+    the margins of decisive tokens; see `mean_margins`.
     """
     task, ahead = evaluator.task, evaluator.lookahead
     positions = () if ahead is None else ahead.decisive_positions
@@ -51,7 +53,9 @@ def measure_problems(evaluator: Evaluator, problems: Problems) -> Metrics:
     if evaluator.trained_mode == "one_pass":
         right |= count_right("one_pass", trained == truth, exists)
     means = {} if ahead is None else mean_margins(margin, ahead.decisive(problems), positions)
-    return count_free(task, problems, free, task.score(problems, free)) | right | means
+    verdicts = task.score(problems, free)
+    counts = count_free(task, problems, free, verdicts)
+    return counts | count_set(evaluator.creativity(problems, free, verdicts)) | right | means
 
 
 def _predictions(
@@ -85,6 +89,11 @@ def count_free(task: Task, problems: Problems, free: Symbols, verdicts: Verdicts
         for value in np.unique(values).tolist():
             counts |= _counted(f"slice.{name}_{value}.free.exact", verdicts.exact, values == value)
     return counts | {"free.errors": verdicts.counts()}
+
+
+def count_set(found: Creativity | None) -> Counts:
+    """Return what is new of a set of free answers; nothing where a task is not open-ended."""
+    return {} if found is None else {f"free.{name}": count for name, count in found.counts.items()}
 
 
 def count_right(mode: str, right: Marks, exists: Marks) -> Counts:

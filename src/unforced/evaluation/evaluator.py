@@ -4,6 +4,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ from unforced.data.codec import Codec
 from unforced.decoding.base import Decoder, Logits, ParallelDecoder
 from unforced.decoding.modes import Mode, Shows, Writes, trained_mode
 from unforced.decoding.one_pass import OnePass
+from unforced.evaluation.creativity import NO_FORMS, Creativity, Forms, creativity, trained_forms
 from unforced.models.base import Cache, SequenceModel
 from unforced.objectives.base import Objective
 from unforced.parts import tree
-from unforced.tasks.base import Order, Problems, Symbols, Task
+from unforced.tasks.base import Order, Problems, Symbols, Task, Verdicts
 from unforced.tasks.capabilities import Lookahead
 from unforced.training.precision import autocast_dtype
 from unforced.training.processes import Processes
@@ -37,7 +39,8 @@ class Evaluator:
     """A model to be measured, with all that is needed to ask it. `dtype` is that of its matrix products.
 
     processes: those that have the same model, and share the problems; all of them measure at the same time.
-    None: this one measures alone.
+    None: this one measures alone. trained_forms: returns the canonical forms of the answers that it was
+    trained on, which original answers do not repeat (None: of none), where the task is open-ended.
     """
 
     task: Task
@@ -50,6 +53,7 @@ class Evaluator:
     codec: Codec
     dtype: torch.dtype = torch.float32
     processes: Processes | None = None
+    trained_forms: Callable[[], Forms] | None = None
 
     @classmethod
     def of(cls, run: Run, train_module: TrainModule, processes: Processes | None = None) -> "Evaluator":
@@ -57,7 +61,14 @@ class Evaluator:
         device = next(train_module.parameters()).device
         dtype = autocast_dtype(run, device)
         parts = (run.task, run.order, run.objective, run.decoding, train_module.model, train_module.heads)
-        return cls(*parts, device, run.codec, dtype, processes)
+        return cls(*parts, device, run.codec, dtype, processes, partial(trained_forms, run))
+
+    def creativity(self, problems: Problems, free: Symbols, verdicts: Verdicts) -> Creativity | None:
+        """Say how much is new of free answers to problems; None where the task is not open-ended."""
+        if self.task.of_a_set is None:
+            return None
+        known = NO_FORMS if self.trained_forms is None else self.trained_forms()
+        return creativity(self.task, problems, free, verdicts, known)
 
     @property
     def shows(self) -> Shows:

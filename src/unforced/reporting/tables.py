@@ -21,6 +21,9 @@ _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
 SPLIT_NAMES = {"train": "train", "validation": "validation", "test": "held-out", "file": "file"}
 MODE_NAMES = {"forced": "teacher-forced", "free": "free-running", "one_pass": "in one pass"}
 
+OF_A_SET = ("creative", "coherent", "original", "unique")
+"""Measures of a set of free answers, where a task is open-ended."""
+
 WHOLE_ANSWERS = {
     "training, teacher-forced": "train.forced.exact",
     "training, free-running": "train.free.exact",
@@ -82,11 +85,23 @@ def accuracy_table(result: Mapping[str, Any], chance: float | None) -> pd.DataFr
         for mode in ("forced", "free", "one_pass"):
             for key, value in result.items():
                 measure = key.removeprefix(f"{split}.{mode}.")
-                if measure != key and "total" in value:
+                if measure != key and measure not in OF_A_SET and "total" in value:
                     shown = percent(value) if measure == "exact" else percent_alone(value)
                     rows.setdefault(f"{name}, {mode.replace('_', ' ')}", {})[measure] = shown
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index.name = f"chance {in_percent(chance, sign='%')}"
+    return table.fillna("")
+
+
+def set_table(result: Mapping[str, Any]) -> pd.DataFrame:
+    """Say how much is new of the free answers as a set: a row per split; empty for most tasks."""
+    rows = {
+        f"{name}, free": {measure: percent(result[key]) for measure, key in measures.items() if key in result}
+        for split, name in _split_names(result).items()
+        for measures in [{measure: f"{split}.free.{measure}" for measure in OF_A_SET}]
+    }
+    table = pd.DataFrame.from_dict({name: row for name, row in rows.items() if row}, orient="index")
+    table.index.name = "answers as a set"
     return table.fillna("")
 
 
@@ -124,10 +139,10 @@ def show_accuracy(result: Mapping[str, Any], run: "Run") -> None:
     """Print what a run gets right, forced and free, by which decoder, and the kinds of its free answers."""
     show(_narrow(accuracy_table(result, run.task.chance)), run.forced_note)
     print_lines(f"decoder: {run.decoding}", "")
-    slices = slice_table(result)
-    if len(slices):
-        show(slices)
-        print()
+    for frame in (slice_table(result), set_table(result)):
+        if len(frame):
+            show(frame)
+            print()
     show(error_table(result))
 
 

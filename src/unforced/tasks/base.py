@@ -1,7 +1,7 @@
 """The task contract: a frozen config that generates problems and verifies answers. NumPy only."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -27,6 +27,7 @@ from unforced.tasks.published import Published, Source
 
 __all__ = [
     "EMPTY",
+    "EVERY_SPLIT",
     "AnyProblems",
     "Marks",
     "Order",
@@ -35,10 +36,20 @@ __all__ = [
     "Task",
     "Verdicts",
     "in_order",
+    "owners_by_hash",
 ]
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
-_SPLITS: Mapping[str, float] = MappingProxyType({"train": 0.8, "validation": 0.1, "test": 0.1})
+EVERY_SPLIT: Mapping[str, float] = MappingProxyType({"train": 0.8, "validation": 0.1, "test": 0.1})
+"""The splits that every task has, with their shares."""
+
+
+def owners_by_hash(
+    hashes: UInt64[np.ndarray, " count"], shares: Iterable[float]
+) -> Int[np.ndarray, " count"]:
+    """Give each hash to a split, by number, so that each split gets its share."""
+    bounds = np.cumsum(list(shares))[:-1] * 2.0**64
+    return np.searchsorted(bounds.astype(np.uint64), hashes, side="right")
 
 
 class Task(Part, ABC):
@@ -130,7 +141,7 @@ class Task(Part, ABC):
     @property
     def splits(self) -> Mapping[str, float]:
         """The share of problems that falls to each split; train, validation and test are always there."""
-        return _SPLITS
+        return EVERY_SPLIT
 
     @property
     def ready(self) -> bool:
@@ -161,8 +172,7 @@ class Task(Part, ABC):
 
     def owners(self, problems: Problems) -> Int[np.ndarray, " count"]:
         """Number the split, in the order of `splits`, that owns each problem; by a hash of its family."""
-        bounds = np.cumsum(list(self.splits.values()))[:-1] * 2.0**64
-        return np.searchsorted(bounds.astype(np.uint64), self.families(problems), side="right")
+        return owners_by_hash(self.families(problems), self.splits.values())
 
     @property
     def lookahead(self) -> Lookahead | None:

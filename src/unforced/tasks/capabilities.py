@@ -168,13 +168,18 @@ class Pictures:
 
 
 class SetScore(ABC):
-    """A score of a set of answers, not of each by itself: tasks that are open-ended (arXiv 2504.15266)."""
+    """How a set of answers is scored where tasks are open-ended: by what they say that is new.
+
+    Of the answers of a set, those count that the verifier calls right (coherent), that say what no training
+    answer says (original), and that no earlier answer of the set says (unique). All of it is decided on
+    canonical forms: two ways to write one thing are one thing. Source: arXiv 2504.15266, Sec. 2; its code
+    compares answers as they are written for three of its four tasks, when it counts unique ones.
+    """
 
     @abstractmethod
-    def measure(
-        self, problems: Problems, answers: Symbols, known: UInt64[np.ndarray, " train"]
-    ) -> Mapping[str, Bool[np.ndarray, " count"]]:
-        """Say of each answer whether it counts, by the name of what is counted (coherent, original, unique).
+    def canonical(self, answers: Symbols) -> UInt64[np.ndarray, " count"]:
+        """Hash the canonical forms of right answers: equal for two that say the same."""
 
-        known: the keys of the training problems, which an original answer does not repeat.
-        """
+    def asked(self, problems: Problems) -> Bool[np.ndarray, " count"]:
+        """Mark the problems that ask for an answer of one's own, and so count: by default all."""
+        return np.ones(len(problems), dtype=np.bool_)

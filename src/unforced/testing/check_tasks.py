@@ -154,7 +154,8 @@ def wrong_answers(subject: TaskSubject) -> None:
         answers[there, position] = -2 if task.varied else -1
         require(not task.score(some, answers).exact[there].any(), f"not so at position {position}")
     verdicts = task.score(some, np.roll(task.answers(some), 1, axis=0))
-    require(not verdicts.exact.all(), "answers to other problems are called right")
+    closed = task.of_a_set is None  # answers to one open-ended problem are answers to all
+    require(not (closed and verdicts.exact.all()), "answers to other problems are called right")
     counted = sum(verdicts.counts().values())
     require(counted == len(some), f"it gives {counted} verdicts for {len(some)} answers")
 
@@ -247,6 +248,20 @@ def other_questions(subject: TaskSubject) -> None:
         require(np.array_equal(task.families(other), task.families(some)), "it is of another family")
 
 
+def set_scores(subject: TaskSubject) -> None:
+    """Canonical forms, where a task is open-ended, do not depend on the other answers, and some differ."""
+    task, some = subject.task, subject.some
+    if task.of_a_set is None:
+        raise DoesNotApplyError
+    forms, answers = task.of_a_set.canonical(task.answers(some)), task.answers(some)
+    require(forms.shape == (len(some),), f"they have the shape {forms.shape}")
+    require(len(np.unique(forms)) > 1, "all answers have the same form")
+    turned = task.of_a_set.canonical(answers[::-1])[::-1]
+    require(np.array_equal(turned, forms), "the form of an answer depends on where it stands")
+    require(task.of_a_set.asked(some).any(), "no problem asks for an answer of one's own")
+    require(not task.unique_answer, "its answers are open: say so with `unique_answer`")
+
+
 def signs(subject: TaskSubject) -> None:
     """A line of text is the prompt and the answer, without line breaks, and differs between problems."""
     lines = subject.task.lines(subject.some)
@@ -274,5 +289,6 @@ TASK_RULES = (
     options,
     decoys,
     other_questions,
+    set_scores,
     signs,
 )
