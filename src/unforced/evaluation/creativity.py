@@ -108,5 +108,5 @@ def trained_forms(run: Run) -> Forms:
 
     Of a stream, the first four million at the most.
     """
-    count = run.num_train if run.num_train is not None else min(_MOST, run.num_steps * run.batch_size)
+    count = run.training_count or min(_MOST, run.num_steps * run.batch_size)
     return forms_of(run.task, run.task.answers(split_problems(run, "train", count)))

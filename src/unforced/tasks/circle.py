@@ -10,9 +10,11 @@ cycles of any number of edges.
 """
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from unforced.tasks.edge_lists import FAULTS, EdgeListTask
+from unforced.tasks.published import Source
+from unforced.tasks.seed_strings import ROLL_THE_DICE
 
 KINDS = {"correct": "", **FAULTS, "open": "its edges are a line that does not close"}
 
@@ -21,6 +23,9 @@ class Circle(EdgeListTask):
     """List the edges of a cycle, in any order."""
 
     verdict_kinds: ClassVar[Mapping[str, str]] = KINDS
+
+    sources: ClassVar[tuple[Source, ...]] = (ROLL_THE_DICE,)
+    shown: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"num_edges": 5, "num_labels": 6})
 
     name: Literal["circle"] = "circle"
 

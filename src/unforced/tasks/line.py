@@ -9,9 +9,11 @@ labels and whose published data have 10.
 """
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from unforced.tasks.edge_lists import FAULTS, EdgeListTask
+from unforced.tasks.published import Source
+from unforced.tasks.seed_strings import ROLL_THE_DICE
 
 KINDS = {"correct": "", **FAULTS, "closed": "its edges close a circle"}
 
@@ -20,6 +22,9 @@ class Line(EdgeListTask):
     """List the edges of a path, in any order."""
 
     verdict_kinds: ClassVar[Mapping[str, str]] = KINDS
+
+    sources: ClassVar[tuple[Source, ...]] = (ROLL_THE_DICE,)
+    shown: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"num_edges": 5, "num_labels": 6})
 
     name: Literal["line"] = "line"
 

@@ -28,8 +28,12 @@ from unforced.tasks.base import Order, Problems, Symbols, Task
 from unforced.tasks.capabilities import Pictures, PromptReader, SetScore, TextFormat
 from unforced.tasks.lines import read_prompts
 from unforced.tasks.problems import END
+from unforced.tasks.published import Source
 from unforced.tasks.sampling import hash_rows
 
+ROLL_THE_DICE = Source(
+    "Roll the dice", "2504.15266", "Sec. 2; its results are figures, sizes are those of its authors' code"
+)
 CHARACTERS = string.ascii_lowercase + string.digits
 """What seed strings are made of."""
 MOST_CHARACTERS = 100

@@ -12,14 +12,15 @@ set without replacement: here an item of 50,000 is there twice at times (2% of t
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Int
 from pydantic import Field, model_validator
 
 from unforced.tasks.base import Problems, Symbols, Verdicts
-from unforced.tasks.seed_strings import SeedStringTask, first_kind
+from unforced.tasks.published import Source
+from unforced.tasks.seed_strings import ROLL_THE_DICE, SeedStringTask, first_kind
 
 KINDS = {
     "correct": "",
@@ -38,6 +39,9 @@ class Sibling(SeedStringTask):
     """
 
     verdict_kinds: ClassVar[Mapping[str, str]] = KINDS
+
+    sources: ClassVar[tuple[Source, ...]] = (ROLL_THE_DICE,)
+    shown: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"parents": 3, "children": 20})
 
     name: Literal["sibling"] = "sibling"
     parents: int = Field(5, ge=2, le=10_000, description="parents, A")

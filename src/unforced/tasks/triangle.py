@@ -15,7 +15,7 @@ joined, where they are not yet, until it was part of six such triangles. Items a
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -24,7 +24,8 @@ from pydantic import Field, model_validator
 from unforced.tasks.base import EVERY_SPLIT, Problems, Symbols, Verdicts, owners_by_hash
 from unforced.tasks.edge_lists import STRIDE, chain_of, nodes_of, read_edges, write_edges
 from unforced.tasks.problems import END
-from unforced.tasks.seed_strings import SeedProblems, SeedStringTask, first_kind
+from unforced.tasks.published import Source
+from unforced.tasks.seed_strings import ROLL_THE_DICE, SeedProblems, SeedStringTask, first_kind
 
 KINDS = {
     "correct": "",
@@ -46,6 +47,9 @@ class Triangle(SeedStringTask):
     """
 
     verdict_kinds: ClassVar[Mapping[str, str]] = KINDS
+
+    sources: ClassVar[tuple[Source, ...]] = (ROLL_THE_DICE,)
+    shown: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"num_nodes": 60})
 
     name: Literal["triangle"] = "triangle"
     num_nodes: int = Field(999, ge=4, le=10_000, description="nodes of the graph")
