@@ -24,6 +24,7 @@ from torch import Tensor
 from unforced.data.batch import Batch
 from unforced.data.codec import Choices, Codec
 from unforced.data.spelling import Spelled, Tokens
+from unforced.data.template import BARE, Template
 from unforced.errors import UserError
 from unforced.tasks.base import Order, Problems, Symbols, Task
 from unforced.tasks.problems import NOT_A_SYMBOL
@@ -41,11 +42,13 @@ class TextCodec(Codec):
 
     tokenizer  a fast tokenizer, which knows `mask_token` and `end`
     start      what it puts before a text
+    template   what stands around prompt and answer
     """
 
     end: int
     tokenizer: Any
     start: Tokens
+    template: Template = BARE
 
     @classmethod
     def of(
@@ -56,6 +59,7 @@ class TextCodec(Codec):
         end: int,
         vocab_size: int,
         specials: Mapping[str, int] = MappingProxyType({}),
+        template: Template = BARE,
     ) -> "TextCodec":
         """Build the codec of a task, with the longest texts that it can have.
 
@@ -67,11 +71,10 @@ class TextCodec(Codec):
                 f"model.name_or_path: {type(tokenizer).__name__} cannot tell which characters a token stands "
                 "for; give a model with a fast tokenizer (tokenizer.json), or model.encoding=symbol"
             )
-        start, _ = _around(tokenizer)
-        prompt, answer = _most_tokens(task, tokenizer)
-        codec = cls(
-            task, mask_token, vocab_size, len(start) + prompt, answer + 1, end, specials, tokenizer, start
-        )
+        start = () if template.whole else _around(tokenizer)[0]
+        prompt, answer = _most_tokens(task, tokenizer, template)
+        lengths = len(start) + prompt, answer + 1
+        codec = cls(task, mask_token, vocab_size, *lengths, end, specials, tokenizer, start, template)
         codec._begin_with_every_symbol()
         return codec
 
@@ -90,7 +93,7 @@ class TextCodec(Codec):
     ) -> Batch:
         """Write lines and tokenise them. Raises UserError if the tokenizer merges across the `=`."""
         answers = self.task.answers(problems) if answers is None else answers
-        prompts = self.task.text.prompts(problems)
+        prompts = [self.template.prompt(prompt) for prompt in self.task.text.prompts(problems)]
         lines = self.task.text.answers(self.task.in_order(answers, order))
         lasts = (self.task.exists(answers).sum(axis=1) - 1).clip(min=0)
         heads, tails, written, reached = [], [], [], []
@@ -232,7 +235,7 @@ class TextCodec(Codec):
             chunk = list(zip(prompts[i : i + _CHUNK], answers[i : i + _CHUNK], strict=True))
             heads = self.tokenizer([prompt for prompt, _ in chunk], add_special_tokens=False)
             whole = self.tokenizer(
-                [prompt + answer for prompt, answer in chunk],
+                [f"{prompt}{self.template.lead}{answer}" for prompt, answer in chunk],
                 add_special_tokens=False,
                 return_offsets_mapping=True,
             )
@@ -243,7 +246,8 @@ class TextCodec(Codec):
                         f"model.name_or_path: the tokenizer joins the end of a prompt with its answer in "
                         f"{prompt[-20:] + answer!r}; use model.encoding=symbol"
                     )
-                yield head, ids[len(head) :], self._places(answer, spans[len(head) :], len(prompt))
+                offset = len(prompt) + len(self.template.lead)
+                yield head, ids[len(head) :], self._places(answer, spans[len(head) :], offset)
 
     def _places(
         self, answer: str, spans: Sequence[tuple[int, int]], offset: int
@@ -298,13 +302,15 @@ def _putting_before(tokenizer: Any, start: Tokens) -> Any:
     return processors.TemplateProcessing(single="start $A", special_tokens=[special])
 
 
-def _most_tokens(task: Task, tokenizer: Any) -> tuple[int, int]:
+def _most_tokens(task: Task, tokenizer: Any, template: Template) -> tuple[int, int]:
     """Bound the tokens of a prompt and of an answer, in either order."""
+    lead = template.lead
     if task.varied:  # a sample need not have the longest
-        return _most_bytes(task)
+        prompt, answer = _most_bytes(task)
+        return prompt + len(template.prompt("").encode()), answer + len(lead)
     problems = task.sample(np.random.default_rng(0), _SAMPLE)
-    prompts, answers = task.text.prompts(problems), task.answers(problems)
-    both = [line for order in _ORDERS for line in task.text.answers(task.in_order(answers, order))]
+    prompts, answers = [template.prompt(each) for each in task.text.prompts(problems)], task.answers(problems)
+    both = [lead + line for order in _ORDERS for line in task.text.answers(task.in_order(answers, order))]
     costs = _costs(tokenizer, task.alphabet[: task.answer_symbols], prompts[0][-1])
     return _most(tokenizer, prompts, costs), _most(tokenizer, both, costs)
 

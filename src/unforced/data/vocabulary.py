@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from unforced.data.codec import Codec, SymbolCodec
+from unforced.data.template import BARE, Template
 from unforced.data.text import TextCodec
 from unforced.errors import UserError
 from unforced.tasks.base import Task
 
 _MASK, _END = "<|mask|>", "<|end|>"
+_TRIED = 16  # problems whose tokens show how a template is to be taken
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,14 @@ class Vocabulary:
     tokenizer   transformers' fast tokenizer, which writes problems as text; None: each symbol is a new token
     mask_token  its token that hides answer tokens; None: one more token
     check       raises UserError for a text that the tokenizer does not keep
+    template    what stands around a prompt and its answer in a text
     """
 
     size: int = 0
     tokenizer: Any = None
     mask_token: str | None = None
     check: Callable[[str], None] = lambda text: None
+    template: Template = BARE
 
 
 def build_codec(task: Task, vocabulary: Vocabulary, specials: Sequence[str] = ()) -> Codec:
@@ -53,8 +57,9 @@ def _text_codec(task: Task, vocabulary: Vocabulary, specials: Sequence[str]) -> 
             f"model.mask_token: the objective adds tokens of its own ({', '.join(specials)}), so it can "
             "add this, too; drop mask_token"
         )
-    ((prompt, answer),) = task.texts(task.sample(np.random.default_rng(0), 1))
-    for text in (prompt + answer, task.text.separator.join(task.alphabet)):
+    pairs = task.texts(task.sample(np.random.default_rng(0), _TRIED))
+    template = vocabulary.template.fitted(tokenizer, pairs)
+    for text in ("".join(pairs[0]), task.text.separator.join(task.alphabet)):
         vocabulary.check(text)
     if tokenizer.eos_token_id is None:
         tokenizer.add_special_tokens({"eos_token": _END})
@@ -65,7 +70,9 @@ def _text_codec(task: Task, vocabulary: Vocabulary, specials: Sequence[str]) -> 
     tokenizer.add_tokens(list(names.values()), special_tokens=True)
     ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in names.items()}
     size = max(num_ids(tokenizer), vocabulary.size)
-    codec = TextCodec.of(task, tokenizer, mask_token, tokenizer.eos_token_id, size, ids)
+    end = template.end(tokenizer, pairs)
+    end = tokenizer.eos_token_id if end is None else end
+    codec = TextCodec.of(task, tokenizer, mask_token, end, size, ids, template)
     if mask_token in (codec.end, *codec.start) or _is_of_lines(tokenizer.decode([mask_token]), task):
         raise UserError(
             f"model.mask_token: {own} may stand in problems, or begins or ends texts, so it cannot "

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from unforced.data.marks import is_only_marks
+from unforced.data.template import check_chat, conversation
 from unforced.errors import UserError
 from unforced.models.failures import as_user_error, first_words
 from unforced.models.huggingface import (
@@ -58,11 +59,8 @@ class Reader:
         name_or_path = absolute_path(name_or_path)
         config = read_config(name_or_path, None, OPTION)
         tokenizer = read_tokenizer(name_or_path, None, OPTION)
-        if chat and not tokenizer.chat_template:
-            raise UserError(
-                f"--chat: the tokenizer of {name_or_path} has no chat template; drop --chat, "
-                "or take a model that was trained to chat"
-            )
+        if chat:
+            check_chat(tokenizer, name_or_path)
         return cls(name_or_path, tokenizer, config, chat, characters)
 
     def converse(self, conversations: Sequence[Sequence[dict[str, str]]]) -> list[str]:
@@ -70,31 +68,7 @@ class Reader:
 
         Raises UserError if the template refuses them.
         """
-        return [self._conversation(turns) for turns in conversations]
-
-    def _conversation(self, turns: Sequence[dict[str, str]]) -> str:
-        """Write one conversation; a template that takes a content as a list of parts gets it so."""
-        in_parts = [{**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in turns]
-        reason = "it leaves out what they say"
-        for form in (list(turns), in_parts):
-            try:
-                text = self._templated(form)
-            except Exception as error:  # a template may raise anything
-                reason = str(error)
-                continue
-            if all(turn["content"].strip() in text for turn in turns):
-                return text
-        raise UserError(f"--chat: the chat template of {self.name} refuses the turns ({reason})")
-
-    def _templated(self, turns: Sequence[dict[str, Any]]) -> str:
-        return str(
-            self.tokenizer.apply_chat_template(
-                turns,
-                tokenize=False,
-                add_generation_prompt=True,
-                enable_thinking=False,  # where a template knows it: there is room for the answer alone
-            )
-        )
+        return [conversation(self.tokenizer, turns, self.name) for turns in conversations]
 
     def ids(self, prompts: Sequence[str]) -> Ids:
         """Return the tokens of each prompt; what marks the end of a text is taken off again."""
