@@ -90,7 +90,7 @@ def test_a_budget_below_one_step_is_refused():
 
 
 def test_budgets_are_read_from_the_command_line(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(cost, "measure_speed", lambda run, threads: 1e9)
+    monkeypatch.setattr(cost, "measure_speed", lambda run, threads, at_once: 1e9)
     assert read_budget([]) is None
     assert read_budget(["steps=2e3", "flops=1e9"]) == Budget(steps=2000, flops=1e9)
     command = ["study", "pitfalls_small", "--only", "2x4-*-0", "--out", str(tmp_path / "x"), "--dry-run"]

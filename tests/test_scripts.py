@@ -39,6 +39,7 @@ BENCHMARKS = {
         "rounds": 1,
         "seconds": 0.0,
     },
+    "stack_memory": {"recipe": "quickstart.next_token", "overrides": SMALL, "counts": (2, 3)},
     "scaling": {
         "arguments": ["--rounds=1", "--seconds=0"],
         "chosen": {"layers": {layers: tiny_run(f"model.layers={layers}") for layers in (1, 2)}},

@@ -128,7 +128,7 @@ def together(runs, root, observer=None, resume=False):
     """Train runs at once, each into a folder named by its seed; return how each ended, by seed."""
     planned = [Planned(run, root / str(run.seed), observer or Silent(), resume) for run in runs]
     with unchecked():
-        return {runs[place].seed: end for place, end in run_together(planned)}
+        return {runs[place].seed: end for place, end in run_together(planned, print)}
 
 
 def lines_of(path):
@@ -255,10 +255,25 @@ def test_an_error_of_one_run_stops_no_other(tmp_path, capsys):
         Planned(run, tmp_path / str(run.seed), Silent(fail if run.seed else print)) for run in RUNS[:2]
     ]
     with unchecked():
-        ends = dict(run_together(planned))
+        ends = dict(run_together(planned, print))
     assert ends[0].reason == "steps"
     assert str(ends[1]) == "ZeroDivisionError: a bug"
     assert "in fail" in capsys.readouterr().err
+
+
+def test_that_a_stack_cannot_be_captured_is_said_once_and_of_no_run_alone(tmp_path, monkeypatch, capsys):
+    def refuse(function):
+        raise RuntimeError("no graphs here")
+
+    monkeypatch.setattr(
+        "unforced.training.together._quickest", lambda stack, say: CapturedStep(stack, say, refuse)
+    )
+    observer = Silent()
+    ends = together([RUNS[0], RUNS[1].replace(max_steps=9)], tmp_path, observer)
+    assert {end.reason for end in ends.values()} == {"steps"}
+    assert not any("captured" in line for line in observer.news)
+    assert capsys.readouterr().out.count("cannot be captured as a CUDA graph") == 1
+    assert json.loads((tmp_path / "0" / "result.json").read_text())["runs_at_once"] == 2
 
 
 def test_a_signal_lets_every_run_of_a_stack_write_a_checkpoint(tmp_path, monkeypatch):

@@ -24,6 +24,7 @@ from unforced.studies.engines import LOST
 from unforced.studies.folder import StudyFolder
 from unforced.studies.local import LocalEngine, available_cores, available_gpus, shares
 from unforced.studies.runner import run_study
+from unforced.studies.stacking import choose_stacks
 from unforced.study import Study, over_seeds
 
 NAMES = ("next_token", "reversed", "teacherless")
@@ -46,8 +47,10 @@ def study_of(**runs):
     return Study("mine", "nobody", runs)
 
 
-def carry_out(out, study, engine=None, retries=0, watch=lambda statuses: None, **options):
-    return run_study(study, out, engine or LocalEngine(workers=2), watch, retries, **options)
+def carry_out(out, study, engine=None, retries=0, watch=lambda statuses: None, stack=1, **options):
+    engine = engine or LocalEngine(workers=2)
+    stacks = choose_stacks(study.runs, stack, engine)
+    return run_study(study, out, engine, watch, retries, stacks=stacks, **options)
 
 
 def train_here(out, study):
@@ -317,15 +320,15 @@ def test_an_exit_without_a_result_is_a_failure(tmp_path, stand_in):
     assert summary.statuses["a"].reason.startswith("exit code 0, but without a result")
 
 
-@pytest.mark.parametrize("options", [{"runs_per_job": 4}, {"stack": 4}], ids=["in turn", "at once"])
-def test_one_process_may_carry_out_several_runs_which_end_each_by_itself(options, tmp_path):
+@pytest.mark.parametrize(("per_job", "stack"), [(4, 1), (1, 4)], ids=["in turn", "at once"])
+def test_one_process_may_carry_out_several_runs_which_end_each_by_itself(per_job, stack, tmp_path):
     out = tmp_path / "out"
     runs = {"a": tiny_run("max_steps=3"), "b": tiny_run("max_steps=3", "seed=1")}
     runs |= {"c": tiny_run("max_steps=3", "learning_rate=1e30"), "d": tiny_run("max_steps=3", "seed=2")}
     StudyFolder(out).claim(study_of(**runs))
     (out / "b").mkdir()
     (out / "b" / "config.json").write_text("{")
-    summary = run_study(study_of(**runs), out, LocalEngine(workers=1), lambda statuses: None, **options)
+    summary = carry_out(out, study_of(**runs), LocalEngine(workers=1), stack=stack, runs_per_job=per_job)
     assert states(summary) == {"a": "done", "b": "failed", "c": "done", "d": "done"}
     assert {status.attempts for status in summary.statuses.values()} == {1}
     assert summary.statuses["a"].reason == summary.statuses["d"].reason == ""
@@ -359,7 +362,7 @@ def test_a_process_that_breaks_costs_each_run_that_it_trains_at_once_one_attempt
 class Counting:
     """An engine that notes what it starts, and where nothing ends."""
 
-    workers, threads, at_full_speed = 3, 1, 1
+    workers, threads, at_full_speed, free_memory = 3, 1, 1, None
 
     def __init__(self):
         self.jobs = []
@@ -396,7 +399,7 @@ def test_runs_that_can_be_trained_at_once_are_shared_among_the_workers(tmp_path)
 class Broken:
     """An engine whose disk is full for run a, and whose workers are lost."""
 
-    workers, threads, at_full_speed = 1, 1, 1
+    workers, threads, at_full_speed, free_memory = 1, 1, 1, None
 
     def start(self, job):
         if job.log.stem == "a":

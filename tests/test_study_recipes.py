@@ -149,7 +149,7 @@ def test_the_work_of_a_run_is_what_its_result_says_it_took(tmp_path, trained):
 
 def test_speed_is_measured_once_for_each_kind_of_model():
     calls = []
-    costs = Costs(threads=1, measure=lambda run, threads: calls.append(run) or 7.0)
+    costs = Costs(threads=1, measure=lambda run, threads, at_once: calls.append(run) or 7.0)
     for overrides in ([], ["seed=1"], ["model.width=32"], ["num_train=100"]):
         assert costs.speed(tiny_run(*overrides)) == 7.0
     assert len(calls) == 2

@@ -160,6 +160,7 @@ def _result(
         "seconds": trainer.progress.seconds,
         "training_seconds": trainer.progress.training_seconds,
         "implementation": environment["implementation"] | trainer.step_kind,
+        **({"runs_at_once": trainer.runs_at_once} if trainer.runs_at_once > 1 else {}),
         "hardware": {key: environment[key] for key in ("device", "processor", "threads", "processes")},
         "chance": run.task.chance,
         **Evaluator.of(run, trainer.train_module).decoded(),

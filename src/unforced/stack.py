@@ -2,7 +2,7 @@
 
 import contextlib
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from unforced.models.failures import first_words
 from unforced.runs.folder import RunFolder
 from unforced.training.loop import Observer, Outcome, Trainer, start_accelerator
 from unforced.training.memory import oom_as_user_error
+from unforced.training.processes import find_device
+from unforced.training.stack_trial import stack_differs
 from unforced.training.store import FolderStore
 from unforced.training.together import fit_together
 
@@ -29,16 +31,22 @@ class Planned:
     resume: bool = False
 
 
-def run_together(planned: Sequence[Planned]) -> Iterator[tuple[int, Outcome | UserError]]:
+def run_together(
+    planned: Sequence[Planned], say: Callable[[str], None]
+) -> Iterator[tuple[int, Outcome | UserError]]:
     """Train runs at once, and measure each; yield the place of each, and its end, as soon as it has ended.
 
     Each ends as it would by `run_experiment`. One that fails is yielded with its error, and stops no other.
     One that began with other kernels than a stack's is left out. Raises UserError: the runs cannot be
-    stacked, or do not fit into memory together. Those that were not yielded can be trained alone.
+    stacked, do not fit into memory together, or come out otherwise on this device than alone (a few steps of
+    a small stack are tried first, but on a processor). Those that were not yielded can be trained alone. say:
+    takes news of them all.
     """
     if reason := refusal([each.run for each in planned]):
         raise UserError(f"the runs cannot be trained at once: {reason}")
     with contextlib.ExitStack() as held, oom_as_user_error("stack fewer runs"):
+        if find_device().type != "cpu" and (reason := stack_differs(planned[0].run)):
+            raise UserError(reason)
         begun: dict[Trainer, tuple[int, Begun, contextlib.ExitStack]] = {}
         for place, each in enumerate(planned):
             own = held.enter_context(contextlib.ExitStack())
@@ -52,7 +60,7 @@ def run_together(planned: Sequence[Planned]) -> Iterator[tuple[int, Outcome | Us
                 yield place, prepared
             elif prepared is not None:
                 begun[prepared.trainer] = place, prepared, own
-        for trainer, end in fit_together(list(begun)):
+        for trainer, end in fit_together(list(begun), say):
             place, of_run, own = begun.pop(trainer)
             try:
                 if not isinstance(end, Outcome):

@@ -41,14 +41,14 @@ def memory_here(run: Run, contender: str) -> int | None:
             taker(trainer.step, trainer.device) if ours else contenders(run)[contender].taker(trainer, folder)
         )
         take(_STEPS_ON_CUDA if trainer.device.type == "cuda" else _STEPS)
-    if trainer.device.type == "cuda":
-        return torch.cuda.max_memory_allocated(trainer.device)
-    return _most_held()
+    return most_held(trainer.device)
 
 
-def _most_held() -> int | None:
-    """Return the peak of the resident set; that of getrusage begins with the parent's."""
-    try:
+def most_held(device: torch.device) -> int | None:
+    """Return the bytes that this process has held at its most, on a CUDA device or on a processor."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:  # the peak of the resident set; that of getrusage begins with the parent's
         lines = _STATUS.read_text().splitlines()
     except OSError:
         return None

@@ -5,10 +5,9 @@ from typing import Any
 
 from unforced.bench.plan import Plan, title, trainer_of
 from unforced.bench.timing import Take, in_turn, rates, ratios, taker
-from unforced.training.captured import CapturedStep
 from unforced.training.cpu import flushed_denormals
 from unforced.training.loop import Trainer
-from unforced.training.stacked import Member, StackedStep
+from unforced.training.together import stepper
 
 
 def measure_stacked(plan: Plan, say: Callable[[str], None]) -> list[dict[str, Any]]:
@@ -37,14 +36,4 @@ def _taker(trainers: Sequence[Trainer]) -> Take:
     device = trainers[0].device
     if len(trainers) == 1:
         return taker(trainers[0].step, device)
-    members = [Member(trainer.run, trainer.train_module, trainer.optimizer) for trainer in trainers]
-    stack = StackedStep(members, device)
-    take_step = CapturedStep(stack, trainers[0].say) if device.type == "cuda" else stack
-
-    def step() -> None:
-        inputs = [trainer.inputs() for trainer in trainers]
-        take_step([view for views, _ in inputs for view in views], [rate for _, rate in inputs])
-        for trainer in trainers:
-            trainer.progress.step += 1
-
-    return taker(step, device)
+    return taker(stepper(trainers, trainers[0].say), device)

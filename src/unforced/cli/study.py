@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unforced.cli.options import AsJson, Overrides, Trackers
-from unforced.errors import UserError
 
 if TYPE_CHECKING:
     from unforced.studies.runner import Summary
@@ -63,8 +62,12 @@ def study(
         int, typer.Option(min=1, help="Runs that a process trains one after the other: it saves its start.")
     ] = 1,
     stack: Annotated[
-        int, typer.Option(min=1, help="Runs that a process trains at once, on a GPU, where they can be.")
-    ] = 1,
+        str,
+        typer.Option(
+            help="Runs that a process trains at once, where they can be: a number, or auto, which is 1 "
+            "without a GPU, and as many as one has memory for."
+        ),
+    ] = "auto",
     tracker: Trackers = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan and its cost, measured here, and run nothing.")
@@ -87,12 +90,12 @@ def study(
     from unforced.studies.folder import StudyFolder
     from unforced.studies.plan import make_plan
     from unforced.studies.runner import Status, Summary, run_study
+    from unforced.studies.stacking import check_stack, choose_stacks, read_stack
     from unforced.study import only as choose
 
     trackers = tracker or []
     check_trackers(trackers)
-    if trackers and stack > 1:
-        raise UserError("--stack: a tracker follows one run of a process; drop --tracker, or give --stack 1")
+    at_once = check_stack(read_stack(stack), trackers)
     limits = read_budget(budget or [])
     chosen = within_budget(choose(resolve_study(name, overrides or []), only or []), limits)
     out = out or Path("runs") / chosen.name
@@ -109,14 +112,15 @@ def study(
     options = {"address": address, "cpus": cpus, "gpus": gpus, "partition": partition, "time": time}
     place = open_engine(engine, workers, {**options, "slurm": _pairs(slurm)})
     try:
-        plan = make_plan(chosen, left, place, measure=dry_run)
+        stacks = choose_stacks(chosen.runs, at_once, place)
+        plan = make_plan(chosen, left, place, dry_run, stacks)
         if dry_run or not as_json:
             show_plan(chosen, out, plan, as_json)
         if dry_run:
             return
         samples = {name: float(run.num_steps * run.batch_size) for name, run in chosen.runs.items()}
         with watch_study(chosen.runs, out, as_json, {name: samples[name] for name in left}) as watch:
-            summary = run_study(chosen, out, place, watch, retries, trackers, runs_per_job, stack)
+            summary = run_study(chosen, out, place, watch, retries, trackers, runs_per_job, stacks)
     finally:
         place.close()
     _conclude(summary, out, as_json)

@@ -5,7 +5,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,7 +29,9 @@ def work(
     cores: Annotated[str, typer.Option(help="The cores to keep to, as in 0,2.")] = "",
     ignore: Annotated[str, typer.Option(help="A signal to ignore, as in SIGUSR2.")] = "",
     ended: Annotated[Path | None, typer.Option(help="Gets a line of JSON for each run that ends.")] = None,
-    stack: Annotated[bool, typer.Option("--stack", help="Train all runs at once, if they can be.")] = False,
+    stack: Annotated[
+        str, typer.Option(help="Runs to train at once, if they can be: a number, or auto, as in study.")
+    ] = "1",
 ) -> None:
     """Train or resume runs one after the other; one that fails for a known reason stops no other.
 
@@ -52,18 +55,50 @@ def work(
 
 
 def _codes(
-    left: dict[Path, Path], diagnose: bool, trackers: list[str], stack: bool
+    left: dict[Path, Path], diagnose: bool, trackers: list[str], stack: str
 ) -> Iterator[tuple[Path, int]]:
     """Carry out runs; yield the folder of each, and what would be the exit code of a process of its own.
 
     left: the config of each run, by its folder.
     """
-    if stack:
-        for folder, code in _stacked_codes(dict(left), diagnose):
+    for group in _groups(left, trackers, stack):
+        for folder, code in _stacked_codes(group, diagnose):
             del left[folder]
             yield folder, code
     for folder, config in left.items():
         yield folder, _code_of(partial(_work, config, folder, diagnose, trackers))
+
+
+def _groups(left: Mapping[Path, Path], trackers: list[str], stack: str) -> list[dict[Path, Path]]:
+    """Return the runs that are to be carried out at once, in groups; all others are in none."""
+    if stack == "1":
+        return []
+    from unforced.studies.stacking import check_stack, read_stack
+
+    at_once = check_stack(read_stack(stack), trackers)
+    parts = _automatic(left) if at_once == "auto" else [(list(left), at_once)]
+    return [
+        {folder: left[folder] for folder in folders[first : first + size]}
+        for folders, size in parts
+        for first in range(0, len(folders), size)
+        if size > 1
+    ]
+
+
+def _automatic(left: Mapping[Path, Path]) -> Iterator[tuple[list[Path], int]]:
+    """Yield runs that can be trained together, and how many of them at once."""
+    from unforced.recipes import resolve_run
+    from unforced.studies.local import LocalEngine
+    from unforced.studies.stacking import choose_stacks
+
+    runs = {}
+    for folder, config in left.items():
+        with suppress(UserError):  # of which the run itself will tell
+            runs[str(folder)] = resolve_run(str(config), [])
+    stacks = choose_stacks(runs, "auto", LocalEngine(workers=1))
+    for key in dict.fromkeys(stacks.keys.values()):
+        names = [name for name in runs if stacks.keys.get(name) == key]
+        yield [Path(name) for name in names], stacks.sizes[names[0]]
 
 
 def _stacked_codes(left: dict[Path, Path], diagnose: bool) -> Iterator[tuple[Path, int]]:
@@ -82,7 +117,7 @@ def _stacked_codes(left: dict[Path, Path], diagnose: bool) -> Iterator[tuple[Pat
             observer = PlainLines(quiet=False, name=folder.name)
             planned.append(Planned(resolve_run(str(config), []), folder, observer, _has_begun(folder)))
         stopped = None
-        for place, end in run_together(planned):
+        for place, end in run_together(planned, _say_at_once):
             if isinstance(end, Outcome) and end.stopped_by is not None:
                 stopped = end  # as all others are about to
                 continue
@@ -102,6 +137,11 @@ def _stacked_codes(left: dict[Path, Path], diagnose: bool) -> Iterator[tuple[Pat
     del planned
     for half in (list(left.items())[:size], list(left.items())[size:]) if size > 1 else ():
         yield from _stacked_codes(dict(half), diagnose)
+
+
+def _say_at_once(line: str) -> None:
+    """Say what concerns all runs that are trained at once."""
+    print(f"runs at once: {line}", file=sys.stderr, flush=True)
 
 
 def _code_of(carry_out: Callable[[], int]) -> int:

@@ -24,6 +24,7 @@ from unforced.studies.budget import within_budget
 from unforced.studies.engines import Engine
 from unforced.studies.local import LocalEngine
 from unforced.studies.runner import RETRIES, Status, Summary, Watch, run_study
+from unforced.studies.stacking import Stack, check_stack, choose_stacks
 from unforced.study import Budget, Study
 from unforced.study import only as choose
 
@@ -93,6 +94,8 @@ class RunnableStudy:
         retries: int = RETRIES,
         trackers: Sequence[str] = (),
         budget: Budget | None = None,
+        stack: Stack = "auto",
+        runs_per_job: int = 1,
     ) -> "StudyResult":
         """Carry out what is not done, a process per run; the same call continues after an interruption.
 
@@ -100,6 +103,8 @@ class RunnableStudy:
         runs at once (None: one per GPU, or per core where there is none). engine: where runs go (None: this
         machine). retries: how often a run that broke is started again. trackers: also get every metric.
         budget: where every run ends, as in `Budget(flops=2e12)` (None: the study's own, if it has one).
+        stack: runs that a process trains at once, where they can be: a number, or "auto", which is 1 without
+        a GPU, and as many as one has memory for. runs_per_job: runs that it trains one after the other.
 
         A run that fails stops no other; see `StudyResult.failed`. Raises UserError: the folder holds
         something else, no run is called so. Raises KeyboardInterrupt after Ctrl-C, when every run has
@@ -109,11 +114,13 @@ class RunnableStudy:
         if engine is not None and workers is not None:
             raise UserError("workers: the engine has its own; give one of the two")
         with in_python_words():
+            at_once = check_stack(stack, trackers)
             chosen = within_budget(choose(self.study, [only] if isinstance(only, str) else only), budget)
             place = LocalEngine(workers) if engine is None else engine
             try:
+                stacks = choose_stacks(chosen.runs, at_once, place)
                 with _watched(chosen.runs, path) as watch:
-                    summary = run_study(chosen, path, place, watch, retries, trackers)
+                    summary = run_study(chosen, path, place, watch, retries, trackers, runs_per_job, stacks)
             finally:
                 if engine is None:
                     place.close()

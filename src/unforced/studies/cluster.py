@@ -54,6 +54,10 @@ class RayEngine:
         """How many runs the cluster trains at once, each with the resources that it requested."""
         return self.workers
 
+    @property
+    def free_memory(self) -> None:
+        """It is not asked for from here."""
+
     def start(self, job: Job) -> "RayAttempt":
         """Submit a job to the cluster."""
         job.stop_request.unlink(missing_ok=True)

@@ -59,7 +59,7 @@ class Job:
     runs: the config and the folder of each. All paths are absolute; `place` is the folder that relative ones
     in a config are meant from. ended: the file that gets a line of JSON for each run that ends: `run`, the
     name of its folder, `code`, the exit code of a process of its own, and the length of the `log` by then.
-    trackers: those that get the runs' metrics, too. stack: whether the runs are trained at once.
+    trackers: those that get the runs' metrics, too. stack: how many of the runs are trained at once.
     """
 
     runs: Sequence[tuple[Path, Path]]
@@ -68,7 +68,7 @@ class Job:
     diagnose: bool
     place: Path
     trackers: Sequence[str] = ()
-    stack: bool = False
+    stack: int = 1
 
     @property
     def stop_request(self) -> Path:
@@ -97,7 +97,7 @@ class Job:
 
     def _command(self) -> list[str]:
         options = [f"--tracker={name}" for name in self.trackers] + ["--diagnose"] * self.diagnose
-        options += ["--stack"] * self.stack
+        options += [f"--stack={self.stack}"] * (self.stack > 1)
         paths = [str(path) for run in self.runs for path in run]
         return [sys.executable, "-m", "unforced", "work", *paths, f"--ended={self.ended}", *options]
 
@@ -131,6 +131,10 @@ class Engine(Protocol):
     @property
     def threads(self) -> int:
         """Threads that each job computes with, where it has no GPU."""
+
+    @property
+    def free_memory(self) -> int | None:
+        """Bytes that are free now on the GPU of each job; None: it has none, or none that can be asked."""
 
     def start(self, job: Job) -> Attempt:
         """Start a job."""

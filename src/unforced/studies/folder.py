@@ -102,9 +102,7 @@ class StudyFolder:
         """Return the file that records how the runs of the job that begins with `name` ended."""
         return self.logs / f"{name}.ended.jsonl"
 
-    def job(
-        self, names: Sequence[str], study: Study, trackers: Sequence[str] = (), stack: bool = False
-    ) -> Job:
+    def job(self, names: Sequence[str], study: Study, trackers: Sequence[str] = (), stack: int = 1) -> Job:
         """Write the files that the process of some runs needs. Its log is that of the first run."""
         runs = []
         for name in names:

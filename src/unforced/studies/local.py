@@ -1,12 +1,16 @@
 """The local engine: a process per run on this machine, each with its share of the cores and the GPUs."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from unforced.studies.engines import Job
+from unforced.studies.engines import SAFE_PATH, Job
+
+_ASK = "import torch; print(*(torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count())))"
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,14 @@ class LocalEngine:
         self.at_full_speed = min(self.workers, len(gpus) or len(cores))
         self._variables = {"ACCELERATE_USE_CPU": "true"} if processor_only else {}
         self._shares = shares(cores, gpus, self.workers)
+        self._jobs_per_gpu = -(-self.workers // len(gpus)) if gpus else 0
         self._holders: dict[int, LocalAttempt] = {}
+
+    @property
+    def free_memory(self) -> int | None:
+        """Bytes that are free on the fullest GPU, for each of the jobs that share it; None without GPUs."""
+        free = free_memories() if self._jobs_per_gpu else []
+        return min(free) // self._jobs_per_gpu if free else None
 
     def start(self, job: Job) -> "LocalAttempt":
         """Start a job on a free share."""
@@ -80,6 +91,21 @@ def available_gpus() -> list[str]:
     """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     count, named = torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")
     return named.split(",")[:count] if named else [str(number) for number in range(count)]
+
+
+def free_memories() -> list[int]:
+    """Return the bytes that are free on each GPU; nothing where they cannot be asked.
+
+    A process of its own asks, since what asks takes memory on every GPU until it ends.
+    """
+    command = [sys.executable, "-c", _ASK]
+    try:
+        asked = subprocess.run(
+            command, capture_output=True, text=True, check=True, env={**os.environ, **SAFE_PATH}
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return [int(number) for number in asked.stdout.split()]
 
 
 def shares(cores: Sequence[int], gpus: Sequence[str], workers: int) -> list[Share]:

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from unforced.config.stacking import stack_key
 from unforced.errors import DIVERGED, MISTAKE, UserError
 from unforced.files import write_json
 from unforced.studies.engines import LOST, Attempt, Engine
 from unforced.studies.folder import StudyFolder
+from unforced.studies.stacking import ALONE, Stacks
 from unforced.study import Study
 from unforced.training.signals import StopRequest, stop_requests
 
@@ -66,23 +66,23 @@ def run_study(
     retries: int = RETRIES,
     trackers: Sequence[str] = (),
     runs_per_job: int = 1,
-    stack: int = 1,
+    stacks: Stacks = ALONE,
 ) -> Summary:
     """Run the unfinished runs of a study, each in `out`/name, and record their states in states.json.
 
     A failed run does not stop the others. It is retried from its newest checkpoint up to `retries` times,
     except after a user's mistake. A run that diverges is done. A process trains up to `runs_per_job` runs,
-    one after the other, or up to `stack` at once, where these can be (see `unforced.config.stacking`). The
-    first Ctrl-C or SIGTERM lets every run write a checkpoint, a second Ctrl-C does not wait for that; the
-    same call resumes the study. `watch` is called several times a second; `trackers` get the metrics of the
-    runs. Raises UserError if `out` holds something else, or another process works on it.
+    one after the other, or as many at once as `stacks` say. The first Ctrl-C or SIGTERM lets every run write
+    a checkpoint, a second Ctrl-C does not wait for that; the same call resumes the study. `watch` is called
+    several times a second; `trackers` get the metrics of the runs. Raises UserError if `out` holds something
+    else, or another process works on it.
     """
     folder = StudyFolder(out)
     folder.check(study)
     out.mkdir(parents=True, exist_ok=True)
     with folder.locked(), stop_requests() as request:
         folder.claim(study)
-        runner = _Runner(study, folder, engine, retries, trackers, runs_per_job, stack)
+        runner = _Runner(study, folder, engine, retries, trackers, runs_per_job, stacks)
         try:
             while not runner.finished and request.signal is None:
                 runner.turn()
@@ -135,11 +135,10 @@ class _Runner:
         retries: int,
         trackers: Sequence[str],
         runs_per_job: int,
-        stack: int,
+        stacks: Stacks,
     ) -> None:
         self.study, self.folder, self.engine, self.retries = study, folder, engine, retries
-        self.trackers, self.runs_per_job, self.stack = trackers, runs_per_job, stack
-        self.stack_keys = {name: stack_key(run) for name, run in study.runs.items() if stack > 1}
+        self.trackers, self.runs_per_job, self.stacks = trackers, runs_per_job, stacks
         self.statuses = {name: Status() for name in study.runs}
         self.works: list[_Work] = []
         for name in study.runs:
@@ -207,7 +206,7 @@ class _Runner:
             return [first, *itertools.islice(others, self.runs_per_job - 1)], False
         share = math.ceil(len(alike) / (self.engine.workers - len(self.works)))
         others = (name for name in alike if name != first and not self._is_busy(name))
-        names = [first, *itertools.islice(others, min(self.stack, share) - 1)]
+        names = [first, *itertools.islice(others, min(self.stacks.sizes[first], share) - 1)]
         return names, len(names) > 1
 
     def _waiting(self) -> list[str]:
@@ -222,7 +221,7 @@ class _Runner:
 
         A run that has failed is tried again by itself.
         """
-        return None if self.statuses[name].attempts else self.stack_keys.get(name)
+        return None if self.statuses[name].attempts else self.stacks.keys.get(name)
 
     def _is_busy(self, name: str) -> bool:
         """Whether another process trains a run; its status says so meanwhile."""
@@ -238,7 +237,9 @@ class _Runner:
         try:
             self._begin(first)
             log_start = log.stat().st_size
-            attempt = self.engine.start(self.folder.job(names, self.study, self.trackers, stack))
+            attempt = self.engine.start(
+                self.folder.job(names, self.study, self.trackers, len(names) if stack else 1)
+            )
         except OSError as error:
             status = self.statuses[first]
             status.state, status.reason = "failed", f"{error.filename or log}: {error.strerror}"

@@ -82,6 +82,10 @@ class SlurmEngine:
         self._name = ""
         self._next_look = self._next_question = 0.0
 
+    @property
+    def free_memory(self) -> None:
+        """It is not asked for from here."""
+
     def start(self, job: Job) -> "SlurmAttempt":
         """Collect a job; it is submitted when an attempt is polled."""
         job.stop_request.unlink(missing_ok=True)

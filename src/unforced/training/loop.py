@@ -133,6 +133,7 @@ class Trainer:
         self.evaluated_at: int | None = None
         self.saved_at: int | None = None
         self.diverged = False
+        self.runs_at_once = 1
 
     def select_kernels(self, known: Mapping[str, str]) -> dict[str, str]:
         """Select the model's kernels, or keep those `known`; all processes agree."""
@@ -184,7 +185,7 @@ class Trainer:
         if self.evaluated_at is None:
             self._evaluate()
         while (outcome := self._outcome(request)) is None:
-            self._took((yield self.inputs()))
+            self.took((yield self.inputs()))
             self._tell()
             evaluates = progress.step % run.evaluate_every == 0 or progress.step == self.stopping.step
             saves = progress.step % run.checkpoint_every == 0 or self._any_wants(self._is_due())
@@ -202,9 +203,11 @@ class Trainer:
             self._save()
         return outcome
 
-    def step(self) -> None:
-        """Take one optimiser step."""
-        self._took(self.take_step(*self.inputs()))
+    def step(self) -> StepReport:
+        """Take one optimiser step; return its report."""
+        report = self.take_step(*self.inputs())
+        self.took(report)
+        return report
 
     def inputs(self) -> StepInputs:
         """Return the views of this process's rows of the present step, and the learning rate."""
@@ -213,7 +216,7 @@ class Trainer:
         views = [self._view(slice(offset, None, parts * world)) for offset in first]
         return views, learning_rate(self.run, self.progress.step)
 
-    def _took(self, report: StepReport) -> None:
+    def took(self, report: StepReport) -> None:
         """Take note of a step."""
         self.progress.add(report.losses)
         self.progress.step += 1

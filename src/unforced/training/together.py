@@ -1,7 +1,7 @@
 """Trains several runs in lockstep: each step of all of them is one step of a stack."""
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 from unforced.training.captured import CapturedStep
 from unforced.training.loop import Outcome, StepInputs, Trainer, session
@@ -61,31 +61,60 @@ class _Lane:
         _exclude(self.trainer.timer.seconds_apart - before, [each for each in others if each is not self])
 
 
-def fit_together(trainers: Sequence[Trainer]) -> Iterator[tuple[Trainer, End]]:
+def fit_together(trainers: Sequence[Trainer], say: Callable[[str], None]) -> Iterator[tuple[Trainer, End]]:
     """Train runs at once, as `fit` does each; yield each as soon as it has ended.
 
     `unforced.config.stacking` says which runs that can be. A run that fails is yielded with its error, and
     the others go on. Seconds in which one run is evaluated or saved, or in which the caller deals with one,
-    are not counted as training of the others.
+    are not counted as training of the others. say: takes news of them all.
     """
+    said: set[str] = set()
+
+    def say_once(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            say(line)
+
     with session() as request:
         lanes = [_Lane(trainer, request) for trainer in trainers]
+        for trainer in trainers:
+            trainer.runs_at_once = len(trainers)
         for lane in lanes:
             lane.advance(None, lanes)
         ended, lanes = _parted(lanes)
         yield from _handed_over(ended, lanes)
         stack = StackedStep([lane.member for lane in lanes], trainers[0].device) if lanes else None
         while stack is not None:
-            _train_until_one_ends(stack, lanes)
+            _train_until_one_ends(stack, lanes, say_once)
             stack = stack.keep([row for row, lane in enumerate(lanes) if lane.end is None])
             ended, lanes = _parted(lanes)
             yield from _handed_over(ended, lanes)
 
 
-def _train_until_one_ends(stack: StackedStep, lanes: Sequence[_Lane]) -> None:
+def stepper(trainers: Sequence[Trainer], say: Callable[[str], None]) -> Callable[[], list[StepReport]]:
+    """Return what takes a step of all trainers at once, and returns the report of each. Nothing is saved."""
+    members = [Member(each.run, each.train_module, each.optimizer) for each in trainers]
+    take = _quickest(StackedStep(members, trainers[0].device), say)
+
+    def step() -> list[StepReport]:
+        inputs = [each.inputs() for each in trainers]
+        views = [view for of_run, _ in inputs for view in of_run]
+        reports = take(views, [rate for _, rate in inputs]).of_runs()
+        for each, report in zip(trainers, reports, strict=True):
+            each.took(report)
+        return reports
+
+    return step
+
+
+def _quickest(stack: StackedStep, say: Callable[[str], None]) -> StackedStep | CapturedStep:
+    """Return what takes a stack's steps soonest on its device."""
+    return CapturedStep(stack, say) if stack.device.type == "cuda" else stack
+
+
+def _train_until_one_ends(stack: StackedStep, lanes: Sequence[_Lane], say: Callable[[str], None]) -> None:
     """Take steps of all runs until at least one of them has ended."""
-    first = lanes[0].trainer
-    step = CapturedStep(stack, first.say) if stack.device.type == "cuda" else stack
+    step = _quickest(stack, say)
     rows = [_Row(step, index) for index in range(len(lanes))]
     for lane, row in zip(lanes, rows, strict=True):
         lane.trainer.step_state = row
