@@ -14,7 +14,7 @@ quickstart: .venv/ready
 # Shapes and types are checked at run time in the tests that go through every signature; in all others that takes too long.
 CHECKED := $(addprefix tests/test_,$(addsuffix .py,addition attention belief_state branching_path countdown \
   crossing_lines decoding flops future_summary gpt_parity insertion joint layouts mamba_parity margins masked mixture \
-  models multi_token next_latent objectives optimizer path_star registers source stacked step stream tasks text \
+  models multi_token next_latent objectives optimizer path_star registers source stacked step stream sudoku tasks text \
   token_order trace vocabulary writing))
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist worksteal
 

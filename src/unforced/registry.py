@@ -229,6 +229,7 @@ TASKS = Registry(
         "line": "unforced.tasks.line:Line",
         "path_star": "unforced.tasks.path_star:PathStar",
         "sibling": "unforced.tasks.sibling:Sibling",
+        "sudoku": "unforced.tasks.sudoku:Sudoku",
         "triangle": "unforced.tasks.triangle:Triangle",
     },
 )
