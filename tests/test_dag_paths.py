@@ -16,7 +16,7 @@ from unforced.tasks.dag_paths import DagPathProblems, DagPaths
 from unforced.tasks.sampling import SPLITS
 from unforced.training.source import split_problems
 
-TASK = DagPaths(num_nodes=40, edge_probability=0.12, graph_seed=5)
+TASK = DagPaths(num_nodes=40, edge_probability=0.12, edge_paths=0, graph_seed=5)
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +159,6 @@ def test_prompts_without_a_path_and_graphs_without_pairs_are_refused():
     with pytest.raises(UserError, match="label 40 does not fit num_nodes 40"):
         TASK.read_prompts(["3,40="])
     with pytest.raises(ValueError, match="edge_probability: the graph has 3 training strings, 0 pairs to"):
-        DagPaths(num_nodes=3, edge_probability=1)
+        DagPaths(num_nodes=3, edge_probability=1, edge_paths=0)
     assert (TASK.dag.owners[TASK.dag.edges] == TRAIN).all()
     assert "prompt    12,57=" in dag_paths.__doc__

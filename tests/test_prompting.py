@@ -22,6 +22,7 @@ LINES = {
     "branching_path": rf"{EDGE}(\|{EDGE})*/{EDGE}=(\d+(,\d+)*)",
     "crossing_lines": rf"{EDGE}(\|{EDGE})*/{EDGE}=(\d+(,\d+)*)",
     "dag_paths": r"\d+,\d+=(\d+(,\d+)*)",
+    "minimal_planning": rf"{EDGE}(\|{EDGE})*/{EDGE}=(\d+(,\d+)*)",
     "countdown": r"(\d+ ){3,4}> \d+ :\d+ [-+*/] \d+ = \d+( , \d+ [-+*/] \d+ = \d+){1,2}"
     r"|(\d+ ){3,4}> \d+ :\d+ = \d+ [-+*/] \d+( , \d+ = \d+ [-+*/] \d+){1,2}",
     "addition": r"\d{4}\+\d{4}=(\d{5})",

@@ -13,9 +13,10 @@ from matplotlib.collections import PathCollection
 from PIL import Image
 
 from tests.runs import command, tiny_run
+from unforced.expectations import Expectation, judge
 from unforced.experiment import diagnose_run
 from unforced.reporting.curves import group_curves, run_curves
-from unforced.reporting.expectations_table import judge_studies
+from unforced.reporting.expectations_table import Judged, judge_studies
 from unforced.reporting.load import collect_runs
 from unforced.reporting.report import write_report
 from unforced.reporting.report_figures import FIGURES as DRAWN
@@ -210,6 +211,7 @@ def test_expectations_are_named_as_other_tables_do_and_say_once_what_a_source_sa
     study = read(copy / "study.json")
     one = EXPECTATIONS[0] | {"select": {"order": "forward", "max_steps": 40}, "source": "We, 2024: solved"}
     other = one | {"measure": "test.forced.token_2", "source": "We, 2024: cheats"}
+    part = one | {"measure": "test.slice.length_4.free.exact", "source": "They"}
     study["expectations"] = [one, other, one | {"source": "They"}]
     (copy / "study.json").write_text(json.dumps(study))
     collection = collect_runs([copy])
@@ -223,6 +225,8 @@ def test_expectations_are_named_as_other_tables_do_and_say_once_what_a_source_sa
     ]
     assert list(table.frame["source"]) == ["(a)", "(b)", "(c)"]
     assert "We, 2024: (a) solved, (b) cheats. They: (c)." in table.note
+    sliced = Judged("mine", Expectation(**part), [], judge(Expectation(**part), []))
+    assert sliced.measure == "held-out, free-running, length 4"
 
 
 def test_latex_aligns_numbers_groups_rows_and_prints_its_note():

@@ -227,6 +227,7 @@ TASKS = Registry(
         "crossing_lines": "unforced.tasks.crossing_lines:CrossingLines",
         "dag_paths": "unforced.tasks.dag_paths:DagPaths",
         "line": "unforced.tasks.line:Line",
+        "minimal_planning": "unforced.tasks.minimal_planning:MinimalPlanning",
         "path_star": "unforced.tasks.path_star:PathStar",
         "sibling": "unforced.tasks.sibling:Sibling",
         "sudoku": "unforced.tasks.sudoku:Sudoku",
@@ -309,6 +310,7 @@ RECIPES = Registry(
 STUDIES = Registry(
     "study",
     {
+        "alpine_small": "unforced.recipes.planning:alpine_small",
         "ilm_stars": "unforced.recipes.peers:ilm_stars",
         "ilm_stars_small": "unforced.recipes.peers:ilm_stars_small",
         "nextlat_fig6": "unforced.recipes.peers:nextlat_fig6",

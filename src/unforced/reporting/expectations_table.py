@@ -32,11 +32,17 @@ class Judged:
 
     @property
     def measure(self) -> str:
-        """The measure, as in `held-out, teacher-forced, token_2`; exact match is not named."""
+        """The measure, as in `held-out, teacher-forced, token_2`; exact match is not named.
+
+        Of a slice of the problems, as in `held-out, free-running, degree 2`.
+        """
         split, _, rest = self.expectation.measure.partition(".")
+        part = ""
+        if rest.startswith("slice."):
+            _, part, rest = rest.split(".", 2)
         mode, _, measure = rest.partition(".")
-        names = (SPLIT_NAMES.get(split, split), MODE_NAMES.get(mode, mode), measure.removeprefix("exact"))
-        return ", ".join(filter(None, names))
+        words = SPLIT_NAMES.get(split, split), MODE_NAMES.get(mode, mode), measure.removeprefix("exact")
+        return ", ".join(filter(None, (*words, part.replace("_", " "))))
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""

@@ -19,7 +19,7 @@ from unforced.expectations import Expectation
 from unforced.registry import BASELINE
 from unforced.reporting.expectations_table import Judged
 from unforced.reporting.tables import MET, MISSED, NONE, WHOLE_ANSWERS, in_percent, in_units
-from unforced.runs.groups import Group, spread
+from unforced.runs.groups import Group, natural, spread
 
 _ONCE = ("study", "model", "token", "seeds")
 _EQUAL: Mapping[Axis, tuple[str, str]] = {
@@ -52,6 +52,33 @@ def accuracy(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable:
     notes = [f"{name}: {text}." for name, text in _forced_notes(groups).items()]
     note = "Exact match in percent: median over seeds (range). Chance: the best without lookahead."
     return _table(rows, note, *notes, _about_failures(groups), _about_kernels(groups))
+
+
+def slices(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable | None:
+    """Held-out exact match in each slice of the problems: a row per group, a column per slice."""
+    measured = {
+        key: None
+        for group in groups
+        for run in group.runs
+        for key in run.result
+        if key.startswith("test.slice.") and key.endswith(".free.exact")
+    }
+    keys = sorted(measured, key=natural)
+    rows = [
+        {
+            **_names(group),
+            **{key.split(".")[2].replace("_", " "): _over_seeds(group.values(key)) for key in keys},
+            "seeds": str(len(group.runs)),
+            **_caveats(group),
+        }
+        for group in groups
+        if any(group.values(key) for key in keys)
+    ]
+    note = (
+        "Exact match on held-out problems, free-running, in percent, by what the verifier sorts problems by: "
+        f"median over seeds (range). {NONE}: no seed has such problems."
+    )
+    return _table(rows, note, _about_failures(groups), _about_kernels(groups)) if rows else None
 
 
 def success(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable:
@@ -158,6 +185,7 @@ def expectations(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTab
 
 TABLES: Sequence[Callable[[Sequence[Group], Sequence[Judged]], ReportTable | None]] = (
     accuracy,
+    slices,
     success,
     equal_compute,
     seeds,

@@ -26,7 +26,7 @@ from unforced.tasks import graph_text
 from unforced.tasks.base import Marks, Problems, Symbols, Verdicts
 from unforced.tasks.capabilities import Lookahead, PromptReader
 from unforced.tasks.graph_size import MOST_LABELS, MOST_NODES, check_size
-from unforced.tasks.graphs import GraphTask
+from unforced.tasks.graphs import GraphTask, hash_edges, shuffled_edges
 from unforced.tasks.lines import read_prompts
 from unforced.tasks.path_errors import path_kinds, path_verdicts, with_goal
 from unforced.tasks.problems import END, answer_lengths
@@ -147,17 +147,9 @@ class CrossingLines(GraphTask):
         flat = np.where(real, index, 0).reshape(count, -1)
         lines = np.take_along_axis(labels, flat, axis=1).reshape(real.shape)
         lines = np.where(real, lines, END).astype(np.int32)
-        return CrossingProblems(lines, crossings.astype(np.int32), self._shuffled(rng, lines))
-
-    def _shuffled(
-        self, rng: np.random.Generator, lines: Int[np.ndarray, "count degree length"]
-    ) -> Int[np.ndarray, "count edges 2"]:
-        lines = lines[:, :, : self.longest]
-        edges = np.stack([lines[:, :, :-1], lines[:, :, 1:]], axis=-1).reshape(len(lines), -1, 2)
-        missing = edges[:, :, 1] < 0
-        order = np.argsort(rng.random(missing.shape) + missing, axis=1)  # those that are missing come last
-        edges[missing] = END
-        return np.take_along_axis(edges, order[:, :, None], axis=1)
+        return CrossingProblems(
+            lines, crossings.astype(np.int32), shuffled_edges(rng, lines[:, :, : self.longest])
+        )
 
     def edges(self, problems: Problems) -> Int[np.ndarray, "count edges 2"]:
         """Return the edges as they are listed."""
@@ -170,9 +162,7 @@ class CrossingLines(GraphTask):
 
     def families(self, problems: Problems) -> UInt64[np.ndarray, " count"]:
         """Hash the graph: its edge set."""
-        edges = self.edges(problems)
-        hashes = hash_rows(edges.reshape(-1, 2)).reshape(edges.shape[:2])
-        return hash_rows(np.where(edges[:, :, 0] >= 0, hashes, 0).sum(axis=1, dtype=np.uint64)[:, None])
+        return hash_edges(self.edges(problems))
 
     def answers(self, problems: Problems) -> Symbols:
         """Write the goal's line."""
@@ -220,8 +210,8 @@ class CrossingLines(GraphTask):
         crossing = next((node for node, children in after.items() if len(children) == self.degree), None)
         if crossing is None:
             raise ValueError(f"at no node do {self.degree} lines cross")
-        ends = [_chain(after, child) for child in after[crossing]]
-        beginnings = [_chain(before, parent)[::-1] for parent in before.get(crossing, [])]
+        ends = [graph_text.line_from(after, child) for child in after[crossing]]
+        beginnings = [graph_text.line_from(before, parent)[::-1] for parent in before.get(crossing, [])]
         beginnings += [[] for _ in range(self.degree - len(beginnings))]
         begun = [line for line in beginnings if [*line, crossing][0] == start]
         ended = [line for line in ends if line[-1] == goal]
@@ -256,17 +246,6 @@ class CrossingLines(GraphTask):
         width = max(map(len, before))
         rows = [f"{left:>{width}}{right}" for left, right in zip(before, behind, strict=True)]
         return [rows[0] + "  (goal)", *rows[1:]]
-
-
-def _chain(following: Mapping[int, Sequence[int]], node: int) -> list[int]:
-    """Follow nodes that have one neighbour each. Raises ValueError where they branch or come back."""
-    chain = [node]
-    while chain[-1] in following:
-        neighbours = following[chain[-1]]
-        if len(neighbours) > 1 or neighbours[0] in chain:
-            raise ValueError(f"at node {chain[-1]} its lines branch or come back")
-        chain.append(neighbours[0])
-    return chain
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,15 @@
     prompt    12,57=         answer  12 30 57                           also right: 12 41 57
 
 All problems ask for paths in the same graph, so it has to be kept in the weights. Training strings are all
-edges, and random paths between a share of the other pairs. The pairs that are left are held out, and sorted
-by their degree: how many concatenations of observed reachability they need (0: the start was seen on a path
-to this goal). So the splits are finite, and listed; training on all of them for several epochs is what is
-published. What needs lookahead is unknown: a node has many edges, and any number of them may lead on to the
-goal.
+edges, and random paths between their nodes and between a share of the other pairs. The pairs that are left
+are held out, and sorted by their degree: how many concatenations of observed reachability they need (0: the
+start was seen on a path to this goal). So the splits are finite, and listed. What needs lookahead is unknown:
+a node has many edges, and any number of them may lead on to the goal.
 
-Source: arXiv 2405.09220 (ALPINE: task and data) and arXiv 2509.23186 (degrees, and 10% of the pairs). Their
-strings are `s t s ... t`, and the loss counts all of it; ours have `=` before the path, and the loss counts
-the path alone. ALPINE's code also draws random paths for the pairs of edges: edge_paths=20, train_share=0.5.
-That the first node of a string counts as observed, too, is our reading.
+Source: arXiv 2405.09220 (ALPINE) and the code of its authors, with train_share=0.5; arXiv 2509.23186 (NTI:
+degrees, and 10% of the pairs). Their strings are `s t s ... t`, and the loss counts all of it; ours have `=`
+before the path, and the loss counts the path alone. That the first node of a string counts as observed, too,
+is our reading.
 """
 
 import re
@@ -81,7 +80,7 @@ class DagPaths(Task):
     )
     pair_paths: int = Field(20, ge=1, le=1000, description="random paths in training for each of these pairs")
     edge_paths: int = Field(
-        0, ge=0, le=1000, description="random paths in training for the pair of each edge, besides the edge"
+        20, ge=0, le=1000, description="random paths in training for the pair of each edge, besides the edge"
     )
     graph_seed: int = Field(0, ge=0, lt=2**63, description="decides the graph and what of it is in training")
 

@@ -6,7 +6,7 @@ Source: arXiv 2403.06963, App. (data format of its public code).
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -89,6 +89,16 @@ def query_of(line: str) -> Query:
     """Say where a line asks its question; a graph has the sign `|`, unless it is a single edge."""
     before, _, behind = line.partition("/")
     return "first" if "|" in behind and "|" not in before else "last"
+
+
+def line_from(following: Mapping[int, Sequence[int]], node: int) -> list[int]:
+    """Follow nodes that have one neighbour each, up to an end or a fork. Raises ValueError for a cycle."""
+    line = [node]
+    while len(neighbours := following.get(line[-1], [])) == 1:
+        if neighbours[0] in line:
+            raise ValueError(f"the edge {line[-1]},{neighbours[0]} closes a cycle")
+        line.append(neighbours[0])
+    return line
 
 
 def check_answer(answer: Sequence[int], path: Sequence[int]) -> None:

@@ -10,13 +10,31 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, UInt64
 from pydantic import Field
 
 from unforced.tasks import graph_text
 from unforced.tasks.base import Order, Problems, Symbols, Task
 from unforced.tasks.capabilities import Pictures, PromptReader, Reader, TextFormat
 from unforced.tasks.problems import END
+from unforced.tasks.sampling import hash_rows
+
+
+def shuffled_edges(
+    rng: np.random.Generator, lines: Int[np.ndarray, "count lines length"]
+) -> Int[np.ndarray, "count edges 2"]:
+    """Return the edges along lines of nodes in random order; -1 stands behind lines, and behind edges."""
+    edges = np.stack([lines[:, :, :-1], lines[:, :, 1:]], axis=-1).reshape(len(lines), -1, 2)
+    missing = edges[:, :, 1] < 0
+    order = np.argsort(rng.random(missing.shape) + missing, axis=1)  # those that are missing come last
+    edges[missing] = END
+    return np.take_along_axis(edges, order[:, :, None], axis=1)
+
+
+def hash_edges(edges: Int[np.ndarray, "count edges 2"]) -> UInt64[np.ndarray, " count"]:
+    """Hash sets of edges: neither their order matters nor what stands behind the last."""
+    hashes = hash_rows(edges.reshape(-1, 2)).reshape(edges.shape[:2])
+    return hash_rows(np.where(edges[:, :, 0] >= 0, hashes, 0).sum(axis=1, dtype=np.uint64)[:, None])
 
 
 class GraphTask(Task, ABC):
