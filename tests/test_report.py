@@ -498,7 +498,9 @@ def test_a_figure_shows_every_seed_with_its_interval_on_both_splits(groups, stud
         order = "next_token reversed" if name.startswith("reversed") else "next_token"
         kind = f"{order}, {40 + 10 * int(name[-1])} steps"
         for split in ("train", "test"):
-            (row,) = table[(table["configuration"] == kind) & (table["split"] == split)].to_dict("records")
+            (row,) = table[
+                (table["configuration"] == kind) & (table["measure"] == f"{split}.free.exact")
+            ].to_dict("records")
             exact = result[f"{split}.free.exact"]
             assert [row[key] for key in ("value", "low", "high")] == [
                 exact[key] for key in ("value", "low", "high")

@@ -156,6 +156,13 @@ def test_a_set_is_scored_on_canonical_forms():
     }
 
 
+@pytest.mark.parametrize("task", [Sibling(), Triangle(), Circle(), Line()], ids=lambda task: task.name)
+def test_of_no_coherent_answer_nothing_is_original(task):
+    answers = np.zeros((3, task.answer_length), dtype=np.int64)
+    found = Creativity.of(task.of_a_set, answers, np.zeros(3, dtype=bool), forms_of(task, answers[:0]))
+    assert found.counts == {"creative": {"correct": 0, "total": 3}, "coherent": {"correct": 0, "total": 3}}
+
+
 def test_what_was_trained_on_is_the_training_set_or_what_a_stream_gave():
     run = tiny_run("task=line", "task.num_edges=3", "task.num_labels=5", "num_train=70")
     own = forms_of(run.task, run.task.answers(split_problems(run, "train", 70)))

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from unforced.evaluation.glossary import RULES
+from unforced.evaluation.set_verdict import judge_set
 from unforced.evaluation.statistics import difference, proportion
 from unforced.evaluation.verdict import TITLES, Evidence, judge, margin
 
@@ -144,13 +145,35 @@ CASES = {
 }
 
 
+def answers(creative=0, repeated=0, memorised=0, incoherent=0):
+    counts = {"creative": creative, "repeated": repeated, "memorised": memorised, "incoherent": incoherent}
+    total = sum(counts.values())
+    return {"answers": counts, "creative": proportion(creative, total), "by_heart": share(1.0)}
+
+
+SETS = {
+    "solved": answers(creative=1990, incoherent=10),
+    "incoherent": answers(creative=500, repeated=500, memorised=400, incoherent=600),
+    "memorised": answers(creative=500, repeated=500, memorised=700, incoherent=300),
+    "repeated": answers(creative=1, repeated=1999),
+    "inconclusive": answers(creative=900, memorised=560, incoherent=540),
+}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_set_is_named_by_why_most_answers_do_not_count(name):
+    found = judge_set(SETS[name], share(1.0), 0.95)
+    assert found.name == name
+    assert any("creative: " in reason for reason in found.because)
+
+
 @pytest.mark.parametrize(("evidence", "name"), CASES.values(), ids=CASES)
 def test_evidence_is_named(evidence, name):
     assert judge(evidence).name == name
 
 
 def test_every_verdict_has_a_rule_and_a_title():
-    assert set(RULES) == set(TITLES) == {name for _, name in CASES.values()}
+    assert set(RULES) == set(TITLES) == {name for _, name in CASES.values()} | set(SETS)
 
 
 def test_every_decision_is_described():

@@ -20,13 +20,20 @@ Answer = Literal["met", "missed", "mixed", "not enough seeds"]
 
 
 class Expectation(BaseModel):
-    """A number that a source gives, and the runs of a study that it speaks of."""
+    """A number that a source gives, and the runs of a study that it speaks of.
+
+    With `against`, it is a difference: the measure in those runs less that in others, seed by seed.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     group: str = Field(description="what the runs are called")
     select: dict[str, Any] = Field(description="dotted config keys and their values in just those runs")
     measure: str = Field(description="a key of result.json, as in test.free.exact")
+    against: dict[str, Any] | None = Field(
+        None, description="as select: the runs whose measure is taken off (null: of none)"
+    )
+    against_group: str = Field("", description="what those runs are called")
     relation: Relation = Field(description="how the median over seeds stands to the value")
     value: float = Field(description="what the source says, as a share (0.5, not 50)")
     tolerance: float = Field(0.0, ge=0, description="how far off still counts")
@@ -34,14 +41,22 @@ class Expectation(BaseModel):
 
     def selects(self, tree: Mapping[str, Any]) -> bool:
         """Whether a run with this config (as JSON values) is spoken of."""
-        flat = flatten(tree)
-        return all(key in flat and flat[key] == value for key, value in self.select.items())
+        return _fits(tree, self.select)
+
+    def is_against(self, tree: Mapping[str, Any]) -> bool:
+        """Whether a run with this config is one of those whose measure is taken off."""
+        return self.against is not None and _fits(tree, self.against)
 
     def holds(self, value: float) -> bool:
         """Whether one value is as expected."""
         apart = value - self.value
         above, below = apart > self.tolerance + _ROUNDING, apart < -self.tolerance - _ROUNDING
         return not {"at_most": above, "at_least": below, "about": above or below}[self.relation]
+
+
+def _fits(tree: Mapping[str, Any], select: Mapping[str, Any]) -> bool:
+    flat = flatten(tree)
+    return all(key in flat and flat[key] == value for key, value in select.items())
 
 
 @dataclass(frozen=True)

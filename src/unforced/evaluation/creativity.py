@@ -10,11 +10,13 @@ Every answer is one of the four. Creative answers are counted, not judged: those
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, UInt64
 
 from unforced.config import Run
+from unforced.evaluation.statistics import proportion
 from unforced.tasks.base import Problems, Symbols, Task, Verdicts
 from unforced.tasks.capabilities import SetScore
 from unforced.training.source import split_problems
@@ -92,6 +94,23 @@ def creativity(
         return None
     asked = score.asked(problems)
     return Creativity.of(score, answers[asked], verdicts.exact[asked], known)
+
+
+def measures(found: Creativity, by_heart: dict[str, Any], confidence: float) -> dict[str, Any]:
+    """Return the section `creativity` of a diagnosis: shares with intervals, and answers by kind."""
+    counts = found.counts.items()
+    shares = {name: proportion(n["correct"], n["total"], confidence) for name, n in counts}
+    return {**shares, "answers": found.kinds, "by_heart": by_heart}
+
+
+def recited(task: Task, problems: Problems, answers: Symbols, coherent: Marks) -> Marks:
+    """Mark the answers that say what the reference does, among problems that ask for one of one's own."""
+    score = task.of_a_set
+    assert score is not None
+    asked = score.asked(problems)
+    same = score.canonical(answers) == score.canonical(task.answers(problems))
+    marks: Marks = (same & coherent)[asked]
+    return marks
 
 
 def forms_of(task: Task, answers: Symbols) -> Forms:

@@ -1,11 +1,14 @@
 """A whole diagnosis: every diagnostic on one evaluator, what it learned when, and the verdict."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from unforced.errors import UserError
+from unforced.evaluation.creativity import forms_of, measures, recited
 from unforced.evaluation.diagnostics import (
     clever_hans,
     does_not_apply,
@@ -19,7 +22,8 @@ from unforced.evaluation.evaluator import Evaluator
 from unforced.evaluation.head_accuracy import head_accuracy
 from unforced.evaluation.learning import grokking, learned
 from unforced.evaluation.probe import Probe, probe
-from unforced.evaluation.statistics import CONFIDENCE, Estimate, problems_needed, proportion
+from unforced.evaluation.set_verdict import judge_set
+from unforced.evaluation.statistics import CONFIDENCE, Estimate, problems_needed, proportion, share
 from unforced.evaluation.verdict import MARGIN, Evidence, judge
 from unforced.evaluation.writing import accuracy_by_steps, writing_order
 from unforced.tasks.base import Problems, Task
@@ -77,9 +81,33 @@ def diagnose(
         decisions=sections["indecipherable_token"],
         snowball=sections["snowball"],
     )
+    new = creative(known, fresh, confidence)
+    if new is not None:
+        sections["creativity"] = new
+    verdict = judge(evidence) if new is None else judge_set(new, fitted, confidence)
     problems = {"train": len(known), "test": len(fresh)}
-    found = {"verdict": judge(evidence).as_dict(), "confidence": confidence, "problems": problems}
+    found = {"verdict": verdict.as_dict(), "confidence": confidence, "problems": problems}
     return found | evaluator.decoded() | sections
+
+
+def creative(known: Probe, fresh: Probe, confidence: float) -> dict[str, Any] | None:
+    """Say how much is new of the answers to held-out problems; None where a task is not open-ended.
+
+    Of a model that was trained elsewhere, what it was trained on are the training problems given.
+    """
+    evaluator, free = fresh.evaluator, known.responses.free
+    task = evaluator.task
+    if task.of_a_set is None:
+        return None
+    if evaluator.trained_forms is None:
+        evaluator = replace(evaluator, trained_forms=partial(forms_of, task, known.truth))
+    found = evaluator.creativity(
+        fresh.problems, fresh.responses.free, task.score(fresh.problems, fresh.responses.free)
+    )
+    assert found is not None
+    said = recited(task, known.problems, free, task.score(known.problems, free).exact)
+    by_heart = share(said, np.ones_like(said), confidence)
+    return measures(found, by_heart or does_not_apply("no training problem asks for one's own"), confidence)
 
 
 def check_enough(count: int, confidence: float, task: Task) -> None:

@@ -39,6 +39,8 @@ def does_not_apply(reason: str) -> Measures:
 def nothing_decided(evaluator: Evaluator) -> str:
     """Say why no token of a evaluator's answers is known to need lookahead; empty where one is."""
     task = evaluator.task
+    if task.of_a_set is not None:
+        return f"every coherent answer to {task} is right: no token has one right choice"
     if task.lookahead is None:
         return f"what needs lookahead in {task} is unknown"
     if evaluator.lookahead is None:

@@ -32,11 +32,13 @@ SECTIONS: Mapping[str, str] = {
     "writing_order": "Order of writing",
     "decoding_steps": "Accuracy by decoding steps",
     "heads": "Accuracy of each head",
+    "creativity": "Creativity",
 }
 RARER = {
     "writing_order": "decoders that write in any order",
     "decoding_steps": "decoders with a number of steps",
     "heads": "objectives whose heads predict tokens",
+    "creativity": "open-ended tasks",
 }
 """Sections that are not in every diagnosis, and of what they are."""
 
@@ -190,6 +192,28 @@ DEFINITIONS: Mapping[str, str] = {
         "see, on held-out problems."
     ),
     "heads.head.token_i": "The same at one answer position, which is where the predicted token stands.",
+    "creativity.creative": (
+        "Fraction of answers to held-out problems (fresh seed strings) that are coherent, that say what no "
+        "training answer says, and that no other answer of the set says: of those that say the same, one "
+        "counts. Compare it on as many problems alone: it falls with their number. arXiv 2504.15266, Sec. 2."
+    ),
+    "creativity.coherent": "Fraction of these answers that are right by the task's verifier.",
+    "creativity.original": (
+        "Fraction of coherent answers that say what no training answer says. Of a stream, what it gives in "
+        "all steps of the run counts as trained on; of a model that was trained elsewhere, the training "
+        "problems that are asked about."
+    ),
+    "creativity.unique": (
+        "Different coherent answers, as a fraction of the coherent ones. Intervals of this number and of "
+        "`creative` are Wilson's as well, as if answers did not depend on each other."
+    ),
+    "creativity.answers": (
+        "Answers by kind. Creative, or else repeated (an earlier answer of the set says the same), memorised "
+        "(in the training set) or incoherent. All comparisons are of canonical forms."
+    ),
+    "creativity.by_heart": (
+        "Fraction of training problems whose free-running answer says what their reference answer does."
+    ),
 }
 
 MEASURES: Mapping[str, str] = {
@@ -202,6 +226,10 @@ MEASURES: Mapping[str, str] = {
         "The same in one pass over the prompt; measured where neither mode gives the inputs of training."
     ),
     "free.token_i": "Accuracy at answer position i, from 0, in forward order; `forced`, `one_pass` likewise.",
+    "free.creative": (
+        "Of open-ended tasks: fraction of answers that are coherent, not in the training set, and unlike "
+        "each other; with `free.coherent`, `free.original` and `free.unique`. See Creativity above."
+    ),
     "free.errors": "How many free-running answers are of each kind, as the task's verifier names them.",
     "margin.token_i": (
         "Logit of the true token minus the highest other one at a decisive position, on the inputs of "
@@ -239,6 +267,12 @@ RULES: Mapping[verdict.Name, str] = {
         f"lies above expected, and its odds are {GATHERED:g} times as high)."
     ),
     "not_yet_fitted": f"the interval of `exact.train` lies below {SOLVED:.0%}.",
+    "incoherent": (
+        "of open-ended tasks, whose verdict follows from `creativity` alone (*solved* there: `creative` is "
+        f"at least {SOLVED:.0%}): most answers that are not creative are incoherent, with an interval above "
+        "those of memorised and of repeated ones. *Memorised* likewise."
+    ),
+    "repeated": "of open-ended tasks, likewise: most answers that are not creative are repeated.",
     "inconclusive": (
         "no rule holds, or the interval that a rule needs includes its threshold; the reasons name which."
     ),

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from unforced.data.marks import behind_closing, behind_opening, is_only_marks
-from unforced.evaluation.accuracy import count_free, prefixed, with_intervals
+from unforced.evaluation.accuracy import count_free, count_set, prefixed, with_intervals
+from unforced.evaluation.creativity import NO_FORMS, Forms, creativity, forms_of
 from unforced.evaluation.trace import symbol_texts
 from unforced.tasks.base import Order, Problems, Symbols, Task, Verdicts
 from unforced.tasks.sampling import Split, problems, split_size
@@ -80,6 +81,13 @@ class Questions:
         symbol = max(len(text.encode()) for text in task.alphabet[: task.answer_symbols])
         longest = symbol * task.answer_length + len(task.text.separator.encode()) * (task.answer_length - 1)
         return longest + task.answer_length + _SLACK
+
+    def shown_forms(self) -> Forms:
+        """Return the canonical forms of the answers that the shots show, where the task is open-ended."""
+        if self.task.of_a_set is None:
+            return NO_FORMS
+        shown = self.task.text.read_answers([answer for _, answer in self.shots])
+        return forms_of(self.task, self.task.in_order(shown, self.order))
 
     @property
     def characters(self) -> frozenset[str]:
@@ -150,8 +158,11 @@ class Asked:
     def result(self) -> dict[str, Any]:
         """Return accuracies with intervals and kinds of error, under the keys that runs have."""
         questions = self.questions
-        counts = count_free(questions.task, questions.problems, self.answers, self.verdicts)
-        return {"chance": questions.task.chance, **with_intervals(prefixed(ASKED, counts))}
+        task, problems = questions.task, questions.problems
+        counts = count_free(task, problems, self.answers, self.verdicts)
+        new = creativity(task, problems, self.answers, self.verdicts, questions.shown_forms())
+        counts |= count_set(new)
+        return {"chance": task.chance, **with_intervals(prefixed(ASKED, counts))}
 
     def shown(self, count: int) -> list[dict[str, str]]:
         """Return the first prompts with what was written, what was read in it, the truth, and the verdict.

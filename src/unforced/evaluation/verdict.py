@@ -9,7 +9,15 @@ from unforced.config import SOLVED
 from unforced.evaluation.statistics import Estimate, difference, percent
 
 Name = Literal[
-    "solved", "clever_hans", "decoding", "memorised", "not_yet_fitted", "compounding", "inconclusive"
+    "solved",
+    "clever_hans",
+    "decoding",
+    "memorised",
+    "not_yet_fitted",
+    "compounding",
+    "incoherent",
+    "repeated",
+    "inconclusive",
 ]
 
 SOLVED_AT_LEAST = SOLVED - 0.01
@@ -37,6 +45,8 @@ TITLES: Mapping[Name, str] = {
     "memorised": "memorised",
     "not_yet_fitted": "not yet fitted",
     "compounding": "compounding at inference",
+    "incoherent": "incoherent answers",
+    "repeated": "repeated answers",
     "inconclusive": "inconclusive",
 }
 

@@ -34,7 +34,7 @@ from unforced.interface.progress import watch
 from unforced.interface.words import in_python_words
 from unforced.reporting.report_figures.curves import learning_curves
 from unforced.reporting.report_figures.style import styled
-from unforced.reporting.tables import accuracy_table
+from unforced.reporting.tables import accuracy_table, set_table
 from unforced.reporting.tidy import metrics_frame
 from unforced.runs.finished import FinishedRun
 from unforced.runs.folder import RunFolder
@@ -238,7 +238,9 @@ class Fit:
         title = pd.Series({"run": self.name, "step": self.step}).to_frame("").to_html(header=False)
         if self.finished is None:
             return title
-        return title + accuracy_table(self.finished, self.run.task.chance).to_html()
+        as_a_set = set_table(self.finished)
+        accuracies = accuracy_table(self.finished, self.run.task.chance).to_html()
+        return title + accuracies + (as_a_set.to_html() if len(as_a_set) else "")
 
 
 def _check_count(count: int | None) -> None:

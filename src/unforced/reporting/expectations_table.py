@@ -1,6 +1,6 @@
 """The expectations of studies, judged on the runs in their folders."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -42,7 +42,9 @@ class Judged:
             _, part, rest = rest.split(".", 2)
         mode, _, measure = rest.partition(".")
         words = SPLIT_NAMES.get(split, split), MODE_NAMES.get(mode, mode), measure.removeprefix("exact")
-        return ", ".join(filter(None, (*words, part.replace("_", " "))))
+        other = self.expectation.against_group
+        less = other and f"less that of {other}"
+        return ", ".join(filter(None, (*words, part.replace("_", " "), less)))
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -69,14 +71,25 @@ def judge_studies(collection: Collection) -> tuple[list[Judged], dict[str, str]]
 
 
 def _values(expectation: Expectation, runs: Sequence[FinishedRun]) -> list[float]:
+    values = _by_seed(expectation.measure, runs, expectation.selects)
+    if expectation.against is None:
+        return list(values.values())
+    others = _by_seed(expectation.measure, runs, expectation.is_against)
+    return [value - others[seed] for seed, value in values.items() if seed in others]
+
+
+def _by_seed(
+    measure: str, runs: Sequence[FinishedRun], selects: Callable[[Mapping[str, Any]], bool]
+) -> dict[int, float]:
+    """Return the measure of the chosen runs by seed. Raises UserError if there are two of a seed."""
     chosen: dict[int, FinishedRun] = {}
     for run in runs:
-        if expectation.selects(run.tree):
+        if selects(run.tree):
             if run.seed in chosen:
                 twice = f"{chosen[run.seed].name} and {run.name}"
                 raise UserError(f"it selects seed {run.seed} twice, in {twice}; select by more keys")
             chosen[run.seed] = run
-    return [_value(expectation.measure, run.name, run.result) for run in chosen.values()]
+    return {seed: _value(measure, run.name, run.result) for seed, run in chosen.items()}
 
 
 def _value(measure: str, name: str, result: Mapping[str, Any]) -> float:

@@ -18,7 +18,7 @@ from unforced.evaluation.statistics import percent
 from unforced.expectations import Expectation
 from unforced.registry import BASELINE
 from unforced.reporting.expectations_table import Judged
-from unforced.reporting.tables import MET, MISSED, NONE, WHOLE_ANSWERS, in_percent, in_units
+from unforced.reporting.tables import MET, MISSED, NONE, OF_A_SET, WHOLE_ANSWERS, in_percent, in_units
 from unforced.runs.groups import Group, natural, spread
 
 _ONCE = ("study", "model", "token", "seeds")
@@ -154,6 +154,30 @@ def diagnosis(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable 
     return _table(rows, note, _about_failures(diagnosed), _about_kernels(diagnosed))
 
 
+def creativity(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable | None:
+    """How much is new of the answers as a set, where tasks are open-ended."""
+    rows = [
+        {
+            **_names(group),
+            **{name: _over_seeds(group.values(f"test.free.{name}")) for name in OF_A_SET},
+            "samples": _samples(group),
+            "seeds": str(len(group.runs)),
+            **_caveats(group),
+        }
+        for group in groups
+        if group.values("test.free.creative")
+    ]
+    if not rows:
+        return None
+    note = (
+        "Answers to held-out prompts, free-running, in percent: median over seeds (range). Creative: "
+        "coherent, not in the training set, and unlike each other, of all samples; original: not in the "
+        "training set, unique: different, of the coherent ones. All on canonical forms. Shares of new "
+        "answers fall with the number of samples."
+    )
+    return _table(rows, note, _about_failures(groups), _about_kernels(groups))
+
+
 def expectations(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable | None:
     """Expectations of studies, with their sources, and the measurements."""
     if not judged:
@@ -190,6 +214,7 @@ TABLES: Sequence[Callable[[Sequence[Group], Sequence[Judged]], ReportTable | Non
     equal_compute,
     seeds,
     diagnosis,
+    creativity,
     expectations,
 )
 
@@ -266,6 +291,11 @@ def _table(rows: Sequence[Mapping[str, str]], *notes: str) -> ReportTable:
     throughout = "; ".join(f"{name} {value}" for name, value in same.items())
     notes = (*notes, f"In every row: {throughout}.") if throughout else notes
     return ReportTable(frame.set_index(frame.columns[0]), " ".join(filter(None, notes)))
+
+
+def _samples(group: Group) -> str:
+    found = [run.result.get("test.free.creative") for run in group.runs]
+    return ", ".join(f"{total:,}" for total in sorted({count["total"] for count in found if count}))
 
 
 def _names_of(expectation: Expectation, groups: Sequence[Group]) -> dict[str, str]:

@@ -53,7 +53,7 @@ def read_edges(answers: Symbols, num_nodes: int) -> tuple[Edges, Bool[np.ndarray
 
 def by_appearance(edges: Edges, num_nodes: int) -> Int[np.ndarray, "count ends"]:
     """Number the nodes of each answer by their first appearance; return a row of numbers for each."""
-    ends = edges.reshape(len(edges), -1)
+    ends = edges.reshape(len(edges), 2 * edges.shape[1])
     first = np.full((len(ends), num_nodes), ends.shape[1])
     rows = np.arange(len(ends))
     for place in reversed(range(ends.shape[1])):

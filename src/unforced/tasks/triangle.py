@@ -182,7 +182,7 @@ class Triangle(SeedStringTask):
         edges, formed = read_edges(answers, self.num_nodes)
         pair, pair_formed = read_edges(answers[:, :_EDGE], self.num_nodes)
         pair_formed &= (answers[:, _EDGE:] == END).all(axis=1)
-        ends = np.sort(edges.reshape(len(edges), -1), axis=1)
+        ends = np.sort(edges.reshape(len(edges), 6), axis=1)
         closed = (ends[:, ::2] == ends[:, 1::2]).all(axis=1)
         both_ways = (pair[:, 0] == pair[:, 1, ::-1]).all(axis=1)
         there = self.graph.has(edges)

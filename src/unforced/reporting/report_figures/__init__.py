@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from unforced.reporting.report_figures.accuracy import accuracy
+from unforced.reporting.report_figures.accuracy import accuracy, creativity
 from unforced.reporting.report_figures.cascade import cascade
 from unforced.reporting.report_figures.compute import compute
 from unforced.reporting.report_figures.curves import learning_curves
@@ -20,6 +20,7 @@ from unforced.runs.groups import Group
 
 FIGURES: Sequence[Callable[[Sequence[Group]], Mapping[str, Figure]]] = (
     accuracy,
+    creativity,
     learning_curves,
     cascade,
     decision_margins,

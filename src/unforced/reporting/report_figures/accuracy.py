@@ -1,6 +1,6 @@
-"""Exact match by topology and configuration, next to chance, as in Fig. 3 of the paper."""
+"""Exact match by topology and configuration, as in Fig. 3 of the paper, with chance; likewise creativity."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -27,53 +27,67 @@ from unforced.runs.groups import Group
 
 _NARROW = 8  # slots that fit in one column of a paper
 _LABEL = 12  # characters per line of a topology's label
-_SPLITS = {"train": "training problems", "test": "held-out problems"}
+_SPLITS = {"train.free.exact": "training problems", "test.free.exact": "held-out problems"}
+_SET = {"test.free.coherent": "coherent", "test.free.creative": "creative"}
 _SLOTS = 0.86  # of a topology's width; the rest is the gap to the next one
 
 
-def prepare_accuracy(groups: Sequence[Group]) -> pd.DataFrame:
-    """Return a row per run and split: free-running exact match with interval, median over seeds, chance."""
+def prepare_accuracy(groups: Sequence[Group], measures: Mapping[str, str] = _SPLITS) -> pd.DataFrame:
+    """Return a row per run and measure (its free-running exact match on both splits).
+
+    Columns: the value with its interval, the median over seeds, chance.
+    """
     return pd.DataFrame(
         {
             "model": group.model,
             "topology": group.topology,
             "configuration": group.configuration,
-            "split": split,
+            "measure": measure,
             "seed": run.seed,
-            **{key: run.result[f"{split}.free.exact"][key] for key in ("value", "low", "high")},
-            "median": median(group.values(f"{split}.free.exact")),
+            **{key: run.result[measure][key] for key in ("value", "low", "high")},
+            "median": median(group.values(measure)),
             "chance": group.chance,
         }
         for group in groups
-        for split in _SPLITS
+        for measure in measures
         for run in group.runs
+        if measure in run.result
     )
 
 
 def accuracy(groups: Sequence[Group]) -> dict[str, Figure]:
     """Draw a panel per model: each seed with its interval, the median as a bar, training problems hollow."""
-    table, styles = prepare_accuracy(groups), marks(groups)
+    return _drawn(groups, _SPLITS, "exact match,\nfree-running (%)")
+
+
+def creativity(groups: Sequence[Group]) -> dict[str, Figure]:
+    """Draw open-ended tasks likewise: on held-out prompts, coherent answers hollow, creative ones filled."""
+    open_ended = [group for group in groups if group.values("test.free.creative")]
+    return _drawn(open_ended, _SET, "held-out answers,\nfree-running (%)") if open_ended else {}
+
+
+def _drawn(groups: Sequence[Group], measures: Mapping[str, str], label: str) -> dict[str, Figure]:
+    table, styles = prepare_accuracy(groups, measures), marks(groups)
     models = list(dict.fromkeys(table["model"]))
     many = table.groupby("model")["topology"].nunique().max() * len(styles) > _NARROW
     wide = PAGE if many or len(models) > 1 else COLUMN
-    labels = ("", "exact match,\nfree-running (%)")
-    figure, axes = panels(range(len(models)), 2.1, labels, 1 if many else 2, wide, share_x=False)
+    figure, axes = panels(range(len(models)), 2.1, ("", label), 1 if many else 2, wide, share_x=False)
     for panel, model in zip(axes, models, strict=True):
-        _panel(panel, table[table["model"] == model], styles)
+        _panel(panel, table[table["model"] == model], styles, list(measures))
         panel.set_title(model)
-    legend(figure, [*configuration_handles(styles), *_split_handles(), *chance_handles(groups)])
+    legend(figure, [*configuration_handles(styles), *_handles(measures), *chance_handles(groups)])
     return {"": figure}
 
 
-def _split_handles() -> list[Line2D]:
+def _handles(measures: Mapping[str, str]) -> list[Line2D]:
     look: dict[str, Any] = {"color": INK, "marker": "o", "markersize": 4, "linestyle": ""}
     return [
-        Line2D([], [], label=name, markerfacecolor="white" if split == "train" else INK, **look)
-        for split, name in _SPLITS.items()
+        Line2D([], [], label=name, markerfacecolor=INK if number else "white", **look)
+        for number, name in enumerate(measures.values())
     ]
 
 
-def _panel(axes: Axes, table: pd.DataFrame, styles: dict[str, Mark]) -> None:
+def _panel(axes: Axes, table: pd.DataFrame, styles: dict[str, Mark], measures: Sequence[str]) -> None:
     topologies = list(dict.fromkeys(table["topology"]))
     for slot, topology in enumerate(topologies):
         rows = table[table["topology"] == topology]
@@ -83,21 +97,23 @@ def _panel(axes: Axes, table: pd.DataFrame, styles: dict[str, Mark]) -> None:
         for number, name in enumerate(configurations):
             width = _SLOTS / len(configurations)
             centre = slot - _SLOTS / 2 + (number + 0.5) * width
-            _seeds(axes, rows[rows["configuration"] == name], centre, width, styles[name])
+            _seeds(axes, rows[rows["configuration"] == name], centre, width, styles[name], measures)
     axes.set_xticks(range(len(topologies)), [wrapped(topology, _LABEL) for topology in topologies])
     axes.set_xlim(-0.5, len(topologies) - 0.5)
     axes.tick_params(axis="x", length=0)
     percent_axis(axes)
 
 
-def _seeds(axes: Axes, table: pd.DataFrame, centre: float, width: float, mark: Mark) -> None:
-    """Draw training left of held-out problems: the seeds in order, and their median."""
-    half = width / len(_SPLITS)
-    for number, split in enumerate(_SPLITS):
-        rows = table[table["split"] == split]
+def _seeds(
+    axes: Axes, table: pd.DataFrame, centre: float, width: float, mark: Mark, measures: Sequence[str]
+) -> None:
+    """Draw the measures side by side, the first one hollow: the seeds in order, and their median."""
+    half = width / len(measures)
+    for number, measure in enumerate(measures):
+        rows = table[table["measure"] == measure]
         middle = centre - width / 2 + (number + 0.5) * half
         offsets = [middle + 0.7 * half * ((i + 0.5) / len(rows) - 0.5) for i in range(len(rows))]
-        filled = "white" if split == "train" else mark.color
+        filled = mark.color if number else "white"
         axes.vlines(offsets, rows["low"], rows["high"], color=mark.color, linewidth=0.8, zorder=4)
         axes.plot(
             [middle - 0.44 * half, middle + 0.44 * half],

@@ -1,0 +1,111 @@
+"""What is new of a model's answers, from the run to its diagnosis, report and tables."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import unforced as uf
+from tests.runs import tiny_run
+from unforced.evaluation.evaluator import Evaluator, answers
+from unforced.expectations import Expectation
+from unforced.experiment import diagnose_run, load_run
+from unforced.reporting.expectations_table import _values
+from unforced.reporting.report import write_report
+from unforced.reporting.tables import accuracy_table, set_table
+from unforced.runs.finished import FinishedRun
+from unforced.training.source import split_problems
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, trained):
+    """A run that has learnt some of a small family tree."""
+    path = tmp_path_factory.mktemp("runs") / "sibling"
+    small = ["task=sibling", "task.parents=2", "task.children=6", "task.seed_length=2", "num_train=40"]
+    trained(tiny_run(*small, "max_steps=120", "evaluate_every=60", "num_test=1600"), path)
+    return path
+
+
+def test_a_result_counts_what_sets_of_texts_say_is_new(folder):
+    loaded = load_run(folder)
+    run = loaded.run
+    evaluator = Evaluator.of(run, loaded.train_module)
+    some = split_problems(run, "test", run.num_test)
+    said = run.task.text.answers(answers(evaluator, some, evaluator.free))
+    trained = set(run.task.text.answers(run.task.answers(split_problems(run, "train", 40))))
+    children = {
+        f"{side}{n - 2 - 12 * i}": a
+        for i, side in enumerate("bc")
+        for a in (0, 1)
+        for n in run.task.pools[i][a]
+    }
+    coherent = [text for text in said if _is_coherent(text.split(), children)]
+    result = json.loads((folder / "result.json").read_text())
+    found = {name: result[f"test.free.{name}"] for name in ("creative", "coherent", "original", "unique")}
+    assert {name: (each["correct"], each["total"]) for name, each in found.items()} == {
+        "creative": (len(set(coherent) - trained), 1600),
+        "coherent": (len(coherent), 1600),
+        "original": (sum(text not in trained for text in coherent), len(coherent)),
+        "unique": (len(set(coherent)), len(coherent)),
+    }
+    assert 0 < found["creative"]["low"] < found["creative"]["value"] < found["creative"]["high"]
+    assert result["test.free.exact"]["correct"] == len(coherent)
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert all("validation.free.creative" in line for line in lines)
+
+
+def _is_coherent(words, children):
+    left, right, parent = words
+    sides = left.startswith("b") and right.startswith("c")
+    return sides and f"a{children[left]}" == f"a{children[right]}" == parent
+
+
+def test_a_diagnosis_says_why_answers_do_not_count(folder):
+    found = diagnose_run(folder, None, 0.95)
+    new = found["creativity"]
+    assert sum(new["answers"].values()) == 1600
+    assert new["creative"]["correct"] == new["answers"]["creative"]
+    assert new["by_heart"]["total"] == 40
+    assert found["verdict"]["name"] in ("incoherent", "memorised", "repeated")
+    for section in ("clever_hans", "indecipherable_token", "probability", "grokking"):
+        assert found[section]["does_not_apply"].startswith("every coherent answer to sibling(2,6)")
+    assert "several right answers" in found["snowball"]["does_not_apply"]
+    text = str(uf.load(folder).diagnose())
+    assert "Creativity" in text
+    assert "by heart" in text
+
+
+def test_reports_and_notebooks_show_it(folder, tmp_path):
+    write_report([folder], tmp_path)
+    table = (tmp_path / "tables" / "creativity.md").read_text()
+    assert "creative" in table
+    assert "1,600" in table
+    assert (tmp_path / "figures" / "creativity.png").stat().st_size > 5000
+    result = uf.load(folder).result
+    shown = set_table(result)
+    assert list(shown.columns) == ["creative", "coherent", "original", "unique"]
+    assert "held-out, free" in shown.index
+    assert "creative" not in accuracy_table(result, None)
+    assert "answers as a set" in uf.load(folder)._repr_html_()
+
+
+def run_of(name, seed, value):
+    tree = {"objective": {"name": name}, "seed": seed}
+    return FinishedRun(f"{name}-{seed}", Path(), tree, {"test.free.creative": {"value": value}}, [], None, {})
+
+
+def test_an_expectation_may_be_a_difference_over_the_same_seeds():
+    claim = Expectation(
+        group="masked",
+        select={"objective.name": "masked"},
+        measure="test.free.creative",
+        against={"objective.name": "next_token"},
+        against_group="next_token",
+        relation="at_least",
+        value=0.0,
+        source="a paper",
+    )
+    runs = [run_of("masked", seed, value) for seed, value in enumerate((0.5, 0.25, 0.75))]
+    runs += [run_of("next_token", seed, value) for seed, value in ((2, 0.5), (0, 0.75), (4, 0.0))]
+    assert _values(claim, runs) == [-0.25, 0.25]
+    assert not claim.selects(runs[-1].tree)
