@@ -6,7 +6,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL = $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable
 
-.PHONY: quickstart test check fix golden docs package
+.PHONY: quickstart test check fix golden gallery docs package
 
 quickstart: .venv/ready
 	$(BIN)/unforced quickstart
@@ -34,6 +34,9 @@ fix: .venv/ready-dev
 
 golden: .venv/ready-dev
 	$(BIN)/python -m tests.golden.write
+
+gallery: .venv/ready
+	$(BIN)/python docs/site/task_gallery.py
 
 docs: .venv/ready-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -89,7 +89,7 @@ def test_files_and_links_that_the_documents_name_exist():
         "contributing.md",
         "lab_notes.md",
     }  # when the site is built
-    made |= {f"gallery/{page}.md" for page in ("tasks", "objectives", "decoders", "models", "recipes")}
+    made |= {f"gallery/{page}.md" for page in ("objectives", "decoders", "models", "recipes")}
     for document in [*DOCUMENTS, *RESULTS, ROOT / "LAB_NOTES.md", ROOT / "CHANGELOG.md"]:
         for link in re.findall(r"\]\(([^)#\s]+)", document.read_text()):
             path = (document.parent / link).resolve()

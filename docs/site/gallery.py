@@ -1,13 +1,10 @@
-"""Pages of the gallery, made from the registry: one for each kind of part, and one of recipes and studies."""
+"""Pages of the gallery, made from the registry: one for each kind of part, and one of recipes and studies.
 
-import inspect
-import json
-import sys
-from typing import Any
+That of tasks is docs/tasks.md, which `task_gallery.py` writes.
+"""
 
-from pydantic_core import PydanticUndefined
+from described import cell, described, fields
 
-from unforced.parts import Config, tree
 from unforced.recipes import recipe_names
 from unforced.registry import (
     DECODERS,
@@ -20,17 +17,11 @@ from unforced.registry import (
     Registry,
     summary,
 )
-from unforced.tasks.sampling import problems
 
-_PARTS = (TASKS, OBJECTIVES, HEADS, DECODERS, MODELS)
+_PARTS = (OBJECTIVES, HEADS, DECODERS, MODELS)
 _WIDE = ("---", "hide: [toc]", "---", "")
 """Front matter of a page that needs the room of the table of contents."""
 _INTRODUCTIONS = {
-    "tasks": (
-        "A task generates problems with exact answers, verifies answers, and states what chance is. Choose "
-        "one with `task=NAME`, set its fields with `task.FIELD=VALUE`. How to add one: "
-        "[Extending](../extending.md#a-task)."
-    ),
     "objectives": (
         "An objective is what is trained: which tokens the model sees, which it has to predict, and the "
         "loss. Choose one with `objective=NAME`. How to add one: [Extending](../extending.md#an-objective)."
@@ -62,11 +53,12 @@ def _index() -> str:
         "",
         "Everything that has a name, from the registry. `unforced list` prints the same.",
     ]
-    for registry in (*_PARTS, RECIPES, STUDIES):
-        page = "recipes" if registry in (RECIPES, STUDIES) else registry.plural
+    pages = {TASKS: "../tasks.md", RECIPES: "recipes.md", STUDIES: "recipes.md"}
+    for registry in (TASKS, *_PARTS, RECIPES, STUDIES):
+        page = pages.get(registry, f"{registry.plural}.md")
         lines += ["", f"## {registry.plural.capitalize()}", "", "| name | what it is |", "|---|---|"]
         lines += [
-            f"| [`{name}`]({page}.md#{name}) | {_cell(summary(registry.get(name)))} |"
+            f"| [`{name}`]({page}#{name}) | {cell(summary(registry.get(name)))} |"
             for name in registry.names()
         ]
     return "\n".join(lines) + "\n"
@@ -77,71 +69,8 @@ def _page(registry: Registry) -> str:
     lines = [*_WIDE, f"# {registry.plural.capitalize()}", "", _INTRODUCTIONS[registry.plural], "", links, ""]
     for name in registry.names():
         part = registry.get(name)
-        lines += [f"## `{name}` {{ #{name} }}", "", *_described(part), ""]
-        if registry is TASKS:
-            lines += [*_example(name), ""]
-        lines += [*_fields(part), ""]
+        lines += [f"## `{name}` {{ #{name} }}", "", *described(part), "", *fields(part), ""]
     return "\n".join(lines) + "\n"
-
-
-def _described(part: type) -> list[str]:
-    drawing = _drawing(part)
-    text = inspect.getdoc(part) or ""
-    return [text, *(["", "```text", drawing, "```"] if drawing else [])]
-
-
-def _drawing(part: type) -> str:
-    """Return the drawing of a part: what its module's docstring shows below its first paragraph."""
-    document = inspect.cleandoc(sys.modules[part.__module__].__doc__ or "")
-    _, _, rest = document.partition("\n\n")
-    blocks = [block for block in rest.split("\n\n") if "  " in block]
-    return inspect.cleandoc("\n" + "\n\n".join(blocks))
-
-
-def _example(name: str) -> list[str]:
-    """Show a problem as the task makes it by default, and how answers to it are judged."""
-    task = TASKS.get(name)()
-    example = problems(task, seed=0, split="train", start=0, count=1)
-    [(prompt, answer)] = task.texts(example)
-    positions = ", ".join(f"`token_{position}`" for position in task.decisive_positions)
-    lines = [
-        f"A problem of {task}:",
-        "",
-        "```text",
-        f"prompt  {prompt}",
-        f"answer  {answer}",
-        "",
-        *task.draw(example, 0),
-        "```",
-        "",
-        f"Chance (the best exact match without lookahead): {_chance(task.chance)}. "
-        f"Positions that need lookahead: {positions or 'unknown'}.",
-        "",
-        "| verdict on an answer | meaning |",
-        "|---|---|",
-    ]
-    return lines + [f"| `{kind}` | {_cell(words) or 'right'} |" for kind, words in task.verdict_kinds.items()]
-
-
-def _chance(chance: float | None) -> str:
-    return "unknown" if chance is None else f"{100 * chance:.3g}%"
-
-
-def _fields(part: Any) -> list[str]:
-    rows = [
-        f"| `{key}` | {_default(field)} | {_cell(field.description or '')} |"
-        for key, field in part.model_fields.items()
-        if key != "name"
-    ]
-    return ["| field | default | what it is |", "|---|---|---|", *rows] if rows else ["It has no fields."]
-
-
-def _default(field: Any) -> str:
-    default = field.get_default(call_default_factory=True)
-    if default is PydanticUndefined:
-        return "(must be set)"
-    value = tree(default) if isinstance(default, Config) else default
-    return f"`{json.dumps(value, default=str)}`"
 
 
 def _recipes() -> str:
@@ -159,20 +88,16 @@ def _recipes() -> str:
     ]
     for name, words in recipe_names().items():
         anchor = f'<span id="{name}"></span>' if "." not in name else ""
-        lines.append(f"| {anchor}`{name}` | {_cell(words)} |")
+        lines.append(f"| {anchor}`{name}` | {cell(words)} |")
     lines += ["", "## Studies", "", "| study | what it is | runs | source |", "|---|---|---|---|"]
     for name in STUDIES.names():
         made = STUDIES.get(name)
         study = made()
         cells = [
             f'<span id="{name}"></span>`{name}`',
-            _cell(summary(made)),
+            cell(summary(made)),
             str(len(study.runs)),
-            _cell(study.source),
+            cell(study.source),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
