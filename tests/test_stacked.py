@@ -17,6 +17,8 @@ from tests.runs import Silent, rerun, stop_at, tiny_run, train, unchecked
 from unforced.cli.work import _stacked_codes
 from unforced.config.stacking import refusal
 from unforced.errors import UserError
+from unforced.evaluation.accuracy import measure
+from unforced.evaluation.together import measure_together
 from unforced.objectives.moment import Moment
 from unforced.objectives.next_token import NextToken
 from unforced.objectives.view import ANSWER
@@ -141,9 +143,10 @@ def weights_of(path):
     return load_file(path / "checkpoints" / "step-00000023" / "learner.safetensors")
 
 
-def test_each_run_has_the_folder_of_a_run_alone_and_one_that_diverges_stops_no_other(tmp_path):
+def test_each_run_has_the_folder_of_a_run_alone_and_one_that_diverges_stops_no_other(tmp_path, capsys):
     runs = [*RUNS, RUNS[0].replace(seed=3, learning_rate=1e30)]
     ends = together(runs, tmp_path)
+    assert "one after the other" not in capsys.readouterr().out
     assert {seed: end.reason for seed, end in ends.items()} == {
         0: "steps",
         1: "steps",
@@ -269,11 +272,12 @@ def test_that_a_stack_cannot_be_captured_is_said_once_and_of_no_run_alone(tmp_pa
         "unforced.training.together._quickest", lambda stack, say: CapturedStep(stack, say, refuse)
     )
     observer = Silent()
-    ends = together([RUNS[0], RUNS[1].replace(max_steps=9)], tmp_path, observer)
-    assert {end.reason for end in ends.values()} == {"steps"}
+    runs = [*RUNS[:2], RUNS[2].replace(learning_rate=1e30)]  # which leaves the stack, that is captured anew
+    ends = together(runs, tmp_path, observer)
+    assert [ends[seed].reason for seed in range(3)] == ["steps", "steps", "diverged"]
     assert not any("captured" in line for line in observer.news)
     assert capsys.readouterr().out.count("cannot be captured as a CUDA graph") == 1
-    assert json.loads((tmp_path / "0" / "result.json").read_text())["runs_at_once"] == 2
+    assert json.loads((tmp_path / "0" / "result.json").read_text())["runs_at_once"] == 3
 
 
 def test_a_signal_lets_every_run_of_a_stack_write_a_checkpoint(tmp_path, monkeypatch):
@@ -292,3 +296,18 @@ def test_a_signal_lets_every_run_of_a_stack_write_a_checkpoint(tmp_path, monkeyp
         "step-00000010",
         "step-00000011",
     }
+
+
+@pytest.mark.parametrize("objective", ["next_token", "teacherless", "reversed", "masked"])
+def test_runs_are_measured_together_as_each_alone(objective):
+    changes = {"order": "reversed"} if objective == "reversed" else {"objective": OBJECTIVES[objective]}
+    runs = [tiny_run().replace(seed=seed, **changes) for seed in range(3)]
+    modules = [build_train_module(run) for run in runs]
+    with unchecked():
+        together = measure_together(runs, modules, "validation", [40] * 3)
+    for run, module, metrics in zip(runs, modules, together, strict=True):
+        alone = measure(run, module, "validation", 40)
+        assert metrics.keys() == alone.keys()
+        for key, value in alone.items():
+            close = pytest.approx(value, abs=1e-5) if isinstance(value, float) else value
+            assert metrics[key] == close

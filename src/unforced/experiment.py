@@ -123,11 +123,17 @@ class Begun:
             trainer.resume()
         return cls(trainer, folder, environment, flops)
 
-    def measure(self, outcome: Outcome) -> None:
-        """Measure the trained run and write its result, unless it was stopped."""
+    def measure(self, outcome: Outcome, known: Mapping[Split, Metrics] = MappingProxyType({})) -> None:
+        """Measure the trained run and write its result, unless it was stopped.
+
+        known: what was measured already, by split.
+        """
         if outcome.stopped_by is not None:
             return
-        folder, measured = self.folder, Measured.of(self.trainer, outcome, self.flops, self.environment)
+        folder, measured = (
+            self.folder,
+            Measured.of(self.trainer, outcome, self.flops, self.environment, known),
+        )
         if measured is None:
             return
         write_json(folder.answers, measured.answers)

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from unforced.evaluation.accuracy import Metrics, measure, prefixed, with_intervals
@@ -12,6 +13,7 @@ from unforced.models.base import FromScratch
 from unforced.models.failures import first_words
 from unforced.provenance import records_of
 from unforced.tasks.problems import Problems, Symbols
+from unforced.tasks.sampling import Split
 from unforced.training.environment import describe
 from unforced.training.flops import (
     answer_flops_of,
@@ -40,13 +42,23 @@ class Measured:
 
     @classmethod
     def of(
-        cls, trainer: Trainer, outcome: Outcome, flops: float | None, environment: Mapping[str, Any]
+        cls,
+        trainer: Trainer,
+        outcome: Outcome,
+        flops: float | None,
+        environment: Mapping[str, Any],
+        known: Mapping[Split, Metrics] = MappingProxyType({}),
     ) -> "Measured | None":
-        """Measure a trained run on every split of its task, in all processes; the first has the result."""
+        """Measure a trained run on every split of its task, in all processes; the first has the result.
+
+        known: what was measured already, by split.
+        """
         run, train_module = trainer.run, trainer.train_module
         metrics: Metrics = {}
         for split in run.task.splits:
-            measured = measure(run, train_module, split, run.num_test, trainer.accelerator)
+            measured = known.get(split) or measure(
+                run, train_module, split, run.num_test, trainer.accelerator
+            )
             metrics |= prefixed(split, measured)
         if not trainer.accelerator.is_main_process:
             return None

@@ -2,7 +2,7 @@
 
 import contextlib
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,15 +10,17 @@ from unforced.config import Run
 from unforced.config.stacking import refusal
 from unforced.errors import TransientError, UserError
 from unforced.evaluation.accuracy import measure
+from unforced.evaluation.together import measure_together
 from unforced.experiment import Begun, as_user_error, held_by_the_first, outcome_of
 from unforced.models.failures import first_words
 from unforced.runs.folder import RunFolder
-from unforced.training.loop import Observer, Outcome, Trainer, start_accelerator
+from unforced.tasks.sampling import Split
+from unforced.training.loop import Metrics, Observer, Outcome, Trainer, start_accelerator
 from unforced.training.memory import oom_as_user_error
 from unforced.training.processes import find_device
 from unforced.training.stack_trial import stack_differs
 from unforced.training.store import FolderStore
-from unforced.training.together import fit_together
+from unforced.training.together import End, Evaluations, News, fit_together
 
 
 @dataclass(frozen=True)
@@ -60,19 +62,38 @@ def run_together(
                 yield place, prepared
             elif prepared is not None:
                 begun[prepared.trainer] = place, prepared, own
-        for trainer, end in fit_together(list(begun), say):
-            place, of_run, own = begun.pop(trainer)
+        news = News(say)
+        evaluations = Evaluations(measure_together, news)
+        for ended in fit_together(list(begun), news, evaluations):
+            yield from _concluded(ended, begun, evaluations)
+
+
+def _concluded(
+    ended: list[tuple[Trainer, End]],
+    begun: dict[Trainer, tuple[int, Begun, contextlib.ExitStack]],
+    evaluations: Evaluations,
+) -> Iterator[tuple[int, Outcome | UserError]]:
+    """Measure runs that have ended, those with a result together; yield the place of each, and its end."""
+    wanted = [trainer for trainer, end in ended if isinstance(end, Outcome) and end.stopped_by is None]
+    measured: dict[Trainer, Mapping[Split, Metrics]] = {}
+    if wanted:
+        counts = {split: [each.run.num_test for each in wanted] for split in wanted[0].run.task.splits}
+        measured = dict(zip(wanted, evaluations(wanted, counts), strict=True))
+    del wanted
+    while ended:
+        trainer, end = ended.pop(0)
+        place, of_run, own = begun.pop(trainer)
+        with own:
             try:
                 if not isinstance(end, Outcome):
                     raise end
-                of_run.measure(end)
-                own.close()
+                of_run.measure(end, measured.pop(trainer, {}))
             except Exception as error:
-                own.close()
-                yield place, _as_user_error(error, planned[place].path)
+                result: Outcome | UserError = _as_user_error(error, of_run.folder.path)
             else:
-                yield place, end
-            del trainer, of_run, own  # and their memory, while the others train on
+                result = end
+        yield place, result
+        del trainer, of_run, own  # and their memory, while the others train on
 
 
 def _as_user_error(error: Exception, path: Path) -> UserError:

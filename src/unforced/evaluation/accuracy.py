@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 from numpy.typing import NDArray
+from torch import Tensor
 
 from unforced.config import Run
 from unforced.data.batch import Batch
+from unforced.decoding.base import Logits
 from unforced.evaluation.creativity import Creativity
 from unforced.evaluation.evaluator import Evaluator, columns
 from unforced.evaluation.margins import margins, mean_margins
@@ -42,37 +45,61 @@ def measure_problems(evaluator: Evaluator, problems: Problems) -> Metrics:
     open-ended, `free.creative`, `free.coherent`, `free.original` and `free.unique`. Numbers, not counts, are
     the margins of decisive tokens; see `mean_margins`.
     """
-    task, ahead = evaluator.task, evaluator.lookahead
-    positions = () if ahead is None else ahead.decisive_positions
-    free, forced, trained, margin = columns(
-        evaluator, problems, lambda batch: _predictions(evaluator, batch, positions)
+    found = columns(
+        evaluator, problems, lambda batch: read_predictions(evaluator, batch, *predict(evaluator, batch))
     )
+    return count_all(evaluator, problems, *found)
+
+
+def predict(evaluator: Evaluator, batch: Batch) -> tuple[Int[Tensor, "batch room"], Logits, Logits]:
+    """Return free answers, and logits on the inputs of training and given the true answer.
+
+    A free answer in one pass that is made of the same logits as the second is read from them.
+    """
+    mode = evaluator.trained_mode
+    same = mode == "free" and evaluator.decoder == evaluator.one_pass
+    free = None if same else evaluator.free_tokens(batch)
+    trained = evaluator.trained_logits(batch)
+    forced = trained if mode == "forced" else evaluator.forced_logits(batch)
+    return trained.argmax(-1) if free is None else free, trained, forced
+
+
+def read_predictions(
+    evaluator: Evaluator, batch: Batch, free: Int[Tensor, "batch room"], trained: Logits, forced: Logits
+) -> tuple[Symbols, Symbols, Symbols, NDArray[np.float64]]:
+    """Read what was predicted as symbols: freely, given the true answer, and on the inputs of training.
+
+    The last are the margins of decisive positions on the inputs of training.
+    """
+    codec, ahead = evaluator.codec, evaluator.lookahead
+    read = codec.read_beside(trained.argmax(-1), batch)
+    return (
+        codec.read(free, evaluator.order),
+        read if forced is trained else codec.read_beside(forced.argmax(-1), batch),
+        read,
+        margins(trained, batch, () if ahead is None else ahead.decisive_positions),
+    )
+
+
+def count_all(
+    evaluator: Evaluator,
+    problems: Problems,
+    free: Symbols,
+    forced: Symbols,
+    trained: Symbols,
+    margin: NDArray[np.float64],
+) -> Metrics:
+    """Count what is right, as `measure_problems` does, in predictions on all problems."""
+    task, ahead = evaluator.task, evaluator.lookahead
     truth = task.answers(problems)
     exists = task.exists(truth)
     right = count_right("forced", forced == truth, exists)
     if evaluator.trained_mode == "one_pass":
         right |= count_right("one_pass", trained == truth, exists)
-    means = {} if ahead is None else mean_margins(margin, ahead.decisive(problems), positions)
-    verdicts = task.score(problems, free)
-    counts = count_free(task, problems, free, verdicts)
-    return counts | count_set(evaluator.creativity(problems, free, verdicts)) | right | means
-
-
-def _predictions(
-    evaluator: Evaluator, batch: Batch, positions: tuple[int, ...]
-) -> tuple[Symbols, Symbols, Symbols, NDArray[np.float64]]:
-    """Answer freely, given the true answer, and on the inputs of training; with margins at `positions`.
-
-    A free answer in one pass that is made of the same logits as the last is read from them.
-    """
-    mode = evaluator.trained_mode
-    same = mode == "free" and evaluator.decoder == evaluator.one_pass
-    free = None if same else evaluator.free(batch)
-    trained, logits = evaluator.trained(batch)
-    if free is None:
-        free = evaluator.codec.read(logits.argmax(-1), evaluator.order)
-    forced = trained if mode == "forced" else evaluator.forced(batch)
-    return free, forced, trained, margins(logits, batch, positions)
+    means = {}
+    if ahead is not None:
+        means = mean_margins(margin, ahead.decisive(problems), ahead.decisive_positions)
+    return count_free(task, problems, free, task.score(problems, free)) | right | means
 
 
 def count_free(task: Task, problems: Problems, free: Symbols, verdicts: Verdicts) -> Counts:

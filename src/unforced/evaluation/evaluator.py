@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from unforced.config import Run
 from unforced.data.batch import Batch
@@ -140,8 +140,11 @@ class Evaluator:
 
     def free(self, batch: Batch, cache: Cache | None = None, given: int = 0) -> Symbols:
         """Answer freely; the first `given` symbols stand in the prompts already."""
-        tokens = self.decoder.decode(self.model, self.heads_for(self.decoder), batch.prompts, cache)
-        return self.codec.read(tokens, self.order, given)
+        return self.codec.read(self.free_tokens(batch, cache), self.order, given)
+
+    def free_tokens(self, batch: Batch, cache: Cache | None = None) -> Int[Tensor, "batch room"]:
+        """Answer freely, in tokens."""
+        return self.decoder.decode(self.model, self.heads_for(self.decoder), batch.prompts, cache)
 
     def forced(self, batch: Batch, cache: Cache | None = None) -> Symbols:
         """Predict each symbol of the answer given the true tokens before each of its own."""
@@ -201,4 +204,9 @@ def columns(
     if processes is not None:
         shares = processes.gather_objects(parts)
         parts = [shares[index % world][index // world] for index in range(len(starts))]
+    return joined(parts)
+
+
+def joined(parts: Sequence[tuple[NDArray[Any], ...]]) -> list[NDArray[Any]]:
+    """Put what was returned for each batch end to end."""
     return [np.concatenate(column) for column in zip(*parts, strict=True)]

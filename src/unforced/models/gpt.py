@@ -259,7 +259,7 @@ class Transformer(SequenceModel):
         config, weight = self.config, self.tokens.weight
         shape = (config.layers, batch, config.num_heads, capacity, config.width // config.num_heads)
         dtype = BACKENDS[self.kernel.name].dtype or matmul_dtype(weight)
-        empty = torch.empty(shape, dtype=dtype, device=weight.device)
+        empty = weight.new_empty(shape, dtype=dtype)  # of each model's own, in `torch.vmap`
         return KeyValueCache(empty, torch.empty_like(empty))
 
     def trunk(self) -> Trunk:

@@ -31,12 +31,12 @@ from unforced.training.store import Store
 from unforced.training.timer import USUAL, Rhythm, Timer
 from unforced.training.train_module import TrainModule, build_train_module
 
-Metrics = Mapping[str, Mapping[str, int] | float]
+Metrics = dict[str, dict[str, int] | float]
 Evaluate = Callable[[Run, TrainModule, Split, int, Processes], Metrics]
 StepInputs = tuple[Sequence[View], float]
 """What a step is taken on: the views of its parts, and a learning rate."""
 
-_SPLITS: tuple[Split, ...] = ("train", "validation")
+SPLITS: tuple[Split, ...] = ("train", "validation")
 _STEPS_BETWEEN_AGREEMENTS = 20
 
 
@@ -134,6 +134,7 @@ class Trainer:
         self.saved_at: int | None = None
         self.diverged = False
         self.runs_at_once = 1
+        self.measured: Mapping[Split, Metrics] = {}  # what was found already for the next evaluation
 
     def select_kernels(self, known: Mapping[str, str]) -> dict[str, str]:
         """Select the model's kernels, or keep those `known`; all processes agree."""
@@ -187,7 +188,7 @@ class Trainer:
         while (outcome := self._outcome(request)) is None:
             self.took((yield self.inputs()))
             self._tell()
-            evaluates = progress.step % run.evaluate_every == 0 or progress.step == self.stopping.step
+            evaluates = self.is_evaluated_at(progress.step)
             saves = progress.step % run.checkpoint_every == 0 or self._any_wants(self._is_due())
             if (evaluates or saves) and self._has_diverged():
                 continue
@@ -202,6 +203,10 @@ class Trainer:
         if self.saved_at != progress.step:
             self._save()
         return outcome
+
+    def is_evaluated_at(self, step: int) -> bool:
+        """Whether the run is evaluated after so many steps."""
+        return step % self.run.evaluate_every == 0 or step == self.stopping.step
 
     def step(self) -> StepReport:
         """Take one optimiser step; return its report."""
@@ -257,9 +262,9 @@ class Trainer:
         """Measure the train_module on training and validation problems."""
         if self.evaluate is None:
             return {}
-        metrics = {
+        metrics = self.measured or {
             split: self.evaluate(self.run, self.train_module, split, self.run.num_evaluate, self.accelerator)
-            for split in _SPLITS
+            for split in SPLITS
         }
         return {
             f"{split}.{measure}": n for split, measures in metrics.items() for measure, n in measures.items()

@@ -1,16 +1,22 @@
 """Trains several runs in lockstep: each step of all of them is one step of a stack."""
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
+from unforced.config import Run
+from unforced.models.failures import first_words
+from unforced.tasks.sampling import Split
 from unforced.training.captured import CapturedStep
-from unforced.training.loop import Outcome, StepInputs, Trainer, session
+from unforced.training.loop import SPLITS, Metrics, Outcome, StepInputs, Trainer, session
 from unforced.training.signals import StopRequest
 from unforced.training.stacked import Member, StackedStep
 from unforced.training.step import StepReport
+from unforced.training.train_module import TrainModule
 
 End = Outcome | Exception
 """How a run ended, or why it failed."""
+EvaluateTogether = Callable[[Sequence[Run], Sequence[TrainModule], Split, Sequence[int]], Sequence[Metrics]]
+"""Measures each run's train_module on so many problems of a split."""
 
 
 class _Row:
@@ -46,6 +52,11 @@ class _Lane:
         self.end: End | None = None
         self._steps: Generator[StepInputs, StepReport, Outcome] = trainer.steps(request)
 
+    @property
+    def is_evaluated_next(self) -> bool:
+        """Whether it will be evaluated when it hears of the step that was taken."""
+        return self.trainer.is_evaluated_at(self.trainer.progress.step + 1)
+
     def advance(self, report: StepReport | None, others: "Sequence[_Lane]") -> None:
         """Go on to the next step; evaluate and save before, where that is due.
 
@@ -58,34 +69,71 @@ class _Lane:
             self.end = end.value
         except Exception as error:  # whatever it is, it is this run's alone
             self.end = error
+        self.trainer.measured = {}
         _exclude(self.trainer.timer.seconds_apart - before, [each for each in others if each is not self])
 
 
-def fit_together(trainers: Sequence[Trainer], say: Callable[[str], None]) -> Iterator[tuple[Trainer, End]]:
-    """Train runs at once, as `fit` does each; yield each as soon as it has ended.
+class News:
+    """Says what concerns all runs of a stack, each line once."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._said: set[str] = set()
+
+    def __call__(self, line: str) -> None:
+        """Say a line, if that was not done."""
+        if line not in self._said:
+            self._said.add(line)
+            self._say(line)
+
+
+class Evaluations:
+    """Measures runs of a stack together, until that fails once. evaluate: does it for one split."""
+
+    def __init__(self, evaluate: EvaluateTogether, news: News) -> None:
+        self._evaluate, self._news = evaluate, news
+        self._gave_up = False
+
+    def __call__(
+        self, trainers: Sequence[Trainer], counts: Mapping[Split, Sequence[int]]
+    ) -> list[dict[Split, Metrics]]:
+        """Measure each run on so many problems of each split; nothing, if each is to be by itself."""
+        if self._gave_up or len(trainers) < 2:
+            return [{} for _ in trainers]
+        runs, modules = [each.run for each in trainers], [each.train_module for each in trainers]
+        found: list[dict[Split, Metrics]] = [{} for _ in trainers]
+        try:
+            for split, numbers in counts.items():
+                for own, metrics in zip(found, self._evaluate(runs, modules, split, numbers), strict=True):
+                    own[split] = metrics
+        except Exception as error:  # if it is that of one run, it will come back there
+            self._gave_up = True
+            self._news(f"they are evaluated one after the other ({first_words(error)})")
+            return [{} for _ in trainers]
+        return found
+
+
+def fit_together(
+    trainers: Sequence[Trainer], news: News, evaluations: Evaluations | None = None
+) -> Iterator[list[tuple[Trainer, End]]]:
+    """Train runs at once, as `fit` does each; yield those that have ended, as soon as that is so.
 
     `unforced.config.stacking` says which runs that can be. A run that fails is yielded with its error, and
     the others go on. Seconds in which one run is evaluated or saved, or in which the caller deals with one,
-    are not counted as training of the others. say: takes news of them all.
+    are not counted as training of the others. evaluations: measure those that are evaluated at the same step.
     """
-    said: set[str] = set()
-
-    def say_once(line: str) -> None:
-        if line not in said:
-            said.add(line)
-            say(line)
-
     with session() as request:
         lanes = [_Lane(trainer, request) for trainer in trainers]
         for trainer in trainers:
             trainer.runs_at_once = len(trainers)
+        _evaluate([each for each in lanes if each.trainer.evaluated_at is None], evaluations, lanes)
         for lane in lanes:
             lane.advance(None, lanes)
         ended, lanes = _parted(lanes)
         yield from _handed_over(ended, lanes)
         stack = StackedStep([lane.member for lane in lanes], trainers[0].device) if lanes else None
         while stack is not None:
-            _train_until_one_ends(stack, lanes, say_once)
+            _train_until_one_ends(stack, lanes, news, evaluations)
             stack = stack.keep([row for row, lane in enumerate(lanes) if lane.end is None])
             ended, lanes = _parted(lanes)
             yield from _handed_over(ended, lanes)
@@ -112,19 +160,33 @@ def _quickest(stack: StackedStep, say: Callable[[str], None]) -> StackedStep | C
     return CapturedStep(stack, say) if stack.device.type == "cuda" else stack
 
 
-def _train_until_one_ends(stack: StackedStep, lanes: Sequence[_Lane], say: Callable[[str], None]) -> None:
+def _train_until_one_ends(
+    stack: StackedStep, lanes: Sequence[_Lane], news: News, evaluations: Evaluations | None
+) -> None:
     """Take steps of all runs until at least one of them has ended."""
-    step = _quickest(stack, say)
+    step = _quickest(stack, news)
     rows = [_Row(step, index) for index in range(len(lanes))]
     for lane, row in zip(lanes, rows, strict=True):
         lane.trainer.step_state = row
     while all(lane.end is None for lane in lanes):
         views = [view for lane in lanes for view in lane.inputs[0]]
         reports = step(views, [lane.inputs[1] for lane in lanes]).of_runs()
+        _evaluate([each for each in lanes if each.is_evaluated_next], evaluations, lanes)
         for lane, report in zip(lanes, reports, strict=True):
             lane.advance(report, lanes)
     for row in rows:
         row.leave()
+
+
+def _evaluate(due: Sequence[_Lane], evaluations: Evaluations | None, lanes: Sequence[_Lane]) -> None:
+    """Measure together the runs that are due; those of all lanes are told what time that took."""
+    if evaluations is None or len(due) < 2:
+        return
+    began, trainers = time.perf_counter(), [each.trainer for each in due]
+    counts = {split: [each.run.num_evaluate for each in trainers] for split in SPLITS}
+    for trainer, metrics in zip(trainers, evaluations(trainers, counts), strict=True):
+        trainer.measured = metrics
+    _exclude(time.perf_counter() - began, lanes)
 
 
 def _parted(lanes: Sequence[_Lane]) -> tuple[list[_Lane], list[_Lane]]:
@@ -132,13 +194,13 @@ def _parted(lanes: Sequence[_Lane]) -> tuple[list[_Lane], list[_Lane]]:
     return [each for each in lanes if each.end is not None], [each for each in lanes if each.end is None]
 
 
-def _handed_over(ended: list[_Lane], others: Sequence[_Lane]) -> Iterator[tuple[Trainer, End]]:
+def _handed_over(ended: list[_Lane], others: Sequence[_Lane]) -> Iterator[list[tuple[Trainer, End]]]:
     """Yield runs that have ended, and let go of them."""
-    while ended:
-        lane = ended.pop(0)
-        assert lane.end is not None
+    ends = [(lane.trainer, lane.end) for lane in ended if lane.end is not None]
+    ended.clear()
+    if ends:
         began = time.perf_counter()
-        yield lane.trainer, lane.end
+        yield ends
         _exclude(time.perf_counter() - began, others)
 
 
