@@ -1,5 +1,5 @@
 """Run in two processes by test_distributed.py: a run straight on, and one stopped on its way; a run into a
-folder that is locked; gradients of every objective.
+folder that is locked; gradients of every objective, in our loop and in transformers' Trainer.
 """
 
 import os
@@ -11,6 +11,7 @@ import torch
 from tests.every_objective import every_objective
 from tests.runs import Silent, stop_at, tiny_run, train
 from tests.test_step import gradients_of
+from tests.trainer import ROWS, offered, problem, step
 from unforced.errors import UserError
 from unforced.training.timer import Rhythm
 
@@ -40,6 +41,14 @@ def gradients(folder):
     torch.save(found, folder / f"gradients of {os.environ['RANK']}")
 
 
+def steps_of_the_trainer(folder):
+    found = {}
+    for name, objective in offered().items():
+        asked = problem(objective)
+        found[name] = step(asked, ROWS // 4, 2), asked.own
+    torch.save(found, folder / f"steps of {os.environ['RANK']}")
+
+
 if __name__ == "__main__":
-    for task in (resume, refused, gradients):
+    for task in (resume, refused, gradients, steps_of_the_trainer):
         task(Path(sys.argv[1]))

@@ -71,7 +71,7 @@ class TextCodec(Codec):
                 f"model.name_or_path: {type(tokenizer).__name__} cannot tell which characters a token stands "
                 "for; give a model with a fast tokenizer (tokenizer.json), or model.encoding=symbol"
             )
-        start = () if template.whole else _around(tokenizer)[0]
+        start = () if template.whole else around(tokenizer)[0]
         prompt, answer = _most_tokens(task, tokenizer, template)
         lengths = len(start) + prompt, answer + 1
         codec = cls(task, mask_token, vocab_size, *lengths, end, specials, tokenizer, start, template)
@@ -195,7 +195,7 @@ class TextCodec(Codec):
         """Return a copy of its own, which puts nothing behind a text: a prompt ends as in training."""
         tokenizer = copy.deepcopy(self.tokenizer)
         tokenizer.add_special_tokens({"mask_token": tokenizer.convert_ids_to_tokens(self.mask_token)})
-        if _around(tokenizer)[1]:
+        if around(tokenizer)[1]:
             tokenizer.backend_tokenizer.post_processor = _putting_before(tokenizer, self.start)
         tokenizer.model_max_length = max_length
         return tokenizer
@@ -286,7 +286,7 @@ class TextCodec(Codec):
         )
 
 
-def _around(tokenizer: Any) -> tuple[Tokens, Tokens]:
+def around(tokenizer: Any) -> tuple[Tokens, Tokens]:
     """Return the special tokens that a tokenizer puts before a text and behind it."""
     bare, whole = tokenizer("0", add_special_tokens=False).input_ids, tokenizer("0").input_ids
     places = [i for i in range(len(whole)) if whole[i : i + len(bare)] == bare]

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from jaxtyping import Float
 from pydantic import Field, model_validator
@@ -155,6 +155,13 @@ class Mixture(Objective):
             raise ValueError(
                 f"train_positions: the parts together train {sorted(positions or ()) or 'all'}; give these"
             )
+
+    def for_answers(self, answer: int) -> Self:
+        """Fill in what depends on the longest answer in each part."""
+        parts = [
+            part.model_copy(update={"objective": part.objective.for_answers(answer)}) for part in self.parts
+        ]
+        return self.model_copy(update={"parts": tuple(parts)})
 
     def sequence_length(self, prompt: int, answer: int) -> int:
         """Return the longest of the parts', and of a prompt with the answers of plain parts behind it."""

@@ -7,7 +7,7 @@ latent  state(=) and 1 should give state(1); that and 7 should give state(7), tw
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -77,6 +77,10 @@ class NextLatent(AuxiliaryObjective):
                 f"{answer} at most, or null for {max(1, answer - 2)}"
             )
 
+    def for_answers(self, answer: int) -> Self:
+        """Fill in the steps that are rolled out."""
+        return self.model_copy(update={"horizon": self._steps(answer)})
+
     def build_heads(self, trunk: Trunk) -> nn.Module:
         """Build f and the layer norm before it."""
         return Dynamics(trunk.width, max(1, round(2 * trunk.width * self.dynamics_width)))
@@ -84,7 +88,7 @@ class NextLatent(AuxiliaryObjective):
     def view(self, batch: Batch, moment: Moment) -> LatentView:
         """Feed the true answer up to its last token, and say which states are to be predicted."""
         plain, weights = next_token_view(self, batch), self.weights(batch)
-        in_prompt, in_answer = _reached(batch, self._steps(batch))
+        in_prompt, in_answer = _reached(batch, self._steps(batch.answer.shape[1]))
         if weights is not None:
             in_answer = in_answer & weights[:, None]
         if not self.prompt_states:  # some are still needed to start from
@@ -115,7 +119,7 @@ class NextLatent(AuxiliaryObjective):
 
     def head_logits(self, model: SequenceModel, heads: nn.Module, batch: Batch) -> Mapping[str, HeadLogits]:
         """Return what states say of the answer that are predicted 1, 2, ... steps ahead."""
-        length, steps = batch.answer.shape[1], self._steps(batch)
+        length, steps = batch.answer.shape[1], self._steps(batch.answer.shape[1])
         view = next_token_view(self, batch)
         tokens, states = _read(model, view, view.inputs.shape[1])
         in_answer = _reached(batch, steps)[1]
@@ -126,8 +130,8 @@ class NextLatent(AuxiliaryObjective):
             found[f"step_{step + 1}"] = HeadLogits(logits, in_answer[:, step])
         return found
 
-    def _steps(self, batch: Batch) -> int:
-        return self.horizon or max(1, batch.answer.shape[1] - 2)
+    def _steps(self, answer: int) -> int:
+        return self.horizon or max(1, answer - 2)
 
 
 class Dynamics(nn.Module):
