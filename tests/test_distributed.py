@@ -15,8 +15,10 @@ import torch
 from safetensors.torch import load_file
 
 from tests.every_objective import every_objective
+from tests.pretrained import save_with_tokenizer
 from tests.runs import metrics, newest_weights, tiny_run, train, unchecked
 from tests.test_step import assert_same_gradients, gradients_of
+from tests.trainer import assert_same, offered
 from unforced.evaluation.evaluator import Evaluator, columns
 from unforced.files import read_json, write_json
 from unforced.runs.folder import RunFolder
@@ -125,6 +127,7 @@ def of_two(tmp_path_factory, once):
 
     def leave(folder):
         folder.mkdir()
+        save_with_tokenizer("gpt2", folder / "gpt2")
         with RunFolder(folder / "run").locked():
             launch("tests.two_processes", folder)
 
@@ -159,6 +162,14 @@ def test_two_processes_have_the_gradients_of_one_also_of_a_head_that_a_step_does
         for found in of_ranks:
             assert_same_gradients(found[f"{name}, in 1"], alone)
             assert_same_gradients(found[f"{name}, in 2"], alone)
+
+
+def test_two_processes_of_the_trainer_have_the_loss_and_the_gradient_of_our_loop_in_one(of_two):
+    for rank in (0, 1):
+        steps = torch.load(of_two / f"steps of {rank}", weights_only=False)
+        assert {*steps} == {*offered()}
+        for found, own in steps.values():
+            assert_same(found, own)
 
 
 class OneOf:

@@ -1,6 +1,8 @@
 """One optimiser step by transformers' Trainer and by our own loop, on the same rows, model and heads."""
 
+import contextlib
 import copy
+import gc
 import tempfile
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +21,7 @@ from unforced.integrations.fitting import check_objective
 from unforced.integrations.transformers import ObjectiveTrainer
 from unforced.models.pretrained import Pretrained
 from unforced.objectives.moment import Moment
+from unforced.objectives.registers import Registers
 from unforced.tasks.path_star import PathStar
 from unforced.training.train_module import build_train_module, loss_of
 
@@ -44,6 +47,7 @@ class Found:
 
     loss: float
     gradient: dict[str, torch.Tensor]
+    terms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,31 +63,50 @@ class Problem:
 
 
 @cache
-def _base():
-    return Pretrained(name_or_path=saved_with_tokenizer("gpt2"))
+def _base(folder):
+    """A run on text, with all special tokens that objectives feed, and its model."""
+    task = PathStar(degree=2, path_length=3, num_nodes=120)
+    model = Pretrained(name_or_path=folder)
+    run = tiny_run().replace(task=task, model=model, objective=Registers(), batch_size=ROWS, seed=SEED)
+    return run, build_train_module(run)
 
 
-def problem(objective):
-    """Let our loop find the gradient of an objective on rows of different lengths."""
-    task = PathStar(degree=3, path_length=4, num_nodes=120)
-    run = tiny_run().replace(task=task, model=_base(), objective=objective, batch_size=ROWS, seed=SEED)
-    train_module = build_train_module(run)
-    network, heads = train_module.model.to_transformers(), copy.deepcopy(train_module.heads.state_dict())
-    problems = task.sample(np.random.default_rng(0), ROWS)
+def problem(objective, network=None, folder=None):
+    """Let our loop find the gradient of an objective on rows of different lengths.
+
+    network: of the base's shape, in its place. folder: of the base.
+    """
+    run, train_module = copy.deepcopy(_base(folder or saved_with_tokenizer("gpt2")))
+    if network is not None:
+        train_module.model.network.load_state_dict(network.state_dict())
+    network = train_module.model.to_transformers()
+    torch.manual_seed(SEED)
+    train_module.objective, train_module.heads = objective, objective.build_heads(train_module.model.trunk())
+    heads = copy.deepcopy(train_module.heads.state_dict())
+    problems = run.task.sample(np.random.default_rng(0), ROWS)
     view = objective.view(run.codec.encode(problems, run.order), Moment(ROWS, seed=SEED))
     loss = loss_of(train_module, view)
     loss.backward()
     gradient = {name: each.grad for name, each in train_module.model.network.named_parameters()}
     gradient |= {f"unforced_heads.{name}": each.grad for name, each in train_module.heads.named_parameters()}
-    rows = [{"prompt": prompt, "answer": answer} for prompt, answer in task.texts(problems, run.order)]
+    rows = [{"prompt": prompt, "answer": answer} for prompt, answer in run.task.texts(problems, run.order)]
     tokenizer = run.codec.build_tokenizer(train_module.length)
-    return Problem(objective, network, tokenizer, heads, rows, Found(loss.item(), gradient))
+    own = Found(loss.item(), gradient, tuple(view.terms))
+    return Problem(objective, network, tokenizer, heads, rows, own)
+
+
+@contextlib.contextmanager
+def _little_garbage():
+    """Let a Trainer, which collects garbage at each step, look at its own alone."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 class InOrder(ObjectiveTrainer):
-    """One that reads rows in their order, and remembers gradients."""
-
-    gradient: Any = None
+    """One that reads rows in their order."""
 
     def _get_train_sampler(self, *arguments):
         return SequentialSampler(self.train_dataset)
@@ -122,7 +145,8 @@ def step(asked, rows, parts, kind=InOrder, model=None, **options):
         **options,
     )
     trainer.heads.load_state_dict(asked.heads)
-    trainer.train()
+    with _little_garbage():
+        trainer.train()
     logged = next(line for line in trainer.state.log_history if "loss" in line)
     return Found(logged["loss"], remember.gradient)
 

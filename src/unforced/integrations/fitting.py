@@ -10,6 +10,7 @@ from torch import nn
 from unforced.data.batch import Batch
 from unforced.errors import UserError
 from unforced.integrations.answer_collator import AnswerCollator
+from unforced.models.huggingface import FAMILIES
 from unforced.models.pretrained import behind_the_contract
 from unforced.models.transformers_model import TransformersModel
 from unforced.objectives.base import Objective
@@ -68,7 +69,10 @@ def contract_of(network: Any) -> TransformersModel:
 
     Raises UserError where it says something else there than by itself.
     """
-    kind = network.config.model_type
+    if not isinstance(behind_the_contract(network, {}, _ANY_LENGTH), TransformersModel):
+        raise UserError(
+            f"model: a {network.config.model_type} shares no weights with ours; train it by `unforced train`"
+        )
     if network.config._attn_implementation != "sdpa":
         raise UserError(
             f"model: it attends by {network.config._attn_implementation!r}, whose masks are not PyTorch's; "
@@ -76,9 +80,7 @@ def contract_of(network: Any) -> TransformersModel:
         )
     weight = network.get_output_embeddings().weight
     with _as_in_evaluation(network), torch.device(weight.device):
-        model = behind_the_contract(network, {}, _ANY_LENGTH)
-        if not isinstance(model, TransformersModel):
-            raise UserError(f"model: a {kind} shares no weights with ours; train it by `unforced train`")
+        model = TransformersModel(network, {}, _ANY_LENGTH)
         if weight.dtype == torch.float32:
             model.check("model", min(_TRIED_TOKENS, length_limit(network) or _TRIED_TOKENS))
     return model
@@ -91,7 +93,8 @@ def _as_in_evaluation(network: Any) -> Iterator[None]:
         network.eval()
         yield
     except UserError as error:
-        error.args = (str(error).replace("model.name_or_path: model", "model: it"),)
+        line = str(error).replace("model.name_or_path: model", "model: it")
+        error.args = (line.replace(FAMILIES, "take a model of the GPT-2, GPT-NeoX or Llama family"),)
         raise
     finally:
         network.config._attn_implementation = attention

@@ -226,7 +226,7 @@ class ObjectiveMixin(_BaseOfMixin):  # type: ignore[misc]
             if attached is not None:
                 self.model.add_module(_ATTACHED, attached)
 
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+    def _save(self, output_dir: Any = None, state_dict: Any = None) -> None:
         """Save the model as it was given, and the heads beside it."""
         with self._without_heads():
             super()._save(output_dir, state_dict)
@@ -238,7 +238,7 @@ class ObjectiveMixin(_BaseOfMixin):  # type: ignore[misc]
             specials = {"mask": self._mask_token, **self._specials}
             write_json(folder / OBJECTIVE, {"objective": tree(self.objective), "special_tokens": specials})
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+    def _load_from_checkpoint(self, resume_from_checkpoint: Any, model: Any = None) -> None:
         with self._without_heads():
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         self._load_heads(Path(resume_from_checkpoint))

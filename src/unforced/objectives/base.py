@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 from jaxtyping import Bool, Float
 from pydantic import Field
@@ -80,7 +80,7 @@ class Objective(Part, ABC):
     def check(self, answer: int) -> None:
         """Raise ValueError, "FIELD: reason", if a setting does not go with answers of `answer` tokens."""
 
-    def for_answers(self, answer: int) -> Self:
+    def for_answers(self, answer: int) -> "Objective":
         """Return the objective with what depends on the longest answer filled in, which has `answer` tokens.
 
         For batches that are padded to their own longest answers; by default, nothing depends on it.

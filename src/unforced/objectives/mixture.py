@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from jaxtyping import Float
 from pydantic import Field, model_validator
@@ -156,7 +156,7 @@ class Mixture(Objective):
                 f"train_positions: the parts together train {sorted(positions or ()) or 'all'}; give these"
             )
 
-    def for_answers(self, answer: int) -> Self:
+    def for_answers(self, answer: int) -> "Mixture":
         """Fill in what depends on the longest answer in each part."""
         parts = [
             part.model_copy(update={"objective": part.objective.for_answers(answer)}) for part in self.parts

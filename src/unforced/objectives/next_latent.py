@@ -7,7 +7,7 @@ latent  state(=) and 1 should give state(1); that and 7 should give state(7), tw
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -77,7 +77,7 @@ class NextLatent(AuxiliaryObjective):
                 f"{answer} at most, or null for {max(1, answer - 2)}"
             )
 
-    def for_answers(self, answer: int) -> Self:
+    def for_answers(self, answer: int) -> "NextLatent":
         """Fill in the steps that are rolled out."""
         return self.model_copy(update={"horizon": self._steps(answer)})
 
