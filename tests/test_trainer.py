@@ -1,6 +1,7 @@
 """transformers' Trainer on objectives: the loss and the gradient are those of our own loop."""
 
 import copy
+from dataclasses import replace
 
 import peft
 import pytest
@@ -11,12 +12,12 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from tests.pretrained import CAUSAL, OTHERS
 from tests.tokens import joining
-from tests.trainer import ROWS, InOrder, arguments, assert_same, offered, problem, step
+from tests.trainer import ROWS, USUAL, InOrder, arguments, assert_same, offered, problem, step
 from unforced.errors import UserError
 from unforced.files import read_json
 from unforced.integrations.answer_collator import AnswerCollator
 from unforced.integrations.labelled_batch import answer_batch
-from unforced.integrations.transformers import ObjectiveTrainer
+from unforced.integrations.transformers import ObjectiveMixin, ObjectiveTrainer
 from unforced.objectives.future_summary import FutureSummary
 from unforced.objectives.masked import Masked
 from unforced.objectives.mixture import Mixture, MixturePart
@@ -252,3 +253,24 @@ def test_a_model_that_a_trainer_had_is_as_it_was(asked):
     assert {*network.state_dict()} == before
     assert torch.equal(network.eval()(tokens).logits, logits)
     assert network.config._attn_implementation == "sdpa"
+
+
+def test_sft_trainer_of_trl_has_the_loss_and_the_gradient_of_our_loop(asked, tmp_path):
+    trl = pytest.importorskip("trl")
+    datasets = pytest.importorskip("datasets")
+
+    class ObjectiveSFTTrainer(ObjectiveMixin, trl.SFTTrainer):
+        _get_train_sampler = InOrder._get_train_sampler
+
+    rows = datasets.Dataset.from_list(asked.rows).rename_column("answer", "completion")
+    for parts in (1, 2):
+        args = trl.SFTConfig(
+            tmp_path,
+            **USUAL,
+            bf16=False,
+            gradient_checkpointing=False,
+            per_device_train_batch_size=ROWS // parts,
+            gradient_accumulation_steps=parts,
+        )
+        found = step(replace(asked, rows=rows), ROWS // parts, parts, kind=ObjectiveSFTTrainer, args=args)
+        assert_same(found, asked.own)

@@ -27,6 +27,8 @@ from unforced.training.train_module import build_train_module, loss_of
 
 ROWS = 8
 SEED = 3
+USUAL = {"max_steps": 1, "report_to": [], "disable_tqdm": True, "save_strategy": "no", "seed": SEED}
+USUAL |= {"logging_steps": 1, "max_grad_norm": 0.0, "optim": "sgd", "learning_rate": 0.0, "use_cpu": True}
 
 
 def offered():
@@ -126,23 +128,20 @@ class Remember(TrainerCallback):
 
 
 def arguments(folder=None, **options):
-    usual = {"max_steps": 1, "report_to": [], "disable_tqdm": True, "save_strategy": "no", "seed": SEED}
-    usual |= {"logging_steps": 1, "max_grad_norm": 0.0, "optim": "sgd", "learning_rate": 0.0, "use_cpu": True}
-    return TrainingArguments(folder or tempfile.mkdtemp(prefix="unforced-trainer-"), **(usual | options))
+    return TrainingArguments(folder or tempfile.mkdtemp(prefix="unforced-trainer-"), **(USUAL | options))
 
 
-def step(asked, rows, parts, kind=InOrder, model=None, **options):
+def step(asked, rows, parts, kind=InOrder, model=None, args=None):
     """Take one step with batches of `rows`, `parts` of them in turn; return what the Trainer finds."""
     remember = Remember()
-    args = arguments(per_device_train_batch_size=rows, gradient_accumulation_steps=parts)
+    sizes = {"per_device_train_batch_size": rows, "gradient_accumulation_steps": parts}
     trainer = kind(
         asked.network if model is None else model,
-        args,
+        arguments(**sizes) if args is None else args,
         objective=asked.objective,
         train_dataset=asked.rows,
         processing_class=asked.tokenizer,
         callbacks=[remember],
-        **options,
     )
     trainer.heads.load_state_dict(asked.heads)
     with _little_garbage():

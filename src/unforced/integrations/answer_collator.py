@@ -127,7 +127,8 @@ class AnswerCollator:
                     f"{names[place]}: the tokenizer joins the end of the prompt with the answer ({seam}); "
                     "end prompts with a sign that it keeps apart, as a line break, or give token ids"
                 )
-            rows.append(Row((*start, *head), (*ids[len(head) :], *end)))
+            begun = tuple(head[: len(start)]) == start  # a chat template writes it, for one
+            rows.append(Row((*(() if begun else start), *head), (*ids[len(head) :], *end)))
         return rows
 
     @property
