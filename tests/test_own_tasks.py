@@ -150,15 +150,17 @@ class AnotherWay(Perfect):
         return np.where(swaps, known.truth[:, other], known.truth[:, position])
 
 
-def test_a_cheater_is_found_where_the_decision_stands_in_the_middle():
-    task = CrossingLines()
+@pytest.mark.parametrize(
+    ("task", "kind"), [(CrossingLines(), "wrong_line"), (MinimalPlanning(), "wrong_branch")], ids=str
+)
+def test_a_cheater_is_found_where_the_decision_stands_in_the_middle(task, kind):
     train, held_out = problems(task, 0, "train", 0, 200), problems(task, 0, "test", 0, 4000)
     found = diagnose(planted_subject(task, Cheater(), train, held_out), train, held_out)
     assert found["verdict"]["name"] == "clever_hans"
     assert found["clever_hans"]["cheat_accuracy"]["value"] == 1
     assert found["clever_hans"]["decoy_following"]["value"] == 1
     assert found["snowball"]["errors_at_decisions"]["observed"]["value"] == 1
-    assert found["error_kinds"]["wrong_line"] == 4000 - found["error_kinds"]["correct"]
+    assert found["error_kinds"][kind] == 4000 - found["error_kinds"]["correct"]
     knows = diagnose(planted_subject(task, Perfect(), train, held_out), train, held_out)
     assert knows["verdict"]["name"] == "solved"
     assert knows["clever_hans"]["question_blindness"]["decisions"]["value"] == 0
