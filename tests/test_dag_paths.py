@@ -53,7 +53,7 @@ def test_all_edges_and_twenty_paths_of_a_tenth_of_the_other_pairs_train(graph):
     assert sorted([*others, *held_out[0], *held_out[1]]) == sorted(reachable)
     assert all(nx.is_path(graph, path) for path in lines("test"))
     rich = TASK.model_copy(update={"edge_paths": 3})
-    assert len(rich.listed("train")) == len(paths) + 3 * len(graph.edges)
+    assert len(rich.listed("train")) == rich.dag.num_train == len(paths) + 3 * len(graph.edges)
 
 
 def test_a_random_path_takes_each_edge_that_leads_on_equally_often(graph):
@@ -160,5 +160,11 @@ def test_prompts_without_a_path_and_graphs_without_pairs_are_refused():
         TASK.read_prompts(["3,40="])
     with pytest.raises(ValueError, match="edge_probability: the graph has 3 training strings, 0 pairs to"):
         DagPaths(num_nodes=3, edge_probability=1, edge_paths=0)
+    with pytest.raises(ValueError, match="has 0 training strings"):
+        DagPaths(num_nodes=3, edge_probability=1e-9)
+    with pytest.raises(
+        ValueError, match=r"num_nodes: .* training strings of up to 300 nodes, more than 50,0"
+    ):
+        DagPaths(num_nodes=300, edge_probability=1)
     assert (TASK.dag.owners[TASK.dag.edges] == TRAIN).all()
     assert "prompt    12,57=" in dag_paths.__doc__

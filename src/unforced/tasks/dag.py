@@ -58,11 +58,11 @@ class Dag:
 
     @cached_property
     def longest(self) -> int:
-        """Nodes of the longest path."""
+        """Nodes of the longest path, two at the least."""
         lengths = np.ones(self.num_nodes, dtype=np.int64)
         for node in range(1, self.num_nodes):
             lengths[node] += (lengths[:node] * self.edges[:node, node]).max()
-        return int(lengths.max())
+        return max(2, int(lengths.max()))
 
     @cached_property
     def owners(self) -> Int[np.ndarray, "nodes nodes"]:
@@ -78,6 +78,13 @@ class Dag:
         return owners
 
     @cached_property
+    def num_train(self) -> int:
+        """How many training strings there are."""
+        edges = int(self.edges.sum())
+        others = int((self.owners == TRAIN).sum()) - edges
+        return edges * (1 + self.edge_paths) + others * self.pair_paths
+
+    @cached_property
     def strings(self) -> tuple[Paths, Paths, Paths]:
         """The paths of each split.
 
@@ -85,7 +92,7 @@ class Dag:
         path for each of its pairs.
         """
         edges, others = np.argwhere(self.edges), np.argwhere((self.owners == TRAIN) & ~self.edges)
-        direct = np.full((len(edges), self.longest), END)
+        direct = np.full((len(edges), self.longest), END, dtype=np.int32)
         direct[:, :2] = edges
         asked = [np.repeat(edges, self.edge_paths, axis=0), np.repeat(others, self.pair_paths, axis=0)]
         train = np.concatenate([direct, self._walks(np.concatenate(asked), 2)])
@@ -121,7 +128,8 @@ class Dag:
 
     def _walks(self, pairs: Pairs, stream: int) -> Paths:
         """Draw a random path for each pair: at each node, uniformly one of the edges that lead on to t."""
-        paths, rng = np.full((len(pairs), self.longest), END), self._generator(stream)
+        rng = self._generator(stream)
+        paths = np.full((len(pairs), self.longest), END, dtype=np.int32)
         at_once = max(1, _DRAWN // self.num_nodes)
         for first in range(0, len(pairs), at_once):
             rows = np.arange(first, min(first + at_once, len(pairs)))

@@ -37,6 +37,7 @@ from unforced.tasks.sampling import hash_rows
 HIGHEST_DEGREE = 3
 """Pairs of this degree and of higher ones are one slice."""
 _SPLITS = ("train", "validation", "test")
+_MOST_SYMBOLS = 50_000_000  # of all training strings, in memory
 ALPINE = Source("ALPINE", "2405.09220", "task; the code of its authors (data)")
 NTI = Source("NTI", "2509.23186", "one layer, one head, width 120")
 
@@ -86,6 +87,12 @@ class DagPaths(Task):
 
     @model_validator(mode="after")
     def _splits_hold_something(self) -> "DagPaths":
+        strings, longest = self.dag.num_train, self.dag.longest
+        if strings * longest > _MOST_SYMBOLS:
+            raise ValueError(
+                f"num_nodes: the graph has {strings:,} training strings of up to {longest} nodes, more than "
+                f"{_MOST_SYMBOLS:,} symbols; lower num_nodes, edge_probability, pair_paths or edge_paths"
+            )
         counts = [len(self._rows(split)) for split in _SPLITS]
         if min(counts) == 0:
             raise ValueError(
@@ -174,12 +181,12 @@ class DagPaths(Task):
 
     def prompts(self, problems: Problems) -> Symbols:
         """Write the start, the goal and =."""
-        ends = cast(DagPathProblems, problems).ends
+        ends = cast(DagPathProblems, problems).ends.astype(np.int64)
         return np.pad(ends, [(0, 0), (0, 1)], constant_values=self.num_nodes)
 
     def answers(self, problems: Problems) -> Symbols:
         """Write the training string's path, or the held-out pair's."""
-        return cast(DagPathProblems, problems).path.copy()
+        return cast(DagPathProblems, problems).path.astype(np.int64)
 
     def score(self, problems: Problems, answers: Symbols) -> Verdicts:
         """Walk each answer, and name what is wrong with it. Sliced by degree, the highest ones together."""
