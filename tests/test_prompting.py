@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.tasks import READY
 from unforced.evaluation.prompting import Questions, answer_in, ask
 from unforced.registry import TASKS
 from unforced.tasks.base import in_order
@@ -34,7 +35,7 @@ def questions(task, order="forward", count=COUNT, shots=2):
     return Questions.draw(task, order, 0, count, shots)
 
 
-@pytest.fixture(scope="module", params=TASKS.names())
+@pytest.fixture(scope="module", params=READY)
 def task(request):
     return TASKS.get(request.param)()
 

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import pytest
 
+from tests.tasks import READY
 from unforced.data.codec import SymbolCodec
 from unforced.errors import UserError
 from unforced.registry import TASKS
@@ -31,7 +32,7 @@ ROOMY = {
 }
 
 
-@pytest.fixture(scope="module", params=TASKS.names())
+@pytest.fixture(scope="module", params=READY)
 def task(request):
     return TASKS.get(request.param)()
 

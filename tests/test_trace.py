@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.runs import tiny_run, train
+from tests.tasks import READY
 from tests.test_text import KINDS, codec_of, drawn
 from unforced.data.codec import SymbolCodec
 from unforced.evaluation.evaluator import Evaluator
@@ -29,7 +30,7 @@ def cut(entries, length):
     return entries[:length], entries[length:]
 
 
-@pytest.mark.parametrize("name", TASKS.names())
+@pytest.mark.parametrize("name", READY)
 def test_a_perfect_model_is_sure_of_the_true_answer_to_every_question(name):
     for questions in traced(Perfect(), TASKS.get(name)()):
         assert len({question["prompt"] for question in questions}) == len(questions) <= 1 + MOST_OTHERS

@@ -3,6 +3,9 @@
 import hashlib
 import os
 
+SAVED_DATASET = ("dataset_dict.json", "dataset_info.json")
+"""Files of a folder that `datasets` saved, one of which is there."""
+
 
 def absolute_path(name_or_path: str) -> str:
     """Return the absolute path that is meant by a name or path which a user gives now; links are kept.
@@ -24,8 +27,18 @@ def absolute_file(path: str) -> str:
     return os.path.abspath(os.path.expanduser(path))
 
 
+def is_saved_dataset(path: str) -> bool:
+    """Whether a folder is one that `datasets` saved."""
+    return any(os.path.isfile(os.path.join(path, name)) for name in SAVED_DATASET)
+
+
 def data_sha256(path: str) -> str:
-    """Hash a file, or all files of a folder and their names; empty where there is none that can be read."""
+    """Hash a file, or all files of a folder that `datasets` saved, and their names.
+
+    Empty where there is neither, or it cannot be read.
+    """
+    if os.path.isdir(path) and not is_saved_dataset(path):
+        return ""
     try:
         if not os.path.isdir(path):
             with open(path, "rb") as file:

@@ -228,6 +228,7 @@ TASKS = Registry(
         "dag_paths": "unforced.tasks.dag_paths:DagPaths",
         "line": "unforced.tasks.line:Line",
         "minimal_planning": "unforced.tasks.minimal_planning:MinimalPlanning",
+        "own_data": "unforced.tasks.own_data:OwnData",
         "path_star": "unforced.tasks.path_star:PathStar",
         "sibling": "unforced.tasks.sibling:Sibling",
         "sudoku": "unforced.tasks.sudoku:Sudoku",
@@ -303,6 +304,7 @@ RECIPES = Registry(
         "paper_pythia": "unforced.recipes.paper:paper_pythia",
         "quickstart": "unforced.recipes.quickstart:quickstart",
         "small_mamba": "unforced.recipes.small:small_mamba",
+        "small_own_data": "unforced.recipes.small:small_own_data",
         "small_pretrained": "unforced.recipes.small:small_pretrained",
     },
 )

@@ -9,9 +9,9 @@ Lengths differ between problems as soon as some labels take more tokens than oth
 import copy
 import importlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any, get_args
 
@@ -28,6 +28,7 @@ from unforced.data.template import BARE, Template
 from unforced.errors import UserError
 from unforced.tasks.base import Order, Problems, Symbols, Task
 from unforced.tasks.problems import NOT_A_SYMBOL
+from unforced.tasks.sampling import all_problems
 
 _ORDERS: tuple[Order, ...] = get_args(Order)
 _CHUNK = 4096  # lines tokenised at once
@@ -75,11 +76,17 @@ class TextCodec(Codec):
         prompt, answer = _most_tokens(task, tokenizer, template)
         lengths = len(start) + prompt, answer + 1
         codec = cls(task, mask_token, vocab_size, *lengths, end, specials, tokenizer, start, template)
-        codec._begin_with_every_symbol()
+        codec._try_answers()
         return codec
 
-    def _begin_with_every_symbol(self) -> None:
-        """Encode answers of both orders that begin with each symbol. Raises UserError as `encode` does."""
+    def _try_answers(self) -> None:
+        """Encode answers of both orders that begin with each symbol. Raises UserError as `encode` does.
+
+        Of a task that lists its problems, they are encoded themselves.
+        """
+        if (listed := all_problems(self.task)) is not None:
+            self.encode(listed, "forward")
+            return
         each = np.arange(max(self.task.answer_symbols, _SAMPLE)) % self.task.answer_symbols
         problems = self.task.sample(np.random.default_rng(0), len(each))
         answers = self.task.answers(problems)
@@ -91,20 +98,32 @@ class TextCodec(Codec):
     def encode(
         self, problems: Problems, order: Order, answers: Symbols | None = None, given: int = 0
     ) -> Batch:
-        """Write lines and tokenise them. Raises UserError if the tokenizer merges across the `=`."""
+        """Write lines and tokenise them. Raises UserError if the tokenizer merges across the `=`.
+
+        Of a task that lists its problems, the true answers alone are known to fit: others are tokenised by
+        themselves where they would be merged, and cut where they are too long.
+        """
+        strict = answers is None or not self._lists
         answers = self.task.answers(problems) if answers is None else answers
         prompts = [self.template.prompt(prompt) for prompt in self.task.text.prompts(problems)]
         lines = self.task.text.answers(self.task.in_order(answers, order))
+
+        def place(row: int) -> str:
+            return self.task.place(problems, row)
+
         lasts = (self.task.exists(answers).sum(axis=1) - 1).clip(min=0)
         heads, tails, written, reached = [], [], [], []
         room = 0  # for an answer, whatever the length of the true one
-        for (head, tail, (place, until)), last in zip(
-            self._tokenized(prompts, lines), lasts.tolist(), strict=True
+        for (head, tail, (first, until)), last in zip(
+            self._tokenized(prompts, lines, place if strict else None), lasts.tolist(), strict=True
         ):
-            begun = sum(index < given for index in place)
+            if not strict:
+                fits = self.answer_length - 1
+                tail, first, until = tail[:fits], first[:fits], until[:fits]
+            begun = sum(index < given for index in first)
             heads.append((*self.start, *head, *tail[:begun]))
             tails.append((*tail[begun:], self.end))
-            written.append((*place[begun:], last))
+            written.append((*first[begun:], last))
             reached.append((*until[begun:], last))
             room = max(room, self.answer_length - begun)
         self._check_bounds(heads, tails, given)
@@ -154,6 +173,11 @@ class TextCodec(Codec):
             read[read < 0] = self._none
             written[row, first:last] = self._none if (read == written[row, first:last]).all() else read
         return self.task.in_order(written, batch.order)
+
+    @cached_property
+    def _lists(self) -> bool:
+        """Whether all problems of the task are listed, and were encoded when the codec was built."""
+        return all_problems(self.task) is not None
 
     @property
     def _none(self) -> int:
@@ -228,9 +252,12 @@ class TextCodec(Codec):
                 )
 
     def _tokenized(
-        self, prompts: Sequence[str], answers: Sequence[str]
+        self, prompts: Sequence[str], answers: Sequence[str], place: Callable[[int], str] | None
     ) -> Iterator[tuple[list[int], list[int], tuple[list[int], list[int]]]]:
-        """Return the tokens of prompts and answers, and the first and last symbol of each answer token."""
+        """Return the tokens of prompts and answers, and the first and last symbol of each answer token.
+
+        place: says of a problem where it is from; None: what would be merged is tokenised apart.
+        """
         for i in range(0, len(prompts), _CHUNK):
             chunk = list(zip(prompts[i : i + _CHUNK], answers[i : i + _CHUNK], strict=True))
             heads = self.tokenizer([prompt for prompt, _ in chunk], add_special_tokens=False)
@@ -240,21 +267,32 @@ class TextCodec(Codec):
                 return_offsets_mapping=True,
             )
             rows = zip(chunk, heads.input_ids, whole.input_ids, whole.offset_mapping, strict=True)
-            for (prompt, answer), head, ids, spans in rows:
+            for row, ((prompt, answer), head, ids, spans) in enumerate(rows, start=i):
                 if ids[: len(head)] != head:
-                    raise UserError(
-                        f"model.name_or_path: the tokenizer joins the end of a prompt with its answer in "
-                        f"{prompt[-20:] + answer!r}; use model.encoding=symbol"
+                    if place is not None:
+                        raise self._joined(prompt, answer, place(row))
+                    lead = self.template.lead
+                    apart = self.tokenizer(
+                        f"{lead}{answer}", add_special_tokens=False, return_offsets_mapping=True
                     )
+                    yield head, apart.input_ids, self._places(answer, apart.offset_mapping, len(lead))
+                    continue
                 offset = len(prompt) + len(self.template.lead)
                 yield head, ids[len(head) :], self._places(answer, spans[len(head) :], offset)
+
+    def _joined(self, prompt: str, answer: str, place: str) -> UserError:
+        where, advice = (f"{place}: ", "another task.separator, or ") if place else ("", "")
+        return UserError(
+            f"{where}model.name_or_path: the tokenizer joins the end of a prompt with its answer in "
+            f"{prompt[-20:] + answer[:20]!r}; use {advice}model.encoding=symbol"
+        )
 
     def _places(
         self, answer: str, spans: Sequence[tuple[int, int]], offset: int
     ) -> tuple[list[int], list[int]]:
         """Say of which symbols each token is, the first and the last; a separator is of the one before."""
         width = len(self.task.text.separator)
-        symbols = answer.split(self.task.text.separator) if width else list(answer)
+        symbols = self.task.text.spelled(answer)
         lengths = np.array([len(symbol) for symbol in symbols])
         ends = np.cumsum(lengths + width) - width
         begins, stops = np.array(spans).reshape(-1, 2).T - offset
@@ -303,8 +341,12 @@ def _putting_before(tokenizer: Any, start: Tokens) -> Any:
 
 
 def _most_tokens(task: Task, tokenizer: Any, template: Template) -> tuple[int, int]:
-    """Bound the tokens of a prompt and of an answer, in either order."""
+    """Bound the tokens of a prompt and of an answer, in either order; exactly, where problems are listed."""
     lead = template.lead
+    if (listed := all_problems(task)) is not None:
+        prompts, answers = [template.prompt(each) for each in task.text.prompts(listed)], task.answers(listed)
+        both = [lead + line for order in _ORDERS for line in task.text.answers(task.in_order(answers, order))]
+        return max(_counts(tokenizer, prompts)), max(_counts(tokenizer, both))
     if task.varied:  # a sample need not have the longest
         prompt, answer = _most_bytes(task)
         return prompt + len(template.prompt("").encode()), answer + len(lead)
@@ -372,6 +414,8 @@ def _before(ids: Int[np.ndarray, " length"], end: int) -> Int[np.ndarray, " shor
 def _spelling(codec: TextCodec, position: int, order: Order) -> list[Tokens] | None:
     """Spell every symbol at an answer position, with what ends it; None where symbols share tokens."""
     task = codec.task
+    if all_problems(task) is not None:
+        return None  # a symbol in the place of another is no text of the data
     count = task.answer_symbols
     problems = task.sample(np.random.default_rng(0), _SAMPLE if task.varied else 1)
     lengths = task.exists(task.answers(problems)).sum(axis=1)

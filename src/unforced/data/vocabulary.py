@@ -12,6 +12,7 @@ from unforced.data.template import BARE, Template
 from unforced.data.text import TextCodec
 from unforced.errors import UserError
 from unforced.tasks.base import Task
+from unforced.tasks.sampling import all_problems
 
 _MASK, _END = "<|mask|>", "<|end|>"
 _TRIED = 16  # problems whose tokens show how a template is to be taken
@@ -41,6 +42,7 @@ def build_codec(task: Task, vocabulary: Vocabulary, specials: Sequence[str] = ()
     Raises UserError: the tokenizer is not usable, or `mask_token` is not one of its tokens.
     """
     if vocabulary.tokenizer is None:
+        task.check_new_symbols()
         return SymbolCodec.of(task, vocabulary.size, specials)
     return _text_codec(task, vocabulary, specials)
 
@@ -93,5 +95,7 @@ def _token_id(tokenizer: Any, token: str) -> int:
 
 
 def _is_of_lines(text: str, task: Task) -> bool:
-    """Say whether a token's text may stand in a task's lines: all of its characters do."""
+    """Say whether a token's text may stand in a task's lines: all of its characters do, or it does."""
+    if (listed := all_problems(task)) is not None:
+        return any(text.strip() in line for line in task.lines(listed))
     return set(text.strip(" ")) <= set("".join((*task.alphabet, task.text.separator)))

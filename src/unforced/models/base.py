@@ -173,6 +173,11 @@ class ModelConfig(Part, ABC):
         """The kernels, by kind, with which `torch.vmap` can compute several models at once; None: no such."""
         return None
 
+    @property
+    def most_tokens(self) -> int | None:
+        """The longest sequence that the model reads; None: as long as it is built for."""
+        return None
+
     @abstractmethod
     def vocabulary(self) -> Vocabulary:
         """Return the tokens that it knows before a run."""

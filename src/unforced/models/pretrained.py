@@ -173,17 +173,28 @@ class Pretrained(ModelConfig):
             return min(tokenizer_size, model_size)
         return model_size if tokenizer_size > model_size else None
 
+    @property
+    def most_tokens(self) -> int | None:
+        """By its positions, or its window of attention."""
+        limits = _limits(read_config(self.name_or_path, self.revision)).values()
+        return min(limits, default=None)
+
     def _check_length(self, config: Any, max_length: int) -> None:
-        limits = {
-            "reads at most": getattr(config, "max_position_embeddings", None),
-            "attends to no more than the last": getattr(config, "sliding_window", None),
-        }
-        for what, limit in limits.items():
-            if limit is not None and 0 < limit < max_length:
+        for what, limit in _limits(config).items():
+            if limit < max_length:
                 raise UserError(
                     f"model.name_or_path: {self.name_or_path} {what} {limit} tokens, and this task has "
                     f"{max_length}; make the task smaller, or take a model with more positions"
                 )
+
+
+def _limits(config: Any) -> dict[str, int]:
+    """Return how many tokens a model reads, in words that a number follows."""
+    limits = {
+        "reads at most": getattr(config, "max_position_embeddings", None),
+        "attends to no more than the last": getattr(config, "sliding_window", None),
+    }
+    return {what: limit for what, limit in limits.items() if limit is not None and limit > 0}
 
 
 def _disable_dropout(config: Any) -> dict[str, float]:

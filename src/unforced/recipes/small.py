@@ -1,9 +1,11 @@
 """Small siblings of the paper's other model families: the same failure and the same ways out, in minutes."""
 
 from unforced.config import Run
+from unforced.models.gpt import GPT
 from unforced.models.mamba import Mamba
 from unforced.models.pretrained import Pretrained
 from unforced.objectives.next_token import NextToken
+from unforced.tasks.own_data import OwnData
 from unforced.tasks.path_star import PathStar
 
 
@@ -54,4 +56,25 @@ def small_pretrained() -> Run:
         num_evaluate=200,
         num_test=2000,
         checkpoint_every=125,
+    )
+
+
+def small_own_data() -> Run:
+    """Your prompts and answers, `task.path=FILE`, with a small GPT that is trained on them from scratch."""
+    return Run(
+        task=OwnData(),
+        model=GPT(layers=4, width=128, heads=4, token_shift=True, init_std=None, residual_init="plain"),
+        objective=NextToken(),
+        max_steps=2000,
+        batch_size=64,
+        learning_rate=1e-3,
+        schedule="cosine",
+        min_learning_rate=1e-4,
+        warmup_steps=100,
+        betas=(0.9, 0.95),
+        stop_when="fitted",
+        evaluate_every=250,
+        num_evaluate=1000,
+        num_test=5000,
+        checkpoint_every=1000,
     )

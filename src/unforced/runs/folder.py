@@ -12,7 +12,7 @@ trackers/       files of experiment trackers
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +86,11 @@ class RunFolder:
         folder = cls.open(path)
         if changed := folder.run().changes(run):
             was, now = flatten(folder.run().tree()), flatten(run.tree())
+            if (data := _data_of(changed, now)) is not None:
+                raise UserError(
+                    f"{path} cannot be resumed: {data} has changed since the run was begun; restore it, or "
+                    "start a new run with another --out"
+                )
             key, more = changed[0], f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
             raise UserError(
                 f"{path} cannot be resumed with {key}={json.dumps(now.get(key))}{more}: its run has "
@@ -243,3 +248,10 @@ def _in_a_record(error: ConfigError) -> str:
     if error.newer:
         return f"{error}; if a newer version wrote it, upgrade the package, else {_RESTORE}"
     return f"{error}; {_RESTORE}"
+
+
+def _data_of(changed: Sequence[str], now: Mapping[str, Any]) -> str | None:
+    """Return the path of data that are no longer the same, where the runs differ in nothing else."""
+    [key, *others] = changed
+    part, _, field = key.rpartition(".")
+    return str(now.get(f"{part}.path")) if not others and field == "sha256" else None

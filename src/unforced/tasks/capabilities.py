@@ -111,6 +111,8 @@ class TextFormat:
     reader       reads lines of prompts and answers that others wrote (lines, source, order, known fields of
                  the task), and tells the task from them; None: problems are read from Parquet alone
     prompt_reader  reads prompts without answers; None: nothing does
+    cut          cuts an answer into the texts of its symbols, where no separator does; None: by `separator`
+    trim         takes off an answer that is read what does not count, before it is cut
     """
 
     symbols: tuple[str, ...]
@@ -121,6 +123,8 @@ class TextFormat:
     instruction: Callable[[Order], str]
     reader: Reader | None = None
     prompt_reader: PromptReader | None = None
+    cut: Callable[[str], list[str]] | None = None
+    trim: Callable[[str], str] = str
 
     def answers(self, answers: Symbols) -> list[str]:
         """Write answers as text, in the order in which they are given."""
@@ -142,13 +146,22 @@ class TextFormat:
         answers = np.full((len(lines), length), -1, dtype=np.int64)
         for row, line in zip(answers, lines, strict=True):
             parts = self._parts(line)
-            known = [symbols.get(part.strip(), wrong) for part in parts[:length]]
+            parts = parts if self.cut is not None else [part.strip() for part in parts]
+            known = [symbols.get(part, wrong) for part in parts[:length]]
             row[: len(known)] = known
             if len(parts) > length:
                 row[-1] = wrong
         return answers
 
+    def spelled(self, answer: str) -> list[str]:
+        """Cut an answer that `answers` wrote into the texts of its symbols."""
+        if self.cut is not None:
+            return self.cut(answer)
+        return answer.split(self.separator) if self.separator else list(answer)
+
     def _parts(self, line: str) -> list[str]:
+        if self.cut is not None:
+            return self.cut(self.trim(line))
         if not self.separator.strip():
             return line.split() if self.separator else list(line.strip())
         return line.split(self.separator)

@@ -167,6 +167,13 @@ def split_size(task: Task, split: Split) -> int | None:
     return None if listed is None else len(listed)
 
 
+def all_problems(task: Task) -> Problems | None:
+    """Return all problems of all splits, of a task that lists them; None if it does not."""
+    found = [task.listed(split) for split in task.splits]
+    parts = [part for part in found if part is not None]
+    return type(parts[0]).concatenate(parts) if len(parts) == len(found) else None
+
+
 def check_split(task: Task, split: Split) -> int:
     """Return the number of a task's split. Raises UserError if it has none of that name."""
     names = list(task.splits)

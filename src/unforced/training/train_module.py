@@ -7,14 +7,45 @@ from functools import cached_property
 from types import MappingProxyType
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from unforced.config import Run
 from unforced.config.run import check_length
+from unforced.data.batch import Batch
 from unforced.errors import UserError
 from unforced.models.base import SequenceModel
 from unforced.objectives.view import View
+from unforced.tasks.sampling import all_problems
+
+_PART = 4096
+
+
+def _check_room(run: Run, length: int) -> None:
+    """Name the longest of the problems that are listed, if it is longer than the model reads.
+
+    length: of the sequences that the run feeds. Raises UserError.
+    """
+    most, listed = run.model.most_tokens, all_problems(run.task)
+    if most is None or length <= most or listed is None:
+        return
+    starts = range(0, len(listed), _PART)
+    batches = (run.codec.encode(listed.take(slice(i, i + _PART)), run.order) for i in starts)
+    sizes = torch.cat([_sizes(batch) for batch in batches])
+    longest, room = int(sizes.argmax()), most - (length - int(sizes.max()))
+    over = int((sizes > room).sum())
+    raise UserError(
+        f"{run.task.place(listed, longest) or run.task}: the prompt has {int(sizes[longest])} tokens, and "
+        f"{run.model.origin.name} reads {max(room, 0)} beside the room for answers ({most} in all); "
+        f"{over} prompt{' is' if over == 1 else 's are'} too long: shorten or drop "
+        f"{'it' if over == 1 else 'them'}, or take a model with more positions"
+    )
+
+
+def _sizes(batch: Batch) -> Int[Tensor, " batch"]:
+    """Count the tokens of prompts."""
+    whole = torch.full((len(batch),), batch.prompt.shape[1])
+    return whole if batch.prompt_mask is None else batch.prompt_mask.sum(dim=1)
 
 
 class TrainModule(nn.Module):
@@ -33,6 +64,7 @@ class TrainModule(nn.Module):
             raise UserError(str(error)) from None
         self.objective = run.objective
         self.length = run.objective.sequence_length(codec.prompt_length, codec.answer_length)
+        _check_room(run, self.length)
         build = run.model.build_empty if empty else run.model.build
         self.model = build(codec.vocab_size, self.length)
         with torch.device("meta") if empty else contextlib.nullcontext():

@@ -1,0 +1,53 @@
+"""The settings of own data: where they are, what is in which column, and what is decided about their rows."""
+
+from abc import ABC
+from types import MappingProxyType
+from typing import Literal
+
+from pydantic import Field
+
+from unforced.tasks.base import Task
+from unforced.tasks.own_splits import Normalise
+
+SPLIT = "split"
+"""The column of split names that need not be there."""
+
+
+class OwnSettings(Task, ABC):
+    """Every field of `own_data`."""
+
+    file_fields = MappingProxyType({"path": "sha256"})
+    path_fields = ("tokenizer",)
+
+    path: str = Field(
+        "", description="a .jsonl, .csv, .tsv or .parquet file, or a folder that datasets saved"
+    )
+    sha256: str = Field("", description="SHA-256 of the data; filled in where path is given")
+    prompt_column: str = Field("prompt", description="column of prompts")
+    answer_column: str = Field("answer", description="column of right answers, or of lists of them")
+    split_column: str | None = Field(
+        SPLIT,
+        description="column of split names; null, or if there is none named split: by hash of the prompt",
+    )
+    held_out: float = Field(
+        0.1, gt=0, lt=0.5, description="share of prompts by hash in validation, and in test, if not named"
+    )
+    normalise: Normalise = Field(
+        "whitespace",
+        description="what does not count in comparing answers: nothing, blanks, also case, also punctuation",
+    )
+    separator: str = Field("\n", min_length=1, description="text between prompt and answer")
+    tokenizer: str | None = Field(
+        None, description="folder or name of the tokenizer whose tokens are the symbols (null: characters)"
+    )
+    conflicts: Literal["refuse", "accept", "first"] = Field(
+        "refuse", description="prompts with two answers: refuse, accept all as right, or keep the first"
+    )
+    overlaps: Literal["refuse", "drop"] = Field(
+        "refuse", description="prompts in two splits: refuse, or leave them to the training split"
+    )
+    unseen: Literal["refuse", "drop", "keep"] = Field(
+        "refuse",
+        description="held-out problems with symbols that training never shows, where each is new to the "
+        "model: refuse, drop the problems, or keep them",
+    )

@@ -1,0 +1,157 @@
+"""Own data as they were read: the problems, and the symbols that they are made of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int, Shaped
+
+from unforced.errors import UserError
+from unforced.paths import data_sha256
+from unforced.tasks.own_rows import Columns, read_rows
+from unforced.tasks.own_settings import SPLIT, OwnSettings
+from unforced.tasks.own_splits import SPLITS, Choices, keep, normalised
+from unforced.tasks.own_symbols import Cut, cutter
+from unforced.tasks.problems import Problems
+
+
+@dataclass(frozen=True)
+class OwnProblems(Problems):
+    """Rows of own data: texts, the place and the split (-1: none) of each.
+
+    right: a tuple of right answers, the reference first; empty where none is known.
+    """
+
+    prompt: Shaped[np.ndarray, " count"]
+    right: Shaped[np.ndarray, " count"]
+    row: Int[np.ndarray, " count"]
+    split: Int[np.ndarray, " count"]
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Own data as they were read.
+
+    lengths: symbols of the longest prompt (with the separator) and answer. right: every right answer, after
+    normalisation. unseen: the rows of held-out problems with a symbol that no training problem has, by
+    symbol.
+    """
+
+    problems: OwnProblems
+    places: Sequence[str]
+    dropped: Mapping[str, int]
+    cut: Cut
+    alphabet: tuple[str, ...]
+    answer_symbols: int
+    lengths: tuple[int, int]
+    unique: bool
+    right: frozenset[str]
+    begin_blank: bool
+    unseen: Mapping[str, Sequence[int]]
+    number_of: Mapping[str, int]
+
+    def numbers(self, pieces: Sequence[str], text: str) -> list[int]:
+        """Turn pieces into symbols. Raises UserError for one that the data do not have."""
+        try:
+            return [self.number_of[piece] for piece in pieces]
+        except KeyError as error:
+            raise UserError(f"{text[:40]!r}: {error.args[0]!r} is none of the symbols of the data") from None
+
+
+@lru_cache(maxsize=4)
+def load(task: OwnSettings) -> Data:
+    """Read the data of a task. Raises UserError."""
+    if not task.path:
+        raise UserError("task.path: name your data, a .jsonl, .csv or .parquet file, or a folder of datasets")
+    present = data_sha256(task.path)
+    if task.sha256 and present and present != task.sha256:
+        raise UserError(
+            f"{task.path} has changed: its SHA-256 is {present[:12]}, and was {task.sha256[:12]} when the "
+            "run was begun; restore it, or begin a new run with another --out"
+        )
+    needs_split = task.split_column not in (None, SPLIT)
+    columns = Columns(task.prompt_column, task.answer_column, task.split_column, needs_split)
+    rows = read_rows(Path(task.path), columns)
+    kept = keep(rows, Choices(task.normalise, task.held_out, task.conflicts, task.overlaps), task.path)
+    right = [
+        tuple(answer if task.normalise == "none" else answer.rstrip() for answer in row.answers)
+        for row in kept.rows
+    ]
+    splits = np.array([SPLITS.index(split) for split in kept.splits], dtype=np.int64)
+    prompts = [row.prompt for row in kept.rows]
+    problems = problems_of(prompts, right, np.arange(len(prompts)), splits)
+    return _with_symbols(task, problems, [row.place for row in kept.rows], dict(kept.dropped))
+
+
+def _with_symbols(
+    task: OwnSettings, problems: OwnProblems, places: Sequence[str], dropped: dict[str, int]
+) -> Data:
+    """Cut all texts into symbols, and see which ones there are."""
+    cut = cutter(task.tokenizer)
+    separator = next(iter(cut([task.separator])))
+    prompts = list(cut(problems.prompt.tolist()))
+    flat = [answer for right in problems.right for answer in right]
+    pieces = iter(cut(flat))
+    answers = [[next(pieces) for _ in right] for right in problems.right]
+    unseen = _unseen(problems, prompts, answers, {*separator})
+    if task.unseen == "drop" and unseen:
+        strange = {row for rows in unseen.values() for row in rows}
+        stay = np.array([row not in strange for row in range(len(problems))])
+        dropped["unseen"] = len(strange)
+        kept = [place for place, stays in zip(places, stay, strict=True) if stays]
+        some = problems.take(stay)
+        if len(set(some.split.tolist())) < len(SPLITS):
+            raise UserError(f"{task.path}: task.unseen=drop leaves a split empty; use task.unseen=keep")
+        return _with_symbols(task, replace(some, row=np.arange(len(some))), kept, dropped)
+    of_answers = sorted({symbol for each in answers for symbols in each for symbol in symbols})
+    others = {symbol for symbols in prompts for symbol in symbols} | {*separator}
+    alphabet = (*of_answers, *sorted(others - {*of_answers}))
+    rights = [frozenset(normalised(each, task.normalise) for each in right) for right in problems.right]
+    longest = max(map(len, prompts)) + len(separator), max(len(one) for each in answers for one in each)
+    return Data(
+        problems,
+        places,
+        dropped,
+        cut,
+        alphabet,
+        len(of_answers),
+        longest,
+        all(len(right) == 1 for right in rights),
+        frozenset().union(*rights),
+        any(answer[:1].isspace() for answer in flat),
+        unseen,
+        {symbol: number for number, symbol in enumerate(alphabet)},
+    )
+
+
+def _unseen(
+    problems: OwnProblems,
+    prompts: Sequence[Sequence[str]],
+    answers: Sequence[Sequence[Sequence[str]]],
+    seen: set[str],
+) -> dict[str, list[int]]:
+    """Return the rows of held-out problems with a symbol that no training problem has, by symbol."""
+    symbols = [{*prompt, *answer[0]} for prompt, answer in zip(prompts, answers, strict=True)]
+    trains = problems.split == SPLITS.index("train")
+    known = seen.union(*(each for each, train in zip(symbols, trains, strict=True) if train))
+    unseen: dict[str, list[int]] = {}
+    for row in np.flatnonzero(~trains).tolist():
+        for symbol in sorted(symbols[row] - known):
+            unseen.setdefault(symbol, []).append(row)
+    return unseen
+
+
+def problems_of(
+    prompts: Sequence[str],
+    right: Sequence[tuple[str, ...]],
+    rows: Int[np.ndarray, " count"],
+    splits: Int[np.ndarray, " count"],
+) -> OwnProblems:
+    """Put texts, right answers, rows and splits together."""
+    texts, answers = np.empty(len(prompts), dtype=object), np.empty(len(prompts), dtype=object)
+    texts[:] = prompts
+    for row, each in enumerate(right):
+        answers[row] = each
+    return OwnProblems(texts, answers, rows, splits)
