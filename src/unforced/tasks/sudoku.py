@@ -9,9 +9,7 @@
     1 . | . .        1 3 | 4 2       Written row by row, a cell often follows only from cells still unwritten.
 
 Problems are made from a finite number of puzzles (`bases`) by symmetries: other digits, other orders of rows
-and columns within bands and stacks, and of these, and a transpose where boxes are square. All variants of a
-puzzle fall to one split. Of 9x9 solutions no two splits share one, in practice; of 4x4 grids there are only
-288 solutions, and 49 of 6x6 grids up to symmetry, so that a model can know solutions, not puzzles, by heart.
+and columns within bands and stacks, and of these, and a transpose where boxes are square.
 How much can be done without lookahead is unknown, and so is chance.
 Source: arXiv 2410.14157 (9x9 as a task for language models); the file format: Sudoku-Extreme.
 """
@@ -71,6 +69,10 @@ class Sudoku(Task):
     Symbols: the digits 1..size are 0..size-1, then `.` (an empty cell) and `=`. A prompt has size² + 1
     symbols, an answer size²: the whole board. Puzzles are made, or read from a CSV file with the columns
     question and answer (Sudoku-Extreme).
+
+    All symmetric variants of a puzzle fall to one split. Two 9x9 puzzles that are made do not share a
+    solution, in practice; but there are only 288 solutions of 4x4, and 49 of 6x6 up to symmetry, so that a
+    model can know solutions by heart, though not puzzles.
     """
 
     verdict_kinds: ClassVar[Mapping[str, str]] = KINDS
