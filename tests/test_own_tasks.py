@@ -15,6 +15,9 @@ from unforced.errors import UserError
 from unforced.evaluation.diagnosis import diagnose
 from unforced.evaluation.evaluator import Evaluator
 from unforced.evaluation.trace import symbol_texts
+from unforced.reporting.load import collect_runs
+from unforced.reporting.report_figures.slices import prepare_slices
+from unforced.runs.groups import group_runs
 from unforced.tasks.countdown import Countdown
 from unforced.tasks.crossing_lines import CrossingLines
 from unforced.tasks.dag_paths import DagPaths
@@ -63,11 +66,27 @@ def test_a_report_shows_tasks_of_ones_own_and_chances_that_are_unknown(folders, 
     for task in TASKS.values():
         (row,) = (row for row in rows if row.startswith(f"| {task.topology} |"))
         assert ("unknown" in row) == (task.chance is None)
+    assert (tmp_path / "report" / "figures" / "slices.svg").exists()
     header = (tmp_path / "report" / "tables" / "slices.md").read_text().splitlines()[0]
     assert re.findall(r"degree \d|distance \d", header) == [
         *(f"degree {number}" for number in range(4)),
         *(f"distance {number}" for number in range(3)),
     ]
+
+
+def test_a_figure_shows_each_run_in_each_slice(folders):
+    table = prepare_slices(group_runs(collect_runs([folders]).runs))
+    assert {*zip(table["facet"], table["by"], strict=True)} == {
+        ("X(3,3-6,2), gpt", "length"),
+        ("X(3,3-6,2), gpt", "crossing"),
+        ("countdown(3-4,20), gpt", "numbers"),
+        ("DAG(60,0.1), gpt", "degree"),
+        ("P(5,0-2), gpt", "distance"),
+    }
+    counted = table.set_index(["by", "slice"]).loc[("degree", 1)]
+    result = json.loads((folders / "dag_paths" / "result.json").read_text())
+    assert counted["total"] == result["test.slice.degree_1.free.exact"]["total"]
+    assert table[table["by"] == "distance"]["total"].sum() == result["test.free.exact"]["total"]
 
 
 def test_every_verb_works_on_a_task_whose_answers_vary(folder, call, tmp_path):
