@@ -3,13 +3,15 @@
 import re
 from importlib import import_module
 from pathlib import Path
+from runpy import run_path
 
 import pytest
 import torch
 
-from tests.runs import tiny_run, unchecked
+from tests.runs import tiny_run, train, unchecked
 from unforced.files import read_json
 from unforced.recipes import resolve_study
+from unforced.tasks.dag_paths import DagPaths
 
 ROOT = Path(__file__).parent.parent
 TASK = ["task.degree=2", "task.path_length=3", "task.num_nodes=12"]
@@ -52,7 +54,7 @@ def test_every_script_is_started():
     assert {path.stem for path in (ROOT / "benchmarks").glob("*.py")} == {*BENCHMARKS, "__init__"}
     packages = {path.parent.name for path in (ROOT / "benchmarks").glob("*/__main__.py")}
     assert packages == {"device", "time_to_solve"}  # which have tests of their own
-    assert [path.name for path in (ROOT / "papers").rglob("*.py")] == ["seeds.py"]
+    assert {path.name for path in (ROOT / "papers").rglob("*.py")} == {"seeds.py", "degrees.py"}
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
@@ -77,3 +79,23 @@ def test_the_studies_over_seeds_are_started(tmp_path, call):
     code, _, errors = call("study", quickstart, *tiny, "--only", "next_token-0", "--out", tmp_path / "study")
     assert code == 0, errors
     assert read_json(tmp_path / "study" / "next_token-0" / "result.json")["steps"] == 2
+
+
+def test_degrees_are_counted_over_graphs_beside_walkers(tmp_path, capsys):
+    tasks = [DagPaths(num_nodes=50, edge_paths=1, graph_seed=seed) for seed in (0, 1)]
+    for seed, task in enumerate(tasks):
+        train(
+            tiny_run("max_steps=2", "num_test=800", f"seed={seed}").replace(task=task), tmp_path / str(seed)
+        )
+    run_path(str(ROOT / "papers" / "alpine_small" / "degrees.py"))["main"]([tmp_path])
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
+    assert [row[0] for row in rows] == [
+        "configuration",
+        "next_token",
+        *(f"walker: {name}" for name in ("edges", "observed", "observed or edges")),
+        "pairs of a configuration",
+    ]
+    pairs = sum(len(task.listed("test")) for task in tasks)
+    assert sum(int(count.replace(",", "")) for count in rows[-1][1:]) == pairs
+    assert rows[3][1].startswith("100.0%")  # of degree 0 by definition
+    assert rows[3][3].startswith("0.0%")
