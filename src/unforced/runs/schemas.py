@@ -103,11 +103,12 @@ class Result(Record):
 
 
 class Drawing(Record):
-    """The graph of a problem; empty if it has none."""
+    """The graph of a problem, or rows of text; empty if it has neither."""
 
     edges: list[list[str]] = []
     start: str = ""
     goal: str = ""
+    rows: list[str] = []
 
 
 class Question(Record):

@@ -255,7 +255,10 @@ class Task(Part, ABC):
 
     def drawing(self, problems: Problems, index: int) -> dict[str, Any]:
         """Say what a picture of one problem shows; see `Pictures`."""
-        return {} if self.pictures is None else self.pictures.drawing(problems, index)
+        if self.pictures is None:
+            return {}
+        drawn = self.pictures.drawing(problems, index)
+        return drawn or {"rows": self.pictures.draw(problems, index)}
 
     def draw(self, problems: Problems, index: int) -> list[str]:
         """Draw one problem for a terminal, a line of text per row; at least its prompt and answer."""

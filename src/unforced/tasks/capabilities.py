@@ -172,7 +172,7 @@ class Pictures:
     """How problems are shown, by their place in a batch.
 
     drawing  says what a picture shows, as JSON values: a graph has `edges` (pairs of symbols' texts, as the
-             prompt lists them), a `start` and a `goal`; empty where there is nothing to draw
+             prompt lists them), a `start` and a `goal`; where it is empty, the `rows` of `draw` are shown
     draw     draws for a terminal, a line of text per row
     """
 

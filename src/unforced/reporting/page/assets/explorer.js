@@ -144,7 +144,9 @@ function showGoals(questions, question, onChoose) {
 function showPicture(question, answer, at) {
   const chances = question.chances.free[at] ?? [];
   if (!isGraph(question)) {
-    byId("picture").replaceChildren(html("p", { class: "line" }, `${question.prompt} ${question.answer}`));
+    const { rows } = question.drawing;
+    byId("picture").replaceChildren(rows?.length ? html("pre", { class: "rows" }, rows.join("\n"))
+      : html("p", { class: "line" }, `${question.prompt} ${question.answer}`));
     byId("picture-key").replaceChildren();
     return;
   }
