@@ -13,7 +13,10 @@ from unforced.errors import UserError
 
 
 def report(
-    folders: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold some.")],
+    folders: Annotated[
+        list[Path],
+        typer.Argument(help="Run folders, or folders that hold some; or files of diagnoses, to compare."),
+    ],
     to: Annotated[
         Path | None, typer.Option("--to", "--out", help="Where to write it. [default: report/ in the folder]")
     ] = None,
@@ -26,13 +29,24 @@ def report(
 
     A run that is damaged or not finished is skipped, and named in skipped.json and on standard error.
 
+    Of files that `unforced diagnose` wrote, it writes a page that shows them side by side.
+
     Example: unforced report runs/quickstart
+
+    Example: unforced report plain.json mixture.json --to compared
     """
     from unforced.reporting.report import write_report
+    from unforced.reporting.side_by_side import is_diagnosis
 
-    if to is None and len(folders) > 1:
-        raise UserError(f"with {len(folders)} folders, say where the report goes: --to FOLDER")
+    files = [path for path in folders if is_diagnosis(path)]
+    if to is None and (len(folders) > 1 or files):
+        raise UserError(
+            f"with {len(folders)} {'files' if files else 'folders'}, say where the report goes: --to FOLDER"
+        )
     place = to or folders[0] / "report"
+    if files:
+        _show_side_by_side(folders, files, place, as_json)
+        return
     try:
         summary = write_report(folders, place)
     except OSError as error:
@@ -51,6 +65,20 @@ def report(
         _show(summary)
     if strict and (summary["skipped"] or summary["notes"]):
         raise typer.Exit(1)
+
+
+def _show_side_by_side(paths: list[Path], files: list[Path], place: Path, as_json: bool) -> None:
+    from unforced.reporting.side_by_side import write_side_by_side
+
+    if len(files) < len(paths):
+        raise UserError(f"{files[0]}: give files of diagnoses, or folders of runs, not both at once")
+    summary = write_side_by_side(files, place)
+    if as_json:
+        print(json.dumps(summary))
+        return
+    for name, verdict in summary["verdicts"].items():
+        print(f"{name}: {verdict}")
+    print(f"side by side: {place / summary['files'][0]}")
 
 
 def _show(summary: Mapping[str, Any]) -> None:

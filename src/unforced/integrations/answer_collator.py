@@ -38,12 +38,14 @@ class AnswerCollator:
     by the tokenizer's eos_token. Token ids are taken as they are. Any Trainer of transformers can use it: its
     loss is then next-token prediction of the answers.
 
-    tokenizer: of transformers, for rows of text. closes: whether the eos_token closes answers that are text.
+    tokenizer: of transformers, for rows of text. separator: between a prompt and an answer that are text.
+    closes: whether the eos_token closes answers that are text.
     """
 
     tokenizer: Any = None
     prompt_column: str = "prompt"
     answer_column: str = "answer"
+    separator: str = ""
     closes: bool = True
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
@@ -114,13 +116,13 @@ class AnswerCollator:
             raise UserError("the rows are text: give the Trainer processing_class=tokenizer")
         end = self._end
         start, _ = around(self.tokenizer)
-        prompts = [prompt for _, (prompt, _) in texts]
-        wholes = [prompt + answer for _, (prompt, answer) in texts]
+        prompts = [prompt + self.separator for _, (prompt, _) in texts]
+        wholes = [prompt + answer for prompt, (_, (_, answer)) in zip(prompts, texts, strict=True)]
         heads, both = (
             self.tokenizer(each, add_special_tokens=False)["input_ids"] for each in (prompts, wholes)
         )
         rows = []
-        for (place, (prompt, answer)), head, ids in zip(texts, heads, both, strict=True):
+        for (place, (_, answer)), prompt, head, ids in zip(texts, prompts, heads, both, strict=True):
             if list(ids[: len(head)]) != list(head):
                 seam = f"{prompt[-_SHOWN:]!r} + {answer[:_SHOWN]!r}"
                 raise UserError(

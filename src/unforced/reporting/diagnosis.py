@@ -41,7 +41,7 @@ def diagnosis_html(name: str, diagnosis: Mapping[str, Any]) -> str:
     for section, title in SECTIONS.items():
         if section in diagnosis:
             rows = "".join(
-                f'<tr title="{_text(definition(path))}"><td>{_text(_label(section, path))}</td>'
+                f'<tr title="{_text(definition(path))}"><td>{_text(label(section, path))}</td>'
                 f"<td>{_text(value)}</td></tr>"
                 for path, value in rows_of(section, diagnosis[section])
             )
@@ -83,13 +83,14 @@ def _table(section: str, measures: Any, explain: bool) -> Table:
     table.add_column(min_width=34, overflow="fold")
     table.add_column(overflow="fold")
     for path, value in rows_of(section, measures):
-        table.add_row(f"  {_label(section, path)}", value)
+        table.add_row(f"  {label(section, path)}", value)
         if explain:
             table.add_row("", Text(definition(path), style="dim"))
     return table
 
 
-def _label(section: str, path: str) -> str:
+def label(section: str, path: str) -> str:
+    """Return a measure's name in a table of its section."""
     words = path.removeprefix(f"{section}.").replace("_", " ").replace(".", ", ")
     return words.replace("token ", "token_")
 

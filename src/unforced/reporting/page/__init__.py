@@ -55,15 +55,25 @@ def write_page(
     return missing
 
 
-def _render(data: Mapping[str, Any], skipped: Sequence[str]) -> str:
-    environment = Environment(
+def render(template: str, **values: Any) -> str:
+    """Render a template of `assets/`, with the style of the pages."""
+    environment = _environment()
+    return environment.get_template(template).render(style=_asset(environment, "page.css"), **values)
+
+
+def _environment() -> Environment:
+    return Environment(
         loader=ChoiceLoader([PackageLoader(__name__, "assets"), PackageLoader(__name__, "vendor/uplot")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    return environment.get_template("page.html").render(
-        style=_asset(environment, "page.css"),
+
+
+def _render(data: Mapping[str, Any], skipped: Sequence[str]) -> str:
+    environment = _environment()
+    return render(
+        "page.html",
         uplot={
             "style": _asset(environment, "uPlot.min.css"),
             "script": _asset(environment, "uPlot.iife.min.js"),
