@@ -14,6 +14,7 @@ from torch import nn
 
 from tests.every_objective import every_objective
 from tests.runs import Silent, rerun, stop_at, tiny_run, train, unchecked
+from unforced.bench.plan import trainer_of
 from unforced.cli.work import _stacked_codes
 from unforced.config.stacking import refusal
 from unforced.errors import UserError
@@ -21,14 +22,17 @@ from unforced.evaluation.accuracy import measure
 from unforced.evaluation.together import measure_together
 from unforced.objectives.moment import Moment
 from unforced.objectives.next_token import NextToken
-from unforced.objectives.view import ANSWER
+from unforced.objectives.view import ANSWER, signature
 from unforced.reporting.progress import PlainLines
 from unforced.stack import Planned, run_together
 from unforced.training.captured import CapturedStep
+from unforced.training.loop import Trainer
 from unforced.training.optimizer import build_optimizer
 from unforced.training.processes import join_processes
+from unforced.training.source import SharedFiniteSource
 from unforced.training.stacked import Member, StackedStep
-from unforced.training.step import EagerStep
+from unforced.training.stacked_inputs import StackedInputs, side_by_side
+from unforced.training.step import EagerStep, term_weights
 from unforced.training.train_module import build_train_module
 
 OBJECTIVES = every_objective()
@@ -67,8 +71,10 @@ def train_alone(member):
 def train_stacked(stack, captured=lambda step: step):
     take, reports = captured(StackedStep(stack, torch.device("cpu"))), []
     for step in range(STEPS):
-        views = [view for each in stack for view in parts_of(each.run, step)]
-        reports.append(take(views, [0.01 * RATES[each.run.seed] / (1 + step) for each in stack]))
+        of_runs = [parts_of(each.run, step) for each in stack]
+        rates = [0.01 * RATES[each.run.seed] / (1 + step) for each in stack]
+        numbers = [(rate, term_weights(views)) for rate, views in zip(rates, of_runs, strict=True)]
+        reports.append(take([side_by_side(views) for views in zip(*of_runs, strict=True)], numbers))
     return reports
 
 
@@ -121,6 +127,27 @@ def test_a_captured_stack_takes_the_steps_of_an_eager_one(monkeypatch):
     train_stacked(captured, lambda stack: CapturedStep(stack, pytest.fail, rerun_on_the_device))
     for one, other in zip(eager, captured, strict=True):
         assert_close(state(one), state(other))
+
+
+@pytest.mark.parametrize("objective", ["next_token", "masked", "registers", "joint", "stream"])
+def test_batches_that_are_laid_out_at_once_are_those_of_each_run_alone(objective, monkeypatch):
+    run = tiny_run("gradient_accumulation=2")
+    changes = {"stream": True, "num_train": None} if objective == "stream" else {}
+    run = run.replace(**changes) if changes else run.replace(objective=OBJECTIVES[objective])
+    trainers = [trainer_of(run.replace(seed=seed)) for seed in range(3)]
+    lay_out, alone = StackedInputs(trainers), Trainer.inputs
+    lay_out()
+    monkeypatch.setattr(Trainer, "inputs", lambda self: pytest.fail("lays out run by run"))
+    for step in (3, 9, 28, 38):  # some of which straddle two epochs
+        for trainer in trainers:
+            trainer.progress.step = step
+        views, numbers = lay_out()
+        expected = [alone(trainer) for trainer in trainers]
+        assert numbers == [(rate, term_weights(parts)) for parts, rate in expected]
+        for part, view in enumerate(views):
+            theirs = side_by_side([parts[part] for parts, _ in expected])
+            assert signature(view) == signature(theirs)
+            assert all(map(torch.equal, view.tensors, theirs.tensors))
 
 
 RUNS = [tiny_run(f"seed={seed}", "max_steps=23", "optimizer=muon") for seed in range(3)]
@@ -243,10 +270,9 @@ def test_an_objective_that_cannot_be_stacked_is_refused_in_a_line(objective, rea
 
 def test_runs_whose_losses_are_made_of_other_terms_are_refused():
     """As after resuming at different steps: a loss may do without a term of weight 0."""
-    stack = members(tiny_run().replace(objective=OBJECTIVES["scribbled"]))
-    views = [view for step, each in enumerate(stack) for view in parts_of(each.run, 2 * step)]
+    run = tiny_run().replace(objective=OBJECTIVES["scribbled"])
     with pytest.raises(UserError, match="terms of weight 0 at different times"):
-        StackedStep(stack, torch.device("cpu"))(views, [0.01] * 3)
+        side_by_side([view for step in range(3) for view in parts_of(run, 2 * step)])
 
 
 def test_an_error_of_one_run_stops_no_other(tmp_path, capsys):
@@ -278,6 +304,24 @@ def test_that_a_stack_cannot_be_captured_is_said_once_and_of_no_run_alone(tmp_pa
     assert not any("captured" in line for line in observer.news)
     assert capsys.readouterr().out.count("cannot be captured as a CUDA graph") == 1
     assert json.loads((tmp_path / "0" / "result.json").read_text())["runs_at_once"] == 3
+
+
+def test_a_run_whose_batch_cannot_be_made_stops_no_other(tmp_path, monkeypatch):
+    alone = Trainer.inputs
+
+    def inputs(trainer):
+        if (trainer.run.seed, trainer.progress.step) == (1, 5):
+            raise RuntimeError("no such problem")
+        return alone(trainer)
+
+    def batch(source, step, part):
+        raise RuntimeError("none for all")
+
+    monkeypatch.setattr(Trainer, "inputs", inputs)
+    monkeypatch.setattr(SharedFiniteSource, "batch", batch)
+    ends = together(RUNS[:2], tmp_path)
+    assert ends[0].reason == "steps"
+    assert str(ends[1]) == "RuntimeError: no such problem"
 
 
 def test_a_signal_lets_every_run_of_a_stack_write_a_checkpoint(tmp_path, monkeypatch):

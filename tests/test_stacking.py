@@ -72,7 +72,7 @@ def test_an_estimate_counts_weights_batch_and_training_set():
     weights = sum(parameter.numel() for parameter in build_train_module(run).parameters())
     assert bytes_of(run) == pytest.approx(of_batch + 9 * 4 * weights, rel=0.01)
     tokens = run.codec.prompt_length + run.codec.answer_length
-    assert bytes_of(finite) - bytes_of(run) == 1000 * 8 * tokens
+    assert bytes_of(finite) - bytes_of(run) == 2 * 1000 * 8 * (tokens + 2)
 
 
 def test_what_is_asked_for_is_a_number_or_auto():

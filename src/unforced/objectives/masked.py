@@ -184,7 +184,8 @@ class Masked(Objective):
 def _shares(moment: Moment, num_blocks: int) -> Float[Tensor, "batch blocks"]:
     """Draw uniform numbers from [0, 1), spread evenly over the rows of a step and the blocks of each."""
     of_step = replace(moment, rows=slice(0, 1)).uniform(1, stream=_RATES)
-    row = torch.arange(*moment.rows.indices(moment.batch_size), device=moment.device)
+    row = moment.row_numbers
+    of_step = of_step.repeat_interleave(len(row) // len(of_step), dim=0)  # one for each run
     block = torch.arange(num_blocks, device=moment.device)
     return (of_step + row[:, None] / moment.batch_size + block / num_blocks) % 1
 

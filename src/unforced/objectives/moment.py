@@ -21,6 +21,8 @@ class Moment:
     depend neither on the number of processes, nor on how many parts a batch is worked through in, nor on
     padding on the right. Draws that should be independent of one another need streams of their own, and
     objectives that are parts of another one a `part` each. They are on `device`.
+
+    others: the seeds of further runs that are at this place, whose rows stand behind those of the first.
     """
 
     batch_size: int
@@ -30,6 +32,7 @@ class Moment:
     seed: int = 0
     device: torch.device = _CPU
     place: tuple[int, ...] = ()
+    others: tuple[int, ...] = ()
 
     def part(self, index: int) -> "Moment":
         """Return this moment with other numbers: those of a part of an objective."""
@@ -39,6 +42,12 @@ class Moment:
     def progress(self) -> float:
         """The share of training that is behind this step, in [0, 1)."""
         return self.step / self.num_steps
+
+    @property
+    def row_numbers(self) -> Int[Tensor, " rows"]:
+        """Which row of its run's batch each one is."""
+        numbers = torch.arange(*self.rows.indices(self.batch_size), device=self.device)
+        return numbers.repeat(1 + len(self.others))
 
     def uniform(self, *shape: int, stream: int = 0) -> Float[Tensor, "rows ..."]:
         """Draw from [0, 1)."""
@@ -51,11 +60,16 @@ class Moment:
         return sent(torch.from_numpy(low + (shares * (high - low)).astype(np.int64)), self.device)
 
     def _bits(self, shape: tuple[int, ...], stream: int) -> UInt64[np.ndarray, "rows ..."]:
-        """Return 64 random bits for each place of each row: a generator that can be asked for any of them.
+        """Return 64 random bits for each place of each row, of one run after the other."""
+        of_runs = [self._bits_of(seed, shape, stream) for seed in (self.seed, *self.others)]
+        return np.concatenate(of_runs) if self.others else of_runs[0]
+
+    def _bits_of(self, seed: int, shape: tuple[int, ...], stream: int) -> UInt64[np.ndarray, "rows ..."]:
+        """Return those of one run: a generator that can be asked for any of them.
 
         SplitMix64 of a counter: https://doi.org/10.1145/2714064.2660195.
         """
-        seeds = np.random.SeedSequence(self.seed, spawn_key=(_SPAWN_KEY, self.step, stream, *self.place))
+        seeds = np.random.SeedSequence(seed, spawn_key=(_SPAWN_KEY, self.step, stream, *self.place))
         (key,) = seeds.generate_state(1, np.uint64)
         rows = np.arange(*self.rows.indices(self.batch_size), dtype=np.uint64)[:, None]
         places = np.arange(math.prod(shape), dtype=np.uint64)

@@ -1,6 +1,6 @@
 """Views: a batch laid out for a model, and how padding is kept out of it."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
@@ -78,7 +78,33 @@ def _map(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     return type(value)(_map(each, function) for each in value) if type(value) in (list, tuple) else value
 
 
-def tensors_of(view: View) -> list[Tensor]:
+@dataclass(frozen=True)
+class StackedView:
+    """Views of several runs that ask for the same computation.
+
+    like: that of one run. tensors: those of all, in the order in which `map` meets them; each has an axis of
+    runs in front.
+    """
+
+    like: View
+    tensors: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, views: Sequence[View]) -> "StackedView":
+        """Put views of equal signatures side by side."""
+        return cls(views[0], tuple(map(torch.stack, zip(*map(tensors_of, views), strict=True))))
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "StackedView":
+        """Apply `function` to every tensor."""
+        return replace(self, tensors=tuple(map(function, self.tensors)))
+
+    def one(self, tensors: Iterable[Tensor]) -> View:
+        """Return a view like that of one run, with other tensors."""
+        given = iter(tensors)
+        return self.like.map(lambda _: next(given))
+
+
+def tensors_of(view: View | StackedView) -> list[Tensor]:
     """Return the tensors of a view, in the order in which `map` meets them."""
     tensors: list[Tensor] = []
 
@@ -99,6 +125,8 @@ def signature(value: Any) -> Hashable:
         return value.shape, value.dtype
     if isinstance(value, Term):
         return signature(value.count), value.weight == 0
+    if isinstance(value, StackedView):
+        return signature(value.like), signature(value.tensors)
     if isinstance(value, View):
         parts = ((each.name, signature(getattr(value, each.name))) for each in fields(value))
         return type(value), *parts

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unforced.models.failures import first_words
 from unforced.objectives.moment import sent
-from unforced.objectives.view import View, signature, tensors_of
+from unforced.objectives.view import signature, tensors_of
 from unforced.training.precision import sum_dtype
 from unforced.training.stacked import StackedStep
 from unforced.training.step import EagerStep, StepReport
@@ -24,6 +24,8 @@ _EAGER_STEPS = 3
 _MOST_GRAPHS = 4
 
 Step = EagerStep | StackedStep
+Views = Sequence[Any]
+"""The views of an EagerStep, or the StackedViews of a StackedStep."""
 Record = Callable[[Callable[[], StepReport]], tuple[Callable[[], None], StepReport]]
 """Records a function's work on the device; returns what repeats it, and what the function returned."""
 
@@ -46,7 +48,7 @@ class CapturedStep:
         self._eager_steps = 0
         self._gave_up = False
 
-    def __call__(self, views: Sequence[View], rate: Any) -> StepReport:
+    def __call__(self, views: Views, rate: Any) -> StepReport:
         """Take a step at a learning rate, or at one for each run of a stack."""
         if self._gave_up or self._eager_steps < _EAGER_STEPS:
             self._eager_steps += 1
@@ -61,7 +63,7 @@ class CapturedStep:
         """How steps are taken: captured, once one was recorded, if none had to be taken eagerly since."""
         return "captured" if self._recordings and not self._gave_up else "eager"
 
-    def _recorded(self, key: Hashable, views: Sequence[View], count: int) -> bool:
+    def _recorded(self, key: Hashable, views: Views, count: int) -> bool:
         """Record a step on such views; say why if that fails."""
         if len(self._recordings) == _MOST_GRAPHS:
             self._give_up(f"its batches have more than {_MOST_GRAPHS} shapes")
@@ -90,7 +92,7 @@ class _Recording:
     values: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, eager: Step, views: Sequence[View], count: int, record: Record) -> "_Recording":
+    def of(cls, eager: Step, views: Views, count: int, record: Record) -> "_Recording":
         """Record a step on views like these. It is not taken."""
         static = [
             view.map(lambda tensor: tensor.clone(memory_format=torch.contiguous_format)) for view in views
@@ -99,7 +101,7 @@ class _Recording:
         replay, report = record(lambda: eager.take(static, numbers))
         return cls(_tensors(static), numbers, replay, report)
 
-    def take(self, views: Sequence[View], numbers: tuple[float, ...]) -> StepReport:
+    def take(self, views: Views, numbers: tuple[float, ...]) -> StepReport:
         """Take the step on these views, with these numbers."""
         torch._foreach_copy_(self.inputs, _tensors(views), non_blocking=True)
         if numbers != self.values:
@@ -111,7 +113,7 @@ class _Recording:
         return StepReport(losses, self.report.grad_norm.clone(), self.report.ok.clone())
 
 
-def _tensors(views: Sequence[View]) -> list[Tensor]:
+def _tensors(views: Views) -> list[Tensor]:
     return [tensor for view in views for tensor in tensors_of(view)]
 
 

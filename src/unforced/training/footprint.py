@@ -16,7 +16,7 @@ _COPIES = 9
 """What is as large as the weights: they, two moments, and the gradients and updates of a step, up to six."""
 _PASSING = 2.0
 """What a step holds at its most, over what its backward pass needs."""
-_FLOAT_BYTES = 4
+_FLOAT_BYTES, _ORDER_BYTES = 4, 8
 
 
 def stack_size(free: int, each: int) -> int:
@@ -27,15 +27,18 @@ def stack_size(free: int, each: int) -> int:
 def bytes_of(run: Run) -> int:
     """Estimate the memory that a run of a stack holds on the device, in bytes.
 
-    They are weights, moments, gradients, what the backward pass needs, all in fp32, and the training set. It
-    is computed on shapes alone. Raises RuntimeError: not everything has a shape alone.
+    They are weights, moments, gradients, what the backward pass needs, all in fp32, and the training set with
+    the orders of two epochs, twice, since they are joined with those of other runs. It is computed on shapes
+    alone. Raises RuntimeError: not everything has a shape alone.
     """
     module = TrainModule(run, empty=True)
     module.select_kernels(torch.device("meta"), torch.float32)
     batch = some_problems(run, "train")
     weights = sum(parameter.numel() for parameter in module.parameters())
     rows = run.batch_size / run.gradient_accumulation / len(batch)
-    examples = 0 if run.num_train is None else _size(batch) * run.num_train / len(batch)
+    examples = (
+        0 if run.num_train is None else 2 * run.num_train * (_size(batch) / len(batch) + 2 * _ORDER_BYTES)
+    )
     return int(_COPIES * _FLOAT_BYTES * weights + _PASSING * rows * _kept(module, batch) + examples)
 
 

@@ -172,21 +172,21 @@ class Trainer:
         with session() as request:
             steps = self.steps(request)
             try:
-                inputs = next(steps)
+                next(steps)
                 while True:
-                    inputs = steps.send(self.take_step(*inputs))
+                    steps.send(self.take_step(*self.inputs()))
             except StopIteration as end:
                 outcome: Outcome = end.value
                 return outcome
 
-    def steps(self, request: StopRequest) -> Generator[StepInputs, StepReport, Outcome]:
-        """Do all that `fit` does but for the steps: yield the inputs of each, and be sent its report."""
+    def steps(self, request: StopRequest) -> Generator[None, StepReport, Outcome]:
+        """Do all that `fit` does but for the steps: yield before each, and be sent its report."""
         run, progress = self.run, self.progress
         self.timer = Timer(progress)
         if self.evaluated_at is None:
             self._evaluate()
         while (outcome := self._outcome(request)) is None:
-            self.took((yield self.inputs()))
+            self.took((yield))
             self._tell()
             evaluates = self.is_evaluated_at(progress.step)
             saves = progress.step % run.checkpoint_every == 0 or self._any_wants(self._is_due())

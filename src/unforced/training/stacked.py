@@ -21,15 +21,19 @@ from unforced.errors import UserError
 from unforced.models.failures import first_words, is_out_of_memory
 from unforced.models.roles import role
 from unforced.objectives.moment import sent
-from unforced.objectives.view import View, signature, tensors_of
+from unforced.objectives.view import StackedView
 from unforced.training.muon import MOMENTUM, orthogonalised, step_size
 from unforced.training.optimizer import ADAM_EPS, Optimizers, is_for_muon
 from unforced.training.precision import autocast, autocast_dtype, sum_dtype
-from unforced.training.step import StepReport, term_counts, term_weights
+from unforced.training.step import StepReport, term_counts
 from unforced.training.train_module import TrainModule
 
 _CLIP_EPS = 1e-6
 """As in `torch.nn.utils.clip_grad_norm_`."""
+
+
+RunNumbers = tuple[float, tuple[float, ...]]
+"""A run's learning rate, and the weights of its terms."""
 
 
 @dataclass(frozen=True)
@@ -138,14 +142,13 @@ class StackedStep:
         kept.idle.copy_(self.idle[rows])
         return kept
 
-    def __call__(self, views: Sequence[View], rates: Sequence[float]) -> StepReport:
-        """Take a step of every run. views: the parts of the first run's batch, then of the next run's."""
-        return self.take(views, self.placed(self.numbers(views, rates)))
+    def __call__(self, views: Sequence[StackedView], numbers: Sequence[RunNumbers]) -> StepReport:
+        """Take a step of every run. views: the parts of the batches."""
+        return self.take(views, self.placed(self.numbers(views, numbers)))
 
-    def numbers(self, views: Sequence[View], rates: Sequence[float]) -> tuple[float, ...]:
+    def numbers(self, views: Sequence[StackedView], numbers: Sequence[RunNumbers]) -> tuple[float, ...]:
         """Return the learning rates, then the weights of the terms, run by run."""
-        parts = len(views) // len(self.members)
-        return (*rates, *(weight for each in views[::parts] for weight in term_weights([each])))
+        return (*(rate for rate, _ in numbers), *(weight for _, weights in numbers for weight in weights))
 
     def drop_gradients(self) -> None:
         """Do nothing: a step keeps no gradients."""
@@ -154,21 +157,19 @@ class StackedStep:
         """Return numbers on the device."""
         return sent(torch.tensor(numbers, dtype=sum_dtype(self.device)), self.device)
 
-    def take(self, views: Sequence[View], numbers: Float[Tensor, " numbers"]) -> StepReport:
+    def take(self, views: Sequence[StackedView], numbers: Float[Tensor, " numbers"]) -> StepReport:
         """Take a step of every run with these numbers, rather than the weights that the views hold.
 
         The tensors of the report have an axis of runs in front.
         """
-        runs, names = len(self.members), tuple(views[0].terms)
-        parts = [views[part :: len(views) // runs] for part in range(len(views) // runs)]
+        runs, names = len(self.members), tuple(views[0].like.terms)
         rates, weights = numbers[:runs], numbers[runs:].view(runs, -1)
-        counts = torch.stack([torch.stack([term_counts(each, names) for each in part]) for part in parts])
-        counts = counts.sum(0).to(weights.dtype)
+        counts = torch.stack([_counts(view, names) for view in views]).sum(0).to(weights.dtype)
         scales = (weights / counts).masked_fill(counts == 0, 0.0)
         totals, gradients = torch.zeros_like(counts), torch.zeros_like(self.weights)
         active: set[str] = set()
-        for part in parts:
-            losses, of_part = self._backward(part, names, scales)
+        for view in views:
+            losses, of_part = self._backward(view, names, scales)
             totals += losses
             gradients += self._row(of_part)
             active |= of_part.keys()
@@ -183,22 +184,16 @@ class StackedStep:
         return StepReport(dict(zip(names, sums.unbind(1), strict=True)), norms, ok)
 
     def _backward(
-        self, views: Sequence[View], names: Sequence[str], scales: Float[Tensor, "runs terms"]
+        self, view: StackedView, names: Sequence[str], scales: Float[Tensor, "runs terms"]
     ) -> tuple[Float[Tensor, "runs terms"], dict[str, Tensor]]:
         """Return the summed losses of a view per run, and the gradients of those parameters that have one."""
-        if len({signature(view) for view in views}) > 1:
-            raise UserError(
-                "the runs' batches have different shapes, or terms of weight 0 at different times"
-            )
-        tensors = [torch.stack(each) for each in zip(*map(tensors_of, views), strict=True)]
 
         def losses(parameters: dict[str, Tensor], *own: Tensor) -> tuple[Tensor, ...]:
-            given = iter(own)
-            rows = functional_call(self.module, parameters, (views[0].map(lambda _: next(given)),))
+            rows = functional_call(self.module, parameters, (view.one(own),))
             return tuple(rows[name].sum() for name in names)
 
         with autocast(self.run, self.device), _as_refusal(self.run.objective.name):
-            totals = torch.stack(vmap(losses)(self.leaves, *tensors), dim=1).to(scales.dtype)
+            totals = torch.stack(vmap(losses)(self.leaves, *view.tensors), dim=1).to(scales.dtype)
         loss = (totals * scales).sum(1)
         now = loss.detach()
         # A loss that is not finite makes the gradient of its run so.
@@ -274,6 +269,12 @@ class StackedStep:
         if slots[0].decays:
             self.weights[:, columns] *= 1 - rates * self.decays
         self.weights[:, columns] -= rates / bias1 * averages / ((squares / bias2).sqrt() + ADAM_EPS)
+
+
+def _counts(view: StackedView, names: Sequence[str]) -> Float[Tensor, "runs terms"]:
+    """Return what each term counts, over all rows of each run."""
+    counts: Tensor = vmap(lambda *own: term_counts(view.one(own), names))(*view.tensors)
+    return counts
 
 
 @contextlib.contextmanager

@@ -7,9 +7,10 @@ from unforced.config import Run
 from unforced.models.failures import first_words
 from unforced.tasks.sampling import Split
 from unforced.training.captured import CapturedStep
-from unforced.training.loop import SPLITS, Metrics, Outcome, StepInputs, Trainer, session
+from unforced.training.loop import SPLITS, Metrics, Outcome, Trainer, session
 from unforced.training.signals import StopRequest
 from unforced.training.stacked import Member, StackedStep
+from unforced.training.stacked_inputs import StackedInputs
 from unforced.training.step import StepReport
 from unforced.training.train_module import TrainModule
 
@@ -43,19 +44,26 @@ class _Row:
 
 
 class _Lane:
-    """A run in training: the inputs of its next step, or its end."""
+    """A run in training, or its end."""
 
     def __init__(self, trainer: Trainer, request: StopRequest) -> None:
         self.trainer = trainer
         self.member = Member(trainer.run, trainer.train_module, trainer.optimizer)
-        self.inputs: StepInputs = [], 0.0
         self.end: End | None = None
-        self._steps: Generator[StepInputs, StepReport, Outcome] = trainer.steps(request)
+        self._steps: Generator[None, StepReport, Outcome] = trainer.steps(request)
 
     @property
     def is_evaluated_next(self) -> bool:
         """Whether it will be evaluated when it hears of the step that was taken."""
         return self.trainer.is_evaluated_at(self.trainer.progress.step + 1)
+
+    def cannot_go_on(self) -> bool:
+        """Whether the run's next batch cannot be made; that ends it."""
+        try:
+            self.trainer.inputs()
+        except Exception as error:  # whatever it is, it is this run's alone
+            self.end = error
+        return self.end is not None
 
     def advance(self, report: StepReport | None, others: "Sequence[_Lane]") -> None:
         """Go on to the next step; evaluate and save before, where that is due.
@@ -64,7 +72,10 @@ class _Lane:
         """
         before = self.trainer.timer.seconds_apart
         try:
-            self.inputs = next(self._steps) if report is None else self._steps.send(report)
+            if report is None:
+                next(self._steps)
+            else:
+                self._steps.send(report)
         except StopIteration as end:
             self.end = end.value
         except Exception as error:  # whatever it is, it is this run's alone
@@ -142,12 +153,10 @@ def fit_together(
 def stepper(trainers: Sequence[Trainer], say: Callable[[str], None]) -> Callable[[], list[StepReport]]:
     """Return what takes a step of all trainers at once, and returns the report of each. Nothing is saved."""
     members = [Member(each.run, each.train_module, each.optimizer) for each in trainers]
-    take = _quickest(StackedStep(members, trainers[0].device), say)
+    take, lay_out = _quickest(StackedStep(members, trainers[0].device), say), StackedInputs(trainers)
 
     def step() -> list[StepReport]:
-        inputs = [each.inputs() for each in trainers]
-        views = [view for of_run, _ in inputs for view in of_run]
-        reports = take(views, [rate for _, rate in inputs]).of_runs()
+        reports = take(*lay_out()).of_runs()
         for each, report in zip(trainers, reports, strict=True):
             each.took(report)
         return reports
@@ -168,9 +177,16 @@ def _train_until_one_ends(
     rows = [_Row(step, index) for index in range(len(lanes))]
     for lane, row in zip(lanes, rows, strict=True):
         lane.trainer.step_state = row
+    lay_out = StackedInputs([lane.trainer for lane in lanes])
     while all(lane.end is None for lane in lanes):
-        views = [view for lane in lanes for view in lane.inputs[0]]
-        reports = step(views, [lane.inputs[1] for lane in lanes]).of_runs()
+        try:
+            inputs = lay_out()
+        except Exception:
+            failed = [lane for lane in lanes if lane.cannot_go_on()]
+            if not failed:
+                raise
+            break
+        reports = step(*inputs).of_runs()
         _evaluate([each for each in lanes if each.is_evaluated_next], evaluations, lanes)
         for lane, report in zip(lanes, reports, strict=True):
             lane.advance(report, lanes)
