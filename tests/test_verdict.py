@@ -62,6 +62,19 @@ SNOWBALLER = replace(
 NO_CHEAT = {"does_not_apply": "reversed"}
 
 
+READER = replace(
+    CHEATER,
+    clever_hans=NO_CHEAT,
+    decisions=NO_CHEAT,
+    snowball={
+        **snowball([0.5, 1, 1, 1], one_position=1),
+        "errors_at_decisions": NO_CHEAT,
+        "errors_at_one_position": gathering(1, 0.3, "token_0"),
+    },
+    reliance={"follows": share(1.0)},
+)
+
+
 def cheat(**changes):
     return {**CHEATER.clever_hans, **changes}
 
@@ -113,6 +126,26 @@ CASES = {
     "fitted on the inputs of training, and written as well": (
         replace(CHEATER, clever_hans=NO_CHEAT, as_trained=share(1.0), train_exact=share(0.995)),
         "memorised",
+    ),
+    "a token guessed, and the rest read from the answer": (READER, "relies_on_prefix"),
+    "the same by a model that knows its problems by heart": (
+        replace(READER, train_exact=share(1.0)),
+        "relies_on_prefix",
+    ),
+    "a token guessed, and the rest not read from the answer": (
+        replace(READER, reliance={"follows": share(0.3)}),
+        "not_yet_fitted",
+    ),
+    "two tokens guessed": (
+        replace(
+            READER,
+            snowball={**READER.snowball, "forced": snowball([0.5, 1, 0.8, 1])["forced"]},
+        ),
+        "not_yet_fitted",
+    ),
+    "errors that do not gather, of a model that reads the answer": (
+        replace(READER, snowball=snowball([0.95] * 5)),
+        "compounding",
     ),
     "snowballer": (SNOWBALLER, "compounding"),
     "snowballer without decisions": (

@@ -13,6 +13,8 @@ Mode = Literal["forced", "free", "one_pass"]
 
 MOST_STEP_COUNTS = 8
 """How many numbers of decoding steps a diagnosis tries, at the most."""
+MOST_ASKED = 2000
+"""How many problems are asked about with the true answer so far hidden, at the most."""
 MOST_REPEATED = 2000
 """How many problems it answers again with each of them, at the most."""
 

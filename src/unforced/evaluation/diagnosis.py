@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from unforced.errors import UserError
+from unforced.evaluation.by_position import after_error, by_heart, positions
 from unforced.evaluation.creativity import forms_of, measures, recited
 from unforced.evaluation.diagnostics import (
     clever_hans,
@@ -22,6 +23,7 @@ from unforced.evaluation.evaluator import Evaluator
 from unforced.evaluation.head_accuracy import head_accuracy
 from unforced.evaluation.learning import grokking, learned
 from unforced.evaluation.probe import Probe, probe
+from unforced.evaluation.reliance import reliance
 from unforced.evaluation.set_verdict import judge_set
 from unforced.evaluation.statistics import CONFIDENCE, Estimate, problems_needed, proportion, share
 from unforced.evaluation.verdict import MARGIN, Evidence, judge
@@ -67,6 +69,7 @@ def diagnose(
         "writing_order": writing_order(evaluator, held_out, confidence),
         "decoding_steps": accuracy_by_steps(evaluator, held_out, confidence),
         "heads": head_accuracy(evaluator, held_out, confidence),
+        **_without_counterfactuals(known, fresh, confidence, all_of_training),
     }
     sections |= {name: measures for name, measures in rarer.items() if measures is not None}
     evidence = Evidence(
@@ -80,6 +83,8 @@ def diagnose(
         clever_hans=sections["clever_hans"],
         decisions=sections["indecipherable_token"],
         snowball=sections["snowball"],
+        reliance=sections.get("reliance", {}),
+        after_error=sections.get("after_error", {}),
     )
     new = creative(known, fresh, confidence)
     if new is not None:
@@ -88,6 +93,21 @@ def diagnose(
     problems = {"train": len(known), "test": len(fresh)}
     found = {"verdict": verdict.as_dict(), "confidence": confidence, "problems": problems}
     return found | evaluator.decoded() | sections
+
+
+def _without_counterfactuals(
+    known: Probe, fresh: Probe, confidence: float, all_of_training: bool
+) -> dict[str, Any]:
+    """Measure what stands for counterfactuals where a task has none; nothing where it has."""
+    task = fresh.evaluator.task
+    if task.lookahead is not None or task.of_a_set is not None:
+        return {}
+    return {
+        "positions": positions(fresh, confidence),
+        "by_heart": by_heart(known, fresh, confidence, all_of_training),
+        "reliance": reliance(fresh.evaluator, fresh.problems, confidence),
+        "after_error": after_error(fresh, confidence),
+    }
 
 
 def creative(known: Probe, fresh: Probe, confidence: float) -> dict[str, Any] | None:

@@ -170,7 +170,7 @@ def snowball(asked: Probe, confidence: float) -> Measures:
         return does_not_apply(f"{evaluator.task} has several right answers: no token by itself is an error")
     right, exists = asked.responses.forced == asked.truth, evaluator.task.exists(asked.truth)
     exact = evaluator.task.score(asked.problems, asked.responses.free).exact
-    first = _first_errors(asked, exact)
+    first = first_errors(asked, exact)
     tokens = [f"token_{i}" for i in range(right.shape[1])]
     return {
         "free_exact": proportion(int(exact.sum()), len(exact), confidence),
@@ -188,7 +188,7 @@ def snowball(asked: Probe, confidence: float) -> Measures:
     }
 
 
-def _first_errors(asked: Probe, accepted: Bool[np.ndarray, " count"]) -> Marks:
+def first_errors(asked: Probe, accepted: Bool[np.ndarray, " count"]) -> Marks:
     """Mark the first symbol, in order of generation, in which an answer differs from the reference.
 
     Answers that the verifier accepted have none.

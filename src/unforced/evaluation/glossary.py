@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 from unforced.config import SOLVED
-from unforced.decoding.modes import MOST_REPEATED, MOST_STEP_COUNTS
+from unforced.decoding.modes import MOST_ASKED, MOST_REPEATED, MOST_STEP_COUNTS
 from unforced.evaluation import verdict
 from unforced.evaluation.verdict import (
     ACCURATE,
@@ -33,12 +33,20 @@ SECTIONS: Mapping[str, str] = {
     "decoding_steps": "Accuracy by decoding steps",
     "heads": "Accuracy of each head",
     "creativity": "Creativity",
+    "positions": "Teacher-forced and free-running by position",
+    "by_heart": "Learned by heart",
+    "reliance": "Reliance on the true answer so far",
+    "after_error": "Behind the first error",
 }
 RARER = {
     "writing_order": "decoders that write in any order",
     "decoding_steps": "decoders with a number of steps",
     "heads": "objectives whose heads predict tokens",
     "creativity": "open-ended tasks",
+    **dict.fromkeys(
+        ("positions", "by_heart", "reliance", "after_error"),
+        "tasks for which it is unknown what needs lookahead (own data): no counterfactual is made there",
+    ),
 }
 """Sections that are not in every diagnosis, and of what they are."""
 
@@ -214,6 +222,61 @@ DEFINITIONS: Mapping[str, str] = {
     "creativity.by_heart": (
         "Fraction of training problems whose free-running answer says what their reference answer does."
     ),
+    "positions.token_i.forced": (
+        "Accuracy of the tokens at these answer positions given the true answer so far, on held-out problems "
+        "that have them. Long answers are cut into ten ranges, narrow at the beginning."
+    ),
+    "positions.token_i.free": (
+        "The same of the tokens that the model wrote itself. A token that is inserted or left out moves all "
+        "that follow, which then count as wrong."
+    ),
+    "positions.token_i.first_error": (
+        "Of the answers without an error before, the fraction that go wrong there, in order of generation: "
+        "a steady rate says that errors compound, a peak that something there was not learned. Measured "
+        "where answers are written from left to right and each problem has one right answer."
+    ),
+    "by_heart.tokens": (
+        "Fraction of tokens that are right on the inputs of training, on training problems and on held-out "
+        "ones, and Newcombe's interval of the difference: what is known by heart."
+    ),
+    "by_heart.recited": (
+        "Of the wrong answers to held-out problems, the fraction that are the true answer to a training "
+        "problem that was asked about. Not measured where most right answers are."
+    ),
+    "reliance.hidden_by": (
+        "What hides the true answer so far: the mask token, where training showed it, or tokens of other "
+        "answers, each from the same place of another one. A token never read in training would measure "
+        "surprise."
+    ),
+    "reliance.given": (
+        "Accuracy of the tokens behind the first one given the true answer so far, on held-out problems "
+        f"({MOST_ASKED:,} at the most). Tokens are those that the model reads, the one that ends an answer "
+        "included; only those whose beginning is changed by hiding it."
+    ),
+    "reliance.hidden": "The same with the true answer so far hidden.",
+    "reliance.hidden_gap": (
+        "What is lost by that: the mean over problems of the fraction of tokens, with an interval by the "
+        "normal approximation. A model that plans its answer from the prompt loses little; one that needs "
+        "the true answer loses much, which is no failure by itself."
+    ),
+    "reliance.swapped": (
+        "The same with the beginning of another problem's answer in place of the true one: accuracy of the "
+        "true tokens, as far as the other answer reaches."
+    ),
+    "reliance.swapped_gap": "What is lost by that, on the same tokens.",
+    "reliance.follows": (
+        "Of the tokens in which the two answers differ, the fraction of predictions that go on with the "
+        "answer that was put in: the answer so far decides, and not the prompt."
+    ),
+    "after_error.forced": (
+        "Of wrong answers to held-out problems: accuracy, given the true answer so far, at the positions "
+        "behind the first error."
+    ),
+    "after_error.free": "Accuracy of what the model wrote itself at the same positions.",
+    "after_error.gap": (
+        "What its own error costs it there: the mean over wrong answers of the difference, with an interval "
+        "by the normal approximation. Around 0, errors stay alone; far above, one error brings others."
+    ),
 }
 
 MEASURES: Mapping[str, str] = {
@@ -252,6 +315,13 @@ RULES: Mapping[verdict.Name, str] = {
         f"is not below {BLIND:.0%}, where measured. Whether the decision is memorised on training problems "
         "is reported, too. It needs training that shows the answer before a token, all of it or parts."
     ),
+    "relies_on_prefix": (
+        "of tasks for which it is unknown what needs lookahead: given the true answer so far, one token is "
+        f"wrong (its interval lies below {ACCURATE:.0%}) and every other one right (above {ACCURATE:.0%}), "
+        "first errors gather at that token (by the rule of *compounding*), and `reliance.follows` lies above "
+        f"{BLIND:.0%}. A Clever Hans cheat looks so, and so does a token that the prompt leaves open; "
+        "without counterfactuals the two are not told apart."
+    ),
     "decoding": (
         "training problems are fitted on the inputs of training (`exact.as_trained.train`, by the rule of "
         f"*solved*), but the interval of `exact.train`, as the decoder writes them, lies below {SOLVED:.0%}."
@@ -261,7 +331,8 @@ RULES: Mapping[verdict.Name, str] = {
         f"`exact.test` lies above {100 * MARGIN:.0f} points."
     ),
     "compounding": (
-        f"the interval of the teacher-forced accuracy of every token lies above {ACCURATE:.0%}, training "
+        f"the interval of the teacher-forced accuracy of every token (that a tenth of the problems have) "
+        f"lies above {ACCURATE:.0%}, training "
         f"problems are as bad as held-out ones (within {100 * MARGIN:.0f} points), and first errors "
         "concentrate neither at decisions nor at any one position (they do where the interval of observed "
         f"lies above expected, and its odds are {GATHERED:g} times as high)."
@@ -282,6 +353,7 @@ RULES: Mapping[verdict.Name, str] = {
 def definition(path: str) -> str:
     """Return what the number at `path` of a diagnosis means; empty for what needs no word."""
     general = re.sub(r"token_\d+", "token_i", path)
+    general = re.sub(r"tokens_\d+_to_\d+", "token_i", general)
     general = re.sub(r"steps_\d+", "steps_n", general)
     general = re.sub(r"^heads\.(.+)\.", "heads.head.", general)
     while general not in DEFINITIONS and "." in general:

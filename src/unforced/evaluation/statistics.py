@@ -6,7 +6,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 CONFIDENCE = 0.95
 
@@ -84,6 +84,15 @@ def difference(first: Estimate, second: Estimate) -> Estimate:
     below = math.hypot(first["value"] - first["low"], second["high"] - second["value"])
     above = math.hypot(first["high"] - first["value"], second["value"] - second["low"])
     return {"value": value, "low": value - below, "high": value + above}
+
+
+def mean_of(values: Float[np.ndarray, " count"], confidence: float) -> Estimate:
+    """Return a mean of numbers from -1 to 1, with an interval by the normal approximation."""
+    mean, error = float(values.mean()), math.inf
+    if len(values) > 1:
+        error = float(values.std(ddof=1)) / math.sqrt(len(values))
+    half = normal_quantile(confidence) * error
+    return {"value": mean, "low": max(-1.0, mean - half), "high": min(1.0, mean + half)}
 
 
 def product_of_accuracies(right: Bool[np.ndarray, "count length"], confidence: float) -> Estimate:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from unforced.config import SOLVED
@@ -11,6 +11,7 @@ from unforced.evaluation.statistics import Estimate, difference, percent
 Name = Literal[
     "solved",
     "clever_hans",
+    "relies_on_prefix",
     "decoding",
     "memorised",
     "not_yet_fitted",
@@ -36,11 +37,17 @@ CONFIDENT = 10.0
 GATHERED = 3.0
 """Odds, over what a steady hazard expects, from which first errors gather somewhere."""
 
+_UNKNOWN = (
+    "what needs lookahead is unknown here, so that a Clever Hans cheat is neither named nor excluded; "
+    "see the sections on positions and on reliance"
+)
+_MOST_RARE = 0.1  # share of the problems, below which a position is too rare to be the worst
 _MANY = 1000  # times, which no reader wants to know more exactly
 
 TITLES: Mapping[Name, str] = {
     "solved": "solved",
     "clever_hans": "fails by Clever Hans cheat",
+    "relies_on_prefix": "relies on the true answer so far",
     "decoding": "fails in decoding",
     "memorised": "memorised",
     "not_yet_fitted": "not yet fitted",
@@ -76,6 +83,7 @@ class Evidence:
     as_trained  accuracy on training problems, on the inputs of training
     decoder     what wrote the answers
     all_of_them whether the held-out problems measured are all that there are
+    reliance, after_error   sections of tasks without counterfactuals, else empty
     """
 
     what: str
@@ -88,6 +96,8 @@ class Evidence:
     decisions: Mapping[str, Any]
     snowball: Mapping[str, Any]
     all_of_them: bool = False
+    reliance: Mapping[str, Any] = field(default_factory=dict)
+    after_error: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def measured_decisions(self) -> dict[str, Mapping[str, Any]]:
@@ -127,12 +137,19 @@ def margin(chance: float) -> float:
 
 def judge(evidence: Evidence) -> Verdict:
     """Name the failure. Each rule and threshold is in docs/metrics.md; the first that holds decides."""
+    found = _judge(evidence)
+    if not evidence.reliance or found.name in ("solved", "relies_on_prefix"):
+        return found
+    return replace(found, because=(*found.because, _UNKNOWN))
+
+
+def _judge(evidence: Evidence) -> Verdict:
     test, train = evidence.test_exact, evidence.train_exact
     if _reached(test):
         return Verdict("solved", (f"{evidence.what} on held-out problems: {percent(test)}",), "")
     if test["high"] >= SOLVED:
         return _undecided(evidence, f"{evidence.what} on held-out problems: perhaps solved, {percent(test)}")
-    for rule in (_clever_hans, _decoding, _memorised, _compounding, _not_yet_fitted):
+    for rule in (_clever_hans, _relies_on_prefix, _decoding, _memorised, _compounding, _not_yet_fitted):
         verdict = rule(evidence)
         if verdict is not None:
             return verdict
@@ -170,6 +187,31 @@ def _clever_hans(evidence: Evidence) -> Verdict | None:
     return Verdict("clever_hans", because, f"training without the cheat ({without}), {others}")
 
 
+def _relies_on_prefix(evidence: Evidence) -> Verdict | None:
+    """Name what a Clever Hans cheat looks like where it is unknown which token needs lookahead."""
+    follows, forced = evidence.reliance.get("follows", {}), evidence.snowball.get("forced")
+    errors = evidence.snowball.get("errors_at_one_position", {})
+    if "value" not in follows or not forced or not _gathered(errors) or follows["low"] < BLIND:
+        return None
+    at = errors["position"]
+    others = {name: found for name, found in _usual(forced).items() if name != at}
+    if not others or others[_worst(others)]["low"] < ACCURATE or forced[at]["high"] >= ACCURATE:
+        return None
+    worst = _worst(others)
+    because = (
+        f"{at} is wrong given the true answer so far, {percent(forced[at])}, and the others are right, the "
+        f"worst, {worst}: {percent(others[worst])}",
+        f"first errors gather at {at}: {percent(errors['observed'])}, where a steady rate of error expects "
+        f"{errors['expected']:.1%}",
+        f"behind the beginning of another answer, predictions go on with that answer: {percent(follows)}",
+        _both_splits(evidence),
+        f"whether {at} needs lookahead is unknown: a Clever Hans cheat looks so, and so does a token that "
+        "the prompt leaves open",
+    )
+    advice = "training without the true answer (objective=teacherless), or order=reversed; if these fail at "
+    return Verdict("relies_on_prefix", because, f"{advice}{at} as well, see whether the prompt decides it")
+
+
 def _decoding(evidence: Evidence) -> Verdict | None:
     if not _reached(evidence.as_trained) or evidence.train_exact["high"] >= SOLVED:
         return None
@@ -195,7 +237,7 @@ def _compounding(evidence: Evidence) -> Verdict | None:
     gap = difference(evidence.train_exact, evidence.test_exact)
     if not forced or gap["low"] > MARGIN:
         return None
-    worst = _worst(forced)
+    worst = _worst(_usual(forced))
     errors = evidence.snowball["errors_at_one_position"]
     if forced[worst]["low"] < ACCURATE or _gathered(errors):
         return None
@@ -208,8 +250,17 @@ def _compounding(evidence: Evidence) -> Verdict | None:
         f"{percent(evidence.snowball['forced_product'])}",
         f"first errors do not gather: most of all at {errors['position']}, {percent(errors['observed'])}, "
         f"where a steady rate of error expects {errors['expected']:.1%}",
+        *_damage(evidence),
     )
     return Verdict("compounding", because, "more training, or shorter answers: the predictor itself is sound")
+
+
+def _damage(evidence: Evidence) -> tuple[str, ...]:
+    found = evidence.after_error
+    if "value" not in found.get("free", {}):
+        return ()
+    line = f"behind its first error, tokens of an answer are right in {percent(found['free'])}"
+    return (f"{line}, given the true answer in {percent(found['forced'])}",)
 
 
 def _not_yet_fitted(evidence: Evidence) -> Verdict | None:
@@ -218,7 +269,7 @@ def _not_yet_fitted(evidence: Evidence) -> Verdict | None:
     because = [_both_splits(evidence), *_decisions(evidence)]
     forced = evidence.snowball.get("forced")
     if forced:
-        worst = _worst(forced)
+        worst = _worst(_usual(forced))
         because.append(f"the worst token given the true ones before it is {worst}: {percent(forced[worst])}")
     return Verdict("not_yet_fitted", tuple(because), "more steps, another learning rate, or a larger model")
 
@@ -267,6 +318,12 @@ def _both_splits(evidence: Evidence) -> str:
         f"{evidence.what}: {percent(evidence.train_exact)} on training problems, "
         f"{percent(evidence.test_exact)} on held-out ones"
     )
+
+
+def _usual(forced: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    """Keep the tokens that a tenth of the problems have: of rarer ones little is known."""
+    most = max(int(found["total"]) for found in forced.values())
+    return {name: found for name, found in forced.items() if found["total"] >= _MOST_RARE * most}
 
 
 def _worst(forced: Mapping[str, Estimate]) -> str:

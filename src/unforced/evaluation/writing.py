@@ -5,7 +5,6 @@
 Functions return None where the question does not arise.
 """
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +16,7 @@ from unforced.decoding.any_order import AnyOrderDecoder
 from unforced.decoding.base import Decoder
 from unforced.decoding.modes import MOST_REPEATED, MOST_STEP_COUNTS
 from unforced.evaluation.evaluator import Evaluator, answers, columns
-from unforced.evaluation.statistics import Estimate, normal_quantile, proportion
+from unforced.evaluation.statistics import mean_of, proportion
 from unforced.tasks.base import Problems
 
 
@@ -45,7 +44,7 @@ def writing_order(evaluator: Evaluator, problems: Problems, confidence: float) -
     found = (found if evaluator.order == "forward" else -found)[~np.isnan(found)]
     if not len(found):
         return {"does_not_apply": f"{decoder} writes all of an answer in one step"}
-    measures: dict[str, Any] = {"correlation": _mean(found, confidence)}
+    measures: dict[str, Any] = {"correlation": mean_of(found, confidence)}
     if isinstance(codec, SymbolCodec):  # else a symbol may take several tokens
         measures["step"] = _steps(evaluator, step, real)
     return measures
@@ -68,14 +67,6 @@ def rank_correlations(
     spread = np.sqrt((centred**2).sum(axis=1) * (places**2).sum(axis=1))
     products = (centred * places).sum(axis=1)
     return np.divide(products, spread, out=np.full(len(step), np.nan), where=spread > 0)
-
-
-def _mean(values: Float[np.ndarray, " count"], confidence: float) -> Estimate:
-    mean, error = float(values.mean()), math.inf
-    if len(values) > 1:
-        error = float(values.std(ddof=1)) / math.sqrt(len(values))
-    half = normal_quantile(confidence) * error
-    return {"value": mean, "low": max(-1.0, mean - half), "high": min(1.0, mean + half)}
 
 
 def _steps(

@@ -36,16 +36,21 @@ _UNKNOWN = -1
 
 @dataclass(frozen=True)
 class Known:
-    """What a behaviour may look at: problems with their answers, and which of them it was trained on."""
+    """What a behaviour may look at: problems with their answers, and which of them it was trained on.
+
+    answers: every answer that there is, once.
+    """
 
     task: Task
     problems: Problems
     truth: Symbols
     trained: Bool[np.ndarray, " count"]
+    answers: Int[np.ndarray, "answers length"]
 
     def take(self, index: Int[np.ndarray, " rows"]) -> "Known":
         """Select problems."""
-        return Known(self.task, self.problems.take(index), self.truth[index], self.trained[index])
+        some = self.problems.take(index), self.truth[index], self.trained[index]
+        return Known(self.task, *some, self.answers)
 
 
 def closed(task: Task, answers: Symbols) -> Int[np.ndarray, "count closed"]:
@@ -143,6 +148,31 @@ class Cheater:
             follows = ~on_path & (so_far == written[:, :position]).all(axis=1)
             said = np.where(follows, written[:, position], said)
         return said
+
+
+@dataclass(frozen=True)
+class PrefixReader:
+    """Guesses the first symbol, and then goes on with the answer that begins as what it reads does.
+
+    Of several such answers it is the problem's own, if that is among them. memorises: the first symbols of
+    the problems it was trained on are known.
+    """
+
+    memorises: bool = False
+
+    def next(
+        self, known: Known, so_far: Symbols, chance: Float[np.ndarray, " rows"]
+    ) -> Int[np.ndarray, " rows"]:
+        """Say the first symbol of some answer, or the next one of that which was begun."""
+        position, answers = so_far.shape[1], known.answers
+        if position == 0:
+            firsts = np.unique(answers[:, 0])
+            guess = firsts[(chance * len(firsts)).astype(np.int64)]
+            return np.where(known.trained & self.memorises, known.truth[:, 0], guess)
+        begun = (so_far[:, None] == answers[None, :, :position]).all(axis=2)
+        follows = answers[begun.argmax(axis=1), position]
+        own = (so_far == known.truth[:, :position]).all(axis=1) | ~begun.any(axis=1)
+        return np.where(own, known.truth[:, position], follows)
 
 
 @dataclass
@@ -280,7 +310,8 @@ def planted_subject(
     parts = [trained, held_out, *others]
     problems = type(trained).concatenate(parts)
     was_trained = np.arange(len(problems)) < len(trained)
-    known = Known(task, problems, closed(task, task.answers(problems)), was_trained)
+    truth = closed(task, task.answers(problems))
+    known = Known(task, problems, truth, was_trained, np.unique(truth, axis=0))
     model = PlantedModel(behaviour, known, seed)
     objective = objective or NextToken()
     with torch.random.fork_rng(devices=[]):
