@@ -23,6 +23,8 @@ STAR = PathStar(degree=3, path_length=4, num_nodes=20)
 
 def traced(behaviour, task=STAR, count=6):
     problems = drawn(task, count)
+    if task.of_a_set is not None:  # prompts that say nothing have many references
+        problems = problems.take(task.of_a_set.asked(problems))
     return trace(planted_subject(task, behaviour, problems, problems), problems)["problems"]
 
 

@@ -313,6 +313,7 @@ STUDIES = Registry(
     "study",
     {
         "alpine_small": "unforced.recipes.planning:alpine_small",
+        "creativity_small": "unforced.recipes.creativity:creativity_small",
         "ilm_stars": "unforced.recipes.peers:ilm_stars",
         "ilm_stars_small": "unforced.recipes.peers:ilm_stars_small",
         "nextlat_fig6": "unforced.recipes.peers:nextlat_fig6",

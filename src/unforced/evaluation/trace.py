@@ -92,7 +92,7 @@ def _ask(
         yield {
             "prompt": prompt,
             "answer": answer,
-            "drawing": task.drawing(problems, row),
+            "drawing": task.drawing(problems, row) | _own(task, free[row], verdicts.exact[row]),
             "decisive": np.flatnonzero(decisive[row]).tolist(),
             "true": symbol_texts(task, truth[row]),
             "free": symbol_texts(task, free[row]),
@@ -100,6 +100,13 @@ def _ask(
             **{mode: symbol_texts(task, each[row]) for mode, each in forced.items()},
             "chances": {mode: _top(task, each[row]) for mode, each in chances.items()},
         }
+
+
+def _own(task: Task, answer: Int[np.ndarray, " length"], right: bool | np.bool_) -> dict[str, list[str]]:
+    """Draw an answer that is right, and may be another than the reference."""
+    if not right or task.pictures is None or task.pictures.draw_answer is None:
+        return {}
+    return {"own": task.pictures.draw_answer([symbol for symbol in answer.tolist() if symbol >= 0])}
 
 
 def _freely(

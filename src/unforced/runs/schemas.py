@@ -103,8 +103,9 @@ class Result(Record):
 
 
 class Drawing(Record):
-    """The graph of a problem, or rows of text; empty if it has neither."""
+    """The graph of a problem, or rows of text, with the model's own right answer; empty if it has none."""
 
+    own: list[str] = []
     edges: list[list[str]] = []
     start: str = ""
     goal: str = ""

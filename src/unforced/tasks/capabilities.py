@@ -171,13 +171,17 @@ class TextFormat:
 class Pictures:
     """How problems are shown, by their place in a batch.
 
-    drawing  says what a picture shows, as JSON values: a graph has `edges` (pairs of symbols' texts, as the
-             prompt lists them), a `start` and a `goal`; where it is empty, the `rows` of `draw` are shown
-    draw     draws for a terminal, a line of text per row
+    drawing      says what a picture shows, as JSON values: a graph has `edges` (pairs of symbols' texts, as
+                 the prompt lists them), a `start` and a `goal`; where it is empty, the `rows` of `draw` are
+                 shown
+    draw         draws for a terminal, a line of text per row
+    draw_answer  draws a right answer, given as symbols, in such lines, where answers differ from the
+                 reference; None: nothing does
     """
 
     drawing: Callable[[Problems, int], dict[str, Any]]
     draw: Callable[[Problems, int], list[str]]
+    draw_answer: Callable[[Sequence[int]], list[str]] | None = None
 
 
 class SetScore(ABC):

@@ -18,7 +18,7 @@ import string
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt64
@@ -173,16 +173,12 @@ class SeedStringTask(Task, ABC):
     @property
     def pictures(self) -> Pictures:
         """The prompt, and the reference answer below it."""
-        return Pictures(self._drawing, self._draw)
+        return Pictures(lambda problems, index: {}, self._draw, self.sketch)
 
     @property
     def of_a_set(self) -> "SeedStringScore":
         """Canonical forms."""
         return SeedStringScore(self)
-
-    def _drawing(self, problems: Problems, index: int) -> dict[str, Any]:
-        rows = self._draw(problems, index)[1:]
-        return {"rows": rows} if rows else {}
 
     def _draw(self, problems: Problems, index: int) -> list[str]:
         one = problems.take(slice(index, index + 1))

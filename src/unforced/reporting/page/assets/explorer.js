@@ -144,8 +144,9 @@ function showGoals(questions, question, onChoose) {
 function showPicture(question, answer, at) {
   const chances = question.chances.free[at] ?? [];
   if (!isGraph(question)) {
-    const { rows } = question.drawing;
-    byId("picture").replaceChildren(rows?.length ? html("pre", { class: "rows" }, rows.join("\n"))
+    const { rows, own } = question.drawing;
+    const drawn = own?.length ? [...rows, "", "the model's answer", ...own] : rows;
+    byId("picture").replaceChildren(rows?.length ? html("pre", { class: "rows" }, drawn.join("\n"))
       : html("p", { class: "line" }, `${question.prompt} ${question.answer}`));
     byId("picture-key").replaceChildren();
     return;
