@@ -1,4 +1,7 @@
-"""A run as a folder that transformers loads: weights, tokenizer, and a card that says how to decode them."""
+"""A run as a folder that transformers loads: weights, tokenizer, and a card that says how to decode them.
+
+A GGUF file as such a folder, too.
+"""
 
 import contextlib
 import os
@@ -17,6 +20,7 @@ from unforced.experiment import LoadedRun, load_run
 from unforced.exported import CONFIG, DECODING, HEADS
 from unforced.files import read_json, write_json
 from unforced.huggingface import import_transformers
+from unforced.models.gguf import read_gguf
 from unforced.models.older_transformers import write_for_both
 from unforced.reporting.card import Card, is_generate
 from unforced.runs.folder import RunFolder
@@ -74,6 +78,20 @@ def export_run(path: Path, folder: Path, base: Path | None = None) -> Exported:
     return Exported(folder, card.architecture, files, loaded.step, loaded.refused)
 
 
+def export_gguf(file: Path, folder: Path) -> list[str]:
+    """Write the language model in a GGUF file into `folder`, for `pretrained` and transformers to load.
+
+    Returns the names of the files. Raises UserError, and leaves nothing, as `export_run` and `read_gguf` do.
+    """
+    _check_free(folder)
+    network, tokenizer = read_gguf(file)
+    with _written_whole(folder) as draft:
+        network.save_pretrained(draft)
+        tokenizer.save_pretrained(draft)
+        _let_all_be_read_alike(draft)
+    return sorted(each.name for each in folder.iterdir())
+
+
 def _generation_config(run: Run) -> Any:
     """Let `generate` write an answer's tokens, up to its end if there is a token for it.
 
@@ -128,8 +146,8 @@ def _check_free(folder: Path) -> None:
 
 
 def _let_all_be_read_alike(folder: Path) -> None:
-    """Give every file the permissions of the card: safetensors lets nobody but the owner read the weights."""
-    mode = (folder / "README.md").stat().st_mode
+    """Give all files the same permissions: safetensors lets nobody but the owner read the weights."""
+    mode = (folder / "config.json").stat().st_mode
     for file in folder.iterdir():
         file.chmod(mode & 0o777)
 

@@ -90,6 +90,11 @@ def _check_path(name_or_path: str, given_as: str) -> None:
     """Refuse a file, and what is neither a folder nor like a name on the hub. Raises UserError."""
     place = place_of(name_or_path, None)[0] if is_folder(name_or_path) else name_or_path
     path = Path(place)
+    if path.suffix == ".gguf" and (is_folder(place) or path.is_file()):
+        raise UserError(
+            f"{given_as}: {name_or_path} is a GGUF file, of which a folder is made first: unforced export "
+            f"{name_or_path} --to {path.stem}"
+        )
     if is_folder(place) and path.is_file():
         raise UserError(f"{given_as}: {name_or_path} is a file; give the folder that it is in, {path.parent}")
     if path.is_dir() if is_folder(place) else _HUB_NAME.fullmatch(place):
