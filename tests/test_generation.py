@@ -64,6 +64,23 @@ def test_prompts_are_read_together_where_that_changes_nothing(family, questions,
     assert sizes == ([1] * len(prompts) if family == "rwkv" else [len(prompts)])
 
 
+@pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "llama", "mamba"])
+def test_what_prompts_begin_with_is_read_once_where_keys_and_values_are_kept(family, questions):
+    writer = Writer(Reader.load(saved_with_tokenizer(family)), 12, CPU)
+    prompts = [*questions.prompts(), f"{questions.prompts()[0]} 1,2"]
+    alone = [writer([prompt])[0] for prompt in prompts]
+    read = []
+    writer.network.get_input_embeddings().register_forward_pre_hook(lambda _, ids: read.append(ids[0].shape))
+    assert writer(prompts) == alone
+    whole = max(map(len, writer.reader.ids(prompts)))
+    if family == "mamba":
+        assert read[0] == (len(prompts), whole)
+    else:
+        assert read[0][0] == 1
+        assert read[1] == (len(prompts), whole - read[0][1])
+        assert read[0][1] > whole / 2
+
+
 def test_a_tokenizers_padding_that_the_model_does_not_know_is_not_read(tmp_path, questions):
     folder = save_with_tokenizer("gpt2", tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(folder)

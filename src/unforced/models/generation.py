@@ -31,6 +31,7 @@ from unforced.paths import absolute_path
 Ids = list[list[int]]
 
 _TRIED, _PADDING = 8, 3  # tokens that a model is tried on, and how many fewer a padded row has
+_SHARED = 2  # of these, how many are read ahead where that is tried
 _ROUNDING, _COARSE_ROUNDING = 1e-2, 0.3  # of the logits' deviation: in float32, and in half precision
 
 
@@ -110,7 +111,9 @@ class Writer:
     """A model that continues prompts greedily, independently of the batch.
 
     On a processor its matrix products are of float32, elsewhere of what the weights are saved in. A model
-    that says something else in a batch, behind padding say, reads one prompt at a time.
+    that says something else in a batch, behind padding say, reads one prompt at a time. What the prompts of a
+    batch begin with (the instruction, and worked examples) is read once for all of them, unless the model
+    says something else then.
     """
 
     def __init__(self, reader: Reader, most_tokens: int, device: torch.device) -> None:
@@ -125,7 +128,10 @@ class Writer:
         self.network.generation_config = self._greedy()  # its own may ask for sampling or penalties
         with torch.inference_mode(), _running(reader.name):
             self._check_its_logits()
-            self.batches = self._answers_alike_in_a_batch()
+            self.batches = self._answers_alike_in_a_batch(0)
+            self.reads_ahead = (
+                self.batches and self._can_be_continued() and self._answers_alike_in_a_batch(_SHARED)
+            )
 
     def _greedy(self) -> Any:
         padding = self.reader.tokenizer.pad_token_id
@@ -146,25 +152,43 @@ class Writer:
         if not _alike(whole[:, :-1], shorter):
             raise UserError(f"{OPTION}: {self.reader.name} {SEES_LATER}")
 
-    def _answers_alike_in_a_batch(self) -> bool:
-        """Try whether two rows, one of them padded, are gone on from as each is by itself."""
+    def _answers_alike_in_a_batch(self, shared: int) -> bool:
+        """Try whether two rows, one of them padded, are gone on from as each is by itself.
+
+        shared: how many tokens they begin with together, which are read ahead.
+        """
         row = self._some_tokens()[0].tolist()
-        rows = [row, row[_PADDING:]]
-        together = self._next_logits(rows)
+        rows = [row, row[:shared] + row[shared + _PADDING :]]
+        together = self._next_logits(rows, shared)
         return all(
-            _alike_while_equal([step[i] for step in together], [step[0] for step in self._next_logits([row])])
+            _alike_while_equal(
+                [step[i] for step in together], [step[0] for step in self._next_logits([row], 0)]
+            )
             for i, row in enumerate(rows)
         )
 
-    def _next_logits(self, rows: Ids) -> Sequence[Float[Tensor, "rows vocab"]]:
-        tokens, mask = _padded(rows, self.network.generation_config.pad_token_id)
-        return self.network.generate(
-            input_ids=tokens.to(self.device),
-            attention_mask=mask.to(self.device),
-            max_new_tokens=2,
-            output_logits=True,
-            return_dict_in_generate=True,
+    def _can_be_continued(self) -> bool:
+        """Whether the model keeps keys and values of all tokens, and nothing else, of what it has read."""
+        cache = getattr(self.network(self._some_tokens(), use_cache=True), "past_key_values", None)
+        every_token = transformers().cache_utils.DynamicLayer
+        layers = getattr(cache, "layers", [])
+        return bool(layers) and all(type(layer) is every_token for layer in layers)
+
+    def _next_logits(self, rows: Ids, shared: int) -> Sequence[Float[Tensor, "rows vocab"]]:
+        return self._generate(
+            rows, shared, max_new_tokens=2, output_logits=True, return_dict_in_generate=True
         ).logits
+
+    def _generate(self, rows: Ids, shared: int, **settings: Any) -> Any:
+        """Go on from rows of tokens, of which the first `shared` are the same."""
+        tokens, mask = _padded(rows, self.network.generation_config.pad_token_id, shared)
+        if shared:
+            read = self.network(torch.tensor([rows[0][:shared]], device=self.device), use_cache=True)
+            settings["past_key_values"] = read.past_key_values
+            settings["past_key_values"].batch_repeat_interleave(len(rows))
+        return self.network.generate(
+            input_ids=tokens.to(self.device), attention_mask=mask.to(self.device), **settings
+        )
 
     def _some_tokens(self) -> Int[Tensor, "1 time"]:
         return torch.arange(_TRIED, device=self.device)[None] % self.reader.config.vocab_size
@@ -182,17 +206,16 @@ class Writer:
 
     def _write(self, rows: Ids) -> list[str]:
         """Go on from rows of tokens."""
-        tokens, mask = _padded(rows, self.network.generation_config.pad_token_id)
-        start = tokens.shape[1]
+        start = max(map(len, rows))
 
         def after_a_line(ids: Int[Tensor, "batch time"], scores: Any, **_: Any) -> Bool[Tensor, " batch"]:
             done = [text != first_line(text) for text in map(self._written, ids[:, start:].tolist())]
             return torch.tensor(done, device=ids.device)
 
         with _running(self.reader.name):
-            written = self.network.generate(
-                input_ids=tokens.to(self.device),
-                attention_mask=mask.to(self.device),
+            written = self._generate(
+                rows,
+                _num_shared(rows) if self.reads_ahead else 0,
                 stopping_criteria=transformers().StoppingCriteriaList([after_a_line]),
             )
         return [first_line(self._written(row)) for row in written[:, start:].tolist()]
@@ -248,9 +271,21 @@ def _ends(reader: Reader, network: Any) -> list[int]:
     )
 
 
-def _padded(rows: Ids, padding: int) -> tuple[Int[Tensor, "batch time"], Int[Tensor, "batch time"]]:
-    """Right-align rows of tokens; return them and a mask that is 0 where there are none."""
+def _num_shared(rows: Ids) -> int:
+    """Count the tokens that all rows begin with, and none ends with; 0 if there is one row alone."""
+    most = min(map(len, rows)) - 1 if len(rows) > 1 else 0
+    return next((i for i in range(most) if len({row[i] for row in rows}) > 1), max(most, 0))
+
+
+def _padded(
+    rows: Ids, padding: int, shared: int = 0
+) -> tuple[Int[Tensor, "batch time"], Int[Tensor, "batch time"]]:
+    """Right-align rows of tokens behind the `shared` first ones, which all have.
+
+    Return them and a mask that is 0 where there are none.
+    """
     longest = max(map(len, rows))
-    tokens = [[padding] * (longest - len(row)) + row for row in rows]
-    mask = [[0] * (longest - len(row)) + [1] * len(row) for row in rows]
+    absent = [longest - len(row) for row in rows]
+    tokens = [row[:shared] + [padding] * some + row[shared:] for row, some in zip(rows, absent, strict=True)]
+    mask = [[1] * shared + [0] * some + [1] * (longest - shared - some) for some in absent]
     return torch.tensor(tokens), torch.tensor(mask)
