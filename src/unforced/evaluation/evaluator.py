@@ -170,13 +170,17 @@ class Evaluator:
 
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:
-        """Measure within this context: no gradients, evaluation mode, the evaluator's precision."""
+        """Measure within this context: no gradients, evaluation mode, the evaluator's precision.
+
+        In lower precision, weights are rounded once; in inference mode, PyTorch would do so at each call.
+        """
         modules = [module for module in (self.model, self.heads) if module.training]
         for module in modules:
             module.eval()
         try:
-            autocast = torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
-            with torch.inference_mode(), autocast:
+            rounds = self.dtype != torch.float32
+            autocast = torch.autocast(self.device.type, self.dtype, enabled=rounds)
+            with torch.no_grad() if rounds else torch.inference_mode(), autocast:
                 yield
         finally:
             for module in modules:

@@ -4,7 +4,6 @@ import copy
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from unforced.models.base import Cache, SequenceModel, Trunk
 from unforced.models.blocks import build_layer
 from unforced.models.failures import first_words
 from unforced.models.huggingface import FAMILIES, FIELD, NO_NUMBERS, SEES_LATER, transformers
+from unforced.models.kernels.attention import select_attention
 from unforced.models.masks import (
     Attention,
     Inputs,
@@ -29,8 +29,8 @@ from unforced.models.masks import (
     token_positions,
 )
 from unforced.models.roles import set_role
+from unforced.models.transformers_attention import NAMES, register
 
-_OURS = "unforced_sdpa"
 _PADDING = 3  # tokens that stand before others where it is tried whether a model follows its mask
 
 
@@ -137,7 +137,11 @@ class TransformersModel(SequenceModel):
 
     def skip_masks(self) -> None:
         """Leave masks to this module: without one, transformers would build it, or look for packed rows."""
-        self.network.config._attn_implementation = _attention_without_masks()
+        self._take_kernel("sdpa")
+
+    def _take_kernel(self, name: str) -> None:
+        register()
+        self.network.config._attn_implementation = NAMES[name]
 
     def checkpoint_activations(self) -> None:
         """Compute activations again in the backward pass, rather than keep them."""
@@ -158,8 +162,14 @@ class TransformersModel(SequenceModel):
     def select_kernels(
         self, device: torch.device, dtype: torch.dtype, length: int, known: Mapping[str, str]
     ) -> dict[str, str]:
-        """Leave the kernel to transformers."""
-        return {"attention": "sdpa"}
+        """Select the attention kernel, by the rule of `gpt`; operations are counted with PyTorch's."""
+        name = known.get("attention", "")
+        if device.type == "meta":
+            name = "sdpa"
+        elif name not in NAMES:
+            name = select_attention(device, dtype, length)
+        self._take_kernel(name)
+        return {"attention": name}
 
     def embed(
         self,
@@ -213,14 +223,6 @@ class TransformersModel(SequenceModel):
     def new_cache(self, batch: int, capacity: int) -> TransformersCache:
         """Return an empty cache; it grows as it must."""
         return TransformersCache(transformers().DynamicCache(config=self.network.config))
-
-
-@cache
-def _attention_without_masks() -> str:
-    """Register PyTorch's attention under a name for which transformers builds no masks; return the name."""
-    sdpa = transformers().AttentionInterface()["sdpa"]
-    transformers().AttentionInterface.register(_OURS, sdpa)
-    return _OURS
 
 
 def _close(logits: Tensor, others: Tensor) -> bool:
