@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.device import __main__ as device
+from benchmarks.device import runs
+from unforced.recipes import resolve_study
 from unforced.runs.folder import RunFolder
+from unforced.study import only
 
 ROOT = Path(__file__).parent.parent
 
@@ -50,6 +53,16 @@ def test_runs_are_ordinary_folders_without_checkpoints(rehearsed, tmp_path):
         folder.check_result(folder.run())
     stacked = [f for f in folders if "stacked" in f.read_result()["implementation"].get("step", "")]
     assert len(stacked) == 10
+
+
+def test_what_is_wanted_of_a_language_model_is_a_part_of_its_study():
+    for wanted in runs.PRETRAINED:
+        verb, name, *rest = wanted.command(Path("out"), 30, rehearse=True, model="/models/one")
+        overrides = rest[: next(i for i, each in enumerate(rest) if each.startswith("--"))]
+        chosen = only(resolve_study(name, overrides), wanted.only).runs
+        assert verb == "study"
+        assert {run.model.name_or_path for run in chosen.values()} == {"/models/one"}
+        assert len(chosen) >= 3
 
 
 def test_a_part_that_fails_or_takes_too_long_stops_no_other(tmp_path, monkeypatch, capsys):

@@ -7,15 +7,23 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, GPT2Model
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    GPT2Model,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from tests.pretrained import CAUSAL, VOCAB, save, saved
 from tests.runs import tiny_run
 from unforced.data.vocabulary import build_codec
 from unforced.errors import UserError
 from unforced.models.huggingface import read_config
-from unforced.models.pretrained import Pretrained
+from unforced.models.pretrained import Pretrained, behind_the_contract
 from unforced.tasks.path_star import PathStar
 from unforced.training.optimizer import build_optimizer
 from unforced.training.train_module import build_train_module
@@ -124,6 +132,55 @@ def test_causal_rows_without_padding_take_pytorchs_causal_attention(folder, mode
         assert masks[-1][0] is not None
     torch.testing.assert_close(fast, slow)
     torch.testing.assert_close(fast[:, -1:], last)
+
+
+def test_the_kernel_for_short_texts_says_what_pytorchs_says(folder, model, tokens):
+    """With a cache, with padding, and with several queries for each head of keys, too."""
+    if model.attends == {"causal"}:
+        pytest.skip("no attention")
+    padding = torch.ones_like(tokens, dtype=torch.bool)
+    padding[0, :3] = False
+    said = {}
+    for name in ("sdpa", "math"):
+        assert model.select_kernels(torch.device("cpu"), torch.float32, 8, {"attention": name}) == {
+            "attention": name
+        }
+        with torch.no_grad():
+            cache = model.new_cache(len(tokens), 8)
+            model.hidden(tokens[:, :4], padding=padding[:, :4], cache=cache)
+            later = model.hidden(tokens[:, 4:], padding=padding, cache=cache)
+            said[name] = [model.hidden(tokens), later]
+    torch.testing.assert_close(said["math"], said["sdpa"])
+    assert model.select_kernels(torch.device("cpu"), torch.bfloat16, 8, {}) == {"attention": "math"}
+
+
+def test_fewer_heads_of_keys_than_of_queries(tokens):
+    config = LlamaConfig(
+        vocab_size=11, hidden_size=16, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2
+    )
+    model = behind_the_contract(LlamaForCausalLM(config), {}, 8)
+    said = []
+    for name in ("sdpa", "math"):
+        model.select_kernels(torch.device("cpu"), torch.float32, 8, {"attention": name})
+        with torch.no_grad():
+            said.append(model.hidden(tokens % 11))
+    torch.testing.assert_close(*said)
+
+
+def test_random_weights_are_those_of_the_seed_and_not_the_models(folder):
+    config = Pretrained(encoding="symbol", name_or_path=folder)
+
+    def built(weights, seed):
+        torch.manual_seed(seed)
+        model = config.model_copy(update={"weights": weights}).build(2 * VOCAB, LENGTH)
+        return next(p for p in model.parameters() if p.dim() == 2).detach()[:VOCAB]
+
+    drawn = [built("random", seed) for seed in (0, 0, 1)]
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    assert not torch.allclose(drawn[0], built("pretrained", 0), atol=1e-2)
+    with pytest.raises(ValidationError, match="drop lora_rank"):
+        Pretrained(name_or_path=folder, weights="random", lora_rank=2)
 
 
 def test_training_mode_adds_no_chance(model, tokens):

@@ -46,6 +46,16 @@ def test_an_altered_study_expects_nothing_and_says_so():
     assert all(run.num_train == 500 for run in altered.runs.values())
 
 
+def test_what_is_the_users_to_give_alters_nothing(tmp_path):
+    given = f"model.name_or_path={tmp_path}"
+    study = resolve_study("pretrained_stars", [given])
+    assert study.expectations
+    assert {run.model.name_or_path for run in study.runs.values()} == {str(tmp_path)}
+    altered = resolve_study("pretrained_stars", [given, "batch_size=8"])
+    assert not altered.expectations
+    assert altered.source.endswith("; altered: batch_size=8")
+
+
 def test_a_part_of_a_study_is_chosen_by_pattern():
     study = resolve_study("pitfalls", [])
     part = only(study, ["gpt-[25]x5-*-[012]", "mamba-2x5-reversed-0"])

@@ -1,6 +1,6 @@
 """All that is to be measured on a GPU that is lent for some minutes, in one command.
 
-    python -m benchmarks.device [--out FOLDER] [--minutes 9] [--only PART] [--rehearse]
+    python -m benchmarks.device [--out FOLDER] [--minutes 9] [--only PART] [--rehearse] [--pretrained MODEL]
 
     parity    losses and times of every objective: captured, stacked and Triton against eager and a processor
     bench     `unforced bench`
@@ -8,7 +8,8 @@
 
 Each part is a process of its own: one that fails, or is not done in its time, stops no other. FOLDER gets
 at most 8 small files, the run folders as runs.tar.gz without their checkpoints. --rehearse goes through all
-of it on any machine, with models of a few weights.
+of it on any machine, with models of a few weights. --pretrained names the folder of a language model, of
+which `runs` then are: `--only runs --pretrained models/smollm2`.
 """
 
 import argparse
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str]) -> None:
     for part in asked.only or SHARES:
         seconds = SHARES[part] * (deadline - time.monotonic()) - _TO_END
         began = time.monotonic()
-        how = carry_out(part, out, seconds, asked.rehearse)
+        how = carry_out(part, out, seconds, asked.rehearse, asked.pretrained)
         print(f"== {part}: {how} after {time.monotonic() - began:.0f} s", flush=True)
         print(_last_lines(out / FILES[part]), flush=True)
 
@@ -48,11 +49,14 @@ def main(arguments: Sequence[str]) -> None:
 FILES = {"parity": "parity.txt", "bench": "bench.json", "runs": "runs.txt"}
 
 
-def carry_out(part: str, out: Path, seconds: float, rehearse: bool) -> str:
+def carry_out(part: str, out: Path, seconds: float, rehearse: bool, model: str = "") -> str:
     """Run a part, with its output in its file and its errors beside it; say how it ended."""
     with (out / FILES[part]).open("w") as output, (out / "errors.txt").open("a") as errors:
         process = subprocess.Popen(
-            command_of(part, out, seconds, rehearse), stdout=output, stderr=errors, start_new_session=True
+            command_of(part, out, seconds, rehearse, model),
+            stdout=output,
+            stderr=errors,
+            start_new_session=True,
         )
         try:
             code = process.wait(max(1.0, seconds) + _TO_END)
@@ -64,14 +68,16 @@ def carry_out(part: str, out: Path, seconds: float, rehearse: bool) -> str:
     return "done" if code == 0 else f"failed with exit code {code}"
 
 
-def command_of(part: str, out: Path, seconds: float, rehearse: bool) -> list[str]:
+def command_of(part: str, out: Path, seconds: float, rehearse: bool, model: str = "") -> list[str]:
     """Return the command line of a part."""
     python = [sys.executable, "-m"]
     if part == "bench":
         return [*python, "unforced", "bench", "--json", *(["--quick", "--only", "data"] if rehearse else [])]
+    options = ["--rehearse"] if rehearse else []
     if part == "parity":
-        return [*python, "benchmarks.device.parity", *(["--rehearse"] if rehearse else [])]
-    return [*python, "benchmarks.device.runs", str(out), str(seconds), *(["--rehearse"] if rehearse else [])]
+        return [*python, "benchmarks.device.parity", *options]
+    options += ["--pretrained", model] if model else []
+    return [*python, "benchmarks.device.runs", str(out), str(seconds), *options]
 
 
 def _last_lines(file: Path, count: int = 40) -> str:
@@ -85,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=9.0)
     parser.add_argument("--only", action="append", choices=SHARES)
     parser.add_argument("--rehearse", action="store_true")
+    parser.add_argument("--pretrained", default="", metavar="MODEL")
     return parser
 
 

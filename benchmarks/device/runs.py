@@ -1,11 +1,14 @@
 """Runs at the papers' sizes, most wanted first, until the time is over.
 
-    python -m benchmarks.device.runs FOLDER SECONDS [--rehearse]
+    python -m benchmarks.device.runs FOLDER SECONDS [--rehearse] [--pretrained MODEL]
+
+With the folder MODEL of a language model, only what is wanted of pretrained models is done.
 
 Each is a command of its own, `unforced train` or `unforced study`, that ends when it has had its seconds. The
 run folders, without checkpoints, go into FOLDER/runs.tar.gz; a line is printed for each run.
 """
 
+import argparse
 import json
 import subprocess
 import sys
@@ -18,11 +21,12 @@ from pathlib import Path
 
 _LEAST_SECONDS = 20.0
 """What a run needs at the least, its start and its last evaluation among it."""
+_TINY_MODEL = ["model.layers=1", "model.width=24"]
 _TINY = [
-    *("model.layers=1", "model.width=24", "batch_size=8", "evaluate_every=2", "checkpoint_every=2"),
+    *("batch_size=8", "evaluate_every=2", "checkpoint_every=2"),
     *("num_evaluate=16", "num_test=16", "schedule=constant", "warmup_steps=0", "max_steps=4"),
 ]
-_TINY_SET = ["epochs=null", "num_train=64"]
+_TINY_SET = ["epochs=null", "num_train=64"]  # not where runs are stacked, which have a stream
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,11 @@ class Wanted:
     only: Sequence[str] = ()
     stack: int = 1
 
-    def command(self, root: Path, seconds: float, rehearse: bool) -> list[str]:
-        """Return its command line."""
-        tiny = [*_TINY, *(_TINY_SET if self.stack == 1 else [])]  # what is stacked has a stream
-        overrides = [*self.overrides, *(tiny if rehearse else [])]
+    def command(self, root: Path, seconds: float, rehearse: bool, model: str = "") -> list[str]:
+        """Return its command line. model: the folder of a language model, which it trains."""
+        tiny = [*([] if model else _TINY_MODEL), *_TINY, *(_TINY_SET if self.stack == 1 else [])]
+        given = [f"model.name_or_path={model}"] if model else []
+        overrides = [*given, *self.overrides, *(tiny if rehearse else [])]
         options = ["--out", str(root / self.name)]
         if self.verb == "train":
             return ["train", self.of, *overrides, f"max_seconds={seconds:.0f}", *options]
@@ -65,19 +70,28 @@ WANTED = (
     Wanted("top_table5", "study", "top_table5", 60, [], ["3x3-token_order-[01]"]),
     Wanted("nextlat_fig6", "study", "nextlat_fig6", 60, [], ["5x5-next_latent-[01]"]),
 )
+_STUDY = "pretrained_stars"
+PRETRAINED = (
+    Wanted("2x5-1", "study", _STUDY, 60, only=["2x5-pretrained-*-0"]),
+    Wanted("2x5-2", "study", _STUDY, 60, only=["2x5-random-*-0"]),
+    Wanted("5x5", "study", _STUDY, 60, only=["5x5-pretrained-*-0"]),
+    Wanted("2x3", "study", _STUDY, 30, only=["2x3-pretrained-*-0"]),
+    Wanted("2x5-3", "study", _STUDY, 60, only=["2x5-pretrained-*-[1234]"]),
+)
+"""Those of a language model whose folder is given: from its weights, and from random ones."""
 
 
-def main(out: Path, seconds: float, rehearse: bool = False) -> None:
-    """Carry out what is wanted, and pack what it has left."""
+def main(out: Path, seconds: float, rehearse: bool = False, model: str = "") -> None:
+    """Carry out what is wanted (of a language model, if its folder is given), and pack what it has left."""
     deadline = time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        for wanted in WANTED:
+        for wanted in PRETRAINED if model else WANTED:
             left = deadline - time.monotonic()
             if left < _LEAST_SECONDS:
                 print(f"{wanted.name}: no time is left", flush=True)
                 continue
-            command = wanted.command(root, min(wanted.seconds, left - _LEAST_SECONDS / 2), rehearse)
+            command = wanted.command(root, min(wanted.seconds, left - _LEAST_SECONDS / 2), rehearse, model)
             code = _carry_out(command, left)
             for line in lines_of(root / wanted.name) or [f"{wanted.name}: no result ({code})"]:
                 print(line, flush=True)
@@ -117,4 +131,10 @@ def pack(root: Path, file: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), float(sys.argv[2]), "--rehearse" in sys.argv)
+    parser = argparse.ArgumentParser("benchmarks.device.runs")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("seconds", type=float)
+    parser.add_argument("--rehearse", action="store_true")
+    parser.add_argument("--pretrained", default="", metavar="MODEL")
+    asked = parser.parse_args()
+    main(asked.out, asked.seconds, asked.rehearse, asked.pretrained)

@@ -320,6 +320,7 @@ STUDIES = Registry(
         "objectives_small": "unforced.recipes.objectives:objectives_small",
         "pitfalls": "unforced.recipes.pitfalls:pitfalls",
         "pitfalls_small": "unforced.recipes.pitfalls:pitfalls_small",
+        "pretrained_stars": "unforced.recipes.pretrained:pretrained_stars",
         "top_table5": "unforced.recipes.peers:top_table5",
     },
     plural="studies",

@@ -22,7 +22,7 @@ from unforced.training.flops import (
     flops_per_sample,
     some_problems,
 )
-from unforced.training.loop import Outcome, Trainer
+from unforced.training.loop import SPLITS, Outcome, Trainer
 from unforced.training.precision import autocast_dtype
 from unforced.training.source import split_problems
 
@@ -100,6 +100,24 @@ def count_flops(trainer: Trainer) -> float | None:
             f"floating-point operations cannot be counted, the result has none ({first_words(error)})"
         )
         return None
+
+
+def say_work(trainer: Trainer, flops: float | None) -> None:
+    """Say what a run of a language model will compute, before it does; flops: of training on one problem.
+
+    A problem that is measured is answered freely, and read once more with the true answer.
+    """
+    run = trainer.run
+    if flops is None or isinstance(run.model, FromScratch) or not trainer.accelerator.is_main_process:
+        return
+    steps = run.num_steps
+    evaluations = 1 + -(-steps // run.evaluate_every)
+    answered = evaluations * len(SPLITS) * run.num_evaluate + len(run.task.splits) * run.num_test
+    training, measuring = flops * run.batch_size * steps, (count_answer_flops(trainer) + flops / 3) * answered
+    trainer.say(
+        f"{training / 1e12:,.0f} TFLOP to train: {steps:,} steps of {run.batch_size} problems; "
+        f"{measuring / 1e12:,.0f} TFLOP to measure {answered:,} answers (num_evaluate, num_test)"
+    )
 
 
 def count_answer_flops(trainer: Trainer) -> float:

@@ -52,6 +52,7 @@ class Study:
 
     source: where the question and the expected values come from. diagnose: whether runs are diagnosed, too.
     budget: where runs end when the study is carried out (None: by their own settings); see `studies/budget`.
+    given: overrides of these keys are the user's part of the study, and alter nothing: where a model is, say.
     Raises UserError: there is no run, two are the same experiment, or a name cannot be a folder's.
     """
 
@@ -61,6 +62,7 @@ class Study:
     expectations: Sequence[Expectation] = ()
     diagnose: bool = False
     budget: Budget | None = None
+    given: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not self.runs:

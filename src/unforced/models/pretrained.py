@@ -43,6 +43,8 @@ class Pretrained(ModelConfig):
 
     encoding: `text` writes the paper's line in the model's own tokens, and ends answers as it ends texts
     (with one more token, where it has none). `symbol` appends a token for each of the task's symbols.
+    weights: `random` builds the same architecture, and reads with the same tokenizer, from weights drawn as
+    transformers initialises them, by the run's seed: what training before was worth.
     """
 
     former_names = MappingProxyType({"dummy": "mask_token"})
@@ -53,6 +55,9 @@ class Pretrained(ModelConfig):
         "", description="a folder (recorded as its absolute path), or a name on the hub"
     )
     revision: str | None = Field(None, description="branch, tag or commit on the hub (null: the newest)")
+    weights: Literal["pretrained", "random"] = Field(
+        "pretrained", description="start from the model's weights, or from random ones, to compare"
+    )
     encoding: Literal["text", "symbol"] = Field(
         "text", description="problems as text in the model's own tokens, or a new token for each symbol"
     )
@@ -72,6 +77,11 @@ class Pretrained(ModelConfig):
 
     @model_validator(mode="after")
     def _check(self) -> "Pretrained":
+        if self.weights == "random" and self.lora_rank is not None:
+            raise ValueError(
+                "weights: adapters would leave the random weights as they are; drop lora_rank, or use "
+                "weights=pretrained"
+            )
         if self.frozen_weights == "bf16" and self.lora_rank is None:
             raise ValueError(
                 "frozen_weights: bf16 would round away the small steps of weights that are trained; give "
@@ -125,7 +135,7 @@ class Pretrained(ModelConfig):
         self._check_length(config, max_length)
         dropout_rates = _disable_dropout(config)
         with loading(self.name_or_path):
-            network = load_network(self.name_or_path, self.revision, config, torch.float32)
+            network = self._network(config)
             _note_separate_tables(network)
             first = self._first_new_token()
             if first is not None:
@@ -136,6 +146,12 @@ class Pretrained(ModelConfig):
             if self.gradient_checkpointing:
                 model.checkpoint_activations()
             return self._adapted(model).train()  # transformers computes again in training mode alone
+
+    def _network(self, config: Any) -> Any:
+        """Load the network, or build it with random weights."""
+        if self.weights == "random":
+            return transformers().AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        return load_network(self.name_or_path, self.revision, config, torch.float32)
 
     def build_empty(self, vocab_size: int, max_length: int) -> SequenceModel:
         """Build the model on the meta device, from its config alone."""

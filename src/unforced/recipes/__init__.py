@@ -54,8 +54,8 @@ def resolve_run(name: str, overrides: Iterable[str]) -> Run:
 def resolve_study(name: str, overrides: Iterable[str]) -> Study:
     """Return a study by name, or FILE.py:FUNCTION, with overrides applied to each run.
 
-    What a source says holds for its own settings: of a study that overrides alter, nothing is expected.
-    Raises UserError, as `resolve` does.
+    What a source says holds for its own settings: of a study that overrides alter, nothing is expected;
+    `Study.given` are those that are the user's to give. Raises UserError, as `resolve` does.
     """
     overrides = list(overrides)
     study = _make(name, STUDIES)
@@ -65,9 +65,10 @@ def resolve_study(name: str, overrides: Iterable[str]) -> Study:
         name, study.runs, overrides, "drop it, or choose among them with --only, as in --only '*-0'"
     )
     runs = {part: run.override(overrides) for part, run in study.runs.items()}
-    if all(run.fingerprint == study.runs[part].fingerprint for part, run in runs.items()):
+    altering = [each for each in overrides if each.partition("=")[0] not in study.given]
+    if all(run.override(altering).fingerprint == run.fingerprint for run in study.runs.values()):
         return replace(study, runs=runs)
-    source = f"{study.source}; altered: {' '.join(overrides)}"
+    source = f"{study.source}; altered: {' '.join(altering)}"
     return replace(study, runs=runs, source=source, expectations=())
 
 

@@ -42,7 +42,8 @@ def small_mamba() -> dict[str, Run]:
 def small_pretrained() -> Run:
     """A language model of your own, `model.name_or_path=FOLDER_OR_NAME`, on 2,000 problems as text.
 
-    The paper's rate and batch for pretrained models (`paper_gpt2_large`), on a hundredth of its problems.
+    The paper's rate and batch for pretrained models (`paper_gpt2_large`), on a hundredth of its problems. Few
+    problems are measured: a language model takes as long to answer as to learn.
     """
     return Run(
         task=PathStar(degree=2, path_length=5, num_nodes=50),
@@ -53,9 +54,9 @@ def small_pretrained() -> Run:
         epochs=4,
         learning_rate=1e-5,
         evaluate_every=125,
-        num_evaluate=200,
-        num_test=2000,
-        checkpoint_every=125,
+        num_evaluate=50,
+        num_test=200,
+        checkpoint_every=250,
     )
 
 

@@ -16,13 +16,15 @@ from unforced.streams import lasting
 from unforced.training.environment import is_first_process
 from unforced.training.loop import Observer
 
+_STEPS_TIMED, _LONG = 3, 2  # steps, minutes
+
 
 @contextlib.contextmanager
 def watch_run(run: Run, quiet: bool) -> Iterator[Observer]:
     """Show one run's training: a bar on a terminal, a line per evaluation elsewhere."""
     console = progress_console()
     if quiet or not console.is_terminal or not is_first_process():
-        yield PlainLines(quiet or not is_first_process())
+        yield PlainLines(quiet or not is_first_process(), steps=run.num_steps, batch_size=run.batch_size)
         return
     columns = [
         BarColumn(),
@@ -36,17 +38,32 @@ def watch_run(run: Run, quiet: bool) -> Iterator[Observer]:
 
 
 class PlainLines:
-    """Prints a line per evaluation on standard error. name: stands in front of each line."""
+    """Prints a line per evaluation on standard error. name: stands in front of each line.
 
-    def __init__(self, quiet: bool, name: str = "") -> None:
+    steps, batch_size: of the run, so that a line can say early how long a slow one will take (0: none does).
+    """
+
+    def __init__(self, quiet: bool, name: str = "", steps: int = 0, batch_size: int = 1) -> None:
         self.quiet, self.prefix = quiet, f"{name}: " if name else ""
+        self.steps, self.batch_size, self.estimated = steps, batch_size, quiet or not steps
 
     def say(self, text: str) -> None:
         """Print a line of news, also when quiet."""
         print(f"{self.prefix}{text}", file=lasting(sys.stderr), flush=True)
 
     def update(self, step: int, loss: float, samples_per_second: float) -> None:
-        """Stay silent between evaluations."""
+        """Say once how long training will take, if that is minutes; else stay silent between evaluations."""
+        if self.estimated or step < _STEPS_TIMED or not samples_per_second:
+            return
+        self.estimated = True
+        minutes = (self.steps - step) * self.batch_size / samples_per_second / 60
+        if minutes >= _LONG:
+            print(
+                f"{self.prefix}step {step}: {samples_per_second:,.1f} problems a second, {minutes:,.0f} min "
+                f"for the {self.steps - step:,} steps left, without evaluations",
+                file=lasting(sys.stderr),
+                flush=True,
+            )
 
     def evaluated(self, line: Mapping[str, Any]) -> None:
         """Print the evaluation."""
