@@ -82,17 +82,20 @@ def build_source(run: Run, device: torch.device) -> Source:
 
 
 class FiniteSource:
-    """`num_train` problems, seen again every epoch in a new order. Both are on the device.
+    """A training set of `num_train` problems, or of all there are, seen again every epoch in a new order.
+
+    Both are on the device.
 
     Training sees the epochs' orders end to end, and a batch may straddle two of them. Problems of one graph
     stay together.
     """
 
     def __init__(self, run: Run, device: torch.device) -> None:
-        assert run.num_train is not None
-        self.seed, self.count, self.batch_size = run.seed, run.num_train, run.batch_size
+        count = run.training_count
+        assert count is not None
+        self.seed, self.count, self.batch_size = run.seed, count, run.batch_size
         self.together = run.goals_per_graph
-        self.examples = encode(run, split_problems(run, "train", run.num_train)).map(lambda t: t.to(device))
+        self.examples = encode(run, split_problems(run, "train", count)).map(lambda t: t.to(device))
         self._order = lru_cache(maxsize=2)(lambda epoch: sent(torch.from_numpy(self.order(epoch)), device))
 
     def batch(self, step: int, part: slice) -> Batch:
