@@ -33,6 +33,7 @@ LAYERS = [
     ["testing"],
     ["results"],
     ["experiment"],
+    ["elsewhere"],
     ["stack"],
     ["studies"],
     ["bench"],

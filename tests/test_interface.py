@@ -342,7 +342,10 @@ def test_what_cannot_be_diagnosed_is_one_line():
     endless.eos_token = None
     for mistake, arguments in {
         "network: give a causal language model of transformers, not a Linear": (nn.Linear(2, 2), None),
-        "network: it reads at most 8 tokens, and problems of this task have up to 17": (small, None),
+        r"network: it reads at most 8 tokens, and problem 0 of the test split \(seed 0\) has 15 in its": (
+            small,
+            None,
+        ),
         "tokenizer: it has no eos_token": (network, endless),
     }.items():
         with pytest.raises(uf.UserError, match=mistake):

@@ -59,6 +59,7 @@ SNOWBALLER = replace(
     decisions={"token_1": decision(0.95)},
     snowball=snowball([0.95] * 5),
 )
+UNKNOWN = {key: {"does_not_apply": "unknown"} for key in ("train", "gap")}
 NO_CHEAT = {"does_not_apply": "reversed"}
 
 
@@ -81,6 +82,12 @@ def cheat(**changes):
 
 CASES = {
     "solved": (replace(CHEATER, test_exact=share(0.995)), "solved"),
+    "cheater of unknown training": (replace(CHEATER, train_exact=None), "clever_hans"),
+    "of unknown training, right but in decoding": (
+        replace(CHEATER, train_exact=None, as_trained=share(1.0), clever_hans=NO_CHEAT),
+        "decoding",
+    ),
+    "snowballer of unknown training": (replace(SNOWBALLER, train_exact=None), "inconclusive"),
     "nearly solved": (replace(CHEATER, test_exact=share(0.988)), "inconclusive"),
     "solved on too few to be sure": (replace(CHEATER, test_exact=share(1.0, 50)), "inconclusive"),
     "cheater": (CHEATER, "clever_hans"),
@@ -224,6 +231,13 @@ def test_a_memorised_decision_is_named():
 def test_the_advice_to_measure_more_can_be_typed():
     advice = judge(CASES["nearly solved"][0]).settle
     assert int(re.search(r"--count (\S+)", advice)[1]) == 4 * COUNT
+
+
+def test_without_training_problems_they_are_asked_for():
+    evidence = replace(SNOWBALLER, train_exact=None, decisions={"token_1": decision(0.95) | UNKNOWN})
+    verdict = judge(evidence)
+    assert verdict.settle.startswith("the problems that it was trained on (--train FILE)")
+    assert "training problems" not in " ".join(verdict.because)
 
 
 def test_the_margin_shrinks_with_chance():

@@ -20,7 +20,7 @@ def ask(
         str, typer.Argument(help="A language model: a folder, or a name on the Hugging Face Hub.")
     ],
     fields: Annotated[
-        list[str] | None, typer.Argument(help="Fields of the task, as in degree=3.", show_default=False)
+        list[str] | None, typer.Argument(help="Fields of the task, as in task.degree=3.", show_default=False)
     ] = None,
     task: Annotated[str | None, typer.Option(help="The task, as in path_star (unforced list tasks).")] = None,
     count: Annotated[int, typer.Option(min=1, help="Problems.")] = 100,
@@ -33,9 +33,10 @@ def ask(
 ) -> None:
     """Ask a language model problems of a task in words, and score its answers.
 
-    Example: unforced ask FOLDER_OR_NAME --task path_star degree=3 path_length=4 --shots 5
+    Example: unforced ask FOLDER_OR_NAME --task path_star task.degree=3 task.path_length=4 --shots 5
     """
-    from unforced.config import assignments, build_task
+    from unforced.cli.parts import settings_of_parts
+    from unforced.config import build_task
     from unforced.evaluation.prompting import Questions
     from unforced.evaluation.prompting import ask as put
     from unforced.models.generation import Reader, Writer
@@ -43,17 +44,12 @@ def ask(
     from unforced.training.memory import oom_as_user_error
     from unforced.training.processes import find_device
 
-    for field in fields or []:
-        if "=" not in field:
-            raise UserError(
-                f"{field!r} is not a field of the task, as in degree=3; a run folder is measured by "
-                "`unforced evaluate`"
-            )
-    if task is None:
+    chosen = settings_of_parts(fields or [], {"task": task})["task"]
+    if "name" not in chosen:
         raise UserError(f"say what to ask, with --task and one of {', '.join(TASKS.names())}")
     if order not in ("forward", "reversed"):
         raise unknown("order", order, ["forward", "reversed"])
-    asked_task, asked_order = build_task(task, assignments(fields or [])), cast("Order", order)
+    asked_task, asked_order = build_task(chosen.pop("name"), chosen), cast("Order", order)
     questions = Questions.draw(asked_task, asked_order, seed, count, shots)
     reader = Reader.load(model, chat, questions.characters | set(asked_task.text.separator))
     prompts = reader.converse(questions.conversations()) if chat else questions.prompts()

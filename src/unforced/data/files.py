@@ -123,6 +123,20 @@ def _checked(family: type[Task], known: Mapping[str, Any]) -> dict[str, Any]:
     return checked
 
 
+def lines_of(path: Path) -> list[int]:
+    """Return the line of each problem in a file that can be read, from 1; of a table, the row."""
+    if path.suffix.lower() == ".parquet":
+        return list(range(1, 1 + len(_read_parquet(path)[0])))
+    return [number for number, line in enumerate(_read_text(path), start=1) if line.strip()]
+
+
+def task_of(path: Path) -> str | None:
+    """Return the name of the task that a table's metadata holds; None where nothing says it."""
+    if path.suffix.lower() != ".parquet" or not path.is_file():
+        return None
+    return _read_parquet(path)[2]["task"].get("name")
+
+
 def check_suffix(path: Path) -> None:
     """Raise UserError unless `path` ends in a known suffix."""
     if path.suffix.lower() not in SUFFIXES:

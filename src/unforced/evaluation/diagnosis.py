@@ -11,6 +11,7 @@ from unforced.errors import UserError
 from unforced.evaluation.by_position import after_error, by_heart, positions
 from unforced.evaluation.creativity import forms_of, measures, recited
 from unforced.evaluation.diagnostics import (
+    NO_TRAINING,
     clever_hans,
     does_not_apply,
     error_kinds,
@@ -34,30 +35,36 @@ from unforced.tasks.sampling import split_size
 
 def diagnose(
     evaluator: Evaluator,
-    train: Problems,
+    train: Problems | None,
     held_out: Problems,
     confidence: float = CONFIDENCE,
     all_of_training: bool = False,
 ) -> dict[str, Any]:
     """Diagnose a evaluator from problems that it was trained on and problems that it was not.
 
-    all_of_training: `train` is the whole training set, so that its accuracy needs no interval.
+    train: None where nobody says which those were; then what depends on them does not apply, and the verdict
+    is reached without them or is inconclusive. all_of_training: `train` is the whole training set, so that
+    its accuracy needs no interval.
     Returns JSON values: `verdict` and a section per diagnostic; docs/metrics.md defines each number. Some
     sections are there only for certain objectives and decoders (RARER of the glossary).
     Raises UserError if there are too few held-out problems for the confidence, and the task has more.
     """
     check_enough(len(held_out), confidence, evaluator.task)
-    known, fresh = probe(evaluator, train, counterfactuals=False), probe(evaluator, held_out)
-    fitted, as_trained = _exact(known, confidence), _as_trained(known, confidence)
-    if all_of_training:
+    known = None if train is None else probe(evaluator, train, counterfactuals=False)
+    fresh = probe(evaluator, held_out)
+    fitted = None if known is None else _exact(known, confidence)
+    as_trained = None if known is None else _as_trained(known, confidence)
+    if fitted and as_trained and all_of_training:
         fitted, as_trained = (
             each | {"low": each["value"], "high": each["value"]} for each in (fitted, as_trained)
         )
+    unknown = does_not_apply(NO_TRAINING)
+    as_trained_test = _as_trained(fresh, confidence)
     sections = {
         "exact": {
-            "train": fitted,
+            "train": fitted or unknown,
             "test": _exact(fresh, confidence),
-            "as_trained": {"train": as_trained, "test": _as_trained(fresh, confidence)},
+            "as_trained": {"train": as_trained or unknown, "test": as_trained_test},
         },
         "clever_hans": clever_hans(fresh, confidence),
         "indecipherable_token": indecipherable_token(known, fresh, confidence),
@@ -77,8 +84,8 @@ def diagnose(
         problems=len(fresh),
         all_of_them=len(fresh) == split_size(evaluator.task, "test"),
         test_exact=sections["exact"]["test"],
-        train_exact=sections["exact"]["train"],
-        as_trained=as_trained,
+        train_exact=fitted,
+        as_trained=as_trained or as_trained_test,
         decoder=str(evaluator.decoder),
         clever_hans=sections["clever_hans"],
         decisions=sections["indecipherable_token"],
@@ -86,11 +93,11 @@ def diagnose(
         reliance=sections.get("reliance", {}),
         after_error=sections.get("after_error", {}),
     )
-    new = creative(known, fresh, confidence)
+    new = None if known is None else creative(known, fresh, confidence)
     if new is not None:
         sections["creativity"] = new
-    verdict = judge(evidence) if new is None else judge_set(new, fitted, confidence)
-    problems = {"train": len(known), "test": len(fresh)}
+    verdict = judge(evidence) if new is None or fitted is None else judge_set(new, fitted, confidence)
+    problems = {"train": 0 if known is None else len(known), "test": len(fresh)}
     found = {"verdict": verdict.as_dict(), "confidence": confidence, "problems": problems}
     return found | evaluator.decoded() | sections
 

@@ -24,6 +24,7 @@ from unforced.tasks.base import Marks, Order, in_order
 Measures = dict[str, Any]
 Lengths = Int[np.ndarray, " count"]
 
+NO_TRAINING = "no training problems were given"
 _NO_ORDER = {
     "one_pass": "does not read its own answer",
     "any_order": "does not write from left to right: no error is the first",
@@ -105,7 +106,7 @@ def question_blindness(asked: Probe, confidence: float) -> Measures:
     return {name: found or nothing for name, found in measures.items()}
 
 
-def indecipherable_token(train: Probe, held_out: Probe, confidence: float) -> Measures:
+def indecipherable_token(train: Probe | None, held_out: Probe, confidence: float) -> Measures:
     """Compare each decisive token on training problems, on held-out ones, and at chance.
 
     Accuracy is taken on the inputs of training. `gap` is what memorising gains: train minus held-out.
@@ -118,15 +119,17 @@ def indecipherable_token(train: Probe, held_out: Probe, confidence: float) -> Me
     chances = evaluator.lookahead.position_chances(evaluator.shows != "nothing")
     guesses = evaluator.lookahead.position_chances(False)
     for position in evaluator.lookahead.decisive_positions:
-        found = [_at(asked, position, confidence) for asked in (train, held_out)]
-        if found[0] is None or found[1] is None:
+        known = None if train is None else _at(train, position, confidence)
+        fresh = _at(held_out, position, confidence)
+        if fresh is None or (known is None and train is not None):
             measures[f"token_{position}"] = does_not_apply("decisive in none of these problems")
             continue
+        unknown = does_not_apply(NO_TRAINING)
         measures[f"token_{position}"] = {
-            "train": found[0],
-            "test": found[1],
+            "train": known or unknown,
+            "test": fresh,
             "chance": chances[position],
-            "gap": difference(found[0], found[1]),
+            "gap": unknown if known is None else difference(known, fresh),
             "margin": _margins(train, held_out, position),
         }
         if evaluator.shows != "nothing" and evaluator.writes != "left_to_right":
@@ -136,10 +139,11 @@ def indecipherable_token(train: Probe, held_out: Probe, confidence: float) -> Me
     return measures
 
 
-def _margins(train: Probe, held_out: Probe, position: int) -> dict[str, float]:
+def _margins(train: Probe | None, held_out: Probe, position: int) -> dict[str, float]:
     """Return means over training problems, held-out ones, and held-out ones that are predicted wrong."""
-    known, fresh = (_margin(asked, position) for asked in (train, held_out))
-    means = {"train": known.mean(), "test": fresh.mean()}
+    fresh = _margin(held_out, position)
+    means = {} if train is None else {"train": _margin(train, position).mean()}
+    means["test"] = fresh.mean()
     if (fresh < 0).any():
         means["test_wrong"] = fresh[fresh < 0].mean()
     return {name: float(mean) for name, mean in means.items() if np.isfinite(mean)}

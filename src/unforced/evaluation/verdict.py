@@ -80,7 +80,9 @@ class Verdict:
 class Evidence:
     """What a verdict looks at: sections of a diagnosis, by name; and in words what is exact or not.
 
-    as_trained  accuracy on training problems, on the inputs of training
+    train_exact accuracy on training problems; None where nobody says which they are
+    as_trained  accuracy on training problems (on held-out ones, where those are unknown), on the inputs of
+                training
     decoder     what wrote the answers
     all_of_them whether the held-out problems measured are all that there are
     reliance, after_error   sections of tasks without counterfactuals, else empty
@@ -89,7 +91,7 @@ class Evidence:
     what: str
     problems: int
     test_exact: Estimate
-    train_exact: Estimate
+    train_exact: Estimate | None
     as_trained: Estimate
     decoder: str
     clever_hans: Mapping[str, Any]
@@ -153,6 +155,13 @@ def _judge(evidence: Evidence) -> Verdict:
         verdict = rule(evidence)
         if verdict is not None:
             return verdict
+    if train is None:
+        because = (f"{evidence.what} on held-out problems: {percent(test)}", *_decisions(evidence))
+        return Verdict(
+            "inconclusive",
+            because,
+            "the problems that it was trained on (--train FILE), which tell memorised from not yet fitted",
+        )
     if _reached(train):
         return _undecided(evidence, f"neither solved nor memorised: {_both_splits(evidence)}")
     return _undecided(evidence, f"{evidence.what} on training problems: perhaps fitted, {percent(train)}")
@@ -213,16 +222,21 @@ def _relies_on_prefix(evidence: Evidence) -> Verdict | None:
 
 
 def _decoding(evidence: Evidence) -> Verdict | None:
-    if not _reached(evidence.as_trained) or evidence.train_exact["high"] >= SOLVED:
+    written, which = evidence.train_exact, "training"
+    if written is None:
+        written, which = evidence.test_exact, "held-out"
+    if not _reached(evidence.as_trained) or written["high"] >= SOLVED:
         return None
     because = (
-        f"{evidence.what} on training problems, on the inputs of training: {percent(evidence.as_trained)}",
+        f"{evidence.what} on {which} problems, on the inputs of training: {percent(evidence.as_trained)}",
         f"as {evidence.decoder} writes them: {_both_splits(evidence)}",
     )
     return Verdict("decoding", because, "another decoder, or training on what this one reads")
 
 
 def _memorised(evidence: Evidence) -> Verdict | None:
+    if evidence.train_exact is None:
+        return None
     gap = difference(evidence.train_exact, evidence.test_exact)
     if not _reached(evidence.train_exact) or gap["low"] <= MARGIN:
         return None
@@ -234,8 +248,9 @@ def _memorised(evidence: Evidence) -> Verdict | None:
 
 def _compounding(evidence: Evidence) -> Verdict | None:
     forced = evidence.snowball.get("forced")
-    gap = difference(evidence.train_exact, evidence.test_exact)
-    if not forced or gap["low"] > MARGIN:
+    if not forced or evidence.train_exact is None:
+        return None
+    if difference(evidence.train_exact, evidence.test_exact)["low"] > MARGIN:
         return None
     worst = _worst(_usual(forced))
     errors = evidence.snowball["errors_at_one_position"]
@@ -264,7 +279,7 @@ def _damage(evidence: Evidence) -> tuple[str, ...]:
 
 
 def _not_yet_fitted(evidence: Evidence) -> Verdict | None:
-    if evidence.train_exact["high"] >= SOLVED:
+    if evidence.train_exact is None or evidence.train_exact["high"] >= SOLVED:
         return None
     because = [_both_splits(evidence), *_decisions(evidence)]
     forced = evidence.snowball.get("forced")
@@ -294,11 +309,11 @@ def _decisions(evidence: Evidence) -> tuple[str, ...]:
     lines = []
     for name, each in evidence.measured_decisions.items():
         line = (
-            f"{name}, a decision: {percent(each['test'])} on held-out problems, "
-            f"chance {each['chance']:.1%}; {percent(each['train'])} on training problems"
+            f"{name}, a decision: {percent(each['test'])} on held-out problems, chance {each['chance']:.1%}"
         )
+        line += f"; {percent(each['train'])} on training problems" if "value" in each["train"] else ""
         line += f"; {percent(each['written'])} as {evidence.decoder} writes it" if "written" in each else ""
-        lines.append(line + (": memorised" if each["gap"]["low"] > MARGIN else "") + _how_wrong(each))
+        lines.append(line + (": memorised" if each["gap"].get("low", 0) > MARGIN else "") + _how_wrong(each))
     return tuple(lines)
 
 
@@ -314,6 +329,8 @@ def _how_wrong(decision: Mapping[str, Any]) -> str:
 
 
 def _both_splits(evidence: Evidence) -> str:
+    if evidence.train_exact is None:
+        return f"{evidence.what}: {percent(evidence.test_exact)} on held-out problems"
     return (
         f"{evidence.what}: {percent(evidence.train_exact)} on training problems, "
         f"{percent(evidence.test_exact)} on held-out ones"

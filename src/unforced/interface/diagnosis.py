@@ -4,24 +4,24 @@ import itertools
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from os import PathLike, fspath
 from typing import Any
 
 from unforced.decoding.base import Decoder
+from unforced.elsewhere import diagnose_model
 from unforced.errors import UserError, unknown
 from unforced.evaluation.diagnosis import check_enough
-from unforced.evaluation.diagnosis import diagnose as diagnose_evaluator
+from unforced.evaluation.elsewhere import Elsewhere, Encoding, Given
 from unforced.evaluation.statistics import CONFIDENCE
-from unforced.interface.elsewhere import Elsewhere, Encoding
 from unforced.interface.problems import AnyTask, Example, ProblemStream, as_task, problems
 from unforced.interface.words import in_python_words
 from unforced.objectives.base import Objective
 from unforced.objectives.next_token import NextToken
 from unforced.parts import read_part
 from unforced.reporting.diagnosis import diagnosis_html, diagnosis_text
-from unforced.tasks.base import Order, Problems
+from unforced.tasks.base import Order
 
-_COUNT = 1000
-_NO_CURVE = {"does_not_apply": "the model was trained elsewhere: there is no record of its training"}
+_COUNT = 2000
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,6 +83,8 @@ def diagnose(
     encoding: Encoding | None = None,
     mask_token: str | None = None,
     first_symbol: int = 0,
+    template: str | None = None,
+    chat: bool = False,
     train: Iterable[Example] | None = None,
     held_out: Iterable[Example] | None = None,
     seed: int = 0,
@@ -91,13 +93,16 @@ def diagnose(
 ) -> Diagnosis:
     """Diagnose a causal language model of transformers that was trained elsewhere.
 
-    tokenizer: that of training; None where each symbol of the task is a token id, from `first_symbol` on.
-    task, order, objective: the problems, in which order it writes answers, and what its inputs were in
-    training (`next_token`, which None stands for: the true answer so far; `teacherless`: mask tokens).
-    encoding: problems as text, closed by the tokenizer's end-of-text token, or a token for each symbol (None:
-    as the tokenizer can). train: the whole training set, as `uf.problems` gives it; of an endless stream, or
-    of more than `count`, the first `count` are asked about. held_out: other problems. None: the first `count`
-    of the task's splits with this `seed`. confidence: of every interval.
+    network: the model, with adapters of peft or without; or its folder, or its name on the hub, with the
+    tokenizer that is saved there. tokenizer: that of training; None where each symbol of the task is a token
+    id, from `first_symbol` on. task, order, objective: the problems, in which order it writes answers, and
+    what its inputs were in training (`next_token`, which None stands for: the true answer so far;
+    `teacherless`: mask tokens). encoding: problems as text, closed by the tokenizer's end-of-text token, or a
+    token for each symbol (None: as the tokenizer can). template: what stood around prompt and answer, as in
+    "Q: {prompt} A: {answer}"; what follows the answer ends it. chat: it was the tokenizer's chat template.
+    train: the whole training set, as `uf.problems` gives it; of an endless stream, or of more than `count`,
+    the first `count` are asked about. held_out: other problems. None: the first `count` of the task's splits
+    with this `seed`. confidence: of every interval.
 
     The network is left as it was. Raises UserError: it cannot be read so, the problems are too few.
     """
@@ -108,8 +113,8 @@ def diagnose(
         raise unknown("encoding", str(encoding), ["text", "symbol"])
     with in_python_words():
         check_enough(count, confidence, built)
-        known, whole = _first(count, problems(built, "train", seed) if train is None else train, "train")
-        fresh, _ = _first(count, problems(built, "test", seed) if held_out is None else held_out, "held_out")
+        known = _first(count, problems(built, "train", seed) if train is None else train, "train")
+        fresh = _first(count, problems(built, "test", seed) if held_out is None else held_out, "held_out")
         setting = Elsewhere(
             built,
             NextToken() if objective is None else _part(Objective, "objective", objective),
@@ -118,25 +123,28 @@ def diagnose(
             encoding,
             mask_token,
             first_symbol,
+            template,
+            chat,
         )
-        with setting.evaluator(network, tokenizer) as evaluator:
-            found = diagnose_evaluator(evaluator, known, fresh, confidence, all_of_training=whole)
-    return Diagnosis(
-        f"{type(network).__name__} on {built}", found | {"learned": _NO_CURVE, "grokking": _NO_CURVE}
-    )
+        if isinstance(network, str | PathLike):
+            found = diagnose_model(fspath(network), setting, known, fresh, confidence)
+            return Diagnosis(f"{fspath(network)} on {built}", found)
+        found = setting.diagnose(network, tokenizer, known, fresh, confidence)
+    return Diagnosis(f"{type(network).__name__} on {built}", found)
 
 
 def _part(kind: type[Any], name: str, given: Any) -> Any:
     return read_part(kind, name, dict(given) if isinstance(given, Mapping) else given)
 
 
-def _first(count: int, given: Iterable[Example], name: str) -> tuple[Problems, bool]:
-    """Return the first `count` problems, and whether they are all. Raises UserError if there is none."""
+def _first(count: int, given: Iterable[Example], name: str) -> Given:
+    """Return the first `count` problems. Raises UserError if there is none."""
     if isinstance(given, ProblemStream):
         whole = given.count is not None and given.count <= count
-        return (given if whole else given[:count]).arrays(), whole
+        source = f"the {given.split} split (seed {given.seed})"
+        return Given((given if whole else given[:count]).arrays(), source, whole)
     examples = list(itertools.islice(given, count + 1))
     if not examples or not all(isinstance(each, Example) for each in examples):
         raise UserError(f"{name}: give problems of uf.problems, as in uf.problems(task, count=1000)")
     kind, first = type(examples[0].problem), examples[:count]
-    return kind.concatenate([each.problem for each in first]), len(examples) <= count
+    return Given(kind.concatenate([each.problem for each in first]), name, len(examples) <= count)
