@@ -14,6 +14,7 @@ from unforced.errors import UserError
 from unforced.evaluation.prompting import Questions
 from unforced.models.generation import Reader, Writer, first_line
 from unforced.models.pretrained import Pretrained
+from unforced.registry import TASKS
 from unforced.tasks.base import in_order
 from unforced.tasks.path_star import PathStar
 
@@ -235,11 +236,10 @@ def mistake(call, monkeypatch):
 ASKING = ["X", "--task", "path_star"]
 MISUSES = {
     ("X", "runs/mine", "--task", "path_star"): (
-        "'runs/mine' is not a field of the task, as in degree=3; a run folder is measured by "
-        "`unforced evaluate`"
+        "'runs/mine' is not a setting, as in task.degree=3; a run folder is measured by "
+        "`unforced evaluate` or `unforced diagnose`, without a model"
     ),
-    ("X",): "say what to ask, with --task and one of addition, branching_path, countdown, "
-    "crossing_lines, path_star",
+    ("X",): f"say what to ask, with --task and one of {', '.join(TASKS.names())}",
     (): "Missing argument 'model'.",
     (*ASKING, "--split", "test"): "No such option: --split (Possible options: --plugin)",
     (*ASKING, "degre=3"): "task.degre: unknown key 'degre'; did you mean 'degree'?",
