@@ -103,7 +103,7 @@ def diagnose(
 
 
 def _without_counterfactuals(
-    known: Probe, fresh: Probe, confidence: float, all_of_training: bool
+    known: Probe | None, fresh: Probe, confidence: float, all_of_training: bool
 ) -> dict[str, Any]:
     """Measure what stands for counterfactuals where a task has none; nothing where it has."""
     task = fresh.evaluator.task
@@ -111,7 +111,9 @@ def _without_counterfactuals(
         return {}
     return {
         "positions": positions(fresh, confidence),
-        "by_heart": by_heart(known, fresh, confidence, all_of_training),
+        "by_heart": does_not_apply(NO_TRAINING)
+        if known is None
+        else by_heart(known, fresh, confidence, all_of_training),
         "reliance": reliance(fresh.evaluator, fresh.problems, confidence),
         "after_error": after_error(fresh, confidence),
     }
