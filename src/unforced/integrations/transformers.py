@@ -47,7 +47,7 @@ from unforced.training.step import term_counts, term_weights
 try:
     _transformers: Any = importlib.import_module("transformers")
 except ImportError:
-    raise UserError("ObjectiveTrainer needs transformers: pip install 'unforced[pretrained]'") from None
+    raise UserError("ObjectiveTrainer needs transformers: pip install 'unforced[trainer]'") from None
 
 __all__ = ["AnswerCollator", "ObjectiveMixin", "ObjectiveTrainer"]
 
