@@ -16,8 +16,8 @@ def test_a_table_gives_a_number_per_method_and_setting_that_is_reported():
 
 
 def test_per_cents_and_numbers_that_arxiv_does_not_have_are_refused():
-    with pytest.raises(ValueError, match="93 is not a share of 1"):
-        Published("small", "next_token", "exact", 93, PAPER)
+    with pytest.raises(ValueError, match=r"93\.0 is not a share of 1"):
+        Published("small", "next_token", "exact", 93.0, PAPER)
     with pytest.raises(ValueError, match="'24010001' is not a number on arXiv"):
         Source("Mazes", "24010001")
 
