@@ -86,4 +86,6 @@ def _show(summary: Mapping[str, Any]) -> None:
     print(f"{runs} run{'s' * (runs != 1)} in {groups} group{'s' * (groups != 1)}; in {summary['folder']}:")
     print("\n".join(f"  {file}" for file in summary["files"]))
     for each in summary["expectations"]:
-        print(f"{each['study']}, {each['group']}, {each['measure']}: {each['verdict']} ({each['source']})")
+        less = f" less that of {each['against_group']}" if each["against_group"] else ""
+        claim = f"{each['study']}, {each['group']}, {each['measure']}{less}"
+        print(f"{claim}: {each['verdict']} ({each['source']})")

@@ -30,6 +30,13 @@ def run_curves(run: FinishedRun, mode: str = "free") -> pd.DataFrame:
     return frame[~index.duplicated(keep="last")].sort_index()
 
 
+def creative_curve(run: FinishedRun) -> "pd.Series[float]":
+    """Return the share of creative answers to validation prompts by samples; empty of most tasks."""
+    key = "validation.free.creative"
+    found = {line["samples"]: _fraction(line[key]) for line in run.lines if key in line}
+    return pd.Series(found, dtype=float)
+
+
 def margin_curves(run: FinishedRun) -> pd.DataFrame:
     """Return the mean margin of each decisive token on validation problems, a row per number of samples."""
     prefix = "validation.margin."

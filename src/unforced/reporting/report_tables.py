@@ -200,7 +200,7 @@ def expectations(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTab
     ]
     selected = [group for claim in judged for group in _selected(claim.expectation, groups)]
     note = (
-        "Exact match in percent, unless a token is named: median over seeds (range). "
+        "Exact match in percent, unless another measure is named: median over seeds (range). "
         f"{MET}: the median is as expected. {MISSED}: it is not. "
         "Mixed: more than one seed in five is on the other side. Not enough seeds: fewer than five."
     )

@@ -7,10 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from unforced.reporting.curves import TRAIN, run_curves, token_measures, trained
+from unforced.reporting.curves import TRAIN, creative_curve, run_curves, token_measures, trained
 from unforced.reporting.report_figures.style import (
     CHANCE,
     INK,
+    OKABE_ITO,
     across,
     chance_handles,
     legend,
@@ -27,6 +28,8 @@ from unforced.runs.groups import Group
 SAMPLES_LABEL, THOUSAND = "samples (thousands)", 1000
 _MODES = {"free": "free-running", "forced": "teacher-forced"}
 _WHOLE: dict[str, Any] = {"color": INK, "linestyle": (0, (4, 1.5)), "linewidth": 0.9, "alpha": 0.75}
+
+_CREATIVE: dict[str, Any] = {"color": OKABE_ITO["vermillion"], "linewidth": 1.6}
 
 
 def learning_curves(groups: Sequence[Group], modes: Sequence[str] = tuple(_MODES)) -> dict[str, Figure]:
@@ -50,8 +53,16 @@ def _curves(groups: Sequence[Group], modes: Sequence[str]) -> Figure:
         if cell % columns == 0:
             panel.set_ylabel(f"{_MODES[mode]} (%)")
     figure.suptitle(groups[0].facet, fontsize=8, fontweight="bold")
-    legend(figure, [*_token_handles(length), _whole_handle(), *chance_handles(groups)])
+    legend(
+        figure,
+        [*_token_handles(length), _whole_handle(), *_creative_handles(groups), *chance_handles(groups)],
+    )
     return figure
+
+
+def _creative_handles(groups: Sequence[Group]) -> list[Line2D]:
+    found = any(len(creative_curve(run)) for group in groups for run in group.runs)
+    return [Line2D([], [], label="validation, creative answers", **_CREATIVE)] if found else []
 
 
 def _token_handles(length: int) -> list[Line2D]:
@@ -85,3 +96,6 @@ def _seed_lines(axes: Axes, run: FinishedRun, mode: str, length: int, width: flo
         color = position_color(position, length)
         axes.plot(thousands, curves[measure], color=color, linewidth=width, alpha=0.75)
     axes.plot(thousands, curves[TRAIN], **_WHOLE)
+    creative = creative_curve(run)
+    if mode == "free" and len(creative):
+        axes.plot(creative.index / THOUSAND, creative, **_CREATIVE)
