@@ -99,7 +99,9 @@ def count_all(
     means = {}
     if ahead is not None:
         means = mean_margins(margin, ahead.decisive(problems), ahead.decisive_positions)
-    return count_free(task, problems, free, task.score(problems, free)) | right | means
+    verdicts = task.score(problems, free)
+    counts = count_free(task, problems, free, verdicts)
+    return counts | count_set(evaluator.creativity(problems, free, verdicts)) | right | means
 
 
 def count_free(task: Task, problems: Problems, free: Symbols, verdicts: Verdicts) -> Counts:

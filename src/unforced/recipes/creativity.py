@@ -38,7 +38,8 @@ def creativity_small() -> Study:
     line = base.replace(task=Line(num_edges=7, num_labels=8), num_train=2000, max_steps=400)
     runs = {**_ways("sibling", sibling, 1.0), **_ways("line", line, 3.0)}
     runs["sibling-teacherless"] = sibling.replace(objective="teacherless")
-    runs["sibling-short_seed"] = sibling.replace(task={"seed_length": 2})
+    for length in (2, 4):
+        runs[f"sibling-seed_of_{length}"] = sibling.replace(task={"seed_length": length})
     sampled = {"name": "autoregressive", "temperature": 1.0}
     runs["sibling-sampled"] = sibling.replace(task={"seed_length": 0}, decoder=sampled)
     return Study("creativity_small", _SOURCE, over_seeds(runs, SEEDS), _expected(runs))
@@ -82,7 +83,8 @@ def _expected(runs: dict[str, Run]) -> list[Expectation]:
     longer = f"{_SOURCE}: longer seed strings are better"
     input_noise = f"{_SOURCE}: seed strings do as well as sampling, or better"
     rows += [
-        ("sibling-next_token", "sibling-short_seed", longer, "at_least", 0.0),
+        ("sibling-next_token", "sibling-seed_of_2", longer, "at_least", 0.0),
+        ("sibling-next_token", "sibling-seed_of_4", longer, "at_least", 0.0),
         ("sibling-next_token", "sibling-sampled", input_noise, "at_least", _EQUAL),
     ]
     return [_less(runs, *row) for row in rows]
