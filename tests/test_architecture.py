@@ -73,7 +73,12 @@ def test_only_reporting_and_the_command_line_plot_or_print_tables():
                 assert f"from {word}" not in file.read_text(), file
 
 
-INSTALLED_AS = {"markdown_it": "markdown-it-py", "PIL": "pillow", "pydantic_core": "pydantic"}
+INSTALLED_AS = {
+    "markdown_it": "markdown-it-py",
+    "PIL": "pillow",
+    "pydantic_core": "pydantic",
+    "yaml": "pyyaml",
+}
 
 
 def test_every_package_that_is_imported_is_declared():

@@ -1,4 +1,4 @@
-"""`data export` and `data import`: problems in files."""
+"""`data export`, `data import` and `data lm-eval`: problems in files, and for others to ask."""
 
 import json
 from pathlib import Path
@@ -63,6 +63,39 @@ def export_problems(
         "seed": run.seed,
     }
     print(json.dumps(facts) if as_json else f"{out}: {count} problems of the {split} split of {run.task}")
+
+
+def write_lm_eval(
+    out: Annotated[Path, typer.Option("--out", "--to", help="Folder to write the task's YAML file into.")],
+    fields: Annotated[
+        list[str] | None, typer.Argument(help="Fields of the task, as in task.degree=3.", show_default=False)
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="The task, as in path_star (unforced list tasks).")] = None,
+    order: Annotated[str, typer.Option(help="forward or reversed answers.")] = "forward",
+    count: Annotated[int, typer.Option(min=1, help="Held-out problems.")] = 1000,
+    shots: Annotated[int, typer.Option(min=0, help="Worked examples; --num_fewshot overrides it.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="Of the problems.")] = 0,
+) -> None:
+    """Write a task for EleutherAI's lm-evaluation-harness, which scores answers by our verifier.
+
+    Example: unforced data lm-eval --task path_star task.degree=3 --out tasks
+    """
+    from unforced.cli.parts import settings_of_parts
+    from unforced.config import build_task
+    from unforced.errors import UserError, unknown
+    from unforced.integrations.lm_eval import write_task
+    from unforced.registry import TASKS
+
+    chosen = settings_of_parts(fields or [], {"task": task})["task"]
+    if "name" not in chosen:
+        raise UserError(f"say which task, with --task and one of {', '.join(TASKS.names())}")
+    if order not in ("forward", "reversed"):
+        raise unknown("order", order, ["forward", "reversed"])
+    built = build_task(chosen.pop("name"), chosen)
+    path = write_task(out, built, cast("Order", order), seed, count, shots)
+    print(
+        f"{path}: lm_eval --include_path {out} --tasks {path.stem} --model hf --model_args pretrained=MODEL"
+    )
 
 
 def import_problems(

@@ -11,7 +11,7 @@ import typer
 from unforced.cli.ask import ask
 from unforced.cli.bench import bench
 from unforced.cli.compare import compare
-from unforced.cli.data import export_problems, import_problems
+from unforced.cli.data import export_problems, import_problems, write_lm_eval
 from unforced.cli.diagnose import diagnose
 from unforced.cli.evaluate import evaluate
 from unforced.cli.export import export
@@ -44,7 +44,11 @@ _VERBS: dict[str, Callable[..., None]] = {
     "work": work,
 }
 _HIDDEN = {"work"}
-_DATA_VERBS: dict[str, Callable[..., None]] = {"export": export_problems, "import": import_problems}
+_DATA_VERBS: dict[str, Callable[..., None]] = {
+    "export": export_problems,
+    "import": import_problems,
+    "lm-eval": write_lm_eval,
+}
 
 
 def build_app() -> typer.Typer:
