@@ -7,6 +7,7 @@ import pytest
 
 from unforced.errors import ConfigError, UserError
 from unforced.parts import read, tree
+from unforced.recipes import resolve
 from unforced.tasks.sampling import SPLITS, problems
 from unforced.tasks.sudoku import Sudoku
 from unforced.tasks.sudoku_bases import solved
@@ -230,4 +231,4 @@ class TestFile:
 
     def test_a_file_that_is_not_there_is_one_line(self, tmp_path):
         with pytest.raises(UserError, match=r"task.file: .*none.csv is not a file"):
-            Sudoku(size=9, file=str(tmp_path / "none.csv")).sample(np.random.default_rng(0), 1)
+            resolve("quickstart.next_token", ["task=sudoku", f"task.file={tmp_path / 'none.csv'}"])

@@ -67,6 +67,8 @@ class Run(Settings):
         if self.stream and self.max_steps is None:
             raise ValueError("max_steps: a stream never ends by itself; give max_steps=STEPS")
         readable = self.task.ready and not is_recorded(info)  # a recorded run's files may be elsewhere now
+        if readable:
+            self.task.check_data()
         if not self.stream and readable:
             self._check_training_set()
         if self.max_steps is None and self.epochs is None:

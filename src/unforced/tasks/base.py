@@ -159,6 +159,9 @@ class Task(Part, ABC):
         """Say where a problem came from, as in `data.jsonl:17`; empty where it was drawn."""
         return ""
 
+    def check_data(self) -> None:
+        """Raise UserError if a file that the settings name cannot be read, or holds something else."""
+
     def check_new_symbols(self) -> None:
         """Raise UserError if a model to which all symbols are new could not learn each in training."""
 

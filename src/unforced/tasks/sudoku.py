@@ -166,6 +166,11 @@ class Sudoku(Task):
             return bases_of(self.file, self.file_sha256, self.size, self.bases)
         return made_bases(self.size, *self.givens_bounds, self.bases)
 
+    def check_data(self) -> None:
+        """Read the file, if there is one. Raises UserError."""
+        if self.file is not None:
+            _ = self.puzzles
+
     def listed(self, split: str) -> SudokuProblems | None:
         """The puzzles that fall to a split, where they are taken as they are. Raises UserError: none does."""
         if self.augmentation == "symmetries":
