@@ -33,6 +33,16 @@ _LOADED = re.compile(
 )
 
 
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Add pages of results that the navigation does not name, under their own titles."""
+    results = next(section["Results"] for section in config.nav if "Results" in section)
+    named = {page for entry in results for page in (entry.values() if isinstance(entry, dict) else [entry])}
+    pages = [f"papers/{path.parent.name}.md" for path in sorted((ROOT / "papers").glob("*/README.md"))]
+    last = max(i for i, entry in enumerate(results) if "papers/" in str(entry))
+    results[last + 1 : last + 1] = [page for page in pages if page not in named]
+    return config
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are not files below docs/."""
     for name, page in _pages().items():
