@@ -68,8 +68,8 @@ def train_alone(member):
     return reports
 
 
-def train_stacked(stack, captured=lambda step: step):
-    take, reports = captured(StackedStep(stack, torch.device("cpu"))), []
+def train_stacked(stack, captured=lambda step: step, compiler=None):
+    take, reports = captured(StackedStep(stack, torch.device("cpu"), compiler)), []
     for step in range(STEPS):
         of_runs = [parts_of(each.run, step) for each in stack]
         rates = [0.01 * RATES[each.run.seed] / (1 + step) for each in stack]

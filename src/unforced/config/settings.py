@@ -75,6 +75,9 @@ class Settings(Config):
     precision: Literal["auto", "fp32", "bf16-mixed"] = Field(
         "auto", description="fp32, or autocast to bf16 (auto: bf16-mixed where the hardware supports it)"
     )
+    compile: bool = Field(
+        False, description="compile the step (torch.compile): for long runs of large models on a GPU"
+    )
 
     evaluate_every: Annotated[int, Role.LENGTH] = Field(
         1000, ge=1, description="optimiser steps between evaluations"

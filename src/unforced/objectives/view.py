@@ -100,8 +100,7 @@ class StackedView:
 
     def one(self, tensors: Iterable[Tensor]) -> View:
         """Return a view like that of one run, with other tensors."""
-        given = iter(tensors)
-        return self.like.map(lambda _: next(given))
+        return like(self.like, tensors)
 
 
 def tensors_of(view: View | StackedView) -> list[Tensor]:
@@ -114,6 +113,12 @@ def tensors_of(view: View | StackedView) -> list[Tensor]:
 
     view.map(note)
     return tensors
+
+
+def like(view: View, tensors: Iterable[Tensor]) -> View:
+    """Return a view with other tensors, given in the order in which `map` meets them."""
+    given = iter(tensors)
+    return view.map(lambda _: next(given))
 
 
 def signature(value: Any) -> Hashable:

@@ -61,7 +61,8 @@ class CapturedStep:
     @property
     def kind(self) -> str:
         """How steps are taken: captured, once one was recorded, if none had to be taken eagerly since."""
-        return "captured" if self._recordings and not self._gave_up else "eager"
+        captures = self._recordings and not self._gave_up
+        return self.eager.kind.replace("eager", "captured") if captures else self.eager.kind
 
     def _recorded(self, key: Hashable, views: Views, count: int) -> bool:
         """Record a step on such views; say why if that fails."""

@@ -19,6 +19,7 @@ from unforced.runs.schemas import DIVERGED, OUT_OF_TIME
 from unforced.tasks.sampling import Split
 from unforced.training.captured import CapturedStep
 from unforced.training.checkpoint import TrainState, mean_losses
+from unforced.training.compiled import Compiler
 from unforced.training.cpu import flushed_denormals, keep_freed_memory
 from unforced.training.optimizer import build_optimizer, learning_rate
 from unforced.training.precision import autocast_dtype
@@ -150,7 +151,8 @@ class Trainer:
 
     def _build_step(self) -> EagerStep | CapturedStep:
         """Build the step: captured on a CUDA device that trains alone, else eager."""
-        step = EagerStep(self.run, self.train_module, self.optimizer, self.accelerator)
+        compiler = Compiler(self.say) if self.run.compile else None
+        step = EagerStep(self.run, self.train_module, self.optimizer, self.accelerator, compiler=compiler)
         alone = self.device.type == "cuda" and self.accelerator.num_processes == 1
         return CapturedStep(step, self.say) if alone else step
 

@@ -21,7 +21,8 @@ from unforced.errors import UserError
 from unforced.models.failures import first_words, is_out_of_memory
 from unforced.models.roles import role
 from unforced.objectives.moment import sent
-from unforced.objectives.view import StackedView
+from unforced.objectives.view import StackedView, signature
+from unforced.training.compiled import Compiler, Function
 from unforced.training.muon import MOMENTUM, orthogonalised, step_size
 from unforced.training.optimizer import ADAM_EPS, Optimizers, is_for_muon
 from unforced.training.precision import autocast, autocast_dtype, sum_dtype
@@ -82,15 +83,16 @@ class StackedStep:
     them, and can be measured and saved at any time; `keep` parts with some members. A run whose loss or
     gradient is not finite stands still from then on, and the others go on.
 
-    lost, idle: as those of EagerStep, per run. Raises UserError, at the first step at the latest: the runs
-    compute different things, or something that `torch.vmap` cannot.
+    lost, idle, compiler: as those of EagerStep, the first two per run. Raises UserError, at the first step at
+    the latest: the runs compute different things, or something that `torch.vmap` cannot.
     """
 
-    kind = "eager"
     waits = False
 
-    def __init__(self, members: Sequence[Member], device: torch.device) -> None:
-        self.members, self.device = members, device
+    def __init__(
+        self, members: Sequence[Member], device: torch.device, compiler: Compiler | None = None
+    ) -> None:
+        self.members, self.device, self.compiler = members, device, compiler
         self.run, self.module = members[0].run, members[0].module
         if any(True for _ in self.module.buffers()) or self.module.frozen_sha256:
             raise UserError("the modules have buffers or frozen weights, which each run has its own of")
@@ -107,6 +109,11 @@ class StackedStep:
         self.decays = torch.tensor(decays, device=device)
         self.widths = torch.tensor([slot.shape.numel() for slot in self.slots], device=device)
         self.leaves = {slot.name: slot.of(self.weights).detach().requires_grad_() for slot in self.slots}
+
+    @property
+    def kind(self) -> str:
+        """How steps are taken."""
+        return "eager" + (self.compiler.kind if self.compiler else "")
 
     def _take_in(self, row: int, member: Member) -> None:
         """Copy a member's weights and moments into a row, and let it hold views of the row."""
@@ -137,7 +144,7 @@ class StackedStep:
             _release(self.members[row])
         if not rows:
             return None
-        kept = StackedStep([self.members[row] for row in rows], self.device)
+        kept = StackedStep([self.members[row] for row in rows], self.device, self.compiler)
         kept.lost.copy_(self.lost[rows])
         kept.idle.copy_(self.idle[rows])
         return kept
@@ -193,14 +200,22 @@ class StackedStep:
             return tuple(rows[name].sum() for name in names)
 
         with autocast(self.run, self.device), _as_refusal(self.run.objective.name):
-            totals = torch.stack(vmap(losses)(self.leaves, *view.tensors), dim=1).to(scales.dtype)
+            found = self._called(view, vmap(losses))
+            totals = torch.stack(found, dim=1).to(scales.dtype)
         loss = (totals * scales).sum(1)
         now = loss.detach()
         # A loss that is not finite makes the gradient of its run so.
         whole = (loss * (1 + (now - now))).sum()
-        found = torch.autograd.grad(whole, list(self.leaves.values()), allow_unused=True)
-        named = zip(self.leaves, found, strict=True)
+        gradients = torch.autograd.grad(whole, list(self.leaves.values()), allow_unused=True)
+        named = zip(self.leaves, gradients, strict=True)
         return totals.detach(), {name: gradient for name, gradient in named if gradient is not None}
+
+    def _called(self, view: StackedView, losses: Function) -> tuple[Tensor, ...]:
+        """Call a function of the weights and a view's tensors, compiled if that is wanted."""
+        if self.compiler is None:
+            return losses(self.leaves, *view.tensors)
+        leaves = list(self.leaves.values())
+        return self.compiler.call(signature(view), losses, leaves, self.leaves, *view.tensors)
 
     def _row(self, of_slots: Mapping[str, Tensor]) -> Float[Tensor, "runs columns"]:
         """Lay out what slots have, per run; those that have nothing are zero."""

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from unforced.config import Run
 from unforced.objectives.moment import sent
-from unforced.objectives.view import View
+from unforced.objectives.view import View, like, signature, tensors_of
+from unforced.training.compiled import Compiler
 from unforced.training.optimizer import Optimizers
 from unforced.training.precision import autocast, sum_dtype
 from unforced.training.processes import Processes
@@ -51,10 +52,9 @@ class EagerStep:
     changes nothing either, and nor does any step after it; `lost` counts these steps, the first included.
 
     waits: whether each step asks the device whether to change the weights, which is free on a processor.
-    Otherwise, the optimiser skips the step on the device.
+    Otherwise, the optimiser skips the step on the device. compiler: compiles the losses, if it is given; of
+    several processes, none does.
     """
-
-    kind = "eager"
 
     def __init__(
         self,
@@ -63,7 +63,9 @@ class EagerStep:
         optimizer: Optimizers,
         processes: Processes,
         waits: bool | None = None,
+        compiler: Compiler | None = None,
     ) -> None:
+        self.compiler = compiler
         self.run, self.train_module, self.optimizer, self.processes = run, train_module, optimizer, processes
         self.device, self.world = processes.device, processes.num_processes
         self._sent: tuple[tuple[float, ...], Tensor] = (), torch.empty(0)
@@ -72,6 +74,11 @@ class EagerStep:
         self.wrapped = processes.wrap(train_module, some_unused=has_heads)
         self.parameters = list(train_module.trained().values())
         self.lost, self.idle = (torch.zeros((), dtype=torch.int64, device=self.device) for _ in range(2))
+
+    @property
+    def kind(self) -> str:
+        """How steps are taken."""
+        return "eager" + (self.compiler.kind if self.compiler else "")
 
     def __call__(self, views: Sequence[View], rate: float) -> StepReport:
         """Take a step at a learning rate. views: this process's rows, in parts to be taken in turn."""
@@ -117,13 +124,24 @@ class EagerStep:
     ) -> Float[Tensor, " terms"]:
         """Add a view's share to the gradient; return its summed losses."""
         with autocast(self.run, self.device):
-            rows = self.wrapped(view)
-        totals = torch.stack([rows[name].sum() for name in names]).to(scales.dtype)
+            totals = torch.stack(self._losses(view, names)).to(scales.dtype)
         loss = torch.dot(totals, scales)
         now = loss.detach()
         # A loss that is not finite makes the gradient so, and with it that of every process.
         (loss * (1 + (now - now))).backward()
         return totals.detach()
+
+    def _losses(self, view: View, names: Sequence[str]) -> tuple[Tensor, ...]:
+        """Return a view's summed losses."""
+        if self.compiler is None or self.world > 1:
+            rows = self.wrapped(view)
+            return tuple(rows[name].sum() for name in names)
+
+        def losses(*tensors: Tensor) -> tuple[Tensor, ...]:
+            rows = self.train_module(like(view, tensors))
+            return tuple(rows[name].sum() for name in names)
+
+        return self.compiler.call(signature(view), losses, self.parameters, *tensors_of(view))
 
     def _clip(self) -> Float[Tensor, ""]:
         """Clip the gradient, if the run wants that; return its norm before."""

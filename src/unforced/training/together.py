@@ -3,10 +3,13 @@
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
+import torch
+
 from unforced.config import Run
 from unforced.models.failures import first_words
 from unforced.tasks.sampling import Split
 from unforced.training.captured import CapturedStep
+from unforced.training.compiled import Compiler
 from unforced.training.loop import SPLITS, Metrics, Outcome, Trainer, session
 from unforced.training.signals import StopRequest
 from unforced.training.stacked import Member, StackedStep
@@ -142,7 +145,7 @@ def fit_together(
             lane.advance(None, lanes)
         ended, lanes = _parted(lanes)
         yield from _handed_over(ended, lanes)
-        stack = StackedStep([lane.member for lane in lanes], trainers[0].device) if lanes else None
+        stack = _stack([lane.member for lane in lanes], trainers[0].device, news) if lanes else None
         while stack is not None:
             _train_until_one_ends(stack, lanes, news, evaluations)
             stack = stack.keep([row for row, lane in enumerate(lanes) if lane.end is None])
@@ -153,7 +156,7 @@ def fit_together(
 def stepper(trainers: Sequence[Trainer], say: Callable[[str], None]) -> Callable[[], list[StepReport]]:
     """Return what takes a step of all trainers at once, and returns the report of each. Nothing is saved."""
     members = [Member(each.run, each.train_module, each.optimizer) for each in trainers]
-    take, lay_out = _quickest(StackedStep(members, trainers[0].device), say), StackedInputs(trainers)
+    take, lay_out = _quickest(_stack(members, trainers[0].device, say), say), StackedInputs(trainers)
 
     def step() -> list[StepReport]:
         reports = take(*lay_out()).of_runs()
@@ -162,6 +165,11 @@ def stepper(trainers: Sequence[Trainer], say: Callable[[str], None]) -> Callable
         return reports
 
     return step
+
+
+def _stack(members: Sequence[Member], device: torch.device, say: Callable[[str], None]) -> StackedStep:
+    """Build what takes steps of runs at once, compiled if they want that."""
+    return StackedStep(members, device, Compiler(say) if members[0].run.compile else None)
 
 
 def _quickest(stack: StackedStep, say: Callable[[str], None]) -> StackedStep | CapturedStep:

@@ -52,7 +52,7 @@ class _SplitHeads(torch.autograd.Function):
         split = projected.view(batch, time, kinds, heads, depth).permute(2, 0, 3, 1, 4)
         if rotations is None:
             return split.to(dtype, memory_format=torch.contiguous_format, copy=True).unbind(0)
-        output = torch.empty(split.shape, dtype=torch.float32, device=split.device).copy_(split)
+        output = split.new_empty(split.shape, dtype=torch.float32).copy_(split)
         pairs = torch.view_as_complex(output[:rotated].unflatten(-1, (-1, 2)))
         pairs.mul_(rotations)
         return output.to(dtype).unbind(0)
@@ -84,7 +84,7 @@ class _SplitHeads(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         batch, heads, time, depth = gradients[0].shape
         shape = batch, time, len(gradients), heads, depth
-        output = torch.empty(shape, dtype=ctx.dtype, device=gradients[0].device)
+        output = gradients[0].new_empty(shape, dtype=ctx.dtype)
         rotated = 0 if ctx.rotations is None else ctx.rotated
         for kind, gradient in enumerate(gradients):
             place = output[:, :, kind].transpose(1, 2)
