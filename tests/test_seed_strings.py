@@ -71,6 +71,22 @@ def test_chains_that_differ_in_labels_alone_are_the_same():
     assert forms.tolist() == [[0, 1, 2, 1, 2, 3], [0, 1, 2, 1, 2, 3], [0, 1, 1, 2, 2, 3]]
 
 
+@pytest.mark.parametrize("family", [Circle, Line])
+def test_without_directions_there_are_as_many_forms_as_orders_of_edges(family):
+    """Of a line of four edges, and of a circle of five: 4! orders, each the same as another turned round."""
+    size = {"num_edges": 5, "num_labels": 5} if family is Circle else {"num_edges": 4, "num_labels": 5}
+    task = family(directions="ignored", **size)
+    answers = task.answers(problems(task, 0, "train", 0, 2000))
+    forms = task.of_a_set.canonical(answers)
+    assert len(np.unique(forms)) == 12
+    assert len(np.unique(family(**size).of_a_set.canonical(answers))) == 24
+    turned = answers.copy()
+    edge = np.random.default_rng(0).integers(task.num_edges, size=2000)
+    rows = np.arange(2000)
+    turned[rows, 3 * edge], turned[rows, 3 * edge + 1] = answers[rows, 3 * edge + 1], answers[rows, 3 * edge]
+    assert np.array_equal(task.of_a_set.canonical(turned), forms)
+
+
 def test_siblings_are_of_one_parent_whose_children_are_drawn_from_the_material():
     task = Sibling(parents=3, children=4)
     left, right = (

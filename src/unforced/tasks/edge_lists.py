@@ -1,12 +1,15 @@
 """Answers that list edges: `n4 n1 , n0 n2 , n1 n0`; what they are as graphs, and their canonical forms.
 
-Edges have no direction. A canonical form is labels by their first appearance, in the order in which edges are
-written: `n4 n1 , n1 n0` and `n0 n3 , n3 n2` are both `0 1 , 1 2`.
+A canonical form is labels by their first appearance, in the order in which edges are written: `n4 n1 , n1 n0`
+and `n0 n3 , n3 n2` are both `0 1 , 1 2`. Edges have no direction for the verifier, and yet canonical forms
+keep the one in which they are written, as the code of arXiv 2504.15266 does: `n1 n4 , n1 n0` is another form,
+which no training item has. With directions=ignored it is the same one.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -62,6 +65,25 @@ def by_appearance(edges: Edges, num_nodes: int) -> Int[np.ndarray, "count ends"]
     return np.take_along_axis(number, ends, axis=1)
 
 
+def along(edges: Edges) -> Edges:
+    """Turn the edges of chains so that all lead along the chain, the first as it is written."""
+    rows = np.arange(len(edges))
+    turned, done = edges.copy(), np.zeros(edges.shape[:2], dtype=np.bool_)
+    done[:, 0] = True
+    for end in (1, 0):  # walk on from the second node of the first edge, then back from the first one
+        here = edges[:, 0, end]
+        for _ in range(edges.shape[1] - 1):
+            near = (edges == here[:, None, None]) & ~done[:, :, None]
+            place, going = near.any(axis=2).argmax(axis=1), near.any(axis=(1, 2))
+            one = edges[rows, place]
+            other = np.where(one[:, 0] == here, one[:, 1], one[:, 0])
+            step = np.stack([here, other] if end else [other, here], axis=1)
+            turned[rows[going], place[going]] = step[going]
+            done[rows[going], place[going]] = True
+            here = np.where(going, other, -1)
+    return turned
+
+
 @dataclass(frozen=True)
 class Shape:
     """What graphs of edges are like: how often each node is an end; whether all edges are connected."""
@@ -95,6 +117,10 @@ class EdgeListTask(SeedStringTask, ABC):
 
     num_edges: int = Field(9, ge=2, le=MOST_NODES, description="edges of an answer")
     num_labels: int = Field(10, ge=3, le=MOST_NODES, description="labels that nodes are drawn from")
+
+    directions: Literal["kept", "ignored"] = Field(
+        "kept", description="whether answers are new that differ in the direction of edges alone"
+    )
 
     @property
     @abstractmethod
@@ -142,9 +168,16 @@ class EdgeListTask(SeedStringTask, ABC):
         return write_edges(np.take_along_axis(edges, order[:, :, None], axis=1), self.num_labels)
 
     def canonical(self, answers: Symbols) -> Int[np.ndarray, "count ends"]:
-        """Number nodes by their first appearance."""
+        """Number nodes by their first appearance; of either direction along the chain, the lesser form."""
         edges, _ = read_edges(answers, self.num_labels)
-        return by_appearance(edges, self.num_labels)
+        if self.directions == "kept":
+            return by_appearance(edges, self.num_labels)
+        edges = along(edges)
+        one, other = (by_appearance(each, self.num_labels) for each in (edges, edges[:, :, ::-1]))
+        differs = one != other
+        first = differs.argmax(axis=1)[:, None]
+        lesser = np.take_along_axis(one, first, axis=1) <= np.take_along_axis(other, first, axis=1)
+        return np.where(lesser, one, other)
 
     def score(self, problems: Problems, answers: Symbols) -> Verdicts:
         """Name what is wrong with each answer."""
