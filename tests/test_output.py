@@ -14,7 +14,7 @@ from tests.runs import tiny_run, train
 from unforced.cli.main import main
 from unforced.files import write_json
 from unforced.integrations.trackers import Tracker
-from unforced.reporting.progress import shares
+from unforced.reporting.progress import PlainLines, shares
 from unforced.reporting.study_progress import Forecast, _study_view
 from unforced.reporting.terminal import print_table
 from unforced.runs.folder import RunFolder
@@ -45,6 +45,17 @@ def test_a_run_finishes_where_progress_cannot_be_written_and_says_so_once(
     assert sys.stderr is not stream or stream is None  # what the interpreter flushes at its end
 
 
+def test_a_slow_run_says_once_how_long_it_takes(capsys):
+    lines = PlainLines(quiet=False, steps=503, batch_size=16)
+    for step in range(1, 6):
+        lines.update(step, 1.0, 4.0)
+    assert capsys.readouterr().err == (
+        "step 3: 4.0 problems a second, 33 min for the 500 steps left, without evaluations\n"
+    )
+    PlainLines(quiet=False, steps=503, batch_size=16).update(3, 1.0, 4000.0)
+    assert capsys.readouterr().err == ""
+
+
 def test_json_stays_json_where_standard_error_fails(call, config, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stderr", None)
     code, output, _ = call("train", config, "--out", tmp_path / "run", "--json")
@@ -53,7 +64,6 @@ def test_json_stays_json_where_standard_error_fails(call, config, tmp_path, monk
 
 
 def test_a_failed_tracker_is_named_where_it_can_be_and_harms_no_run(tmp_path, monkeypatch):
-    from unforced.reporting.progress import PlainLines
 
     run = train_tiny(tmp_path / "run")
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.FileIO("/dev/full", "w")))
