@@ -225,8 +225,10 @@ def log(out, name):
     return (out / "logs" / f"{name}.log").read_text()
 
 
-def test_children_have_their_share_of_the_machine(tmp_path, stand_in):
+def test_children_have_their_share_of_the_machine(tmp_path, stand_in, monkeypatch):
     stand_in("env; echo $*; finish")
+    assert LocalEngine(workers=1).threads == 1  # OMP_NUM_THREADS of these tests
+    monkeypatch.delenv("OMP_NUM_THREADS")
     engine = LocalEngine(workers=1, processor_only=True)
     assert states(carry_out(tmp_path / "out", study_of(a=tiny_run()), engine)) == {"a": "done"}
     said = log(tmp_path / "out", "a").splitlines()

@@ -26,13 +26,14 @@ class LocalEngine:
 
     workers: how many at once; by default one per GPU, or one per core without GPUs (for small models two runs
     of one thread are faster than one of two). Workers beyond the number of GPUs share them in turn; each
-    worker is pinned to its own cores if there are enough. processor_only: do not use GPUs.
+    worker is pinned to its own cores if there are enough. processor_only: do not use GPUs. OMP_NUM_THREADS
+    limits the threads of a worker: those that wait for a core which another program has lose their time.
     """
 
     def __init__(self, workers: int | None = None, processor_only: bool = False) -> None:
         cores, gpus = available_cores(), [] if processor_only else available_gpus()
         self.workers = workers or len(gpus) or len(cores)
-        self.threads = max(1, len(cores) // self.workers)
+        self.threads = max(1, min(len(cores) // self.workers, _most_threads(len(cores))))
         self.at_full_speed = min(self.workers, len(gpus) or len(cores))
         self._variables = {"ACCELERATE_USE_CPU": "true"} if processor_only else {}
         self._shares = shares(cores, gpus, self.workers)
@@ -78,6 +79,12 @@ class LocalAttempt:
     def kill(self) -> None:
         """Send SIGKILL."""
         self._process.kill()
+
+
+def _most_threads(cores: int) -> int:
+    """Return how many threads the environment allows; the number of cores, where it says nothing."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(asked) if asked.isdecimal() and int(asked) else cores
 
 
 def available_cores() -> list[int]:
