@@ -32,8 +32,8 @@ from unforced.registry import OBJECTIVES
 from unforced.training.captured import CapturedStep
 from unforced.training.checkpoint import mean_losses
 from unforced.training.loop import Trainer, start_accelerator
-from unforced.training.stacked import Member, StackedStep
 from unforced.training.store import MemoryStore
+from unforced.training.together import stepper
 
 Losses = Mapping[str, torch.Tensor]
 WAYS = ("processor", "eager", "captured", "stacked")
@@ -141,15 +141,10 @@ def _stack_taker(overrides: Sequence[str]) -> tuple[Callable[[], Losses], list[s
     notes, device = [], trainers[0].device
     for trainer in trainers:
         trainer.select_kernels(trainer.run.model.stacked_kernels or {})
-    stack = StackedStep([Member(each.run, each.train_module, each.optimizer) for each in trainers], device)
-    step = CapturedStep(stack, notes.append) if device.type == "cuda" else stack
+    step = stepper(trainers, notes.append)
 
     def take_all() -> Losses:
-        inputs = [trainer.inputs() for trainer in trainers]
-        reports = step([view for views, _ in inputs for view in views], [rate for _, rate in inputs])
-        for trainer in trainers:
-            trainer.progress.step += 1
-        return reports.of_runs()[0].losses
+        return step()[0].losses
 
     return take_all, notes, device
 
