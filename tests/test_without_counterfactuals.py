@@ -12,6 +12,7 @@ from unforced.evaluation.evaluator import Evaluator
 from unforced.evaluation.glossary import definition
 from unforced.evaluation.reliance import reliance
 from unforced.objectives.teacherless import Teacherless
+from unforced.reporting.report_tables import _reliance
 from unforced.tasks.own_data import OwnData
 from unforced.testing.planted import (
     Memoriser,
@@ -114,3 +115,9 @@ def test_long_answers_are_cut_into_ten_ranges():
     assert [*range(200)] == [i for at in groups.values() for i in range(at.start, at.stop)]
     assert list(position_groups(3)) == ["token_0", "token_1", "token_2"]
     assert definition("positions.tokens_3_to_6.free") == definition("positions.token_0.free") != ""
+
+
+def test_a_table_of_diagnoses_has_its_columns_where_one_was_made(task):
+    said = _reliance([found(task, PrefixReader()), {}])
+    assert said["follows another answer"] == "100.0 (one seed)"
+    assert set(_reliance([{}]).values()) == {""}  # a column that is left out

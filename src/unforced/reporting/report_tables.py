@@ -343,6 +343,7 @@ def _diagnosed(group: Group) -> Iterator[dict[str, str]]:
         "seeds": str(len(diagnoses)),
         "verdicts": ", ".join(f"{title} {count}" for (_, title), count in group.verdicts.most_common()),
         "cheat accuracy": _over_seeds([cheat["value"] for cheat in cheats if "value" in cheat]),
+        **_reliance(diagnoses),
     }
     decisions = [_decisions(diagnosis) for diagnosis in diagnoses]
     tokens = list(dict.fromkeys(token for measured in decisions for token in measured))
@@ -358,6 +359,17 @@ def _diagnosed(group: Group) -> Iterator[dict[str, str]]:
             "chance": chance,
             **_caveats(group),
         }
+
+
+def _reliance(diagnoses: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Say what diagnoses without counterfactuals measured instead; empty where there is none."""
+    measured = [diagnosis.get("reliance", {}) for diagnosis in diagnoses]
+    columns = {"hidden_gap": "lost if the answer so far is hidden", "follows": "follows another answer"}
+    found = {
+        heading: [each[key]["value"] for each in measured if "value" in each.get(key, {})]
+        for key, heading in columns.items()
+    }
+    return {heading: _over_seeds(values) if values else "" for heading, values in found.items()}
 
 
 def _decisions(diagnosis: Mapping[str, Any]) -> dict[str | None, Any]:
