@@ -208,8 +208,8 @@ def _relies_on_prefix(evidence: Evidence) -> Verdict | None:
         return None
     worst = _worst(others)
     because = (
-        f"given the true answer so far, {at} is right in {percent(forced[at])}, and all others are right, the "
-        f"worst, {worst}, in {percent(others[worst])}",
+        f"given the true answer so far, {at} is right in {percent(forced[at])}, and all others are right, "
+        f"the worst, {worst}, in {percent(others[worst])}",
         f"first errors gather at {at}: {percent(errors['observed'])}, where a steady rate of error expects "
         f"{errors['expected']:.1%}",
         f"behind the beginning of another answer, predictions go on with that answer: {percent(follows)}",
