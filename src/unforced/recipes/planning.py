@@ -51,7 +51,7 @@ def alpine_small() -> Study:
             value = published[method, f"degree {degree}"]
             one = claim(run, str(NTI), f"test.slice.degree_{degree}.free.exact", "about", value, tolerance)
             chosen = {key: wanted for key, wanted in one.select.items() if key != "task.graph_seed"}
-            expected.append(one.model_copy(update={"select": chosen}))
+            expected.append(one.model_copy(update={"select": chosen, "group": f"{base.task}, {method}"}))
     # graph 0 has no held-out pair of degree 3
     seeded = over_seeds(runs, SEEDS)
     own_graphs = {name: run.replace(task={"graph_seed": run.seed + 1}) for name, run in seeded.items()}
