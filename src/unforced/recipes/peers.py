@@ -128,11 +128,17 @@ def ilm_stars() -> Study:
 def ilm_stars_small() -> Study:
     """ILM's medium star graphs (arXiv 2505.05755), which are crossing lines, at laptop size, five seeds.
 
-    The quickstart's model on the 50,000 problems of the paper, up to 3,000 steps of 64 (3.8 epochs) at a
+    The quickstart's model on the 50,000 problems of the paper, up to 2,500 steps of 64 (3.2 epochs) at a
     constant rate after warm-up; a run ends when it is solved. The paper's model has 12 layers.
     """
     base = quickstart()["next_token"].replace(
-        stream=False, num_train=_ILM_PROBLEMS, schedule="constant", max_steps=3000, num_test=2000
+        stream=False,
+        num_train=_ILM_PROBLEMS,
+        schedule="constant",
+        max_steps=2500,
+        evaluate_every=500,
+        num_evaluate=500,
+        num_test=2000,
     )
     return _on_ilm_stars("ilm_stars_small", base, {"medium": CrossingLines()}, diagnose=True)
 
