@@ -12,6 +12,7 @@ from tests.tokens import byte_level, joining, letters, sentence_piece
 from unforced.data.files import write_problems
 from unforced.data.template import Template
 from unforced.errors import UserError
+from unforced.tasks.own_data import OwnData
 from unforced.tasks.path_star import PathStar
 
 TASK = PathStar(degree=2, path_length=3, num_nodes=8)
@@ -97,6 +98,27 @@ def test_where_training_problems_are_unknown_it_says_so(chatting, files, call):
     assert "--train FILE" in found["verdict"]["settle"]
     for unknown in (found["exact"]["train"], found["indecipherable_token"]["token_1"]["gap"]):
         assert unknown == {"does_not_apply": "no training problems were given"}
+
+
+def test_own_data_come_from_one_file_or_two(chatting, tmp_path, call):
+    """Prompts with a template lose the line break that else parts them from their answers."""
+    rows = [{"prompt": f"{i // 8},{i % 8}", "answer": str(i % 7)} for i in range(64)]
+    for name, part in {"train": rows[:30], "test": rows[30:]}.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in part))
+    asked = ["diagnose", "--model", chatting, "--data", tmp_path / "test.jsonl", "--confidence", "0.6"]
+    both = [*asked, "--train", tmp_path / "train.jsonl", "--chat", "--json"]
+    found = json.loads(call(*both)[1])
+    assert found["problems"] == {"train": 30, "test": 34}
+    assert found["asked"]["template"] == "<user>{prompt}<eos>\n<assistant>{answer}<eos>\n"
+    alone = json.loads(call(*asked, "--json")[1])
+    assert alone["problems"] == {"train": 0, "test": 34}
+    assert alone["by_heart"] == {"does_not_apply": "no training problems were given"}
+    code, _, errors = call(*asked, "--train", tmp_path / "test.jsonl")
+    assert (code, "34 prompts are in more than one split" in errors) == (2, True)
+    task = OwnData(path=str(tmp_path / "train.jsonl"), test_path=str(tmp_path / "test.jsonl"))
+    some = task.listed("test").take(slice(0, 2))
+    assert Template.parse("Q: {prompt} A: {answer}").prompts(task, some) == ["Q: 3,6 A: ", "Q: 3,7 A: "]
+    assert Template().prompts(task, some) == ["3,6\n", "3,7\n"]
 
 
 def test_adapters_are_asked_as_the_model_that_they_are_merged_into(chatting, tmp_path, call):

@@ -131,10 +131,24 @@ def lines_of(path: Path) -> list[int]:
 
 
 def task_of(path: Path) -> str | None:
-    """Return the name of the task that a table's metadata holds; None where nothing says it."""
-    if path.suffix.lower() != ".parquet" or not path.is_file():
-        return None
-    return _read_parquet(path)[2]["task"].get("name")
+    """Return the name of the task that a table's metadata hold; None where data are of no known task.
+
+    Raises UserError for a file that `write_problems` wrote, and that does not say of what task it is.
+    """
+    written = path.suffix.lower() == ".txt"
+    if path.suffix.lower() == ".parquet" and path.is_file():
+        import pyarrow.parquet as pq
+
+        metadata = pq.read_schema(path).metadata or {}
+        name = _origin(path, metadata.get(b"unforced", b"{}"))["task"].get("name")
+        if name is not None:
+            return str(name)
+    elif path.suffix.lower() == ".jsonl" and path.is_file():
+        first = next((line for line in _read_text(path) if line.strip()), "")
+        written = all(f'"{name}":' in first for name in _SYMBOLS)
+    if written:
+        raise UserError(f"{path}: it does not say of what task it is; give --task NAME")
+    return None
 
 
 def check_suffix(path: Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from unforced.errors import UserError
+from unforced.tasks.base import Problems, Task
 
 PROMPT, ANSWER = "{prompt}", "{answer}"
 _ASKED, _ANSWERED = "the-prompt-stands-here", "the-answer-stands-here"
@@ -60,6 +61,15 @@ class Template:
     def prompt(self, text: str) -> str:
         """Write what stands before an answer, but for the lead."""
         return f"{self.before}{text}{self.between}"
+
+    def prompts(self, task: Task, problems: Problems) -> list[str]:
+        """Write what stands before the answers of problems."""
+        return [self.prompt(text) for text in self.bare_prompts(task, problems)]
+
+    def bare_prompts(self, task: Task, problems: Problems) -> list[str]:
+        """Write the prompts alone; with text around them, without what otherwise parts them from answers."""
+        texts = task.text.prompts(problems)
+        return texts if self == BARE else [text.removesuffix(task.text.joint) for text in texts]
 
     def fitted(self, tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> "Template":
         """Move as many blanks from the prompt's end into the answer as the tokenizer joins with it.

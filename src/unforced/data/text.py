@@ -105,7 +105,7 @@ class TextCodec(Codec):
         """
         strict = answers is None or not self._lists
         answers = self.task.answers(problems) if answers is None else answers
-        prompts = [self.template.prompt(prompt) for prompt in self.task.text.prompts(problems)]
+        prompts = self.template.prompts(self.task, problems)
         lines = self.task.text.answers(self.task.in_order(answers, order))
 
         def place(row: int) -> str:
@@ -344,14 +344,14 @@ def _most_tokens(task: Task, tokenizer: Any, template: Template) -> tuple[int, i
     """Bound the tokens of a prompt and of an answer, in either order; exactly, where problems are listed."""
     lead = template.lead
     if (listed := all_problems(task)) is not None:
-        prompts, answers = [template.prompt(each) for each in task.text.prompts(listed)], task.answers(listed)
+        prompts, answers = template.prompts(task, listed), task.answers(listed)
         both = [lead + line for order in _ORDERS for line in task.text.answers(task.in_order(answers, order))]
         return max(_counts(tokenizer, prompts)), max(_counts(tokenizer, both))
     if task.varied:  # a sample need not have the longest
         prompt, answer = _most_bytes(task)
         return prompt + len(template.prompt("").encode()), answer + len(lead)
     problems = task.sample(np.random.default_rng(0), _SAMPLE)
-    prompts, answers = [template.prompt(each) for each in task.text.prompts(problems)], task.answers(problems)
+    prompts, answers = template.prompts(task, problems), task.answers(problems)
     both = [lead + line for order in _ORDERS for line in task.text.answers(task.in_order(answers, order))]
     costs = _costs(tokenizer, task.alphabet[: task.answer_symbols], prompts[0][-1])
     return _most(tokenizer, prompts, costs), _most(tokenizer, both, costs)

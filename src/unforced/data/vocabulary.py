@@ -59,7 +59,9 @@ def _text_codec(task: Task, vocabulary: Vocabulary, specials: Sequence[str]) -> 
             f"model.mask_token: the objective adds tokens of its own ({', '.join(specials)}), so it can "
             "add this, too; drop mask_token"
         )
-    pairs = task.texts(task.sample(np.random.default_rng(0), _TRIED))
+    tried = task.sample(np.random.default_rng(0), _TRIED)
+    answers = task.text.answers(task.answers(tried))
+    pairs = list(zip(vocabulary.template.bare_prompts(task, tried), answers, strict=True))
     template = vocabulary.template.fitted(tokenizer, pairs)
     for text in ("".join(pairs[0]), task.text.separator.join(task.alphabet)):
         vocabulary.check(text)

@@ -164,7 +164,8 @@ class Elsewhere:
                 mask = None if isinstance(codec, SymbolCodec) else batch.answer_mask
                 answers = max(answers, codec.answer_length if mask is None else int(mask.sum(1).max()))
                 if lengths.max() > prompts:
-                    prompts, longest = int(lengths.max()), some.place(int(lengths.argmax()))
+                    prompts, row = int(lengths.max()), int(lengths.argmax())
+                    longest = self.task.place(problems, row) or some.place(row)
         room = codec.answer_length - (needed(prompts, codec.answer_length) - limit)
         if room < answers:
             raise UserError(

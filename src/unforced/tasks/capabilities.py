@@ -112,6 +112,7 @@ class TextFormat:
                  the task), and tells the task from them; None: problems are read from Parquet alone
     prompt_reader  reads prompts without answers; None: nothing does
     cut          cuts an answer into the texts of its symbols, where no separator does; None: by `separator`
+    joint        what prompts end with that only parts them from answers, in a text without a template
     trim         takes off an answer that is read what does not count, before it is cut
     """
 
@@ -125,6 +126,7 @@ class TextFormat:
     prompt_reader: PromptReader | None = None
     cut: Callable[[str], list[str]] | None = None
     trim: Callable[[str], str] = str
+    joint: str = ""
 
     def answers(self, answers: Symbols) -> list[str]:
         """Write answers as text, in the order in which they are given."""

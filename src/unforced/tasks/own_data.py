@@ -156,7 +156,7 @@ class OwnData(OwnSettings):
         """The texts of the data."""
         reader = PromptReader(self.read_prompts, "prompt")
         texts = self.text_format("", self._texts, self._instruct, prompt_reader=reader)
-        return replace(texts, cut=self._cut, trim=self._trim)
+        return replace(texts, cut=self._cut, trim=self._trim, joint=self.separator)
 
     def read_prompts(self, prompts: Sequence[str]) -> OwnProblems:
         """Take prompts as they are. Raises UserError for an empty one, or one with unknown symbols."""

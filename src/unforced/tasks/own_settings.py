@@ -16,13 +16,15 @@ SPLIT = "split"
 class OwnSettings(Task, ABC):
     """Every field of `own_data`."""
 
-    file_fields = MappingProxyType({"path": "sha256"})
+    file_fields = MappingProxyType({"path": "sha256", "test_path": "test_sha256"})
     path_fields = ("tokenizer",)
 
     path: str = Field(
         "", description="a .jsonl, .csv, .tsv or .parquet file, or a folder that datasets saved"
     )
     sha256: str = Field("", description="SHA-256 of the data; filled in where path is given")
+    test_path: str = Field("", description="a second file or folder, all of which is the test split")
+    test_sha256: str = Field("", description="SHA-256 of test_path; filled in where that is given")
     prompt_column: str = Field("prompt", description="column of prompts")
     answer_column: str = Field("answer", description="column of right answers, or of lists of them")
     split_column: str | None = Field(

@@ -65,15 +65,14 @@ def load(task: OwnSettings) -> Data:
     """Read the data of a task. Raises UserError."""
     if not task.path:
         raise UserError("task.path: name your data, a .jsonl, .csv or .parquet file, or a folder of datasets")
-    present = data_sha256(task.path)
-    if task.sha256 and present and present != task.sha256:
-        raise UserError(
-            f"{task.path} has changed: its SHA-256 is {present[:12]}, and was {task.sha256[:12]} when the "
-            "run was begun; restore it, or begin a new run with another --out"
-        )
+    _check_unchanged(task.path, task.sha256)
+    _check_unchanged(task.test_path, task.test_sha256)
     needs_split = task.split_column not in (None, SPLIT)
     columns = Columns(task.prompt_column, task.answer_column, task.split_column, needs_split)
     rows = read_rows(Path(task.path), columns)
+    if task.test_path:
+        rows = [replace(row, split=row.split or SPLITS[0]) for row in rows]
+        rows += [replace(row, split=SPLITS[-1]) for row in read_rows(Path(task.test_path), columns)]
     kept = keep(rows, Choices(task.normalise, task.held_out, task.conflicts, task.overlaps), task.path)
     right = [
         tuple(answer if task.normalise == "none" else answer.rstrip() for answer in row.answers)
@@ -83,6 +82,16 @@ def load(task: OwnSettings) -> Data:
     prompts = [row.prompt for row in kept.rows]
     problems = problems_of(prompts, right, np.arange(len(prompts)), splits)
     return _with_symbols(task, problems, [row.place for row in kept.rows], dict(kept.dropped))
+
+
+def _check_unchanged(path: str, recorded: str) -> None:
+    """Raise UserError if data are not what a run was begun with; of none, nothing is asked."""
+    present = data_sha256(path) if path and recorded else ""
+    if present and present != recorded:
+        raise UserError(
+            f"{path} has changed: its SHA-256 is {present[:12]}, and was {recorded[:12]} when the "
+            "run was begun; restore it, or begin a new run with another --out"
+        )
 
 
 def _with_symbols(
