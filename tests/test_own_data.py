@@ -13,8 +13,8 @@ from unforced.cli.main import main
 from unforced.errors import UserError
 from unforced.experiment import diagnose_run, evaluate_run, load_run
 from unforced.tasks.own_data import OwnData
-from unforced.tasks.own_splits import normalised
-from unforced.tasks.own_table import load
+from unforced.tasks.own_data.splits import normalised
+from unforced.tasks.own_data.table import load
 from unforced.testing import check_task
 
 RNG = random.Random(0)

@@ -8,11 +8,11 @@ from pydantic import ValidationError
 from tests.runs import tiny_run
 from unforced.errors import UserError
 from unforced.evaluation.creativity import Creativity, forms_of, trained_forms
-from unforced.tasks.circle import Circle
-from unforced.tasks.line import Line
+from unforced.tasks.open_ended.circle import Circle
+from unforced.tasks.open_ended.line import Line
+from unforced.tasks.open_ended.sibling import Sibling
+from unforced.tasks.open_ended.triangle import Triangle
 from unforced.tasks.sampling import problems
-from unforced.tasks.sibling import Sibling
-from unforced.tasks.triangle import Triangle
 from unforced.training.source import split_problems
 
 

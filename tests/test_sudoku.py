@@ -10,9 +10,9 @@ from unforced.parts import read, tree
 from unforced.recipes import resolve
 from unforced.tasks.sampling import SPLITS, problems
 from unforced.tasks.sudoku import Sudoku
-from unforced.tasks.sudoku_bases import solved
-from unforced.tasks.sudoku_grid import BOXES, grid_of, solve
-from unforced.tasks.sudoku_symmetry import family, varied
+from unforced.tasks.sudoku.bases import solved
+from unforced.tasks.sudoku.grid import BOXES, grid_of, solve
+from unforced.tasks.sudoku.symmetry import family, varied
 
 PROMPT = ". . 3 . 3 4 . . . . . 3 1 . . . ="
 WIKIPEDIA = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"

@@ -222,17 +222,17 @@ TASKS = Registry(
     {
         "addition": "unforced.tasks.addition:Addition",
         "branching_path": "unforced.tasks.branching_path:BranchingPath",
-        "circle": "unforced.tasks.circle:Circle",
+        "circle": "unforced.tasks.open_ended.circle:Circle",
         "countdown": "unforced.tasks.countdown:Countdown",
         "crossing_lines": "unforced.tasks.crossing_lines:CrossingLines",
         "dag_paths": "unforced.tasks.dag_paths:DagPaths",
-        "line": "unforced.tasks.line:Line",
+        "line": "unforced.tasks.open_ended.line:Line",
         "minimal_planning": "unforced.tasks.minimal_planning:MinimalPlanning",
-        "own_data": "unforced.tasks.own_data:OwnData",
+        "own_data": "unforced.tasks.own_data.task:OwnData",
         "path_star": "unforced.tasks.path_star:PathStar",
-        "sibling": "unforced.tasks.sibling:Sibling",
-        "sudoku": "unforced.tasks.sudoku:Sudoku",
-        "triangle": "unforced.tasks.triangle:Triangle",
+        "sibling": "unforced.tasks.open_ended.sibling:Sibling",
+        "sudoku": "unforced.tasks.sudoku.task:Sudoku",
+        "triangle": "unforced.tasks.open_ended.triangle:Triangle",
     },
 )
 

@@ -8,8 +8,8 @@ from unforced.recipes.objectives import claim
 from unforced.recipes.pitfalls import SEEDS
 from unforced.recipes.quickstart import quickstart
 from unforced.study import Study, over_seeds
-from unforced.tasks.line import Line
-from unforced.tasks.sibling import Sibling
+from unforced.tasks.open_ended.line import Line
+from unforced.tasks.open_ended.sibling import Sibling
 
 _SOURCE = "Roll the dice, arXiv 2504.15266"
 _MEASURE = "test.free.creative"

@@ -10,10 +10,10 @@ from jaxtyping import Int, Shaped
 
 from unforced.errors import UserError
 from unforced.paths import data_sha256
-from unforced.tasks.own_rows import Columns, read_rows
-from unforced.tasks.own_settings import SPLIT, OwnSettings
-from unforced.tasks.own_splits import SPLITS, Choices, keep, normalised
-from unforced.tasks.own_symbols import Cut, cutter
+from unforced.tasks.own_data.rows import Columns, read_rows
+from unforced.tasks.own_data.settings import SPLIT, OwnSettings
+from unforced.tasks.own_data.splits import SPLITS, Choices, keep, normalised
+from unforced.tasks.own_data.symbols import Cut, cutter
 from unforced.tasks.problems import Problems
 
 

@@ -18,9 +18,9 @@ from jaxtyping import Int, UInt64
 from unforced.errors import UserError
 from unforced.tasks.base import Order, Problems, Symbols, Verdicts
 from unforced.tasks.capabilities import PromptReader, TextFormat
-from unforced.tasks.own_settings import OwnSettings
-from unforced.tasks.own_splits import SPLITS, hash_of, normalised, prompt_key
-from unforced.tasks.own_table import OwnProblems, load, problems_of
+from unforced.tasks.own_data.settings import OwnSettings
+from unforced.tasks.own_data.splits import SPLITS, hash_of, normalised, prompt_key
+from unforced.tasks.own_data.table import OwnProblems, load, problems_of
 from unforced.tasks.problems import END
 
 

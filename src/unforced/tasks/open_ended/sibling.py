@@ -19,8 +19,8 @@ from jaxtyping import Int
 from pydantic import Field, model_validator
 
 from unforced.tasks.base import Problems, Symbols, Verdicts
+from unforced.tasks.open_ended.seed_strings import ROLL_THE_DICE, SeedStringTask, first_kind
 from unforced.tasks.published import Source
-from unforced.tasks.seed_strings import ROLL_THE_DICE, SeedStringTask, first_kind
 
 KINDS = {
     "correct": "",

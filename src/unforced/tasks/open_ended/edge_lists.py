@@ -16,8 +16,8 @@ from jaxtyping import Bool, Int
 from pydantic import Field, model_validator
 
 from unforced.tasks.base import Problems, Symbols, Verdicts
+from unforced.tasks.open_ended.seed_strings import SeedStringTask, first_kind
 from unforced.tasks.sampling import draw_distinct
-from unforced.tasks.seed_strings import SeedStringTask, first_kind
 
 Edges = Int[np.ndarray, "count edges 2"]
 MOST_NODES = 64  # of one answer: verifying takes its square

@@ -11,9 +11,9 @@ labels and whose published data have 10.
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from unforced.tasks.edge_lists import FAULTS, EdgeListTask
+from unforced.tasks.open_ended.edge_lists import FAULTS, EdgeListTask
+from unforced.tasks.open_ended.seed_strings import ROLL_THE_DICE
 from unforced.tasks.published import Source
-from unforced.tasks.seed_strings import ROLL_THE_DICE
 
 KINDS = {"correct": "", **FAULTS, "closed": "its edges close a circle"}
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int, UInt64
 
 from unforced.tasks.sampling import hash_rows
-from unforced.tasks.sudoku_grid import BOXES, Boards, Grid
+from unforced.tasks.sudoku.grid import BOXES, Boards, Grid
 
 _ROUNDS = 3
 Colours = UInt64[np.ndarray, "count nodes"]

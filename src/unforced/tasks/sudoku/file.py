@@ -16,9 +16,9 @@ import numpy as np
 
 from unforced.errors import UserError
 from unforced.paths import data_sha256
-from unforced.tasks.sudoku_bases import Bases
-from unforced.tasks.sudoku_grid import Boards, Grid, grid_of, solve
-from unforced.tasks.sudoku_symmetry import family
+from unforced.tasks.sudoku.bases import Bases
+from unforced.tasks.sudoku.grid import Boards, Grid, grid_of, solve
+from unforced.tasks.sudoku.symmetry import family
 
 _COLUMNS = ("question", "answer")
 _AT_ONCE = 1 << 16  # puzzles; bounds memory

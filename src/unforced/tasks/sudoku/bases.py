@@ -12,8 +12,8 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Int, UInt64
 
-from unforced.tasks.sudoku_grid import Boards, Grid, Options, grid_of, narrow, num_options, solve
-from unforced.tasks.sudoku_symmetry import family
+from unforced.tasks.sudoku.grid import Boards, Grid, Options, grid_of, narrow, num_options, solve
+from unforced.tasks.sudoku.symmetry import family
 
 FEWEST_GIVENS = {4: 4, 6: 9, 9: 23}
 """The fewest givens that are reached in reasonable time, by size; 4, 8 and 17 are known to be possible."""

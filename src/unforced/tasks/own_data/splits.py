@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from unforced.errors import UserError
-from unforced.tasks.own_rows import Row, split_of
+from unforced.tasks.own_data.rows import Row, split_of
 
 Normalise = Literal["none", "whitespace", "case", "punctuation"]
 SPLITS = ("train", "validation", "test")

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from unforced.tasks.base import Task
-from unforced.tasks.own_splits import Normalise
+from unforced.tasks.own_data.splits import Normalise
 
 SPLIT = "split"
 """The column of split names that need not be there."""

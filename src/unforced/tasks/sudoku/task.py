@@ -29,10 +29,10 @@ from unforced.tasks.capabilities import Pictures, PromptReader, TextFormat
 from unforced.tasks.lines import read_prompts
 from unforced.tasks.published import Published, Source, table
 from unforced.tasks.sampling import hash_rows
-from unforced.tasks.sudoku_bases import FEWEST_GIVENS, Bases, made_bases
-from unforced.tasks.sudoku_file import bases_of
-from unforced.tasks.sudoku_grid import BOXES, Grid, grid_of, solve
-from unforced.tasks.sudoku_symmetry import family, varied
+from unforced.tasks.sudoku.bases import FEWEST_GIVENS, Bases, made_bases
+from unforced.tasks.sudoku.file import bases_of
+from unforced.tasks.sudoku.grid import BOXES, Grid, grid_of, solve
+from unforced.tasks.sudoku.symmetry import family, varied
 
 KINDS = {
     "correct": "",

@@ -22,10 +22,10 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field, model_validator
 
 from unforced.tasks.base import EVERY_SPLIT, Problems, Symbols, Verdicts, owners_by_hash
-from unforced.tasks.edge_lists import STRIDE, chain_of, nodes_of, read_edges, write_edges
+from unforced.tasks.open_ended.edge_lists import STRIDE, chain_of, nodes_of, read_edges, write_edges
+from unforced.tasks.open_ended.seed_strings import ROLL_THE_DICE, SeedProblems, SeedStringTask, first_kind
 from unforced.tasks.problems import END
 from unforced.tasks.published import Source
-from unforced.tasks.seed_strings import ROLL_THE_DICE, SeedProblems, SeedStringTask, first_kind
 
 KINDS = {
     "correct": "",
