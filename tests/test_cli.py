@@ -311,6 +311,7 @@ def test_list_and_show_print_json(call):
     _, output, _ = call("show", "paper_gpt_mini", "task.degree=5", "--json")
     assert json.loads(output)["task"] == {
         "name": "path_star", "degree": 5, "path_length": 5, "num_nodes": 50,
+        "shortest": None, "lengths_vary": "by_graph",
         "query": "last", "shuffle": "edges", "edge_direction": "outward",
     }  # fmt: skip
 

@@ -342,7 +342,8 @@ CHANGES = {
     "learning_rate": 0.02, "schedule": "cosine", "schedule_steps": 9, "min_learning_rate": 0.001,
     "optimizer": "muon", "muon_factor": 2.0, "warmup_steps": 1, "warmup_from_zero": True,
     "betas": [0.9, 0.99], "weight_decay": 0.02,
-    "clip_norm": None, "precision": "auto", "evaluate_every": 11, "num_evaluate": 51, "num_test": 61,
+    "clip_norm": None, "precision": "auto", "compile": True,
+    "evaluate_every": 11, "num_evaluate": 51, "num_test": 61,
 }  # fmt: skip
 
 

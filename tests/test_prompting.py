@@ -17,7 +17,7 @@ DIGITS = frozenset("0123456789")
 STAR = TASKS.get("path_star")(degree=2, path_length=3, num_nodes=10)
 SUMS = TASKS.get("addition")(num_digits=3)
 COUNT = 40
-EDGE = r"\d+,\d+"
+EDGE, PAIR, SEED = r"\d+,\d+", r"n\d+ n\d+", r"[a-z0-9]{10}"
 LINES = {
     "path_star": rf"{EDGE}(\|{EDGE})*/{EDGE}=(\d+(,\d+)*)",
     "branching_path": rf"{EDGE}(\|{EDGE})*/{EDGE}=(\d+(,\d+)*)",
@@ -26,6 +26,10 @@ LINES = {
     "minimal_planning": rf"{EDGE}(\|{EDGE})*/{EDGE}=(\d+(,\d+)*)",
     "countdown": r"(\d+ ){3,4}> \d+ :\d+ [-+*/] \d+ = \d+( , \d+ [-+*/] \d+ = \d+){1,2}"
     r"|(\d+ ){3,4}> \d+ :\d+ = \d+ [-+*/] \d+( , \d+ = \d+ [-+*/] \d+){1,2}",
+    "sibling": rf"{SEED}:(b\d+ c\d+ a\d|a\d c\d+ b\d+)",
+    "triangle": rf"(edge:{PAIR} , {PAIR}|{SEED} triangle:{PAIR}( , {PAIR}){{2}})",
+    "circle": rf"{SEED}:{PAIR}( , {PAIR}){{8}}",
+    "line": rf"{SEED}:{PAIR}( , {PAIR}){{8}}",
     "addition": r"\d{4}\+\d{4}=(\d{5})",
     "sudoku": r"([1-4.] ){16}=[1-4]( [1-4]){15}",
 }

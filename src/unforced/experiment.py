@@ -119,9 +119,9 @@ class Begun:
         if is_first:
             write_json(folder.env, environment)
         flops = count_flops(trainer) if is_first else None
-        say_work(trainer, flops)
         if resume:
             trainer.resume()
+        say_work(trainer, flops)
         return cls(trainer, folder, environment, flops)
 
     def measure(self, outcome: Outcome, known: Mapping[Split, Metrics] = MappingProxyType({})) -> None:

@@ -62,9 +62,9 @@ def _text_codec(task: Task, vocabulary: Vocabulary, specials: Sequence[str]) -> 
     tried = task.sample(np.random.default_rng(0), _TRIED)
     answers = task.text.answers(task.answers(tried))
     pairs = list(zip(vocabulary.template.bare_prompts(task, tried), answers, strict=True))
-    template = vocabulary.template.fitted(tokenizer, pairs)
     for text in ("".join(pairs[0]), task.text.separator.join(task.alphabet)):
         vocabulary.check(text)
+    template = vocabulary.template.fitted(tokenizer, pairs)
     if tokenizer.eos_token_id is None:
         tokenizer.add_special_tokens({"eos_token": _END})
     if own is None:
