@@ -1,6 +1,8 @@
 """What is new of a model's answers, from the run to its diagnosis, report and tables."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,12 +10,18 @@ import pytest
 import unforced as uf
 from tests.runs import tiny_run
 from unforced.evaluation.evaluator import Evaluator, answers
+from unforced.evaluation.outcomes import compare_groups
 from unforced.expectations import Expectation
 from unforced.experiment import diagnose_run, load_run
 from unforced.reporting.expectations_table import _values
+from unforced.reporting.outcomes import show_groups
+from unforced.reporting.page.data import describe
+from unforced.reporting.progress import accuracies
 from unforced.reporting.report import write_report
-from unforced.reporting.tables import accuracy_table, set_table
+from unforced.reporting.tables import accuracy_table, error_table, set_table
 from unforced.runs.finished import FinishedRun
+from unforced.runs.groups import group_runs
+from unforced.runs.index import read_finished
 from unforced.training.source import split_problems
 
 
@@ -70,6 +78,11 @@ def test_a_diagnosis_says_why_answers_do_not_count(folder):
     for section in ("clever_hans", "indecipherable_token", "probability", "grokking"):
         assert found[section]["does_not_apply"].startswith("every coherent answer to sibling(2,6)")
     assert "several right answers" in found["snowball"]["does_not_apply"]
+    for section in (found["learned"], found["exact"]["as_trained"]):
+        assert section["does_not_apply"].startswith("every coherent answer to sibling(2,6)")
+    kinds = found["error_kinds"]
+    assert "correct" not in kinds
+    assert kinds["coherent"] == new["coherent"]["correct"]
     text = str(uf.load(folder).diagnose())
     assert "Creativity" in text
     assert "by heart" in text
@@ -85,8 +98,34 @@ def test_reports_and_notebooks_show_it(folder, tmp_path):
     shown = set_table(result)
     assert list(shown.columns) == ["creative", "coherent", "original", "unique"]
     assert "held-out, free" in shown.index
-    assert "creative" not in accuracy_table(result, None)
+    assert accuracy_table(result, None).empty
+    assert "coherent" in error_table(result).index
+    line = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+    assert re.fullmatch(
+        r"train coherent [\d.]+%  validation coherent [\d.]+% creative [\d.]+%", accuracies(line)
+    )
     assert "answers as a set" in uf.load(folder)._repr_html_()
+
+
+def test_a_model_that_recites_its_training_set_is_not_solved(folder, tmp_path, capsys):
+    copy = shutil.copytree(folder, tmp_path / "run")
+    recited = json.loads((copy / "result.json").read_text())
+    for key in ("test.free.exact", "test.free.coherent"):
+        recited[key] |= {"correct": 1600, "value": 1.0, "low": 0.99, "high": 1.0}
+    (copy / "result.json").write_text(json.dumps(recited))
+    write_report([copy], tmp_path / "report")
+    for name in ("tables/success.md", "figures/success.png", "figures/solved_by.png"):
+        assert not (tmp_path / "report" / name).exists()
+    (group,) = group_runs([read_finished(copy)])
+    data = describe([group], [], [], [])
+    assert (data["groups"][0]["solved"], data["runs"][0]["solved"]) == (None, False)
+    assert data["groups"][0]["creative"]["median"] == pytest.approx(
+        recited["test.free.creative"]["value"], abs=1e-4
+    )
+    summary = compare_groups([group])
+    assert summary["groups"][group.label]["success"]["correct"] == 0
+    show_groups({**summary, "skipped": {}, "duplicates": {}})
+    assert "open-ended, by free.creative" in capsys.readouterr().out
 
 
 def run_of(name, seed, value):

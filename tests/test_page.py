@@ -26,6 +26,10 @@ RUNS = {
     "sums": ["task=addition"],
     "untraced": ["seed=1"],
 }
+SEVERAL = {
+    "siblings": ["task=sibling", "task.parents=2", "task.children=6", "task.seed_length=2", "max_steps=80"],
+    "paths": ["task=dag_paths", "task.num_nodes=20", "task.edge_probability=0.3", "max_steps=80"],
+}
 NUM_SEEDS = 3
 CONFIGURATIONS = {
     "fixed": [],
@@ -78,6 +82,15 @@ def runs_file(folders, tmp_path_factory):
 def study_file(study, tmp_path_factory):
     """The page about the study."""
     return write([study], tmp_path_factory.mktemp("page") / "study.html")[0]
+
+
+@pytest.fixture(scope="module")
+def several_file(tmp_path_factory, trained):
+    """The page about runs whose problems have several right answers."""
+    root = tmp_path_factory.mktemp("several")
+    for name, overrides in SEVERAL.items():
+        trained(tiny_run(*overrides), root / name)
+    return write([root], root / "index.html")[0]
 
 
 @pytest.fixture
@@ -575,6 +588,25 @@ def test_the_explorer_shows_answers_of_every_form(page):
     page.keyboard.press("ArrowRight")
     explore(page, "star")
     assert page.locator("#explore-panel").is_visible()
+
+
+def test_no_symbol_is_wrong_where_several_answers_are_right(open_file, several_file):
+    page, right = open_file(several_file), {"siblings": "coherent", "paths": "correct"}
+    cells = page.locator("#groups tbody tr").filter(has_text="sibling(2,6)").locator("td")
+    assert "open-ended" in cells.all_inner_texts()
+    for name, accepted in right.items():
+        explore(page, name)
+        verdicts = set()
+        for problem in page.locator("#explore-problem option").all():
+            page.locator("#explore-problem").select_option(problem.get_attribute("value"))
+            answers = page.locator("#answers tbody")
+            assert answers.locator("td.wrong").count() == 0
+            assert answers.locator("th").first.inner_text() == "one right answer"
+            assert "true" not in text(page, "#predictions") + text(page, "#verdict")
+            is_right = text(page, "#verdict").startswith(f"✓ {accepted} ")
+            assert answers.locator("th").last.inner_text() == f"free-running {'✓' if is_right else '✗'}"
+            verdicts.add(is_right)
+        assert True in verdicts
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

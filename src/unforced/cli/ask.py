@@ -69,7 +69,7 @@ def ask(
 
 def _show_asked(asked: "Asked", facts: Mapping[str, Any], shown: Sequence[Mapping[str, str]]) -> None:
     """Print problems as they were asked and answered, then the accuracies."""
-    from unforced.reporting.tables import accuracy_table, error_table, show
+    from unforced.reporting.tables import accuracy_table, error_table, set_table, show
 
     count = len(asked.prompts)
     for number, one in enumerate(shown, start=1):
@@ -80,8 +80,10 @@ def _show_asked(asked: "Asked", facts: Mapping[str, Any], shown: Sequence[Mappin
         f"{facts['model']}: {count} held-out problems of {asked.questions.task}, {facts['shots']} shots, "
         f"answers {facts['order']}\n"
     )
-    show(accuracy_table(facts, facts["chance"]))
-    print()
+    for frame in (accuracy_table(facts, facts["chance"]), set_table(facts)):
+        if len(frame):
+            show(frame)
+            print()
     show(error_table(facts))
 
 

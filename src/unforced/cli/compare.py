@@ -12,8 +12,12 @@ from unforced.cli.options import AsJson
 def compare(
     folders: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold some.")],
     measure: Annotated[
-        str, typer.Option(help="The outcome: free.exact, forced.token_1, ..., on held-out problems.")
-    ] = "free.exact",
+        str | None,
+        typer.Option(
+            help="The outcome: free.exact, forced.token_1, ..., on held-out problems. "
+            "By default free.exact, of open-ended tasks free.creative."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Summarise runs that differ only in their seed, and compare groups of runs on the same seeds.

@@ -60,11 +60,14 @@ def diagnose(
         )
     unknown = does_not_apply(NO_TRAINING)
     as_trained_test = _as_trained(fresh, confidence)
+    is_open = evaluator.task.of_a_set is not None
     sections = {
         "exact": {
             "train": fitted or unknown,
             "test": _exact(fresh, confidence),
-            "as_trained": {"train": as_trained or unknown, "test": as_trained_test},
+            "as_trained": does_not_apply(nothing_decided(evaluator))
+            if is_open
+            else {"train": as_trained or unknown, "test": as_trained_test},
         },
         "clever_hans": clever_hans(fresh, confidence),
         "indecipherable_token": indecipherable_token(known, fresh, confidence),
@@ -160,7 +163,12 @@ def history(
     late = (
         does_not_apply(reason) if reason else grokking(lines, _chances(evaluator, held_out), mode, positions)
     )
-    return {"learned": learned(lines, task.answer_length, mode, positions), "grokking": late}
+    if task.of_a_set is not None:
+        return {"learned": does_not_apply(nothing_decided(evaluator)), "grokking": late}
+    found = learned(lines, task.answer_length if task.unique_answer else 0, mode, positions)
+    if "order" in found and not task.unique_answer:
+        found["order"] = does_not_apply(f"{task} has several right answers: no token by itself is right")
+    return {"learned": found, "grokking": late}
 
 
 def _chances(evaluator: Evaluator, problems: Problems) -> dict[int, float]:

@@ -273,8 +273,14 @@ def _expected_share(places: Marks, hazard: float, lengths: Lengths | None) -> fl
 
 
 def error_kinds(asked: Probe) -> Measures:
-    """Count the free answers of each kind, as the task's verifier names them."""
-    return dict(asked.evaluator.task.score(asked.problems, asked.responses.free).counts())
+    """Count the free answers of each kind, as the task's verifier names them.
+
+    Right ones are `correct`, of open-ended tasks `coherent`.
+    """
+    task = asked.evaluator.task
+    counts = task.score(asked.problems, asked.responses.free).counts()
+    names = {"correct": "coherent"} if task.of_a_set is not None else {}
+    return {names.get(kind, kind): count for kind, count in counts.items()}
 
 
 def probability(asked: Probe) -> Measures:

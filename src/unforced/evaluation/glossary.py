@@ -60,7 +60,8 @@ DEFINITIONS: Mapping[str, str] = {
     "exact.as_trained": (
         "Fraction of problems whose tokens are all predicted right on the inputs of training: the true "
         "answer so far, or the prompt alone where training shows nothing of the answer. If it is high and "
-        "free-running answers are wrong, the decoder does not fit the training."
+        "free-running answers are wrong, the decoder does not fit the training. Where a task has several "
+        "right answers this is agreement with the reference; it does not apply to open-ended tasks."
     ),
     "clever_hans.cheat_accuracy": (
         "Fraction of held-out problems in which, given the true answer so far, every token that it gives "
@@ -153,7 +154,8 @@ DEFINITIONS: Mapping[str, str] = {
         "corrected in the same way."
     ),
     "error_kinds": (
-        "Free-running answers to held-out problems by the kind that the task's verifier assigns."
+        "Free-running answers to held-out problems by the kind that the task's verifier assigns; right "
+        "answers to open-ended tasks are `coherent`."
     ),
     "probability.token_i.true": (
         "Mean probability of the true symbol at a decision, on the inputs of training, held-out problems."
@@ -171,7 +173,8 @@ DEFINITIONS: Mapping[str, str] = {
     "learned.fitted": (
         "Step of the first of two consecutive evaluations in which a position (or the whole answer) was "
         f"right in {SOLVED:.0%} of training problems; censored where training ended before. Positions are "
-        "measured on the inputs of training, whole answers free-running."
+        "measured on the inputs of training, whole answers free-running. Where a task has several right "
+        "answers, whole answers alone; open-ended tasks have none."
     ),
     "learned.solved": "The same on held-out problems (the validation split).",
     "learned.evaluated_every": "Steps between evaluations: the resolution of the steps above.",
@@ -224,7 +227,9 @@ DEFINITIONS: Mapping[str, str] = {
     ),
     "positions.token_i.forced": (
         "Accuracy of the tokens at these answer positions given the true answer so far, on held-out problems "
-        "that have them. Long answers are cut into ten ranges, narrow at the beginning."
+        "that have them. Long answers are cut into ten ranges, narrow at the beginning. Where a task has "
+        "several right answers this, and all of *Learned by heart* and *Reliance* below, is agreement with "
+        "the reference."
     ),
     "positions.token_i.free": (
         "The same of the tokens that the model wrote itself. A token that is inserted or left out moves all "

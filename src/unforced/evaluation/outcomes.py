@@ -56,17 +56,21 @@ def _is_held_out(key: str, value: Any) -> bool:
     return key.startswith("test.") and isinstance(value, dict) and "total" in value
 
 
-def compare_groups(groups: Sequence[Group], measure: str) -> dict[str, Any]:
+def compare_groups(groups: Sequence[Group], measure: str | None = None) -> dict[str, Any]:
     """Summarise groups of runs by an outcome, as in `free.exact`, and compare those that share seeds.
 
+    measure: None is `free.exact`, and `free.creative` of open-ended tasks.
     Raises UserError if a run has no such measure.
     """
-    outcomes = {group.label: outcomes_of(group, measure) for group in groups}
+    measures = {group.label: measure or group.runs[0].headline.removeprefix("test.") for group in groups}
+    outcomes = {group.label: outcomes_of(group, measures[group.label]) for group in groups}
     horizon = max(outcome.steps for seeds in outcomes.values() for outcome in seeds.values())
     return {
         "groups": {
             group.label: {
                 "chance": group.chance,
+                "measure": measures[group.label],
+                "open_ended": group.open_ended,
                 **summarise(outcomes[group.label], horizon),
                 "failures": group.failures,
                 "kernels": group.mixed_kernels,
@@ -76,7 +80,8 @@ def compare_groups(groups: Sequence[Group], measure: str) -> dict[str, Any]:
         "pairs": [
             {"first": first, "second": second, **comparison}
             for first, second in itertools.combinations(outcomes, 2)
-            if (comparison := compare(outcomes[first], outcomes[second])) is not None
+            if measures[first] == measures[second]
+            and (comparison := compare(outcomes[first], outcomes[second])) is not None
         ],
     }
 

@@ -239,8 +239,8 @@ class Fit:
         if self.finished is None:
             return title
         as_a_set = set_table(self.finished)
-        accuracies = accuracy_table(self.finished, self.run.task.chance).to_html()
-        return title + accuracies + (as_a_set.to_html() if len(as_a_set) else "")
+        tables = accuracy_table(self.finished, self.run.task.chance), as_a_set
+        return title + "".join(frame.to_html() for frame in tables if len(frame))
 
 
 def _check_count(count: int | None) -> None:

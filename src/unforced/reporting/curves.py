@@ -8,7 +8,7 @@ from unforced.runs.finished import FinishedRun
 from unforced.runs.groups import Group
 
 SAMPLES = "samples"
-WHOLE, TRAIN = "exact", "train"
+WHOLE, TRAIN, CREATIVE = "exact", "train", "creative"
 
 
 def token_measures(length: int) -> list[str]:
@@ -20,9 +20,11 @@ def run_curves(run: FinishedRun, mode: str = "free") -> pd.DataFrame:
     """Return a run's accuracy at each evaluation, a row per number of samples trained on.
 
     Columns: exact match (`exact`) and each answer position (`token_i`) on validation problems, exact match on
-    training problems (`train`). NaN where the evaluation has no problem with that position.
+    training problems (`train`); where a task is open-ended, creative answers instead of positions. NaN where
+    the evaluation has no problem with that position.
     """
-    keys = {name: f"validation.{mode}.{name}" for name in (WHOLE, *token_measures(run.length))}
+    parts = [CREATIVE] if run.open_ended else token_measures(run.length)
+    keys = {name: f"validation.{mode}.{name}" for name in (WHOLE, *parts)}
     keys[TRAIN] = f"train.{mode}.exact"
     rows = [{name: _fraction(line.get(key)) for name, key in keys.items()} for line in run.lines]
     index = pd.Index([line["samples"] for line in run.lines], dtype=int, name=SAMPLES)
@@ -58,10 +60,10 @@ def group_curves(group: Group, mode: str = "free") -> dict[str, pd.DataFrame]:
         return {}
     samples = sorted({at for curve in curves for at in curve.index})
     held = [curve.reindex(pd.Index(samples, name=SAMPLES), method="ffill") for curve in curves]
-    longest = token_measures(max(run.length for run in group.runs))
+    parts = token_measures(max(run.length for run in group.runs))
     return {
         measure: _over_seeds([curve[measure] for curve in held if measure in curve])
-        for measure in (WHOLE, *longest, TRAIN)
+        for measure in (WHOLE, *([CREATIVE] if group.open_ended else parts), TRAIN)
     }
 
 

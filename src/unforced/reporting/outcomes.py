@@ -24,6 +24,11 @@ def show_groups(summary: Mapping[str, Any]) -> None:
         print_lines("")
         show(_pairs(summary, letters), "on the same seeds; p: McNemar's exact test, for each pair alone")
     for name, letter in letters.items():
+        group = summary["groups"][name]
+        if group["open_ended"]:
+            coherence = ", which says how many answers are coherent" * (group["measure"] == "free.exact")
+            print_lines(f"{letter}: open-ended, by {group['measure']}{coherence}")
+    for name, letter in letters.items():
         if kernels := summary["groups"][name]["kernels"]:
             print_lines(f"{letter}: the seeds ran on kernels that round differently: {kernels}")
     for folder, reason in summary["skipped"].items():

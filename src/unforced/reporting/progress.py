@@ -101,13 +101,35 @@ def summarise(line: Mapping[str, Any]) -> str:
 
 def accuracies(line: Mapping[str, Any]) -> str:
     """Put the accuracies of a line of metrics.jsonl into words."""
+    if "validation.free.creative" in line:
+        return _of_a_set(line)
     (train_forced, train_free), (forced, free) = shares(line)
     return f"train forced {train_forced}% free {train_free}%  validation forced {forced}% free {free}%"
 
 
+def _of_a_set(line: Mapping[str, Any]) -> str:
+    """Put the answers to an open-ended task into words."""
+    names = {"train": ["coherent"], "validation": ["coherent", "creative"]}
+    parts = []
+    for split, measures in names.items():
+        counts = {name: line.get(f"{split}.free.{name}") for name in measures}
+        shares = [f"{name} {_share(count)}%" for name, count in counts.items() if count]
+        parts += [" ".join([split, *shares])] if shares else []
+    return "  ".join(parts)
+
+
+def _share(count: Mapping[str, int]) -> str:
+    return f"{100 * count['correct'] / count['total']:.1f}"
+
+
 def shares(line: Mapping[str, Any]) -> list[list[str]]:
-    """Return percentages of whole answers right: [forced, free] on train, then on validation."""
+    """Return percentages of whole answers right: [forced, free] on train, then on validation.
+
+    No forced one where a task is open-ended.
+    """
     pairs = [
         [line[f"{split}.{mode}.exact"] for mode in ("forced", "free")] for split in ("train", "validation")
     ]
-    return [[f"{100 * count['correct'] / count['total']:.1f}" for count in pair] for pair in pairs]
+    percentages = [[_share(count) for count in pair] for pair in pairs]
+    is_open = "validation.free.creative" in line
+    return [["–", free] for _, free in percentages] if is_open else percentages

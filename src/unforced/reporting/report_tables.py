@@ -19,7 +19,7 @@ from unforced.expectations import Expectation
 from unforced.registry import BASELINE
 from unforced.reporting.expectations_table import Judged
 from unforced.reporting.tables import MET, MISSED, NONE, OF_A_SET, WHOLE_ANSWERS, in_percent, in_units
-from unforced.runs.groups import Group, natural, spread
+from unforced.runs.groups import Group, closed, natural, spread
 
 _ONCE = ("study", "model", "token", "seeds")
 _EQUAL: Mapping[Axis, tuple[str, str]] = {
@@ -43,7 +43,7 @@ def accuracy(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable:
         {
             **_names(group),
             "chance": in_percent(group.chance),
-            **{column: _over_seeds(group.values(measure)) for column, measure in WHOLE_ANSWERS.items()},
+            **{column: _whole(group, measure) for column, measure in WHOLE_ANSWERS.items()},
             "seeds": str(len(group.runs)),
             **_caveats(group),
         }
@@ -51,7 +51,9 @@ def accuracy(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable:
     ]
     notes = [f"{name}: {text}." for name, text in _forced_notes(groups).items()]
     note = "Exact match in percent: median over seeds (range). Chance: the best without lookahead."
-    return _table(rows, note, *notes, _about_failures(groups), _about_kernels(groups))
+    return _table(
+        rows, note, _about_open_ended(groups), *notes, _about_failures(groups), _about_kernels(groups)
+    )
 
 
 def slices(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable | None:
@@ -81,8 +83,12 @@ def slices(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable | N
     return _table(rows, note, _about_failures(groups), _about_kernels(groups)) if rows else None
 
 
-def success(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable:
-    """How many seeds were solved, and after how many steps."""
+def success(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable | None:
+    """How many seeds were solved, and after how many steps; without open-ended tasks."""
+    left_out = "" if closed(groups) == list(groups) else "Open-ended tasks are left out: see creativity."
+    groups = closed(groups)
+    if not groups:
+        return None
     horizon = max(run.result["steps"] for group in groups for run in group.runs)
     rows = []
     for group in groups:
@@ -101,7 +107,7 @@ def success(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable:
         f"Solved: free-running exact match at least {100 * SOLVED:.0f}% on held-out problems. Success rate "
         "with its 95% Wilson interval over seeds. Steps: Kaplan-Meier median, on validation problems."
     )
-    return _table(rows, note, _about_failures(groups), _about_kernels(groups))
+    return _table(rows, note, left_out, _about_failures(groups), _about_kernels(groups))
 
 
 def equal_compute(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable | None:
@@ -119,7 +125,9 @@ def equal_compute(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTa
         f"{100 * SOLVED:.0f}% of validation problems right, free-running, and stays so when its run ends; "
         "one that diverged never is."
     )
-    return _table(rows, note, _about_failures(groups), _about_kernels(groups))
+    open_ended = f"{NONE}: of an open-ended task, whose runs no exact match solves."
+    about = "" if closed(groups) == list(groups) else open_ended
+    return _table(rows, note, about, _about_failures(groups), _about_kernels(groups))
 
 
 def seeds(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable:
@@ -130,6 +138,7 @@ def seeds(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable:
             "seed": str(run.seed),
             "training, free-running": percent(run.result["train.free.exact"]),
             "held-out, free-running": percent(run.result["test.free.exact"]),
+            "held-out, creative": percent(run.result["test.free.creative"]) if run.open_ended else "",
             "steps": f"{run.result['steps']:,}",
             "ended by": run.failure or run.result.get("ended_by", ""),
             "verdict": run.diagnosis["verdict"]["title"] if run.diagnosis else "",
@@ -138,7 +147,7 @@ def seeds(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable:
         for run in group.runs
     ]
     note = "Exact match, free-running, with 95% Wilson intervals over problems; steps that the run took."
-    return _table(rows, note, _about_failures(groups))
+    return _table(rows, note, _about_open_ended(groups), _about_failures(groups))
 
 
 def diagnosis(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable | None:
@@ -165,7 +174,7 @@ def creativity(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable
             **_caveats(group),
         }
         for group in groups
-        if group.values("test.free.creative")
+        if group.open_ended
     ]
     if not rows:
         return None
@@ -227,6 +236,17 @@ def _names(group: Group) -> dict[str, str]:
     }
 
 
+def _whole(group: Group, measure: str) -> str:
+    """Return exact match; none teacher-forced where no reference is the right answer."""
+    return NONE if group.open_ended and ".forced." in measure else _over_seeds(group.values(measure))
+
+
+def _about_open_ended(groups: Sequence[Group]) -> str:
+    if not any(group.open_ended for group in groups):
+        return ""
+    return "Of open-ended tasks, exact match is the share of coherent answers, and none is teacher-forced."
+
+
 def _cost(group: Group, rivals: Sequence[Group]) -> dict[str, str]:
     """Return the operations of training on a problem and of answering one, and what others need."""
     flops, answer = flops_per_sample(group.runs[0]), group.runs[0].result.get("flops_per_answer")
@@ -248,7 +268,7 @@ def _is_baseline(rival: Group, group: Group) -> bool:
 def _at_equal(group: Group, amounts: Mapping[Axis, int | float | None]) -> dict[str, str]:
     cells: dict[str, str] = {}
     for axis, (name, heading) in _EQUAL.items():
-        amount = amounts[axis]
+        amount = None if group.open_ended else amounts[axis]
         cells[name] = (
             NONE if amount is None else f"{amount:,}" if axis == "steps" else in_units(amount).strip()
         )

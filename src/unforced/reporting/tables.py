@@ -24,6 +24,8 @@ MODE_NAMES = {"forced": "teacher-forced", "free": "free-running", "one_pass": "i
 OF_A_SET = ("creative", "coherent", "original", "unique")
 """Measures of a set of free answers, where a task is open-ended."""
 
+SEVERAL = "problems have several right answers: tokens and forced rows are agreement with one of them"
+
 WHOLE_ANSWERS = {
     "training, teacher-forced": "train.forced.exact",
     "training, free-running": "train.free.exact",
@@ -79,8 +81,13 @@ def slice_table(result: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def accuracy_table(result: Mapping[str, Any], chance: float | None) -> pd.DataFrame:
-    """Put forced and free accuracies side by side: a row per split and mode, a column per measure."""
+    """Put forced and free accuracies side by side: a row per split and mode, a column per measure.
+
+    It is empty where a task is open-ended, and no accuracy says more than `set_table`.
+    """
     rows: dict[str, dict[str, str]] = {}
+    if is_open_ended(result):
+        return pd.DataFrame()
     for split, name in _split_names(result).items():
         for mode in ("forced", "free", "one_pass"):
             for key, value in result.items():
@@ -91,6 +98,11 @@ def accuracy_table(result: Mapping[str, Any], chance: float | None) -> pd.DataFr
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index.name = f"chance {in_percent(chance, sign='%')}"
     return table.fillna("")
+
+
+def is_open_ended(result: Mapping[str, Any]) -> bool:
+    """Whether any coherent answer is right: a result then counts creative ones."""
+    return any(key.endswith(".free.creative") for key in result)
 
 
 def set_table(result: Mapping[str, Any]) -> pd.DataFrame:
@@ -116,8 +128,11 @@ def _narrow(table: pd.DataFrame) -> pd.DataFrame:
 
 def error_table(result: Mapping[str, Any]) -> pd.DataFrame:
     """Count the free answers of each kind: a row per kind, a column per split."""
+    names = {"correct": "coherent"} if is_open_ended(result) else {}
     columns = {
-        f"{name}, free": {kind.replace("_", " "): f"{count:,}" for kind, count in result[key].items()}
+        f"{name}, free": {
+            names.get(kind, kind).replace("_", " "): f"{count:,}" for kind, count in result[key].items()
+        }
         for split, name in _split_names(result).items()
         if (key := f"{split}.free.errors") in result
     }
@@ -137,7 +152,10 @@ def show(frame: pd.DataFrame, note: str = "") -> None:
 
 def show_accuracy(result: Mapping[str, Any], run: "Run") -> None:
     """Print what a run gets right, forced and free, by which decoder, and the kinds of its free answers."""
-    show(_narrow(accuracy_table(result, run.task.chance)), run.forced_note)
+    several = "" if run.task.unique_answer else SEVERAL
+    accuracies = accuracy_table(result, run.task.chance)
+    if len(accuracies):
+        show(_narrow(accuracies), "; ".join(filter(None, (run.forced_note, several))))
     print_lines(f"decoder: {run.decoding}", "")
     for frame in (slice_table(result), set_table(result)):
         if len(frame):

@@ -81,6 +81,24 @@ class FinishedRun:
         return tuple(self.task.decisive_positions) if self.task else ()
 
     @property
+    def unique_answer(self) -> bool:
+        """Whether a problem has one right answer, as far as is known."""
+        try:
+            return self.task is None or self.task.unique_answer
+        except UserError:  # a file of its problems is gone
+            return True
+
+    @property
+    def open_ended(self) -> bool:
+        """Whether any coherent answer is right: exact match is coherence, which is no success."""
+        return "test.free.creative" in self.result
+
+    @property
+    def headline(self) -> str:
+        """The held-out measure that runs are ranked by."""
+        return "test.free.creative" if self.open_ended else "test.free.exact"
+
+    @property
     def shows(self) -> Shows:
         """The part of the answer that training shows as input."""
         default: Shows = "nothing" if self.objective in SHOWN_NOTHING else "prefix"

@@ -59,6 +59,11 @@ class Group:
         return self.runs[0].chance
 
     @property
+    def open_ended(self) -> bool:
+        """Whether any coherent answer is right; see `FinishedRun.open_ended`."""
+        return self.runs[0].open_ended
+
+    @property
     def seeds(self) -> list[int]:
         """The seed of each run."""
         return [run.seed for run in self.runs]
@@ -95,6 +100,11 @@ class Group:
 def spread(values: Sequence[float]) -> dict[str, float]:
     """Summarise a measure over seeds: median and range (outcomes are bimodal, so no mean)."""
     return {"median": median(values), "low": min(values), "high": max(values)}
+
+
+def closed(groups: Iterable[Group]) -> list[Group]:
+    """Return the groups whose tasks are not open-ended: those whose runs can be solved."""
+    return [group for group in groups if not group.open_ended]
 
 
 def group_runs(runs: Iterable[FinishedRun]) -> list[Group]:

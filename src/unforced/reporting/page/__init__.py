@@ -29,6 +29,7 @@ _SCRIPTS = (
     "chart",
     "curves",
     "drawing",
+    "answers",
     "explorer",
     "main",
 )

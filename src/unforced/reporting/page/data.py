@@ -63,8 +63,13 @@ def _group(group: Group) -> dict[str, Any]:
         "chance": run.chance,
         "decisive": list(run.decisive),
         "forced_note": run.forced_note,
-        "free": {**_rounded(spread(values)), "values": [round(value, _DIGITS) for value in values]},
-        "solved": sum(outcome.solved for outcome in outcomes_of(group, "free.exact").values()),
+        "unique_answer": run.unique_answer,
+        "open_ended": group.open_ended,
+        "free": _seeds(values),
+        "creative": _seeds(group.values(run.headline)) if group.open_ended else None,
+        "solved": None
+        if group.open_ended
+        else sum(outcome.solved for outcome in outcomes_of(group, "free.exact").values()),
         "failures": group.failures,
         "kernels": group.mixed_kernels,
         "forced_tokens": [_median(position) for position in forced],
@@ -76,13 +81,18 @@ def _group(group: Group) -> dict[str, Any]:
     }
 
 
+def _seeds(values: Sequence[float]) -> dict[str, Any]:
+    return {**_rounded(spread(values)), "values": [round(value, _DIGITS) for value in values]}
+
+
 def _run(run: FinishedRun, missing: list[str]) -> dict[str, Any]:
     verdict = run.diagnosis and run.diagnosis["verdict"]
     return {
         "name": run.name,
         "seed": run.seed,
-        "free": _rounded({key: run.result[_FREE][key] for key in ("value", "low", "high")}),
-        "solved": Outcome.of(run, "free.exact").solved,
+        "free": _interval(run, _FREE),
+        "creative": _interval(run, run.headline) if run.open_ended else None,
+        "solved": not run.open_ended and Outcome.of(run, "free.exact").solved,
         "failure": run.failure,
         "forced_tokens": _forced_tokens(run),
         "curves": _columns(run_curves(run)),
@@ -90,6 +100,10 @@ def _run(run: FinishedRun, missing: list[str]) -> dict[str, Any]:
         "verdict": verdict and {key: verdict[key] for key in ("name", "title", "because")},
         "traces": _traces(RunFolder(run.path), missing),
     }
+
+
+def _interval(run: FinishedRun, measure: str) -> dict[str, float]:
+    return _rounded({key: run.result[measure][key] for key in ("value", "low", "high")})
 
 
 def _claim(judged: Judged, study_source: str, groups: Sequence[Group]) -> dict[str, Any]:
@@ -143,7 +157,12 @@ def _median(values: Sequence[float | None]) -> float | None:
 
 
 def _forced_tokens(run: FinishedRun) -> list[float | None]:
-    """Return the teacher-forced accuracy of each answer position; None if no answer has the position."""
+    """Return the teacher-forced accuracy of each answer position; None if no answer has the position.
+
+    None at all where a task is open-ended.
+    """
+    if run.open_ended:
+        return []
     proportions = [run.result.get(f"test.forced.{token}") for token in token_measures(run.length)]
     return [_number(share["value"]) if share and share["total"] else None for share in proportions]
 

@@ -23,7 +23,7 @@ from unforced.reporting.report_figures.style import (
     percent_axis,
     wrapped,
 )
-from unforced.runs.groups import Group
+from unforced.runs.groups import Group, closed
 
 _NARROW = 8  # slots that fit in one column of a paper
 _LABEL = 12  # characters per line of a topology's label
@@ -56,13 +56,17 @@ def prepare_accuracy(groups: Sequence[Group], measures: Mapping[str, str] = _SPL
 
 
 def accuracy(groups: Sequence[Group]) -> dict[str, Figure]:
-    """Draw a panel per model: each seed with its interval, the median as a bar, training problems hollow."""
-    return _drawn(groups, _SPLITS, "exact match,\nfree-running (%)")
+    """Draw a panel per model: each seed with its interval, the median as a bar, training problems hollow.
+
+    Open-ended tasks are left out: see `creativity`.
+    """
+    some = closed(groups)
+    return _drawn(some, _SPLITS, "exact match,\nfree-running (%)") if some else {}
 
 
 def creativity(groups: Sequence[Group]) -> dict[str, Figure]:
     """Draw open-ended tasks likewise: on held-out prompts, coherent answers hollow, creative ones filled."""
-    open_ended = [group for group in groups if group.values("test.free.creative")]
+    open_ended = [group for group in groups if group.open_ended]
     return _drawn(open_ended, _SET, "held-out answers,\nfree-running (%)") if open_ended else {}
 
 

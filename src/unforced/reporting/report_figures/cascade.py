@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from unforced.reporting.curves import group_curves, token_measures, trained
 from unforced.reporting.report_figures.curves import SAMPLES_LABEL, THOUSAND
 from unforced.reporting.report_figures.style import across, pages, panels, titled
-from unforced.runs.groups import Group
+from unforced.runs.groups import Group, closed
 
 
 def prepare_cascade(group: Group) -> pd.DataFrame:
@@ -29,7 +29,7 @@ def prepare_cascade(group: Group) -> pd.DataFrame:
 
 def cascade(groups: Sequence[Group]) -> dict[str, Figure]:
     """Draw a heat map per group: answer positions against samples, coloured by the median over seeds."""
-    return {name: _heat_maps(members) for name, members in pages(trained(groups))}
+    return {name: _heat_maps(members) for name, members in pages(trained(closed(groups)))}
 
 
 def _heat_maps(groups: Sequence[Group]) -> Figure:

@@ -25,15 +25,18 @@ _FEW_DECADES = 300  # below this ratio, labels between powers of ten are needed 
 
 
 def prepare_compute(groups: Sequence[Group]) -> pd.DataFrame:
-    """Return a row per run with known FLOPs: these, and held-out free-running exact match with interval."""
+    """Return a row per run with known FLOPs: these, and held-out free-running exact match with interval.
+
+    Where a task is open-ended, creative answers instead.
+    """
     return pd.DataFrame(
         {
-            "facet": group.facet,
+            "facet": group.facet + ", creative answers" * group.open_ended,
             "configuration": group.configuration,
             "seed": run.seed,
             "flops": run.result["flops"],
             "chance": group.chance,
-            **{key: run.result["test.free.exact"][key] for key in ("value", "low", "high")},
+            **{key: run.result[run.headline][key] for key in ("value", "low", "high")},
         }
         for group in groups
         for run in group.runs

@@ -39,6 +39,7 @@ def learning_curves(groups: Sequence[Group], modes: Sequence[str] = tuple(_MODES
 
 def _curves(groups: Sequence[Group], modes: Sequence[str]) -> Figure:
     columns, length = across(len(groups)), max(run.length for group in groups for run in group.runs)
+    open_ended = all(group.open_ended for group in groups)
     cells = [
         (len(modes) * (i // columns) + row) * columns + i % columns
         for row in range(len(modes))
@@ -55,7 +56,12 @@ def _curves(groups: Sequence[Group], modes: Sequence[str]) -> Figure:
     figure.suptitle(groups[0].facet, fontsize=8, fontweight="bold")
     legend(
         figure,
-        [*_token_handles(length), _whole_handle(), *_creative_handles(groups), *chance_handles(groups)],
+        [
+            *_token_handles(0 if open_ended else length),
+            _whole_handle(),
+            *_creative_handles(groups),
+            *chance_handles(groups),
+        ],
     )
     return figure
 
@@ -77,7 +83,7 @@ def _whole_handle() -> Line2D:
 
 def _panel(axes: Axes, group: Group, mode: str, length: int) -> None:
     """Draw the lines of every seed, or a note if teacher-forced inputs are not those of training."""
-    note = group.runs[0].forced_note if mode == "forced" else ""
+    note = _forced_note(group) if mode == "forced" else ""
     if note:
         middle: dict[str, Any] = {"ha": "center", "va": "center", "transform": axes.transAxes}
         axes.text(0.5, 0.5, wrapped(f"not drawn: {note}"), fontsize=7, **middle)
@@ -89,10 +95,15 @@ def _panel(axes: Axes, group: Group, mode: str, length: int) -> None:
     percent_axis(axes)
 
 
+def _forced_note(group: Group) -> str:
+    """Say why teacher-forced accuracies are not drawn; empty where they are."""
+    return "any coherent answer is right" if group.open_ended else group.runs[0].forced_note
+
+
 def _seed_lines(axes: Axes, run: FinishedRun, mode: str, length: int, width: float) -> None:
     curves = run_curves(run, mode)
     thousands = curves.index / THOUSAND
-    for position, measure in enumerate(token_measures(run.length)):
+    for position, measure in enumerate([] if run.open_ended else token_measures(run.length)):
         color = position_color(position, length)
         axes.plot(thousands, curves[measure], color=color, linewidth=width, alpha=0.75)
     axes.plot(thousands, curves[TRAIN], **_WHOLE)

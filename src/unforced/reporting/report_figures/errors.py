@@ -60,11 +60,19 @@ def error_kinds(groups: Sequence[Group]) -> dict[str, Figure]:
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100"])
     axes.set_xlabel("held-out free-running answers of the median seed (%)")
     axes.tick_params(axis="y", length=0)
-    seeds = Line2D([], [], color="black", marker="|", linestyle="", label="correct, each seed")
-    kinds = [Patch(**styles[kind], label=kind.replace("_", " ")) for kind in table.columns]
+    right = _right(groups)
+    seeds = Line2D([], [], color="black", marker="|", linestyle="", label=f"{right}, each seed")
+    names = {"correct": right}
+    kinds = [Patch(**styles[kind], label=names.get(kind, kind.replace("_", " "))) for kind in table.columns]
     handles: list[Artist] = [*kinds, seeds]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, **_TIGHT)
     return {"": figure}
+
+
+def _right(groups: Sequence[Group]) -> str:
+    """Name the answers that the verifier accepts: where tasks are open-ended, they are coherent."""
+    is_open = {group.open_ended for group in groups}
+    return "correct" if True not in is_open else "correct or coherent" if False in is_open else "coherent"
 
 
 def _styles(table: pd.DataFrame) -> dict[str, dict[str, Any]]:

@@ -22,7 +22,7 @@ from unforced.reporting.report_figures.style import (
     percent_axis,
     slug,
 )
-from unforced.runs.groups import Group
+from unforced.runs.groups import Group, closed
 
 _AXES: dict[Axis, tuple[str, float]] = {
     "steps": ("steps (thousands)", 1e3),
@@ -54,8 +54,9 @@ def prepare_solved_by(group: Group, axis: Axis = "samples") -> pd.DataFrame | No
 def solved_by(groups: Sequence[Group]) -> dict[str, Figure]:
     """Draw a row per topology and model: the fraction of seeds solved, against each of the axes.
 
-    Figures hold few configurations and few rows each.
+    Figures hold few configurations and few rows each. Open-ended tasks are left out.
     """
+    groups = closed(groups)
     styles, figures = marks(groups), {}
     for some in _chunks(list(styles), MOST):
         shown = [group for group in groups if group.configuration in some]

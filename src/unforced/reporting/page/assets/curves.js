@@ -5,7 +5,10 @@ const X_TITLE = "problems trained on";
 function measures(runs) {
   const longest = Math.max(...runs.map((run) => run.forced_tokens.length));
   const tokens = Array.from({ length: longest }, (_, i) => [`token_${i}`, `token_${i}`]);
-  return [["exact", "exact match"], ...tokens, ["train", "exact match, training problems"]];
+  const open = runs.filter((run) => run.group.open_ended).length;
+  const whole = !open ? "exact match" : open < runs.length ? "exact match or coherent" : "coherent answers";
+  const creative = open ? [["creative", "creative answers"]] : [];
+  return [["exact", whole], ...creative, ...tokens, ["train", `${whole}, training problems`]];
 }
 
 function facets(groups) {
@@ -43,10 +46,11 @@ function curveOf({ name, runs, curves }, measure) {
 
 function drawPositions(run) {
   const names = run ? [
-    ["exact", "exact match"],
+    ["exact", run.group.open_ended ? "coherent" : "exact match"],
+    ...(run.group.open_ended ? [["creative", "creative"]] : []),
     ...run.forced_tokens.map((_, i) =>
       [`token_${i}`, `token_${i}${run.group.decisive.includes(i) ? " ◆ needs lookahead" : ""}`]),
-    ["train", "exact match, training"],
+    ["train", `${run.group.open_ended ? "coherent" : "exact match"}, training`],
   ] : [];
   chart(byId("chart-positions"), {
     series: names.map(([measure, name]) => ({ name, x: run.curves.samples, y: run.curves[measure] })),

@@ -76,7 +76,7 @@ function line(from, to, name) {
 /** A step of the model's answer: on the true path, off it, or without an edge. */
 function answerStep(question, i, from, to, places, point) {
   if (from === null || to === null || !places.has(from) || !places.has(to)) return null;
-  const right = from === question.true[i] && to === question.true[i + 1];
+  const right = isRight(question, from, i) && isRight(question, to, i + 1);
   if (hasEdge(question.drawing, from, to)) return line(point(from), point(to), right ? "own right" : "own wrong");
   const [a, b] = [point(from), point(to)];
   if (from === to) {
@@ -89,8 +89,8 @@ function answerStep(question, i, from, to, places, point) {
 
 function drawNode(question, node, { x, y }, answer, at, chance) {
   const { start, goal } = question.drawing;
-  const right = answer.some((symbol, i) => symbol === node && question.true[i] === node);
-  const wrong = answer.some((symbol, i) => symbol === node && question.true[i] !== node);
+  const right = answer.some((symbol, i) => symbol === node && isRight(question, symbol, i));
+  const wrong = answer.some((symbol, i) => symbol === node && !isRight(question, symbol, i));
   const classes = ["node", wrong ? "wrong" : right ? "right" : "", answer[at] === node ? "now" : ""];
   const shape = node === start
     ? svg("rect", { x: x - RADIUS, y: y - RADIUS, width: 2 * RADIUS, height: 2 * RADIUS, rx: 4 })
@@ -108,6 +108,6 @@ function drawNode(question, node, { x, y }, answer, at, chance) {
 function inWords(question, answer) {
   const { start, goal } = question.drawing;
   const written = answer.filter((symbol) => symbol !== null).join(" ");
-  return `A graph from start ${start} to goal ${goal}; true path ${question.true.join(" ")}; `
+  return `A graph from start ${start} to goal ${goal}; ${question.unique ? "true" : "one right"} path ${question.true.join(" ")}; `
     + `the model’s answer so far: ${written || "nothing"}`;
 }

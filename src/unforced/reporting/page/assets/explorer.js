@@ -1,7 +1,7 @@
 // The explorer: a run, a problem, a question about it, and a step of the answer.
 
 const MODES = {
-  forced: { title: "Teacher-forced", reads: "the true answer so far" },
+  forced: { title: "Teacher-forced", reads: "the true answer so far", oneOf: "one right answer so far" },
   free: { title: "Free-running", reads: "its own answer so far" },
 };
 
@@ -81,9 +81,9 @@ function inSentences({ run, step }, questions, question) {
     const [symbol, chance] = question.chances[mode][at]?.[0] ?? [];
     return symbol && `${inOnePass(run.traces, mode) ? "in one pass" : MODES[mode].title.toLowerCase()} ${symbol}, ${percent(chance)}`;
   });
-  return `Asked: ${asks(question)}. token_${at}: true ${question.true[at]}; `
+  return `Asked: ${asks(question)}. token_${at}: ${question.unique ? "true" : "one right answer"} ${question.true[at]}; `
     + `${guesses.filter(Boolean).join("; ") || "no probabilities"}. `
-    + `Free-running answer ${question.free.join(" ")}: ${words(question.verdict)}.`;
+    + `Free-running answer ${question.free.join(" ")}: ${verdictWords(question)}.`;
 }
 
 /** Whether a key steps: in the explorer, or if nothing has the focus and the explorer is in sight. */
@@ -96,7 +96,7 @@ function listens({ target }) {
 
 function problemName([first], i) {
   const ends = first.drawing.goal ? `${first.drawing.start} to ${first.drawing.goal}` : first.prompt;
-  return [i, `${i + 1}: ${ends}, ${words(first.verdict)}`];
+  return [i, `${i + 1}: ${ends}, ${verdictWords(first)}`];
 }
 
 /** The answer position that is written at a step. */
@@ -148,15 +148,16 @@ function showPicture(question, answer, at) {
     const drawn = own?.length ? [...rows, "", "the model's answer", ...own] : rows;
     byId("picture").replaceChildren(rows?.length ? html("pre", { class: "rows" }, drawn.join("\n"))
       : html("p", { class: "line" }, `${question.prompt} ${question.answer}`));
-    byId("picture-key").replaceChildren();
+    byId("picture-key").replaceChildren(
+      ...(question.unique ? [] : [html("li", {}, "An answer drawn beside the prompt is one right answer.")]));
     return;
   }
   byId("picture").replaceChildren(drawGraph(question, answer, at, chances));
-  const off = (symbol, i) => symbol !== null && symbol !== question.true[i];
+  const off = (symbol, i) => symbol !== null && !isRight(question, symbol, i);
   byId("picture-key").replaceChildren(
-    keyItem("truth", "true path"),
+    keyItem("truth", question.unique ? "true path" : "one right path"),
     keyItem("own right", "free-running answer"),
-    keyItem("own wrong", "off the true path"),
+    keyItem("own wrong", question.unique ? "off the true path" : "the same, where it is wrong"),
     ...(pairs(answer).some(([a, b]) => a && b && !hasEdge(question.drawing, a, b))
       ? [keyItem("own jump", "no such edge")] : []),
     html("li", {}, "% : probability of coming next, free-running"),
@@ -188,8 +189,8 @@ function prediction(run, question, mode, at, step) {
     .filter((_, position) => positionOf(run.traces.order, position, question.true.length) < step);
   const shown = run.traces.order === "reversed" ? read.reverse() : read;
   const reads = lone ? "the prompt alone: the whole answer in one pass"
-    : `${MODES[mode].reads}: ${shown.join(" ") || "nothing yet"}`;
-  const content = top.length ? html("ol", { class: "bars" }, ...top.map((candidate) => bar(candidate, question, at)))
+    : `${question.unique ? MODES[mode].reads : MODES[mode].oneOf ?? MODES[mode].reads}: ${shown.join(" ") || "nothing yet"}`;
+  const content = top.length ? html("ol", { class: "bars" }, ...top.map((candidate) => bar(candidate, question, at, mode)))
     : html("p", { class: "hint" }, nothingKnown(run.traces, question, mode));
   return html("section", { class: `prediction ${mode}`, "aria-label": `${MODES[mode].title} prediction` },
     html("h3", {}, lone ? "In one pass" : MODES[mode].title), html("p", { class: "reads" }, `reads ${reads}`), content);
@@ -207,57 +208,23 @@ function nothingKnown(traces, question, mode) {
     : "No probabilities: the tokens do not distinguish symbols here.";
 }
 
-function bar([symbol, chance], question, at) {
-  const right = symbol === question.true[at];
-  return html("li", { class: right ? "right" : "" },
-    html("span", { class: "symbol" }, symbol),
-    html("span", { class: "track" }, html("span", { class: "fill", style: `width:${100 * chance}%` })),
-    html("span", { class: "number" }, chance < 0.0005 ? "<0.1%" : percent(chance)),
-    html("span", { class: "mark" }, right ? "✓ true" : ""));
-}
-
-/** The true answer and the model's, a column per position. */
-function answers(run, question, at, written, onPosition) {
-  const head = question.true.map((_, i) => html("th", { scope: "col", class: i === at ? "now" : "" },
-    html("button", { type: "button", class: "link", "data-key": `token-${i}`, "aria-pressed": i === at,
-      "aria-label": `Go to token_${i}`, onclick: () => onPosition(i) }, question.decisive.includes(i) ? `${i} ◆` : i)));
-  const rows = [["true", question.true], ["teacher-forced", question.forced], ["free-running", question.free]]
-    .filter(([, symbols]) => symbols)
-    .map(([name, symbols]) => html("tr", {}, html("th", { scope: "row" }, name),
-      ...symbols.map((symbol, i) => cell(name, symbol, question.true[i], i === at, written(i)))));
-  return html("table", {}, html("thead", {}, html("tr", {}, html("th", { scope: "col" }, "token"), ...head)),
-    html("tbody", {}, ...rows));
-}
-
-function cell(name, symbol, truth, now, written) {
-  const wrong = symbol !== truth;
-  const classes = [now ? "now" : "", wrong ? "wrong" : "right", name === "true" || written ? "" : "later"];
-  return html("td", { class: classes.filter(Boolean).join(" ") }, symbol, wrong ? html("span", {}, " ✗") : null);
-}
-
-function verdict(question) {
-  const right = question.verdict === "correct";
-  return [html("b", { class: right ? "good" : "bad" }, `${right ? "✓" : "✗"} ${words(question.verdict)}`),
-    ` — the free-running answer is ${question.free.join(" ")}; the true one is ${question.true.join(" ")}.`];
-}
-
 /** The predictions at a position for all questions about the problem, side by side. */
 function blindness(questions, question, at, onChoose) {
   if (questions.length < 2) return [];
   const mode = "forced" in question.chances ? "forced" : "free";
   const rows = questions.map((other, i) => {
     const [symbol, chance] = other.chances[mode][at]?.[0] ?? ["–", null];
-    const right = symbol === other.true[at];
+    const wrong = other.unique && symbol !== other.true[at];
     return html("tr", { class: other === question ? "chosen" : "" },
       html("th", { scope: "row" }, html("button", { type: "button", class: "link", "data-key": `ask-${i}`,
         onclick: () => onChoose(i) }, asks(other))),
       html("td", {}, other.true[at]),
-      html("td", { class: right ? "right" : "wrong" }, symbol, html("small", {}, ` ${percent(chance, 0)}`),
-        right ? "" : " ✗"),
+      html("td", { class: wrong ? "wrong" : other.unique ? "right" : "" }, symbol,
+        html("small", {}, ` ${percent(chance, 0)}`), wrong ? " ✗" : ""),
       html("td", {}, html("span", { class: "whole" }, other.free.join(" ")),
-        html("small", { class: "block" }, words(other.verdict))));
+        html("small", { class: "block" }, verdictWords(other))));
   });
-  const titles = ["asked", `true token_${at}`, `first choice${mode === "forced" ? ", teacher-forced" : ""}`,
+  const titles = ["asked", question.unique ? `true token_${at}` : `token_${at} of one right answer`, `first choice${mode === "forced" ? ", teacher-forced" : ""}`,
     "free-running answer"];
   return [
     html("h3", {}, "Other questions about the same problem"),
@@ -271,7 +238,7 @@ function blindness(questions, question, at, onChoose) {
 function sees(questions, mode, at) {
   const truths = new Set(questions.map((other) => other.true[at]));
   const firsts = questions.map((other) => other.chances[mode][at]?.[0]?.[0]);
-  if (firsts.includes(undefined)) return "";
+  if (firsts.includes(undefined) || !questions[0].unique) return "";
   const symbols = new Set(firsts);
   if (truths.size === 1) return `token_${at} is ${questions[0].true[at]} for every question.`;
   if (symbols.size === 1) {

@@ -3,6 +3,9 @@
 const { groups: GROUPS, runs: RUNS, claims: CLAIMS } = JSON.parse(byId("data").textContent);
 for (const group of GROUPS) group.runs = RUNS.filter((run) => GROUPS[run.group] === group);
 for (const run of RUNS) run.group = GROUPS[run.group];
+for (const { group, traces } of RUNS) {
+  for (const question of traces?.problems.flat() ?? []) Object.assign(question, { unique: group.unique_answer, open: group.open_ended });
+}
 for (const claim of CLAIMS) claim.groups = claim.groups.map((group) => GROUPS[group]);
 const STYLES = [...new Set(GROUPS.map((group) => group.name))];
 
@@ -57,7 +60,7 @@ addEventListener("beforeprint", () => { if (CLAIMS.length) byId("claims-details"
 const explore = explorer(RUNS, choose);
 const table = overview(GROUPS, RUNS, narrow, look);
 const showClaims = claimsTable(CLAIMS);
-choices(byId("curve-measure"), measures(RUNS), "exact");
+choices(byId("curve-measure"), measures(RUNS), GROUPS.every((group) => group.open_ended) ? "creative" : "exact");
 byId("curve-measure").addEventListener("change", redrawGroups);
 byId("curve-facet").addEventListener("change", redrawGroups);
 byId("curve-run").addEventListener("change", () => choose(RUNS[byId("curve-run").value]));

@@ -7,8 +7,8 @@ const GROUP_COLUMNS = [
   { title: "configuration", value: (group) => group.name },
   { title: "task, model", value: (group) => group.facet, show: (group) => [whole(group.facet)] },
   { title: "data", value: (group) => group.data, show: (group) => [whole(group.data)] },
-  { title: "exact match, free-running", value: (group) => group.free.median, show: spreadCell },
-  { title: "solved", value: (group) => group.solved / group.runs.length, show: solvedCell },
+  { title: "exact match, free-running", value: (group) => (group.creative ?? group.free).median, show: spreadCell },
+  { title: "solved", value: (group) => (group.solved ?? -1) / group.runs.length, show: solvedCell },
   { title: "tokens, teacher-forced", value: (group) => lowest(group)?.value ?? -1, show: forcedCell },
   { title: "verdicts", value: (group) => group.verdicts[0]?.title ?? "", show: verdictsCell },
 ];
@@ -17,16 +17,25 @@ const RUN_COLUMNS = [
   { title: "configuration", value: (run) => run.group.name },
   { title: "task, model", value: (run) => run.group.facet, show: (run) => [whole(run.group.facet)] },
   { title: "seed", value: (run) => run.seed },
-  { title: "exact match, free-running", value: (run) => run.free.value, show: freeCell },
+  { title: "exact match, free-running", value: (run) => (run.creative ?? run.free).value, show: freeCell },
   { title: "tokens, teacher-forced", value: (run) => lowest(run)?.value ?? -1, show: forcedCell },
   { title: "verdict", value: (run) => run.verdict?.title ?? "", show: verdictCell },
 ];
 
-/** The median over seeds, its range, and a dot for each seed on an axis with the line of chance. */
-function spreadCell({ free, chance, runs }) {
-  const range = runs.length > 1 ? ` (${(100 * free.low).toFixed(1)} to ${(100 * free.high).toFixed(1)})` : "";
-  return [html("b", {}, percent(free.median)), html("small", {}, range), seedStrip(free.values, chance),
-    html("small", { class: "block" }, `chance ${percentOrUnknown(chance)}`)];
+/**
+ * The median over seeds, its range, and a dot for each seed on an axis with the line of chance; of open-ended tasks, of
+ * creative answers.
+ */
+function spreadCell({ free, creative, chance, runs }) {
+  const { median, low, high, values } = creative ?? free;
+  const range = runs.length > 1 ? ` (${(100 * low).toFixed(1)} to ${(100 * high).toFixed(1)})` : "";
+  return [html("b", {}, percent(median)), html("small", {}, range), seedStrip(values, chance),
+    html("small", { class: "block" }, comparedWith(chance, creative && free.median))];
+}
+
+/** What a share is compared with: chance, or the share of coherent answers where it is that of creative ones. */
+function comparedWith(chance, coherent) {
+  return coherent === null ? `chance ${percentOrUnknown(chance)}` : `creative; coherent ${percent(coherent)}`;
 }
 
 function seedStrip(values, chance) {
@@ -41,7 +50,7 @@ function seedStrip(values, chance) {
 
 /** How many seeds were solved; below, how many failed, and the kernels if seeds ran on different ones. */
 function solvedCell({ solved, runs, failures, kernels }) {
-  return [whole(`${solved === runs.length ? "✓ " : ""}${solved} of ${runs.length}`),
+  return [solved === null ? html("small", {}, "open-ended") : whole(`${solved === runs.length ? "✓ " : ""}${solved} of ${runs.length}`),
     failures ? html("small", { class: "block" }, failures) : null,
     kernels ? html("small", { class: "block", title: "They round differently." }, `mixed kernels: ${kernels}`) : null];
 }
@@ -51,11 +60,12 @@ function percentOrUnknown(share) {
   return share === null ? "unknown" : percent(share);
 }
 
-function freeCell({ free: { value, low, high }, group }) {
+function freeCell({ free, creative, group }) {
+  const { value, low, high } = creative ?? free;
   return [
     html("b", {}, percent(value)),
     html("small", {}, ` [${(100 * low).toFixed(1)}, ${(100 * high).toFixed(1)}]`),
-    html("small", { class: "block" }, `chance ${percentOrUnknown(group.chance)}`),
+    html("small", { class: "block" }, comparedWith(group.chance, creative && free.value)),
   ];
 }
 
@@ -68,7 +78,7 @@ function lowest({ forced_tokens: tokens }) {
 /** A bar per answer position, of a run or of a group's median; positions that need lookahead stand out. */
 function forcedCell(item) {
   const least = lowest(item);
-  const { decisive, forced_note: note } = item.group ?? item;
+  const { decisive, forced_note: note, unique_answer: unique } = item.group ?? item;
   if (!least) return ["–"];
   const [width, gap, height] = [7, 2, 22];
   const bars = item.forced_tokens.map((value, i) => {
@@ -82,6 +92,7 @@ function forcedCell(item) {
     svg("svg", { ...size, role: "img", "aria-label": all, class: "bars" }, svg("title", {}, all), ...bars),
     html("small", { class: "block sign" }, `lowest: token_${least.position} ${percent(least.value)}`),
     note ? html("small", { class: "block", title: note }, "not the inputs of training") : null,
+    unique ? null : html("small", { class: "block", title: "Problems have several right answers." }, "agreement with one right answer"),
   ];
 }
 
@@ -104,8 +115,9 @@ function verdictsCell({ verdicts, runs }) {
  * to be looked at. Returns `begin()`, which tells `onChange` for the first time, and `mark(run)`.
  */
 function overview(groups, runs, onChange, onChoose) {
-  const ofGroups = sortable(byId("groups"), byId("groups-sort"), groups, GROUP_COLUMNS, (group) => onChoose(firstOf(group.runs)));
-  const ofRuns = sortable(byId("runs"), byId("runs-sort"), runs, RUN_COLUMNS, onChoose);
+  const [groupColumns, runColumns] = [GROUP_COLUMNS, RUN_COLUMNS].map((columns) => headed(columns, groups));
+  const ofGroups = sortable(byId("groups"), byId("groups-sort"), groups, groupColumns, (group) => onChoose(firstOf(group.runs)));
+  const ofRuns = sortable(byId("runs"), byId("runs-sort"), runs, runColumns, onChoose);
   byId("runs-details").open = runs.length <= FEW && isWide();
   const begin = filters(groups, (kept, words) => {
     const left = runs.filter((run) => kept.includes(run.group));
@@ -120,6 +132,13 @@ function overview(groups, runs, onChange, onChoose) {
     ofRuns.mark(run);
   };
   return { begin, mark };
+}
+
+/** Columns whose titles say that creative answers are counted where tasks are open-ended. */
+function headed(columns, groups) {
+  const open = groups.filter((group) => group.open_ended).length;
+  const name = !open ? "exact match" : open < groups.length ? "exact match or creative" : "creative answers";
+  return columns.map((column) => ({ ...column, title: column.title.replace("exact match", name) }));
 }
 
 function counts(groups, kept, runs, left) {
