@@ -44,6 +44,11 @@ def finished(tmp_path_factory, trained):
 
 
 RECIPE_MISTAKES = {
+    ("own_data",): (
+        "own_data: it is a task, and a recipe is asked for: small_own_data, or RECIPE task=own_data "
+        "(`unforced list recipes`)"
+    ),
+    ("runs/gone",): "runs/gone: no such run folder (it has no config.json), and no such recipe",
     ("quickstart.next_tokn",): "unknown recipe 'quickstart.next_tokn'; did you mean 'quickstart.next_token'?",
     ("quickstart",): (
         "recipe 'quickstart' is 3 runs; name one: "

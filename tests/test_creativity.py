@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import unforced as uf
-from tests.runs import tiny_run
+from tests.runs import Silent, tiny_run, train
 from unforced.evaluation.evaluator import Evaluator, answers
 from unforced.evaluation.outcomes import compare_groups
 from unforced.expectations import Expectation
@@ -150,3 +150,13 @@ def test_an_expectation_may_be_a_difference_over_the_same_seeds():
     runs += [run_of("next_token", seed, value) for seed, value in ((2, 0.5), (0, 0.75), (4, 0.0))]
     assert _values(claim, runs) == [-0.25, 0.25]
     assert not claim.selects(runs[-1].tree)
+
+
+@pytest.mark.parametrize("temperature", [0, 1])
+def test_equal_prompts_with_one_answer_to_all_are_told(tmp_path, temperature):
+    small = ["task=line", "task.num_edges=3", "task.num_labels=9", "task.seed_length=0", "num_train=40"]
+    steps = ["max_steps=1", "num_test=5", "num_evaluate=5", "decoder=autoregressive"]
+    observer = Silent()
+    train(tiny_run(*small, *steps, f"decoder.temperature={temperature}"), tmp_path / "run", observer=observer)
+    told = [line for line in observer.news if "writes the same answer to each: sample" in line]
+    assert len(told) == 1 - temperature

@@ -98,7 +98,8 @@ def test_a_model_that_sees_later_tokens_is_one_line(call, tmp_path):
     code, output, errors = call("ask", *ask_for(save_with_tokenizer("bert", tmp_path)))
     assert (code, output) == (2, "")
     assert errors == (
-        f"unforced: MODEL: {tmp_path} sees the tokens after the one it predicts; take a causal model\n"
+        f"unforced: MODEL: {tmp_path} (bert) is a masked language model, which sees the tokens after the one "
+        "it predicts; take a causal (decoder-only) model\n"
     )
 
 

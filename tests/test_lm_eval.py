@@ -11,6 +11,8 @@ import yaml
 
 from unforced.config import build_task
 from unforced.evaluation.prompting import Questions
+from unforced.integrations.lm_eval import task_name
+from unforced.tasks.own_data import OwnData
 
 SETTINGS = {
     "path_star": ["task.degree=3", "task.num_nodes=14"],
@@ -68,3 +70,8 @@ def test_it_asks_what_ask_asks_and_scores_by_the_verifier(written):
         assert right["exact"] == 1 == sum(right.values())
         wrong = written["process_results"](doc, ["no answer"])
         assert wrong["malformed"] == 1 == sum(wrong.values())
+
+
+def test_a_name_has_the_stem_of_a_file_and_some_digits_of_its_hash():
+    task = OwnData(path="/far/away/words.jsonl", sha256="1ae3ef23" * 8, normalise="case")
+    assert task_name(task, "forward") == "unforced_own_data_words_1ae3ef23_normalisecase"

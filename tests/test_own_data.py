@@ -89,6 +89,27 @@ class TestReading:
         said = np.array([[task.alphabet.index(sign) for sign in "1.0"]])
         assert task.score(test, said[:, : task.answer_length]).exact.all()
 
+    @pytest.mark.parametrize("sign", [";", "\t"])
+    def test_a_csv_file_may_have_another_separator(self, tmp_path, file, sign):
+        text = f"prompt{sign}answer\n" + "".join(f"{row['prompt']}{sign}{row['answer']}\n" for row in ROWS)
+        (tmp_path / "own.csv").write_text(text)
+        assert pairs(OwnData(path=str(tmp_path / "own.csv"))) == pairs(OwnData(path=file))
+        (tmp_path / "own.csv").write_text(text.replace("answer", "reply", 1))
+        with pytest.raises(UserError, match="no column 'answer'; it has prompt, reply;"):
+            OwnData(path=str(tmp_path / "own.csv")).listed("train")
+
+    def test_a_name_of_two_columns_is_refused(self, tmp_path):
+        (tmp_path / "own.csv").write_text("prompt,prompt,answer\na,b,c\n")
+        with pytest.raises(UserError, match=r"own\.csv: 2 columns are named 'prompt'"):
+            OwnData(path=str(tmp_path / "own.csv")).listed("train")
+
+    @pytest.mark.parametrize("kind", ["prompt", "answer"])
+    def test_one_that_is_far_longer_than_most_is_named(self, tmp_path, kind):
+        rows = [*ROWS[:70], {**ROWS[70], kind: "ab" * 500}, *ROWS[71:]]
+        task = OwnData(path=written(tmp_path / "own.jsonl", rows))
+        assert re.search(rf"own\.jsonl:71: the {kind} has 1,000 characters, the median is 4;", task.notice)
+        assert not OwnData(path=written(tmp_path / "plain.jsonl", ROWS)).notice
+
     def test_a_quoted_line_break_counts_as_a_line(self, tmp_path):
         (tmp_path / "own.csv").write_text('prompt,answer\n"two\nlines",b\nc,\n')
         with pytest.raises(UserError, match=r"own\.csv:4: the answer"):
@@ -199,16 +220,25 @@ BAD = {
     "count": (lines(OK), ["num_train=5000"], r"num_train: 5,000 .* give 8\d at the most, or null for all"),
     "gone": (lines(OK), ["task.path=./gone.csv"], r"there is no .*gone.csv"),
     "unnamed": (lines(OK), ["task.path="], r"task.path: name your data"),
+    "twice": (lines(OK), ["task.answer_column=prompt"], r"answer_column: 'prompt' is the column of prompts"),
+    "test": (
+        lines(OK),
+        ["task.test_path=./bad.jsonl", "task.overlaps=drop"],
+        r"all 100 problems of task.test_path are in task.path, too",
+    ),
+    "tokenizer": (lines(OK), ["task.tokenizer=./gone"], r"task.tokenizer: there is no folder /\S+gone;"),
+    "hub": (lines(OK), ["task.tokenizer=none"], r"no folder none here, and the hub gave no tokenizer \("),
     "utf-8": ('{"prompt": "a", "answer": "\udce9"}', [], r":1: not UTF-8 text"),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_data_is_one_line_before_anything_is_written(tmp_path, capsys, case):
+def test_bad_data_is_one_line_before_anything_is_written(tmp_path, capsys, monkeypatch, case):
     content, overrides, message = BAD[case]
     path = tmp_path / "bad.jsonl"
     path.write_text(content, encoding="utf-8", errors="surrogateescape")
     out = tmp_path / "out"
+    monkeypatch.chdir(tmp_path)
     with unchecked(), pytest.raises(SystemExit) as exit_:
         main(["train", "small_own_data", f"task.path={path}", *overrides, "--out", str(out)])
     [line] = capsys.readouterr().err.splitlines()
@@ -258,12 +288,13 @@ class TestPretrained:
         with pytest.raises(UserError, match=r"own.jsonl:\d+: .* joins the end of a prompt .*task.separator"):
             self.run(file, 'task.separator="1"', "task.unseen=keep").codec  # noqa: B018
 
-    def test_a_prompt_longer_than_the_model_reads_is_refused_with_the_line(self, tmp_path):
-        rows = [*ROWS, {"prompt": "abc" * 30, "answer": "a"}]
+    @pytest.mark.parametrize("kind", ["prompt", "answer"])
+    def test_one_longer_than_the_model_reads_is_refused_with_the_line(self, tmp_path, kind):
+        rows = [*ROWS, {"prompt": "a", "answer": "a", kind: "abc" * 30}]
         folder = save_with_tokenizer("gpt2", tmp_path / "model", positions=40)
         run = self.run(written(tmp_path / "own.jsonl", rows), folder=folder)
         with pytest.raises(
-            UserError, match=rf"own.jsonl:{len(rows)}: the prompt has \d+ tokens, .* 1 prompt is"
+            UserError, match=rf"own.jsonl:{len(rows)}: the {kind} has 9[01] tokens, .* 1 {kind} is"
         ):
             train(run, tmp_path / "run")
         assert not (tmp_path / "run").exists()

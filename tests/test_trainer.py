@@ -202,6 +202,7 @@ ROW_MISTAKES = {
     "train_dataset[1]: a label behind": {"input_ids": [1, 2, 3, 4], "labels": [-100, 2, -100, 4]},
     "train_dataset[1]: the prompt has no token": {"input_ids": [1, 2], "labels": [1, 2]},
     "train_dataset[1]: it has token 999": {"prompt": [999], "answer": [1]},
+    "train_dataset[1]: it is None; give an object": None,
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from unforced.evaluation.accuracy import Metrics, measure, measure_problems, pre
 from unforced.evaluation.diagnosis import check_enough, diagnose, history
 from unforced.evaluation.evaluator import Evaluator
 from unforced.files import write_json
-from unforced.results import Measured, count_flops, describe_session, say_work
+from unforced.results import Measured, count_flops, describe_session, say_notices, say_work
 from unforced.runs.folder import RunFolder
 from unforced.runs.history import Line
 from unforced.runs.schemas import DIVERGED
@@ -119,6 +119,7 @@ class Begun:
         if is_first:
             write_json(folder.env, environment)
         flops = count_flops(trainer) if is_first else None
+        say_notices(trainer)
         if resume:
             trainer.resume()
         say_work(trainer, flops)
@@ -179,6 +180,7 @@ def train_in_memory(run: Run, observer: Observer) -> InMemory:
         trainer = Trainer(run, store, accelerator, measure, observer)
         environment = describe_session(trainer, {}, base_record(run))
         flops = count_flops(trainer)
+        say_notices(trainer)
         say_work(trainer, flops)
         outcome = trainer.fit()
         measured = None

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
+from unforced.config import Run
 from unforced.evaluation.accuracy import Metrics, measure, prefixed, with_intervals
 from unforced.evaluation.evaluator import Evaluator, answers
 from unforced.evaluation.trace import symbol_texts, trace
@@ -100,6 +103,27 @@ def count_flops(trainer: Trainer) -> float | None:
             f"floating-point operations cannot be counted, the result has none ({first_words(error)})"
         )
         return None
+
+
+def say_notices(trainer: Trainer) -> None:
+    """Say before training what a user may have overlooked in the data and the decoder."""
+    if trainer.accelerator.is_main_process:
+        for line in filter(None, (trainer.run.task.notice, _one_answer(trainer.run))):
+            trainer.say(line)
+
+
+def _one_answer(run: Run) -> str:
+    """Say so where all problems of an open-ended task get the same answer."""
+    score = run.task.of_a_set
+    if score is None or run.decoding.samples:
+        return ""
+    few = split_problems(run, "test", _NUM_TRACES)
+    if len(np.unique(run.task.prompts(few)[score.asked(few)], axis=0)) > 1:
+        return ""
+    return (
+        f"all prompts are the same, and the decoder {run.decoding.name} writes the same answer to each: "
+        "sample by decoder=autoregressive decoder.temperature=1, or let prompts differ, by task.seed_length"
+    )
 
 
 def say_work(trainer: Trainer, flops: float | None) -> None:

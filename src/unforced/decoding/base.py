@@ -38,6 +38,11 @@ class Decoder(Part, ABC):
         """Whether it goes on with an answer that begins in the prompt, from the inputs of training."""
         return True
 
+    @property
+    def samples(self) -> bool:
+        """Whether it draws answers by chance, so that problems with the same prompt get different ones."""
+        return False
+
     def check(self, answer: int) -> None:
         """Raise ValueError, "FIELD: reason", if a setting does not go with answers of `answer` tokens."""
 

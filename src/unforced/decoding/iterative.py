@@ -54,6 +54,11 @@ class Iterative(AnyOrderDecoder):
         """Not in blocks, which in training begin where the answer does."""
         return self.block_size is None
 
+    @property
+    def samples(self) -> bool:
+        """In a random order: what is written first decides what is likely behind it."""
+        return self.order == "random"
+
     def check(self, answer: int) -> None:
         """Refuse blocks beyond the answer, and more steps than tokens of a block."""
         check_block(self.block_size, answer)

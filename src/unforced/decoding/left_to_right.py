@@ -36,6 +36,11 @@ class LeftToRightDecoder(Decoder):
             raise ValueError("top_k: temperature 0 takes the likeliest token; give a temperature, as in 1")
         return self
 
+    @property
+    def samples(self) -> bool:
+        """Above temperature 0."""
+        return self.temperature > 0
+
     @abstractmethod
     def output(self, model: SequenceModel, heads: nn.Module, specials: Mapping[str, int]) -> Output:
         """Return what makes logits of the model's states; called once for the prompts of a batch.

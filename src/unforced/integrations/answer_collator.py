@@ -74,6 +74,8 @@ class AnswerCollator:
         read = [Row((), ())] * len(rows)
         texts = []
         for index, (row, name) in enumerate(zip(rows, names, strict=True)):
+            if not isinstance(row, Mapping):
+                raise UserError(f"{name}: it is {_kind(row)}; give an object with a prompt and an answer")
             pair = self._pair(row, name)
             if pair is None:
                 read[index] = _labelled(row, name)
@@ -178,7 +180,13 @@ def _labelled(row: Mapping[str, Any], name: str) -> Row:
     return Row(prompt, ids[first:end])
 
 
-def _told(row: Mapping[str, Any]) -> str:
+def _kind(row: Any) -> str:
+    """Say what stands in the place of a row."""
+    return "None" if row is None else f"of type {type(row).__name__}"
+
+
+def _told(row: Any) -> str:
     """Tell a row from others, in a message."""
-    words = ", ".join(f"{key}: {value!r}" for key, value in row.items())
+    pairs = row.items() if isinstance(row, Mapping) else ()
+    words = ", ".join(f"{key}: {value!r}" for key, value in pairs) or repr(row)
     return words if len(words) <= 2 * _SHOWN else f"{words[: 2 * _SHOWN]} ..."

@@ -26,6 +26,7 @@ from unforced.tasks.sampling import problems, split_size
 _SHOTS = 100  # training problems that worked examples may be taken from
 _STOP = "\n\n"  # behind the first lines, of which the first with more than marks is read
 _TAG = "unforced"
+_DIGITS = 8  # of a SHA-256 that a name shows
 _EXACT = "exact"
 Doc = Mapping[str, Any]
 
@@ -47,10 +48,19 @@ def write_task(folder: Path, task: Task, order: Order, seed: int, count: int, sh
 
 
 def task_name(task: Task, order: Order) -> str:
-    """Name a task and what is not at its default: `unforced_path_star_degree3_reversed`."""
-    changed = [f"{key}{value}" for key, value in tree(task, changed=True).items() if key != "name"]
+    """Name a task and what is not at its default: `unforced_path_star_degree3_reversed`.
+
+    Of files it says the stem and the first digits of the SHA-256: `unforced_own_data_words_1ae3ef23`.
+    """
+    changed = [_worded(task, key, value) for key, value in tree(task, changed=True).items() if key != "name"]
     parts = [_TAG, str(tree(task)["name"]), *changed, *([] if order == "forward" else [order])]
     return "".join(sign if sign.isalnum() else "_" for sign in "_".join(parts))
+
+
+def _worded(task: Task, key: str, value: Any) -> str:
+    if key in task.file_fields:
+        return Path(value).stem
+    return str(value)[:_DIGITS] if key in task.file_fields.values() else f"{key}{value}"
 
 
 def _yaml(name: str, task: Task, order: Order, settings: Mapping[str, Any], shots: int) -> str:

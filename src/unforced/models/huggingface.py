@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from unforced.errors import UserError
-from unforced.huggingface import import_transformers
+from unforced.huggingface import ask_hub, import_transformers
 from unforced.models.failures import as_user_error, first_words
 from unforced.models.places import is_folder, place_of
 
 FAMILIES = "take a model of the GPT-2, GPT-NeoX, Llama or Mamba family"
 FIELD = "model.name_or_path"
-SEES_LATER = "sees the tokens after the one it predicts; take a causal model"
+SEES_LATER = "sees the tokens after the one it predicts; take a causal (decoder-only) model"
 NO_NUMBERS = "gives logits that are no numbers; its weights are damaged, take another copy"
 OPTION = "MODEL"
 _TRIED_TOKENS = 8
@@ -42,12 +42,18 @@ def read_config(name_or_path: str, revision: str | None, given_as: str = FIELD) 
         raise UserError(f"{given_as}: give a folder with a causal language model, or a name on the hub")
     _check_path(name_or_path, given_as)
     with loading(name_or_path, given_as):
+        if not is_folder(name_or_path):
+            ask_hub(name_or_path, revision)
         whole = _whole_config(name_or_path, revision)
     config = whole.get_text_config()
     if whole.is_encoder_decoder:
         raise UserError(
             f"{given_as}: {name_or_path} ({whole.model_type}) encodes before it decodes; "
             "take a decoder-only model"
+        )
+    if _is_masked(config):
+        raise UserError(
+            f"{given_as}: {name_or_path} ({whole.model_type}) is a masked language model, which {SEES_LATER}"
         )
     if not isinstance(getattr(config, "vocab_size", None), int) or not _has_causal_text(whole):
         raise UserError(
@@ -71,6 +77,13 @@ def _has_causal_text(whole: Any) -> bool:
         transformers().MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
     )
     return text is whole or (type(text) in causal and (type(whole) in causal or type(whole) in images))
+
+
+def _is_masked(text: Any) -> bool:
+    """Whether a model is bidirectional: one of a masked family whose config does not make a decoder of it."""
+    masked = transformers().MODEL_FOR_MASKED_LM_MAPPING
+    causal = any(getattr(text, name, False) for name in ("is_decoder", "causal"))
+    return type(text) in masked and not causal
 
 
 def _loader_of(whole: Any) -> Any:

@@ -97,7 +97,10 @@ class TransformersModel(SequenceModel):
         except (TypeError, ValueError, IndexError, RuntimeError) as error:
             return f"does not take positions and masks as these families do ({first_words(error)})"
         if not _close(ours, theirs):
-            return "has logits that are no linear map of hidden states that see all earlier tokens"
+            return (
+                "computes its logits in another way than these families: an output layer on hidden states, "
+                "which attend to all earlier tokens through a cache"
+            )
         return "" if _close(padded, alone) else "does not keep padding out of what it says"
 
     def _logits_in_pieces(self, tokens: Int[Tensor, "1 time"], padding: int) -> Float[Tensor, "1 time vocab"]:

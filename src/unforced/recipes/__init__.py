@@ -1,7 +1,8 @@
 """Named experiments: functions that return a run, several runs by name, or a study."""
 
+import contextlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from unforced.errors import ConfigError, UserError, unknown
 from unforced.files import read_json
 from unforced.plugins import load_file, where
 from unforced.provenance import load_parts, origin_in_words, read_records
-from unforced.registry import RECIPES, STUDIES, Registry, summary
+from unforced.registry import DECODERS, MODELS, OBJECTIVES, RECIPES, STUDIES, TASKS, Registry, summary
 from unforced.study import Study
 
 
@@ -102,7 +103,32 @@ def _make(name: str, registry: Registry) -> Any:
     runs = registry.get(whole)() if whole in registry.names() else None
     if isinstance(runs, Mapping) and part in runs:
         return runs[part]
-    raise unknown(registry.kind, name, recipe_names() if registry is RECIPES else registry.names())
+    raise _no_recipe(name) if registry is RECIPES else unknown(registry.kind, name, registry.names())
+
+
+def _no_recipe(name: str) -> UserError:
+    """Build the error for a name that stands for no run: it may be that of something else."""
+    if name in STUDIES.names():
+        return UserError(f"{name} is a study; carry it out with `unforced study {name}`")
+    for parts in (TASKS, MODELS, OBJECTIVES, DECODERS):
+        if name in parts.names():
+            made = [recipe for recipe, part in _parts_of_recipes(parts.kind) if part == name]
+            return UserError(
+                f"{name}: it is {'an' if parts.kind[0] in 'aeiou' else 'a'} {parts.kind}, and a recipe is "
+                f"asked for: {f'{made[0]}, or ' if made else ''}RECIPE {parts.kind}={name} "
+                "(`unforced list recipes`)"
+            )
+    if "/" in name:
+        return UserError(f"{name}: no such run folder (it has no config.json), and no such recipe")
+    return unknown("recipe", name, recipe_names())
+
+
+def _parts_of_recipes(kind: str) -> Iterator[tuple[str, str]]:
+    """Yield each recipe of one run, and the name of its part of a kind."""
+    for recipe in RECIPES.names():
+        with contextlib.suppress(UserError):
+            if isinstance(run := RECIPES.get(recipe)(), Run) and (part := getattr(run, kind)) is not None:
+                yield recipe, part.name
 
 
 def _from_functions(path: str, name: str) -> Any:

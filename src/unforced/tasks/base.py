@@ -159,6 +159,11 @@ class Task(Part, ABC):
         """Say where a problem came from, as in `data.jsonl:17`; empty where it was drawn."""
         return ""
 
+    @property
+    def notice(self) -> str:
+        """What to know of a file's problems before training on them, in a line; empty: nothing."""
+        return ""
+
     def check_data(self) -> None:
         """Raise UserError if a file that the settings name cannot be read, or holds something else."""
 

@@ -31,21 +31,44 @@ def _check_room(run: Run, length: int) -> None:
         return
     starts = range(0, len(listed), _PART)
     batches = (run.codec.encode(listed.take(slice(i, i + _PART)), run.order) for i in starts)
-    sizes = torch.cat([_sizes(batch) for batch in batches])
-    longest, room = int(sizes.argmax()), most - (length - int(sizes.max()))
-    over = int((sizes > room).sum())
+    prompts, answers = torch.cat([_sizes(batch) for batch in batches], dim=1)
+    if _excess(answers) > _excess(prompts):
+        kind, other, sizes, room = "answer", "the longest prompt", answers, _room_for_answers(run, most)
+    else:
+        kind, other, sizes, room = (
+            "prompt",
+            "the room for answers",
+            prompts,
+            most - length + int(prompts.max()),
+        )
+    longest, over = int(sizes.argmax()), int((sizes > room).sum())
     raise UserError(
-        f"{run.task.place(listed, longest) or run.task}: the prompt has {int(sizes[longest])} tokens, and "
-        f"{run.model.origin.name} reads {max(room, 0)} beside the room for answers ({most} in all); "
-        f"{over} prompt{' is' if over == 1 else 's are'} too long: shorten or drop "
+        f"{run.task.place(listed, longest) or run.task}: the {kind} has {int(sizes[longest])} tokens, and "
+        f"{run.model.origin.name} reads {max(room, 0)} beside {other} ({most} in all); "
+        f"{over} {kind}{' is' if over == 1 else 's are'} too long: shorten or drop "
         f"{'it' if over == 1 else 'them'}, or take a model with more positions"
     )
 
 
-def _sizes(batch: Batch) -> Int[Tensor, " batch"]:
-    """Count the tokens of prompts."""
+def _sizes(batch: Batch) -> Int[Tensor, "2 batch"]:
+    """Count the tokens of prompts and of answers, without the one that ends an answer."""
     whole = torch.full((len(batch),), batch.prompt.shape[1])
-    return whole if batch.prompt_mask is None else batch.prompt_mask.sum(dim=1)
+    prompts = whole if batch.prompt_mask is None else batch.prompt_mask.sum(dim=1)
+    return torch.stack([prompts, batch.answer_lengths[:, 0] - int(batch.end is not None)])
+
+
+def _excess(sizes: Int[Tensor, " count"]) -> int:
+    """Say by how much the longest exceeds the median."""
+    return int(sizes.max() - sizes.median())
+
+
+def _room_for_answers(run: Run, most: int) -> int:
+    """Return the tokens of the longest answers that fit behind the longest prompt; the end takes one more."""
+    codec, length = run.codec, run.objective.sequence_length
+    fitting = (
+        tokens for tokens in range(codec.answer_length, 0, -1) if length(codec.prompt_length, tokens) <= most
+    )
+    return next(fitting, 1) - (codec.end is not None)
 
 
 class TrainModule(nn.Module):

@@ -7,6 +7,7 @@ Lines are counted as an editor counts them, rows of tables from 1.
 """
 
 import codecs
+import contextlib
 import csv
 import importlib
 import io
@@ -20,6 +21,7 @@ from unforced.errors import UserError, unknown
 from unforced.paths import is_saved_dataset
 
 SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
+_SIGNS = {",": "commas", ";": "semicolons", "\t": "tabs"}  # between the fields of a CSV file
 
 
 @dataclass(frozen=True)
@@ -94,22 +96,37 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _csv(path: Path, columns: Columns) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    reader = csv.DictReader(
-        io.StringIO(_text(path), newline=""),
-        dialect="excel-tab" if path.suffix.lower() == ".tsv" else "excel",
-        restkey="",
-        strict=True,
-    )
+    text = _text(path)
+    sign = _separator(text, path, columns)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=sign, restkey="", strict=True)
     _check_columns(str(path), list(reader.fieldnames or []), columns)
     begin = reader.line_num + 1
     try:
         for fields in reader:
             place, begin = f"{path}:{begin}", reader.line_num + 1
             if "" in fields and isinstance(fields[""], list):
-                raise UserError(f"{place}: more fields than the first line names; quote text with commas")
+                raise UserError(
+                    f"{place}: more fields than the first line names; quote text that holds {_SIGNS[sign]}"
+                )
             yield place, fields
     except csv.Error as error:
         raise UserError(f"{path}:{begin}: not CSV: {error}") from None
+
+
+def _separator(text: str, path: Path, columns: Columns) -> str:
+    """Return what separates fields: the sign by which the first line names the columns.
+
+    Where none does, the one of the suffix; or if that finds a single column, the one that finds most.
+    """
+    usual = "\t" if path.suffix.lower() == ".tsv" else ","
+    names = {}
+    for sign in (usual, *(each for each in _SIGNS if each != usual)):
+        with contextlib.suppress(csv.Error):
+            names[sign] = next(csv.reader(io.StringIO(text, newline=""), delimiter=sign, strict=True), [])
+    fitting = (sign for sign, found in names.items() if {columns.prompt, columns.answer} <= {*found})
+    if len(names.get(usual, [])) > 1 or not names:
+        return next(fitting, usual)
+    return next(fitting, max(names, key=lambda sign: len(names[sign])))
 
 
 def _parquet(path: Path, columns: Columns) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -161,13 +178,15 @@ def _wanted(names: list[str], columns: Columns) -> list[str]:
 
 def _check_columns(place: str, names: list[str], columns: Columns, is_split: bool = False) -> None:
     """Raise UserError unless the columns are there."""
-    for key, name in (("prompt", columns.prompt), ("answer", columns.answer), ("split", columns.split)):
+    for key, name in (("prompt", columns.prompt), ("answer", columns.answer), ("split", columns.split or "")):
         needed = key != "split" or (columns.needs_split and not is_split)
-        if needed and name is not None and name not in names:
+        if needed and name not in names:
             raise UserError(
                 f"{place}: no column {name!r}; it has {', '.join(map(str, names)) or 'none'}; "
                 f"say which one it is with task.{key}_column"
             )
+        if names.count(name) > 1:
+            raise UserError(f"{place}: {names.count(name)} columns are named {name!r}; rename or drop one")
 
 
 def _row(place: str, fields: Mapping[str, Any], columns: Columns, split: str | None) -> Row:

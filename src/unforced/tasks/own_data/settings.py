@@ -4,7 +4,7 @@ from abc import ABC
 from types import MappingProxyType
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from unforced.tasks.base import Task
 from unforced.tasks.own_data.splits import Normalise
@@ -53,3 +53,11 @@ class OwnSettings(Task, ABC):
         description="held-out problems with symbols that training never shows, where each is new to the "
         "model: refuse, drop the problems, or keep them",
     )
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> "OwnSettings":
+        if self.prompt_column == self.answer_column:
+            raise ValueError(
+                f"answer_column: {self.answer_column!r} is the column of prompts, too; name another one"
+            )
+        return self

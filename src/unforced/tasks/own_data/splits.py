@@ -30,13 +30,15 @@ class Kept:
 class Choices:
     """What is done where rows repeat a prompt.
 
-    held_out: the share of each held-out split, where a hash decides.
+    held_out: the share of each held-out split, where a hash decides. test_path: the file of test problems;
+    empty if there is none.
     """
 
     normalise: Normalise
     held_out: float
     conflicts: Literal["refuse", "accept", "first"]
     overlaps: Literal["refuse", "drop"]
+    test_path: str = ""
 
 
 def normalised(text: str, how: Normalise) -> str:
@@ -74,6 +76,17 @@ def keep(rows: Sequence[Row], choices: Choices, path: str) -> Kept:
     kept = _without_conflicts(kept, choices, path)
     kept = _without_overlaps(kept, choices, path)
     for split in SPLITS:
+        if split not in kept.splits and split in splits:
+            where = (
+                "task.test_path are in task.path"
+                if choices.test_path and split == "test"
+                else f"the split {split} are in another split"
+            )
+            count = _counted(splits.count(split), "problem", "problems")
+            raise UserError(
+                f"{choices.test_path or path}: all {count} of {where}, too, and "
+                "task.overlaps=drop leaves none; give others"
+            )
         if split not in kept.splits:
             raise UserError(
                 f"{path}: the split {split} is empty ({len(kept.rows)} rows, task.held_out="

@@ -6,14 +6,16 @@ A symbol is a piece of the text itself, so that the pieces put together are the 
 several tokens of one character, they are one symbol, and blanks that it skips go to the piece behind them.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
 from unforced.errors import UserError
-from unforced.huggingface import import_transformers
+from unforced.huggingface import ask_hub, import_transformers
 
+_CHOICES = "give a folder with tokenizer.json, a name on a hub that can be reached, or null for characters"
 Cut = Callable[[Sequence[str]], Iterator[list[str]]]
 _CHUNK = 4096  # texts tokenised at once
 
@@ -44,17 +46,24 @@ def _pieces(text: str, spans: Sequence[tuple[int, int]]) -> list[str]:
 @lru_cache(maxsize=8)
 def _tokenizer(name_or_path: str) -> Any:
     transformers = import_transformers("task.tokenizer")
+    if os.path.isabs(name_or_path) and not os.path.isdir(name_or_path):
+        raise UserError(f"task.tokenizer: there is no folder {name_or_path}; {_CHOICES}")
     try:
+        if not os.path.isdir(name_or_path):
+            ask_hub(name_or_path)
         loaded = transformers.AutoTokenizer.from_pretrained(name_or_path, trust_remote_code=False)
     except Exception as error:
         words = " ".join(str(error).split())[:120]
-        raise UserError(
-            f"task.tokenizer: no tokenizer could be loaded from {name_or_path} ({words}); give a folder with "
-            "tokenizer.json, a name on the hub, or null for characters"
-        ) from error
+        raise UserError(f"task.tokenizer: {_missing(name_or_path)} ({words}); {_CHOICES}") from error
     if not loaded.is_fast:
         raise UserError(
             f"task.tokenizer: {type(loaded).__name__} cannot tell which characters a token stands for; give "
             "a fast tokenizer (tokenizer.json), or null for characters"
         )
     return loaded
+
+
+def _missing(name_or_path: str) -> str:
+    if os.path.isdir(name_or_path):
+        return f"no tokenizer could be loaded from {name_or_path}"
+    return f"there is no folder {name_or_path} here, and the hub gave no tokenizer"

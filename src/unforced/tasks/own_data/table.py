@@ -10,6 +10,7 @@ from jaxtyping import Int, Shaped
 
 from unforced.errors import UserError
 from unforced.paths import data_sha256
+from unforced.tasks.own_data.lengths import Lengths
 from unforced.tasks.own_data.rows import Columns, read_rows
 from unforced.tasks.own_data.settings import SPLIT, OwnSettings
 from unforced.tasks.own_data.splits import SPLITS, Choices, keep, normalised
@@ -34,9 +35,8 @@ class OwnProblems(Problems):
 class Data:
     """Own data as they were read.
 
-    lengths: symbols of the longest prompt (with the separator) and answer. right: every right answer, after
-    normalisation. unseen: the rows of held-out problems with a symbol that no training problem has, by
-    symbol.
+    lengths: symbols of prompts and answers. right: every right answer, after normalisation. unseen: the rows
+    of held-out problems with a symbol that no training problem has, by symbol.
     """
 
     problems: OwnProblems
@@ -45,7 +45,7 @@ class Data:
     cut: Cut
     alphabet: tuple[str, ...]
     answer_symbols: int
-    lengths: tuple[int, int]
+    lengths: Lengths
     unique: bool
     right: frozenset[str]
     begin_blank: bool
@@ -73,7 +73,8 @@ def load(task: OwnSettings) -> Data:
     if task.test_path:
         rows = [replace(row, split=row.split or SPLITS[0]) for row in rows]
         rows += [replace(row, split=SPLITS[-1]) for row in read_rows(Path(task.test_path), columns)]
-    kept = keep(rows, Choices(task.normalise, task.held_out, task.conflicts, task.overlaps), task.path)
+    choices = Choices(task.normalise, task.held_out, task.conflicts, task.overlaps, task.test_path)
+    kept = keep(rows, choices, task.path)
     right = [
         tuple(answer if task.normalise == "none" else answer.rstrip() for answer in row.answers)
         for row in kept.rows
@@ -118,7 +119,7 @@ def _with_symbols(
     others = {symbol for symbols in prompts for symbol in symbols} | {*separator}
     alphabet = (*of_answers, *sorted(others - {*of_answers}))
     rights = [frozenset(normalised(each, task.normalise) for each in right) for right in problems.right]
-    longest = max(map(len, prompts)) + len(separator), max(len(one) for each in answers for one in each)
+    lengths = Lengths([*map(len, prompts)], [max(map(len, each)) for each in answers], len(separator))
     return Data(
         problems,
         places,
@@ -126,7 +127,7 @@ def _with_symbols(
         cut,
         alphabet,
         len(of_answers),
-        longest,
+        lengths,
         all(len(right) == 1 for right in rights),
         frozenset().union(*rights),
         any(answer[:1].isspace() for answer in flat),

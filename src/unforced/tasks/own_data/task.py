@@ -64,12 +64,12 @@ class OwnData(OwnSettings):
     @property
     def prompt_length(self) -> int:
         """Of the longest prompt, with the separator."""
-        return load(self).lengths[0]
+        return load(self).lengths.most[0]
 
     @property
     def answer_length(self) -> int:
         """Of the longest right answer."""
-        return load(self).lengths[1]
+        return load(self).lengths.most[1]
 
     @property
     def varied(self) -> bool:
@@ -175,7 +175,7 @@ class OwnData(OwnSettings):
             return
         rows = sum(len(rows) for rows in data.unseen.values())
         symbol, lines = next(iter(data.unseen.items()))
-        count, word = len(data.unseen), "character" if self.tokenizer is None else "token"
+        count, word = len(data.unseen), self._unit
         raise UserError(
             f"{self.path}: held-out problems have {count} {word}{'s' * (count > 1)} that training never "
             f"shows, in {rows} place{'s' * (rows > 1)}, as {symbol!r} in {data.places[lines[0]]}; "
@@ -188,6 +188,17 @@ class OwnData(OwnSettings):
         sizes = ", ".join(f"{split} {len(self.listed(split)):,}" for split in SPLITS)
         dropped = ", ".join(f"{count:,} {reason}" for reason, count in data.dropped.items() if count)
         return f"{self.path}: {sizes}{f'; dropped: {dropped}' if dropped else ''}"
+
+    @property
+    def notice(self) -> str:
+        """Name a prompt or answer that is far longer than most."""
+        data = load(self)
+        return data.lengths.notice(data.places, self._unit)
+
+    @property
+    def _unit(self) -> str:
+        """What a symbol is."""
+        return "character" if self.tokenizer is None else "token"
 
     def _texts(self, problems: Problems) -> list[str]:
         return [prompt + self.separator for prompt in cast(OwnProblems, problems).prompt]
