@@ -246,7 +246,7 @@ def test_a_model_whose_operations_cannot_be_counted_is_trained_all_the_same(tmp_
 REFUSED = {
     "t5": "encodes before it decodes; take a decoder-only model",
     "qwen2_vl": r"has no causal language model for the text part of .* \(qwen2_vl\); take a model",
-    "bert": r"\(bert\) is a masked language model, which sees the tokens after .* decoder-only",
+    "bert": r"\(bert\) is a masked language model, which sees the tokens after .*decoder-only",
     "lfm2": r"\(lfm2\) does not keep padding out of what it says; take a model of the GPT-2",
     "jamba": r"\(jamba\) does not keep padding out of what it says; take a model of the GPT-2",
     "rwkv": r"\(rwkv\) does not run on PyTorch's attention, which masks padding here; take a model of",
