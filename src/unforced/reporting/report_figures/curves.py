@@ -58,7 +58,7 @@ def _curves(groups: Sequence[Group], modes: Sequence[str]) -> Figure:
         figure,
         [
             *_token_handles(0 if open_ended else length),
-            _whole_handle(),
+            _whole_handle(open_ended),
             *_creative_handles(groups),
             *chance_handles(groups),
         ],
@@ -77,8 +77,8 @@ def _token_handles(length: int) -> list[Line2D]:
     ]
 
 
-def _whole_handle() -> Line2D:
-    return Line2D([], [], label="training, exact match", **_WHOLE)
+def _whole_handle(open_ended: bool) -> Line2D:
+    return Line2D([], [], label=f"training, {'coherent' if open_ended else 'exact match'}", **_WHOLE)
 
 
 def _panel(axes: Axes, group: Group, mode: str, length: int) -> None:

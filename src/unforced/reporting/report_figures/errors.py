@@ -72,7 +72,7 @@ def error_kinds(groups: Sequence[Group]) -> dict[str, Figure]:
 def _right(groups: Sequence[Group]) -> str:
     """Name the answers that the verifier accepts: where tasks are open-ended, they are coherent."""
     is_open = {group.open_ended for group in groups}
-    return "correct" if True not in is_open else "correct or coherent" if False in is_open else "coherent"
+    return "correct" if True not in is_open else "right" if False in is_open else "coherent"
 
 
 def _styles(table: pd.DataFrame) -> dict[str, dict[str, Any]]:

@@ -50,7 +50,7 @@ function seedStrip(values, chance) {
 
 /** How many seeds were solved; below, how many failed, and the kernels if seeds ran on different ones. */
 function solvedCell({ solved, runs, failures, kernels }) {
-  return [solved === null ? html("small", {}, "open-ended") : whole(`${solved === runs.length ? "✓ " : ""}${solved} of ${runs.length}`),
+  return [solved === null ? html("small", { class: "whole" }, "open-ended") : whole(`${solved === runs.length ? "✓ " : ""}${solved} of ${runs.length}`),
     failures ? html("small", { class: "block" }, failures) : null,
     kernels ? html("small", { class: "block", title: "They round differently." }, `mixed kernels: ${kernels}`) : null];
 }
@@ -92,7 +92,7 @@ function forcedCell(item) {
     svg("svg", { ...size, role: "img", "aria-label": all, class: "bars" }, svg("title", {}, all), ...bars),
     html("small", { class: "block sign" }, `lowest: token_${least.position} ${percent(least.value)}`),
     note ? html("small", { class: "block", title: note }, "not the inputs of training") : null,
-    unique ? null : html("small", { class: "block", title: "Problems have several right answers." }, "agreement with one right answer"),
+    unique ? null : html("small", { class: "block", title: "Agreement: problems have several right answers." }, "against one right answer"),
   ];
 }
 
@@ -137,7 +137,7 @@ function overview(groups, runs, onChange, onChoose) {
 /** Columns whose titles say that creative answers are counted where tasks are open-ended. */
 function headed(columns, groups) {
   const open = groups.filter((group) => group.open_ended).length;
-  const name = !open ? "exact match" : open < groups.length ? "exact match or creative" : "creative answers";
+  const name = !open ? "exact match" : open < groups.length ? "exact or creative" : "creative answers";
   return columns.map((column) => ({ ...column, title: column.title.replace("exact match", name) }));
 }
 
