@@ -1,6 +1,7 @@
 """Models that other loops fine-tuned, diagnosed from their folders: in the format of their training."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -114,11 +115,36 @@ def test_own_data_come_from_one_file_or_two(chatting, tmp_path, call):
     assert alone["problems"] == {"train": 0, "test": 34}
     assert alone["by_heart"] == {"does_not_apply": "no training problems were given"}
     code, _, errors = call(*asked, "--train", tmp_path / "test.jsonl")
-    assert (code, "34 prompts are in more than one split" in errors) == (2, True)
+    assert (code, "34 prompts are in both --train and --data" in errors) == (2, True)
     task = OwnData(path=str(tmp_path / "train.jsonl"), test_path=str(tmp_path / "test.jsonl"))
     some = task.listed("test").take(slice(0, 2))
     assert Template.parse("Q: {prompt} A: {answer}").prompts(task, some) == ["Q: 3,6 A: ", "Q: 3,7 A: "]
     assert Template().prompts(task, some) == ["3,6\n", "3,7\n"]
+
+
+@pytest.mark.parametrize("split", ["test", "of mine", None])
+def test_all_rows_of_own_data_are_held_out_whatever_split_they_name(split, chatting, tmp_path, call):
+    rows = [{"prompt": f"{i},{i}", "answer": str(i), "split": split} for i in range(6)]
+    (tmp_path / "few.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    asked = ["diagnose", "--model", chatting, "--data", tmp_path / "few.jsonl", "--confidence", "0.6"]
+    assert json.loads(call(*asked, "--json")[1])["problems"] == {"train": 0, "test": 6}
+    assert "use --count 6, all there are" in call(*asked, "--count", "2")[2]
+
+
+def test_an_objective_with_heads_is_asked_as_the_one_without(chatting, files, call, tmp_path):
+    given = ["--data", files / "held_out.parquet", *FEW, "--chat"]
+    plain = json.loads(call("diagnose", "--model", chatting, *given, "--json")[1])
+    title = call("diagnose", "--model", chatting, *given, "--objective", "multi_token")[1].splitlines()[0]
+    assert "trained on multi_token, without its heads: diagnosed as next_token" in title
+    folder = shutil.copytree(chatting, tmp_path / "tuned")
+    kept = {"objective": {"name": "mixture"}, "special_tokens": {"mask": -1}}
+    (folder / "objective.json").write_text(json.dumps(kept))
+    found = json.loads(call("diagnose", "--model", folder, *given, "--json")[1])
+    assert found["asked"]["trained_on"]["name"] == "mixture"
+    assert found["asked"]["objective"] == plain["asked"]["objective"]
+    assert found["probability"] == plain["probability"]
+    (folder / "objective.json").write_text(json.dumps({**kept, "objective": {"name": "teacherless"}}))
+    assert "hides answer tokens behind a mask token" in call("diagnose", "--model", folder, *given)[2]
 
 
 def test_adapters_are_asked_as_the_model_that_they_are_merged_into(chatting, tmp_path, call):
@@ -177,7 +203,7 @@ def joined(folder):
 MISTAKES = {
     "there is no folder": (lambda folder: folder / "none", STAR),
     "(t5) encodes before it decodes; take a decoder-only model": (lambda folder: saved("t5"), STAR),
-    "--model: the tokenizer loses some of a problem's text": (lambda folder: saved("gpt2"), STAR),
+    "there is no tokenizer in /": (lambda folder: saved("gpt2"), STAR),
     "the network has only the tokens 0 to 10; give --first-symbol": (
         lambda folder: saved("gpt2"),
         ["--task", "crossing_lines", "--first-symbol", "0"],
@@ -193,6 +219,14 @@ MISTAKES = {
         lambda folder: saved_with_tokenizer("gpt2"),
         [*STAR, "--template", "Q {prompt}"],
     ),
+    "objective: masked needs attention to later tokens": (
+        lambda folder: saved_with_tokenizer("gpt2"),
+        [*STAR, "--objective", "masked"],
+    ),
+    "--chat: the tokenizer of /": (lambda folder: joined(folder), [*STAR, "--chat"]),
+    "--data: there is no none.jsonl": (lambda folder: folder, ["--data", "none.jsonl"]),
+    "use --encoding symbol": (joined, STAR),
+    "give a template in which they stay apart": (joined, [*STAR, "--template", r"{prompt}{answer}\n"]),
     "it does not say of what task it is; give --task": (lambda folder: folder, ["--data", "FILES"]),
     "say what to ask: --task and one of": (lambda folder: folder, []),
     "--task names path_star; give one of the two": (lambda folder: folder, [*STAR, "task=addition"]),

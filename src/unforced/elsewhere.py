@@ -1,6 +1,7 @@
 """Models that were trained elsewhere: the problems that they are asked, and the diagnosis of a folder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,15 @@ from unforced.evaluation.diagnosis import check_enough
 from unforced.evaluation.elsewhere import NAME, Elsewhere, Given
 from unforced.evaluation.statistics import problems_needed
 from unforced.evaluation.verdict import MARGIN
+from unforced.files import read_json
 from unforced.models.trained import load_trained
-from unforced.parts import tree
+from unforced.objectives.base import Objective
+from unforced.objectives.next_token import NextToken
+from unforced.objectives.plain import OBJECTIVE
+from unforced.parts import read_part, tree
 from unforced.registry import TASKS
 from unforced.tasks.base import Order, Task
-from unforced.tasks.own_data import OwnData
+from unforced.tasks.own_data import GivenData, OwnData
 from unforced.tasks.sampling import problems, split_size
 from unforced.training.memory import oom_as_user_error
 from unforced.training.processes import find_device
@@ -37,8 +42,40 @@ def diagnose_model(
     """
     with oom_as_user_error("take a smaller model, or make the task smaller"):
         network, tokenizer = load_trained(name_or_path, NAME, find_device(), with_tokenizer=reads_text)
+        mask_token = setting.mask_token or _recorded_mask(name_or_path, tokenizer)
+        setting = replace(setting, mask_token=mask_token)
         found = setting.diagnose(network, tokenizer, train, held_out, confidence)
     return {"model": name_or_path, **found}
+
+
+def objective_of(name_or_path: str) -> Objective:
+    """Return the objective that a folder says its model was trained on; next_token where it says nothing.
+
+    Raises UserError: it is none that is known here.
+    """
+    file = Path(name_or_path) / OBJECTIVE
+    if not file.is_file():
+        return NextToken()
+    try:
+        return read_part(Objective, "objective", _recorded(file, "objective"))  # type: ignore[type-abstract]
+    except UserError as error:
+        raise UserError(f"{file}: {error}; say what its inputs were in training with --objective") from error
+
+
+def _recorded(file: Path, key: str) -> Any:
+    found = read_json(file)
+    if not isinstance(found, dict) or not isinstance(found.get(key), dict):
+        raise UserError(f"it does not hold {key!r}, as ObjectiveTrainer writes it")
+    return found[key]
+
+
+def _recorded_mask(name_or_path: str, tokenizer: Any) -> str | None:
+    """Return the text of the token that a folder says hid answer tokens in training; None without one."""
+    file = Path(name_or_path) / OBJECTIVE
+    if tokenizer is None or not file.is_file():
+        return None
+    number = _recorded(file, "special_tokens").get("mask")
+    return tokenizer.convert_ids_to_tokens(number) if isinstance(number, int) and number >= 0 else None
 
 
 def of_splits(task: Task, seed: int, count: int, confidence: float) -> tuple[Given, Given]:
@@ -84,6 +121,9 @@ def of_files(
     name: of the task whose problems `unforced data export` wrote; None: as a table's metadata say, or own
     data. Raises UserError: a file cannot be read, or there are too few held-out problems for the confidence.
     """
+    for option, path in (("--data", data), ("--train", train)):
+        if path is not None and not path.exists():
+            raise UserError(f"{option}: there is no {path}; give a file with problems")
     name = name or task_of(data) or _OWN
     if name == _OWN:
         task, known_problems, held_out = of_own_files(data, train, known, count)
@@ -91,10 +131,11 @@ def of_files(
     task, read_order, held_out = of_file(data, name, known, order, count)
     needed = problems_needed(confidence, MARGIN / 2)
     if len(held_out.problems) < needed:
+        more = "give more of them" if held_out.whole else f"use --count {needed} or more"
         raise UserError(
             f"{data}: {len(held_out.problems)} held-out problems are too few for a verdict at confidence "
-            f"{confidence:g}, which takes {needed} (intervals of ±{100 * MARGIN / 2:g} points): give more of "
-            "them, or a lower --confidence"
+            f"{confidence:g}, which takes {needed} (intervals of ±{100 * MARGIN / 2:g} points): {more}, or a "
+            "lower --confidence"
         )
     if train is None:
         return task, read_order, None, held_out
@@ -113,15 +154,16 @@ def of_own_files(
 
     fields: other ones of the task. Raises UserError.
     """
+    for key in ("path", "test_path"):
+        if key in fields:
+            raise UserError(f"task.{key}: --data names held-out problems, and --train those of training")
     paths = {"path": str(data)} if train is None else {"path": str(train), "test_path": str(data)}
-    task = build_task(_OWN, {**fields, **paths})
-    if train is None:
-        return task, None, _some(task, ("train", "validation", "test"), data, count)
-    return task, _some(task, ("train", "validation"), train, count), _some(task, ("test",), data, count)
+    task = GivenData.model_construct(**vars(build_task(_OWN, {**fields, **paths})))
+    known = None if train is None else _some(task, "train", train, count)
+    return task, known, _some(task, "test", data, count)
 
 
-def _some(task: Task, splits: Sequence[str], path: Path, count: int | None) -> Given:
-    parts = [part for split in splits if (part := task.listed(split)) is not None]
-    found = type(parts[0]).concatenate(parts)
+def _some(task: OwnData, split: str, path: Path, count: int | None) -> Given:
+    found = task.listed(split)
     part = found if count is None else found.take(slice(0, count))
     return Given(part, str(path), whole=len(part) == len(found))

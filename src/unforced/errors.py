@@ -45,3 +45,12 @@ def unknown(kind: str, value: str, choices: Iterable[str]) -> UserError:
     near = difflib.get_close_matches(value, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}"
     return UserError(f"unknown {kind} {value!r}; {hint}")
+
+
+def shortened(text: str, most: int) -> str:
+    """Return the beginning of a text, at most `most` characters, cut at the end of a word if it has any."""
+    if len(text) <= most:
+        return text
+    head = text[: most + 1]
+    words = head.rsplit(maxsplit=1)[0] if len(head.split()) > 1 or head[-1].isspace() else head[:most]
+    return f"{words.rstrip()}..."

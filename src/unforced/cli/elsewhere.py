@@ -60,7 +60,7 @@ def diagnose_elsewhere(
     """Diagnose a model that was trained elsewhere. Raises UserError."""
     from unforced.cli.parts import settings_of_parts
     from unforced.decoding.base import Decoder
-    from unforced.elsewhere import diagnose_model, of_files, of_splits
+    from unforced.elsewhere import diagnose_model, objective_of, of_files, of_splits
     from unforced.evaluation.elsewhere import Elsewhere
     from unforced.objectives.base import Objective
     from unforced.objectives.next_token import NextToken
@@ -72,7 +72,10 @@ def diagnose_elsewhere(
     names = {"task": options.task, "objective": options.objective, "decoder": None}
     parts = settings_of_parts(texts, names)
     usual = {"name": NextToken.model_fields["name"].default}
-    objective = read_part(Objective, "objective", usual | parts["objective"])  # type: ignore[type-abstract]
+    given = usual | parts["objective"] if parts["objective"] else None
+    objective = (
+        objective_of(model) if given is None else read_part(Objective, "objective", given)  # type: ignore[type-abstract]
+    )
     usual = {"name": objective.default_decoder.name}
     changed = usual | parts["decoder"] if parts["decoder"] else None
     decoder = None if changed is None else read_part(Decoder, "decoder", changed)  # type: ignore[type-abstract]
@@ -106,7 +109,10 @@ def title(model: str, found: Mapping[str, Any]) -> str:
     """Say what was diagnosed, and how it was asked."""
     asked = found["asked"]
     form = "symbols" if asked["template"] is None else repr(asked["template"])
-    return f"{model} ({asked['objective']['name']}, {asked['order']} answers, asked as {form})"
+    name = asked["objective"]["name"]
+    if "trained_on" in asked:
+        name = f"trained on {asked['trained_on']['name']}, without its heads: diagnosed as {name}"
+    return f"{model} ({name}, {asked['order']} answers, asked as {form})"
 
 
 def _option(name: str) -> str:
@@ -116,14 +122,19 @@ def _option(name: str) -> str:
 @contextlib.contextmanager
 def _in_option_words(model: str) -> Iterator[None]:
     """Let a UserError name options, where it names the arguments of `uf.diagnose`."""
+    from unforced.evaluation.elsewhere import NAME
+
     try:
         yield
     except UserError as error:
         line = re.sub(r"^network: it\b", f"--model: {model}", str(error))
         line = re.sub(r"^network\b", "--model", line)
+        line = re.sub(r"(?<=: )network: the tokenizer\b", f"the tokenizer of {model}", line)
+        line = line.replace(f"tokenizer of {NAME} ", f"tokenizer of {model} ")
+        line = line.replace(f"template of {NAME} ", f"template of {model} ")
         line = re.sub(r"^tokenizer: it\b", f"--model: the tokenizer of {model}", line)
         line = re.sub(r"^(mask_token|encoding|template|objective|decoder):", _as_option, line)
-        line = re.sub(r"\b(mask_token|encoding|first_symbol)=('?)", _as_option, line)
+        line = re.sub(r"\b(mask_token|encoding|first_symbol)=(['\w]?)", _as_option, line)
         error.args = (line,)
         raise
 

@@ -25,12 +25,13 @@ from unforced.data.batch import Batch
 from unforced.data.codec import Choices, Codec
 from unforced.data.spelling import Spelled, Tokens
 from unforced.data.template import BARE, Template
-from unforced.errors import UserError
+from unforced.errors import UserError, shortened
 from unforced.tasks.base import Order, Problems, Symbols, Task
 from unforced.tasks.problems import NOT_A_SYMBOL
 from unforced.tasks.sampling import all_problems
 
 _ORDERS: tuple[Order, ...] = get_args(Order)
+_QUOTED = 20  # characters of a text that errors quote
 _CHUNK = 4096  # lines tokenised at once
 _SAMPLE = 256  # problems, at the least, that are tokenised to see how long they get and what is joined
 
@@ -282,9 +283,15 @@ class TextCodec(Codec):
 
     def _joined(self, prompt: str, answer: str, place: str) -> UserError:
         where, advice = (f"{place}: ", "another task.separator, or ") if place else ("", "")
+        advice = f"use {advice}model.encoding=symbol"
+        if self.template != BARE:
+            advice = "give a template in which they stay apart, as in training"
+        end = prompt[-_QUOTED:]
+        if len(prompt) > _QUOTED:
+            end = end.partition(" ")[2] or end
         return UserError(
             f"{where}model.name_or_path: the tokenizer joins the end of a prompt with its answer in "
-            f"{prompt[-20:] + answer[:20]!r}; use {advice}model.encoding=symbol"
+            f"{end + shortened(answer, _QUOTED)!r}; {advice}"
         )
 
     def _places(

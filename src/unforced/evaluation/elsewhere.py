@@ -29,6 +29,7 @@ from unforced.models.huggingface import FIELD, check_tokenizer
 from unforced.models.pretrained import behind_the_contract
 from unforced.models.transformers_model import TransformersModel
 from unforced.objectives.base import Objective
+from unforced.objectives.plain import as_plain, unfit_for_causal
 from unforced.parts import tree
 from unforced.tasks.base import Order, Problems, Task
 
@@ -85,6 +86,12 @@ class Elsewhere:
 
         train: None where nobody says which problems it was trained on.
         """
+        asked_as = as_plain(self.objective, self._decoder())
+        if asked_as != self.objective:
+            found = replace(self, objective=asked_as).diagnose(
+                network, tokenizer, train, held_out, confidence
+            )
+            return {**found, "asked": {**found["asked"], "trained_on": tree(self.objective)}}
         with self.evaluator(network, tokenizer, [held_out, *filter(None, [train])]) as evaluator:
             known, whole = (None, False) if train is None else (train.problems, train.whole)
             with _in_our_words():
@@ -138,6 +145,9 @@ class Elsewhere:
         decoder = self.objective.decoding(self.decoder)
         if not self.objective.fits(decoder):
             raise UserError(f"decoder: {decoder.name} does not fit the objective {self.objective.name}")
+        reason = unfit_for_causal(self.objective, decoder)
+        if reason and not decoder.needs_heads:
+            raise UserError(f"objective: {self.objective.name} {reason}; measure a run of `unforced train`")
         if decoder.needs_heads:
             raise UserError(
                 f"objective: {self.objective.name} answers by {decoder.name}, with heads of its own, which a "

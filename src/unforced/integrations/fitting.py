@@ -15,6 +15,7 @@ from unforced.models.pretrained import behind_the_contract
 from unforced.models.transformers_model import TransformersModel
 from unforced.objectives.base import Objective
 from unforced.objectives.moment import Moment
+from unforced.objectives.plain import unfit_for_causal
 from unforced.objectives.view import tensors_of
 
 _ANY_LENGTH = 2**31
@@ -27,14 +28,7 @@ _LENGTHS = (2, 64)  # of answers, to see whether an objective depends on them
 
 def check_objective(objective: Objective) -> None:
     """Refuse an objective whose model is of no use by itself. Raises UserError."""
-    decoder = objective.default_decoder
-    reason = ""
-    if objective.needs.attention == "full":
-        reason = "needs attention to later tokens, too, which a causal model does not have"
-    elif decoder.needs_heads:
-        reason = "writes answers with its heads, which plain transformers does not have"
-    elif decoder.writes == "any_order":
-        reason = "does not write answers from left to right, as generate of transformers does"
+    reason = unfit_for_causal(objective, objective.default_decoder)
     if reason:
         raise UserError(f"objective: {objective.name} {reason}; train it by `unforced train`")
 

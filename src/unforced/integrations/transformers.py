@@ -39,6 +39,7 @@ from unforced.integrations.labelled_batch import answer_batch
 from unforced.models.failures import first_words
 from unforced.objectives.base import Objective
 from unforced.objectives.moment import Moment
+from unforced.objectives.plain import OBJECTIVE
 from unforced.objectives.view import View
 from unforced.parts import read_part, tree
 from unforced.training.precision import sum_dtype
@@ -51,8 +52,8 @@ except ImportError:
 
 __all__ = ["AnswerCollator", "ObjectiveMixin", "ObjectiveTrainer"]
 
-HEADS, OBJECTIVE = "heads.safetensors", "objective.json"
-"""Beside a saved model: the heads that were trained with it, and the objective."""
+HEADS = "heads.safetensors"
+"""Beside a saved model: the heads that were trained with it."""
 _VIEW, _ATTACHED = "unforced_view", "unforced_heads"
 _READ = ("input_ids", "attention_mask")
 _BaseOfMixin: Any = object  # what it calls of itself and above it is a Trainer's

@@ -8,7 +8,7 @@ from os import PathLike, fspath
 from typing import Any
 
 from unforced.decoding.base import Decoder
-from unforced.elsewhere import diagnose_model
+from unforced.elsewhere import diagnose_model, objective_of
 from unforced.errors import UserError, unknown
 from unforced.evaluation.diagnosis import check_enough
 from unforced.evaluation.elsewhere import Elsewhere, Encoding, Given
@@ -19,7 +19,7 @@ from unforced.objectives.base import Objective
 from unforced.objectives.next_token import NextToken
 from unforced.parts import read_part
 from unforced.reporting.diagnosis import diagnosis_html, diagnosis_text
-from unforced.tasks.base import Order
+from unforced.tasks.base import Order, Task
 
 _COUNT = 2000
 
@@ -94,12 +94,13 @@ def diagnose(
     """Diagnose a causal language model of transformers that was trained elsewhere.
 
     network: the model, with adapters of peft or without; or its folder, or its name on the hub, with the
-    tokenizer that is saved there. tokenizer: that of training; None where each symbol of the task is a token
-    id, from `first_symbol` on. task, order, objective: the problems, in which order it writes answers, and
-    what its inputs were in training (`next_token`, which None stands for: the true answer so far;
-    `teacherless`: mask tokens). encoding: problems as text, closed by the tokenizer's end-of-text token, or a
-    token for each symbol (None: as the tokenizer can). template: what stood around prompt and answer, as in
-    "Q: {prompt} A: {answer}"; what follows the answer ends it. chat: it was the tokenizer's chat template.
+    tokenizer that is saved there. tokenizer: that of training; None where each symbol of the task is a
+    token id, from `first_symbol` on. task, order, objective: the problems, in which order it writes
+    answers, and what its inputs were in training (`next_token`: the true answer so far; `teacherless`: mask
+    tokens; None: as ObjectiveTrainer wrote into a folder, else `next_token`). encoding: problems as text,
+    closed by the tokenizer's end-of-text token, or a token for each symbol (None: as the tokenizer can).
+    template: what stood around prompt and answer, as in "Q: {prompt} A: {answer}"; what follows the answer
+    ends it. chat: it was the tokenizer's chat template.
     train: the whole training set, as `uf.problems` gives it; of an endless stream, or of more than `count`,
     the first `count` are asked about. held_out: other problems. None: the first `count` of the task's splits
     with this `seed`. confidence: of every interval.
@@ -117,7 +118,7 @@ def diagnose(
         fresh = _first(count, problems(built, "test", seed) if held_out is None else held_out, "held_out")
         setting = Elsewhere(
             built,
-            NextToken() if objective is None else _part(Objective, "objective", objective),
+            _objective(network) if objective is None else _part(Objective, "objective", objective),
             order,
             None if decoder is None else _part(Decoder, "decoder", decoder),
             encoding,
@@ -128,9 +129,23 @@ def diagnose(
         )
         if isinstance(network, str | PathLike):
             found = diagnose_model(fspath(network), setting, known, fresh, confidence)
-            return Diagnosis(f"{fspath(network)} on {built}", found)
+            return Diagnosis(_title(fspath(network), built, found), found)
         found = setting.diagnose(network, tokenizer, known, fresh, confidence)
-    return Diagnosis(f"{type(network).__name__} on {built}", found)
+    return Diagnosis(_title(type(network).__name__, built, found), found)
+
+
+def _objective(network: Any) -> Objective:
+    return objective_of(fspath(network)) if isinstance(network, str | PathLike) else NextToken()
+
+
+def _title(name: str, task: Task, found: Mapping[str, Any]) -> str:
+    """Name a model and its task; and its objective, where it is asked as a model of another."""
+    asked = found["asked"]
+    if "trained_on" not in asked:
+        return f"{name} on {task}"
+    return (
+        f"{name} on {task} (trained on {asked['trained_on']['name']}, asked as {asked['objective']['name']})"
+    )
 
 
 def _part(kind: type[Any], name: str, given: Any) -> Any:

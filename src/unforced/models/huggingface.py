@@ -126,18 +126,24 @@ def read_tokenizer(name_or_path: str, revision: str | None, given_as: str = FIEL
     read_config(name_or_path, revision, given_as)
     try:
         place, revision = place_of(name_or_path, revision)
-        return transformers().AutoTokenizer.from_pretrained(place, revision=revision, trust_remote_code=False)
+        tokenizer = transformers().AutoTokenizer.from_pretrained(
+            place, revision=revision, trust_remote_code=False
+        )
     except Exception as error:
         raise UserError(
             f"{given_as}: no tokenizer could be loaded from {name_or_path} ({first_words(error)}); "
             f"{_NO_TOKENIZER}"
         ) from error
+    if {*tokenizer.get_vocab()} <= {*tokenizer.all_special_tokens}:  # what transformers makes of no files
+        other = "; or use model.encoding=symbol" if given_as == FIELD else ""
+        raise UserError(f"{given_as}: there is no tokenizer in {name_or_path}; {_NO_TOKENIZER}{other}")
+    return tokenizer
 
 
 def check_tokenizer(tokenizer: Any, text: str, name_or_path: str, vocab_size: int, given_as: str) -> None:
     """Refuse a tokenizer that loses some of a text, or makes tokens of it that the model does not know.
 
-    From a folder without one, transformers may make a tokenizer that knows no text at all. Raises UserError.
+    Raises UserError.
     """
     try:
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -89,7 +89,8 @@ def _tables(diagnoses: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 def _asked(diagnosis: Mapping[str, Any]) -> str:
     """Say of what model a diagnosis is, and how it was asked, as far as it does."""
     asked = diagnosis.get("asked", {})
-    task, objective = (asked.get(key, {}).get("name", "") for key in ("task", "objective"))
+    objective = asked.get("trained_on", asked.get("objective", {})).get("name", "")
+    task = asked.get("task", {}).get("name", "")
     return ", ".join(filter(None, [str(diagnosis.get("model", "")), task, objective]))
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unforced.errors import UserError, unknown
+from unforced.errors import UserError, shortened, unknown
 from unforced.paths import is_saved_dataset
 
 SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
@@ -47,22 +47,23 @@ class Row:
     split: str | None
 
 
-def read_rows(path: Path, columns: Columns) -> list[Row]:
-    """Read all rows. Raises UserError that names the file and the line."""
+def read_rows(path: Path, columns: Columns, name: str) -> list[Row]:
+    """Read all rows. Raises UserError that names the file and the line.
+
+    name: of the field or option that the path was given as.
+    """
     if not path.exists():
-        raise UserError(
-            f"task.path: there is no {path}; give a file ({', '.join(SUFFIXES)}) or a saved folder"
-        )
-    rows = [_row(place, fields, columns, split) for place, fields, split in _records(path, columns)]
+        raise UserError(f"{name}: there is no {path}; give a file ({', '.join(SUFFIXES)}) or a saved folder")
+    rows = [_row(place, fields, columns, split) for place, fields, split in _records(path, columns, name)]
     if not rows:
         raise UserError(f"{path}: no rows in it")
     return rows
 
 
-def _records(path: Path, columns: Columns) -> Iterator[tuple[str, Mapping[str, Any], str | None]]:
+def _records(path: Path, columns: Columns, name: str) -> Iterator[tuple[str, Mapping[str, Any], str | None]]:
     """Yield each row: its place, its fields, and the split of its table."""
     if path.is_dir():
-        yield from _saved(path, columns)
+        yield from _saved(path, columns, name)
         return
     suffix = path.suffix.lower()
     if suffix in (".jsonl", ".ndjson"):
@@ -74,7 +75,7 @@ def _records(path: Path, columns: Columns) -> Iterator[tuple[str, Mapping[str, A
     else:
         advice = "; write one object a line, as .jsonl" if suffix == ".json" else ""
         raise UserError(
-            f"task.path: {path}: unknown format {suffix!r}; it may be {', '.join(SUFFIXES)}, or a folder "
+            f"{name}: {path}: unknown format {suffix!r}; it may be {', '.join(SUFFIXES)}, or a folder "
             f"that datasets saved{advice}"
         )
 
@@ -146,22 +147,24 @@ def _parquet(path: Path, columns: Columns) -> Iterator[tuple[str, Mapping[str, A
         raise UserError(f"{path}: not a Parquet file: {error}") from None
 
 
-def _saved(path: Path, columns: Columns) -> Iterator[tuple[str, Mapping[str, Any], str | None]]:
+def _saved(
+    path: Path, columns: Columns, given_as: str
+) -> Iterator[tuple[str, Mapping[str, Any], str | None]]:
     """Read a saved Dataset, or the splits of a DatasetDict, which have names."""
     if not is_saved_dataset(str(path)):
         raise UserError(
-            f"task.path: {path} is a folder, but none that datasets saved (save_to_disk); give one, or a file"
+            f"{given_as}: {path} is no folder that datasets saved (save_to_disk); give one, or a file"
         )
     try:
         datasets = importlib.import_module("datasets")
     except ImportError:
         raise UserError(
-            f"task.path: {path} is a folder of datasets, which is not installed; pip install datasets"
+            f"{given_as}: {path} is a folder of datasets, which is not installed; pip install datasets"
         ) from None
     try:
         found = datasets.load_from_disk(str(path))
     except Exception as error:
-        words = " ".join(str(error).split())[:120]
+        words = shortened(" ".join(str(error).split()), 120)
         raise UserError(f"{path}: datasets cannot load it: {words}") from error
     tables = found.items() if isinstance(found, Mapping) else [(None, found)]
     for split, table in tables:
@@ -209,7 +212,9 @@ def _as_text(value: Any, word: str) -> str:
     if value is None or (isinstance(value, str) and not value.strip()):
         raise UserError(f"{word} is {'missing' if value is None else 'empty'}; drop the row, or fill it in")
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise UserError(f"{word} is neither text nor a number: {json.dumps(value, default=str)[:60]}")
+        raise UserError(
+            f"{word} is neither text nor a number: {shortened(json.dumps(value, default=str), 60)}"
+        )
     return str(value)
 
 

@@ -2,7 +2,7 @@
 
 from abc import ABC
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,17 @@ from unforced.tasks.own_data.splits import Normalise
 
 SPLIT = "split"
 """The column of split names that need not be there."""
+
+
+class DataFile(NamedTuple):
+    """A file or folder of data.
+
+    name: of the field or option that it is given as. split: of all its rows; None: rows or a hash decide.
+    """
+
+    path: str
+    name: str
+    split: str | None
 
 
 class OwnSettings(Task, ABC):
@@ -61,3 +72,9 @@ class OwnSettings(Task, ABC):
                 f"answer_column: {self.answer_column!r} is the column of prompts, too; name another one"
             )
         return self
+
+    @property
+    def files(self) -> list[DataFile]:
+        """Where the data are."""
+        tests = [DataFile(self.test_path, "task.test_path", "test")] if self.test_path else []
+        return [DataFile(self.path, "task.path", None), *tests]

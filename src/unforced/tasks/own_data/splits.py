@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from unforced.errors import UserError
+from unforced.errors import UserError, shortened
 from unforced.tasks.own_data.rows import Row, split_of
 
 Normalise = Literal["none", "whitespace", "case", "punctuation"]
@@ -31,7 +31,8 @@ class Choices:
     """What is done where rows repeat a prompt.
 
     held_out: the share of each held-out split, where a hash decides. test_path: the file of test problems;
-    empty if there is none.
+    empty if there is none. files: where each file is a split as a whole, what the file of each split is
+    called; None: rows or a hash decide.
     """
 
     normalise: Normalise
@@ -39,6 +40,7 @@ class Choices:
     conflicts: Literal["refuse", "accept", "first"]
     overlaps: Literal["refuse", "drop"]
     test_path: str = ""
+    files: Mapping[str, str] | None = None
 
 
 def normalised(text: str, how: Normalise) -> str:
@@ -69,30 +71,36 @@ def keep(rows: Sequence[Row], choices: Choices, path: str) -> Kept:
     """Put rows into splits, and decide about those that repeat a prompt. Raises UserError."""
     _check_answers(rows, choices.normalise)
     found = [split_of(row) for row in rows]
-    splits = _assigned(rows, found, choices.held_out)
-    if any(found) and "train" not in found:
+    if choices.files is None and any(found) and "train" not in found:
         raise UserError(f"{path}: no row names the split train")
+    splits = (
+        _assigned(rows, found, choices.held_out)
+        if choices.files is None
+        else [said or "test" for said in found]
+    )
     kept = _without_repeats(rows, splits, choices.normalise)
     kept = _without_conflicts(kept, choices, path)
     kept = _without_overlaps(kept, choices, path)
-    for split in SPLITS:
+    for split in SPLITS if choices.files is None else choices.files:
         if split not in kept.splits and split in splits:
-            where = (
-                "task.test_path are in task.path"
-                if choices.test_path and split == "test"
-                else f"the split {split} are in another split"
-            )
-            count = _counted(splits.count(split), "problem", "problems")
-            raise UserError(
-                f"{choices.test_path or path}: all {count} of {where}, too, and "
-                "task.overlaps=drop leaves none; give others"
-            )
+            raise _none_left(split, splits.count(split), choices, path)
         if split not in kept.splits:
             raise UserError(
                 f"{path}: the split {split} is empty ({len(kept.rows)} rows, task.held_out="
                 f"{choices.held_out:g}); give more rows, a larger task.held_out, or name it in a column"
             )
     return kept
+
+
+def _none_left(split: str, number: int, choices: Choices, path: str) -> UserError:
+    """Build the error for a split all of whose problems are in another one."""
+    where = f"the split {split} are in another split"
+    if choices.files is not None:
+        path, where = choices.files[split], "it are training problems"
+    elif choices.test_path and split == "test":
+        path, where = choices.test_path, "task.test_path are in task.path"
+    count = _counted(number, "problem", "problems")
+    return UserError(f"{path}: all {count} of {where}, too, and task.overlaps=drop leaves none; give others")
 
 
 def _check_answers(rows: Sequence[Row], how: Normalise) -> None:
@@ -143,10 +151,11 @@ def _without_conflicts(kept: Kept, choices: Choices, path: str) -> Kept:
         return kept
     if choices.conflicts == "refuse":
         first, second = (kept.rows[i] for i in conflicts[0][:2])
+        places = _ends(first, second)
         raise UserError(
             f"{path}: {_counted(len(conflicts), 'prompt has', 'prompts have')} two or more answers, as "
-            f"{_short(first.prompt)}: {_short(first.answers[0])} ({_end(first)}) and "
-            f"{_short(second.answers[0])} ({_end(second)}); task.conflicts=accept takes all as right, "
+            f"{_short(first.prompt)}: {_short(first.answers[0])} ({places[0]}) and "
+            f"{_short(second.answers[0])} ({places[1]}); task.conflicts=accept takes all as right, "
             "task.conflicts=first the first of them"
         )
     if choices.conflicts == "first":
@@ -168,11 +177,18 @@ def _without_overlaps(kept: Kept, choices: Choices, path: str) -> Kept:
     if choices.overlaps == "refuse":
         one = shared[0][0]
         other = next(i for i in shared[0] if kept.splits[i] != kept.splits[one])
+        prompt, places = _short(kept.rows[one].prompt), _ends(kept.rows[one], kept.rows[other])
+        counted = _counted(len(shared), "prompt is", "prompts are")
+        if choices.files is not None:
+            both = " and ".join(choices.files.values())
+            raise UserError(
+                f"{counted} in both {both}, as {prompt} in {places[0]} and {places[1]}; task.overlaps=drop "
+                f"leaves them to {choices.files['train']}"
+            )
         pairs = sorted({" and ".join(_in_order(kept.splits[i] for i in group)) for group in shared})
         raise UserError(
-            f"{path}: {_counted(len(shared), 'prompt is', 'prompts are')} in more than one split "
-            f"({', '.join(pairs)}), as {_short(kept.rows[one].prompt)} in {kept.splits[one]} "
-            f"({_end(kept.rows[one])}) and {kept.splits[other]} ({_end(kept.rows[other])}); "
+            f"{path}: {counted} in more than one split ({', '.join(pairs)}), as {prompt} in "
+            f"{kept.splits[one]} ({places[0]}) and {kept.splits[other]} ({places[1]}); "
             "task.overlaps=drop leaves them to the training split"
         )
     owner = {
@@ -208,6 +224,16 @@ def _in_order(splits: Iterable[str]) -> list[str]:
     return sorted(set(splits), key=SPLITS.index)
 
 
+def _ends(first: Row, second: Row) -> tuple[str, str]:
+    """Return the lines or rows of two places; with their files, if these differ."""
+    files = {_file(row) for row in (first, second)}
+    return (_end(first), _end(second)) if len(files) == 1 else (first.place, second.place)
+
+
+def _file(row: Row) -> str:
+    return row.place.removesuffix(_end(row).removeprefix("line "))
+
+
 def _end(row: Row) -> str:
     """Return the line or row of a place."""
     _, colon, line = row.place.rpartition(":")
@@ -215,7 +241,7 @@ def _end(row: Row) -> str:
 
 
 def _short(text: str) -> str:
-    return repr(text if len(text) <= 40 else f"{text[:40]}...")
+    return repr(shortened(text, 40))
 
 
 def _counted(count: int, one: str, more: str) -> str:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from unforced.errors import UserError
+from unforced.errors import UserError, shortened
 from unforced.huggingface import ask_hub, import_transformers
 
 _CHOICES = "give a folder with tokenizer.json, a name on a hub that can be reached, or null for characters"
@@ -53,7 +53,7 @@ def _tokenizer(name_or_path: str) -> Any:
             ask_hub(name_or_path)
         loaded = transformers.AutoTokenizer.from_pretrained(name_or_path, trust_remote_code=False)
     except Exception as error:
-        words = " ".join(str(error).split())[:120]
+        words = shortened(" ".join(str(error).split()), 120)
         raise UserError(f"task.tokenizer: {_missing(name_or_path)} ({words}); {_CHOICES}") from error
     if not loaded.is_fast:
         raise UserError(

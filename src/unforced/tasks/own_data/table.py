@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int, Shaped
 
-from unforced.errors import UserError
+from unforced.errors import UserError, shortened
 from unforced.paths import data_sha256
 from unforced.tasks.own_data.lengths import Lengths
-from unforced.tasks.own_data.rows import Columns, read_rows
-from unforced.tasks.own_data.settings import SPLIT, OwnSettings
+from unforced.tasks.own_data.rows import Columns, Row, read_rows
+from unforced.tasks.own_data.settings import SPLIT, DataFile, OwnSettings
 from unforced.tasks.own_data.splits import SPLITS, Choices, keep, normalised
 from unforced.tasks.own_data.symbols import Cut, cutter
 from unforced.tasks.problems import Problems
@@ -57,7 +57,9 @@ class Data:
         try:
             return [self.number_of[piece] for piece in pieces]
         except KeyError as error:
-            raise UserError(f"{text[:40]!r}: {error.args[0]!r} is none of the symbols of the data") from None
+            raise UserError(
+                f"{shortened(text, 40)!r}: {error.args[0]!r} is none of the symbols of the data"
+            ) from None
 
 
 @lru_cache(maxsize=4)
@@ -69,11 +71,12 @@ def load(task: OwnSettings) -> Data:
     _check_unchanged(task.test_path, task.test_sha256)
     needs_split = task.split_column not in (None, SPLIT)
     columns = Columns(task.prompt_column, task.answer_column, task.split_column, needs_split)
-    rows = read_rows(Path(task.path), columns)
+    rows = [row for file in task.files for row in _rows_of(file, columns)]
     if task.test_path:
         rows = [replace(row, split=row.split or SPLITS[0]) for row in rows]
-        rows += [replace(row, split=SPLITS[-1]) for row in read_rows(Path(task.test_path), columns)]
-    choices = Choices(task.normalise, task.held_out, task.conflicts, task.overlaps, task.test_path)
+    whole = {file.split: file.name for file in task.files if file.split is not None}
+    names = whole if len(whole) == len(task.files) else None
+    choices = Choices(task.normalise, task.held_out, task.conflicts, task.overlaps, task.test_path, names)
     kept = keep(rows, choices, task.path)
     right = [
         tuple(answer if task.normalise == "none" else answer.rstrip() for answer in row.answers)
@@ -83,6 +86,14 @@ def load(task: OwnSettings) -> Data:
     prompts = [row.prompt for row in kept.rows]
     problems = problems_of(prompts, right, np.arange(len(prompts)), splits)
     return _with_symbols(task, problems, [row.place for row in kept.rows], dict(kept.dropped))
+
+
+def _rows_of(file: DataFile, columns: Columns) -> list[Row]:
+    path = Path(file.path)
+    if file.split is None:
+        return read_rows(path, columns, file.name)
+    rows = read_rows(path, replace(columns, split=None, needs_split=False), file.name)
+    return [replace(row, split=file.split) for row in rows]
 
 
 def _check_unchanged(path: str, recorded: str) -> None:
@@ -112,7 +123,7 @@ def _with_symbols(
         dropped["unseen"] = len(strange)
         kept = [place for place, stays in zip(places, stay, strict=True) if stays]
         some = problems.take(stay)
-        if len(set(some.split.tolist())) < len(SPLITS):
+        if {*some.split.tolist()} != {*problems.split.tolist()}:
             raise UserError(f"{task.path}: task.unseen=drop leaves a split empty; use task.unseen=keep")
         return _with_symbols(task, replace(some, row=np.arange(len(some))), kept, dropped)
     of_answers = sorted({symbol for each in answers for symbols in each for symbol in symbols})
@@ -142,7 +153,12 @@ def _unseen(
     answers: Sequence[Sequence[Sequence[str]]],
     seen: set[str],
 ) -> dict[str, list[int]]:
-    """Return the rows of held-out problems with a symbol that no training problem has, by symbol."""
+    """Return the rows of held-out problems with a symbol that no training problem has, by symbol.
+
+    None where no training problems are known.
+    """
+    if SPLITS.index("train") not in problems.split:
+        return {}
     symbols = [{*prompt, *answer[0]} for prompt, answer in zip(prompts, answers, strict=True)]
     trains = problems.split == SPLITS.index("train")
     known = seen.union(*(each for each, train in zip(symbols, trains, strict=True) if train))
