@@ -1,6 +1,6 @@
 """What a run of a stack holds in memory, against the estimate by which `--stack auto` chooses.
 
-    python -m benchmarks.stack_memory quickstart.next_token [dotted.key=value ...]
+    python -m benchmarks.stack_memory [RECIPE [dotted.key=value ...]]       # quickstart.next_token
 
 Stacks of two sizes are trained for a few steps, each in a process of its own. The difference of what these
 hold at their most, over the runs that the larger one has more, is what a run holds. On a processor the
@@ -21,6 +21,7 @@ from unforced.training.footprint import bytes_of
 from unforced.training.together import stepper
 
 _STEPS = 5
+_IN_A_PROCESS = "--held-here"
 _MIB = 2**20
 
 
@@ -34,7 +35,7 @@ def main(recipe: str, overrides: Sequence[str], counts: tuple[int, int] = (2, 6)
 
 
 def _held_by_a_process(run: Run, count: int) -> int:
-    command = [sys.executable, "-m", "benchmarks.stack_memory"]
+    command = [sys.executable, "-m", "benchmarks.stack_memory", _IN_A_PROCESS]
     asked = json.dumps({"run": run.tree(), "count": count})
     done = subprocess.run(command, input=asked, stdout=subprocess.PIPE, text=True, check=True)
     return int(done.stdout.splitlines()[-1])
@@ -53,8 +54,8 @@ def _held_here(run: Run, count: int) -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        main(sys.argv[1], sys.argv[2:])
-    else:
+    if sys.argv[1:] == [_IN_A_PROCESS]:
         asked = json.load(sys.stdin)
         print(_held_here(Run.from_tree(asked["run"]), asked["count"]))
+    else:
+        main(sys.argv[1] if sys.argv[1:] else "quickstart.next_token", sys.argv[2:])

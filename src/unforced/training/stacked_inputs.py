@@ -29,9 +29,8 @@ class StackedInputs:
         self.trainers = trainers
         self._shared: Source | None = None
         self._compared = False
-        self._shapes: list[
-            torch.Size
-        ] = []  # of the tensors of a run's view; one that all rows share is not divided
+        self._shapes: list[torch.Size] = []
+        """Of the tensors of one run's view; a tensor that all rows share is not divided."""
 
     def __call__(self) -> StackInputs:
         """Return the views of each part of the batches, and the numbers of each run.
