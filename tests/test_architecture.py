@@ -14,7 +14,7 @@ from unforced.registry import DECODERS, MODELS, OBJECTIVES, TASKS
 
 PACKAGE = Path(unforced.__file__).parent
 LAYERS = [
-    ["errors", "streams", "registry", "plugins", "locks", "files", "paths", "huggingface"],
+    ["errors", "wording", "streams", "registry", "plugins", "locks", "files", "paths", "huggingface"],
     ["parts"],
     ["provenance"],
     ["tasks"],

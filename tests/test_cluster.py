@@ -45,17 +45,17 @@ def test_a_killed_worker_is_made_good_and_ctrl_c_stops_every_run(tmp_path, unint
 
 def test_without_ray_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UserError, match=r"^--engine ray needs Ray.*pip install 'unforced\[ray\]'$"):
+    with pytest.raises(UserError, match=r"^engine='ray' needs Ray.*pip install 'unforced\[ray\]'$"):
         RayEngine()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "auto"])
 def test_a_cluster_that_is_not_there_is_one_line(address):
-    with pytest.raises(UserError, match=f"^--address {address}: no Ray cluster answers there: "):
+    with pytest.raises(UserError, match=f"^address='{address}': no Ray cluster answers there: "):
         RayEngine(address=address)
 
 
 def test_a_run_larger_than_any_machine_is_refused():
-    with pytest.raises(UserError, match="no machine of the cluster has 4000 CPUs for a run; lower --cpus"):
+    with pytest.raises(UserError, match="no machine of the cluster has 4000 CPUs for a run; lower cpus="):
         RayEngine(cpus=4000)
     assert not ray.is_initialized()

@@ -208,6 +208,10 @@ MISTAKES = {
         lambda folder: saved("gpt2"),
         ["--task", "crossing_lines", "--first-symbol", "0"],
     ),
+    "the symbols of the task end in token 60, and the network has only the tokens 0 to 10; give --first": (
+        lambda folder: saved("gpt2"),
+        [*STAR, "--first-symbol", "50"],
+    ),
     "joins the end of a prompt with its answer": (joined, STAR),
     "held_out.jsonl:1 has 20 in its prompt, which leaves no room": (short, ["--data", "FILES", *STAR[:2]]),
     "hides answer tokens behind a mask token": (

@@ -82,15 +82,15 @@ def test_other_errors_stay_what_they_are(tmp_path, monkeypatch):
 def test_a_folder_that_cannot_be_made_is_not_to_be_resumed(tmp_path, where):
     (tmp_path / "a file").write_text("")
     (tmp_path / "locked").symlink_to("locked")  # to itself: it can neither be read nor made
-    with pytest.raises(UserError, match=r"; choose another --out$") as raised:
+    with pytest.raises(UserError, match=r"; choose another out=$") as raised:
         train(tiny_run(), tmp_path / where)
-    assert "--resume" not in str(raised.value)
+    assert "resume=" not in str(raised.value)
 
 
 def test_a_disk_that_is_full_from_the_start_leaves_the_path_free(tmp_path, monkeypatch):
     with monkeypatch.context() as full:
         full.setattr(folder, "write_json", no_space)
-        with pytest.raises(UserError, match="No space left on device; choose another --out"):
+        with pytest.raises(UserError, match="No space left on device; choose another out="):
             train(tiny_run(), tmp_path / "run")
     assert train(tiny_run(), tmp_path / "run").reason == "steps"
 

@@ -65,7 +65,7 @@ def test_a_run_is_trained_where_the_file_system_has_no_locks_and_a_study_is_held
 @pytest.mark.parametrize("number", [errno.EIO, errno.EPERM])
 def test_an_error_of_the_lock_is_not_another_process(tmp_path, flock_raises, number):
     flock_raises(number)
-    with pytest.raises(UserError, match=r"cannot be locked \(.*\); choose another --out") as raised:
+    with pytest.raises(UserError, match=r"cannot be locked \(.*\); choose another out=") as raised:
         train(tiny_run(), tmp_path / "run")
     assert os.strerror(number) in str(raised.value)
     assert not is_locked(tmp_path / "run")

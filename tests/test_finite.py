@@ -61,7 +61,7 @@ def test_splits_are_disjoint_and_no_more_is_measured_than_there_is():
         assert keys(split_problems(run(), split, 10_000)) == keys(TASK.listed(split))
     assert split_size(PathStar(), "test") is None
     check_enough(12, 0.95, TASK)
-    with pytest.raises(UserError, match=r"11 held-out problems are too few .* use --count 12, all there"):
+    with pytest.raises(UserError, match=r"11 held-out problems are too few .* use count=12, all there"):
         check_enough(11, 0.95, TASK)
 
 

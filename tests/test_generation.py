@@ -282,7 +282,7 @@ def test_a_tokenizer_of_another_model_is_one_line(mistake, tmp_path):
 
 def test_a_model_that_reads_symbols_is_one_line(mistake, tmp_path):
     line = mistake(*ask_for(save_with_symbols(TASK, tmp_path)))
-    assert line.startswith(f"MODEL: the tokenizer in {tmp_path} reads some symbols alone, not the text of ")
+    assert line.startswith(f"MODEL: the tokenizer of {tmp_path} reads some symbols alone, not the text of ")
     assert line.endswith("a run of unforced is measured by `unforced evaluate RUN_FOLDER`")
 
 

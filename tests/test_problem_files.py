@@ -137,7 +137,7 @@ def test_text_does_not_tell_the_labels_that_it_does_not_use(tmp_path):
 def test_a_file_is_never_overwritten(some, tmp_path, suffix):
     path = tmp_path / f"mine.{suffix}"
     path.write_text("mine")
-    with pytest.raises(UserError, match="exists; nothing was written, choose another --out"):
+    with pytest.raises(UserError, match="exists; nothing was written, choose another out="):
         write_problems(path, TASK, some, "forward")
     assert path.read_text() == "mine"
     assert list(tmp_path.iterdir()) == [path]
@@ -387,7 +387,7 @@ def test_a_file_that_does_not_say_its_order_has_the_default_one(some, tmp_path):
 @pytest.mark.parametrize("name", ["mine/a.txt", "mine/new/a.parquet", f"{'a' * 300}.txt"])
 def test_a_place_that_cannot_be_written_is_refused(some, tmp_path, name):
     (tmp_path / "mine").write_text("mine")
-    with pytest.raises(UserError, match="nothing was written, choose another --out"):
+    with pytest.raises(UserError, match="nothing was written, choose another out="):
         write_problems(tmp_path / name, TASK, some, "forward")
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 

@@ -213,5 +213,5 @@ def test_a_run_with_a_part_that_is_not_installed_names_what_is_missing(straight,
         load_run(path)
     assert str(error.value) == (
         f"{path / 'config.json'}: objective 'unheard_of' is not installed here; "
-        "install the package that the run had it from, or name the file with --plugin FILE.py"
+        "install the package that the run had it from, or import the file that has it first"
     )

@@ -256,15 +256,18 @@ def test_a_refused_submission_fails_its_jobs_and_one_is_cancelled(tmp_path, comm
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ({"partition": "lang"}, "--partition lang: unknown partition 'lang'; did you mean 'long'?"),
-        ({"time": "1h"}, "--time 1h: not a time; give minutes, HOURS:MINUTES:SECONDS or DAYS-HOURS, as in"),
-        ({"time": "0"}, "--time 0: not a time; "),
-        ({"time": 31}, "--time 31: partition debug allows 30 minutes; give --time 30 or less"),
-        ({"time": 30, "gpus": 0.5}, "--gpus 0.5: Slurm gives whole GPUs; give 1, or "),
-        ({"time": 30, "slurm": {"partition": "a"}}, "--slurm partition: give it as --partition"),
-        ({"time": 30, "slurm": {"array": "1-3"}}, "--slurm array: the engine sets it; drop it"),
-        ({"time": 30, "slurm": {"--mem": "1G"}}, "--slurm --mem: not an option of sbatch; as in "),
-        ({"time": 30, "cpus": 5}, "--cpus 5: the largest node of partition debug has 4; lower it"),
+        ({"partition": "lang"}, "partition='lang': unknown partition 'lang'; did you mean 'long'?"),
+        ({"time": "1h"}, "time='1h': not a time; give minutes, HOURS:MINUTES:SECONDS or DAYS-HOURS, as in"),
+        ({"time": "0"}, "time='0': not a time; "),
+        ({"time": 31}, "time=31: partition debug allows 30 minutes; give time=30 or less"),
+        ({"time": 30, "gpus": 0.5}, "gpus=0.5: Slurm gives whole GPUs; give 1, or "),
+        ({"time": 30, "slurm": {"partition": "a"}}, "slurm partition: give it as partition="),
+        ({"time": 30, "slurm": {"array": "1-3"}}, "slurm array: the engine sets it; drop it"),
+        (
+            {"time": 30, "slurm": {"--mem": "1G"}},
+            "slurm --mem: not an option of sbatch; one is account=physics",
+        ),
+        ({"time": 30, "cpus": 5}, "cpus=5: the largest node of partition debug has 4; lower it"),
         (
             {"time": 30, "slurm": {"mem": "9T"}},
             "sbatch --test-only --time=30 --cpus-per-task=1 --mem=9T --wrap=true: Requested node ",
@@ -295,5 +298,5 @@ def test_without_slurm_or_submitit_one_line_says_so_and_nothing_is_written(tmp_p
     )
     assert not out.exists()
     monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(UserError, match=r"^--engine slurm needs submitit.*pip install 'unforced\[slurm\]'$"):
+    with pytest.raises(UserError, match=r"^engine='slurm' needs submitit.*pip install 'unforced\[slurm\]'$"):
         SlurmEngine()

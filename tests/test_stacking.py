@@ -78,7 +78,7 @@ def test_an_estimate_counts_weights_batch_and_training_set():
 def test_what_is_asked_for_is_a_number_or_auto():
     assert (read_stack("auto"), read_stack("12")) == ("auto", 12)
     for text in ("0", "-3", "2.5", "many"):
-        with pytest.raises(UserError, match=f"--stack: '{text}' is neither auto nor a number from 1"):
+        with pytest.raises(UserError, match=f"stack: '{text}' is neither auto nor a number from 1"):
             read_stack(text)
     assert check_stack("auto", ["tensorboard"]) == 1
     with pytest.raises(UserError, match="a tracker follows one run of a process"):
@@ -89,7 +89,7 @@ def test_runs_that_cannot_be_trained_at_once_say_what_differs():
     stacks = choose_stacks({name: RUNS[name] for name in ("wide-0", "alone", "narrow-0")}, 4, Card(None))
     assert not stacks.sizes
     assert stacks.notes == [
-        "--stack 4: no two of the runs can be trained at once: they differ in batch_size: 32 and 16"
+        "stack=4: no two of the runs can be trained at once: they differ in batch_size: 32 and 16"
     ]
 
 

@@ -63,7 +63,7 @@ def test_a_part_of_a_study_is_chosen_by_pattern():
     assert part.expectations == study.expectations
     assert only(study, []) == study
     with pytest.raises(
-        UserError, match=r"--only gtp-\*: no run of study 'pitfalls' is called so; the 270 are"
+        UserError, match=r"only=\'gtp-\*\': no run of study 'pitfalls' is called so; the 270 are"
     ):
         only(study, ["gtp-*"])
 

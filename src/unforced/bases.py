@@ -37,7 +37,7 @@ def locate_base(path: Path, base: Path) -> list[str]:
     model = folder.run().model
     if not isinstance(model, Pretrained):
         raise UserError(
-            f"--base: {path} trained a model {model.name}, which starts from no other; drop --base"
+            f"{path} trained a model {model.name}, which starts from no other; drop it", about="base"
         )
     recorded = recorded_base(folder).get(_KEY)
     relocate(model.name_or_path, base)
@@ -45,8 +45,9 @@ def locate_base(path: Path, base: Path) -> list[str]:
     present = weights_sha256(base)
     if recorded is not None and present != recorded:
         raise UserError(
-            f"--base: the weights in {base} are not those that {path} started from (SHA-256 "
-            f"{(present or 'of no file')[:12]}, not {recorded[:12]}); give a folder with the same files"
+            f"the weights in {base} are not those that {path} started from (SHA-256 "
+            f"{(present or 'of no file')[:12]}, not {recorded[:12]}); give a folder with the same files",
+            about="base",
         )
     if recorded is None:
         return [f"{path} did not record which weights it started from: those in {base} are not checked"]

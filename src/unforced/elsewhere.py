@@ -9,7 +9,7 @@ from unforced.config import build_task
 from unforced.data.files import lines_of, read_problems, task_of
 from unforced.errors import UserError
 from unforced.evaluation.diagnosis import check_enough
-from unforced.evaluation.elsewhere import NAME, Elsewhere, Given
+from unforced.evaluation.elsewhere import Elsewhere, Given
 from unforced.evaluation.statistics import problems_needed
 from unforced.evaluation.verdict import MARGIN
 from unforced.files import read_json
@@ -24,6 +24,7 @@ from unforced.tasks.own_data import GivenData, OwnData
 from unforced.tasks.sampling import problems, split_size
 from unforced.training.memory import oom_as_user_error
 from unforced.training.processes import find_device
+from unforced.wording import typed
 
 _OWN: str = OwnData.model_fields["name"].default
 
@@ -41,10 +42,10 @@ def diagnose_model(
     reads_text: by its tokenizer; else each symbol of the task is a token id.
     """
     with oom_as_user_error("take a smaller model, or make the task smaller"):
-        network, tokenizer = load_trained(name_or_path, NAME, find_device(), with_tokenizer=reads_text)
-        mask_token = setting.mask_token or _recorded_mask(name_or_path, tokenizer)
-        setting = replace(setting, mask_token=mask_token)
-        found = setting.diagnose(network, tokenizer, train, held_out, confidence)
+        network, tokenizer = load_trained(name_or_path, find_device(), with_tokenizer=reads_text)
+        mask_token = setting.format.mask_token or _recorded_mask(name_or_path, tokenizer)
+        setting = replace(setting, format=replace(setting.format, mask_token=mask_token))
+        found = setting.diagnose(network, tokenizer, train, held_out, confidence, name_or_path)
     return {"model": name_or_path, **found}
 
 
@@ -59,7 +60,9 @@ def objective_of(name_or_path: str) -> Objective:
     try:
         return read_part(Objective, "objective", _recorded(file, "objective"))  # type: ignore[type-abstract]
     except UserError as error:
-        raise UserError(f"{file}: {error}; say what its inputs were in training with --objective") from error
+        raise UserError(
+            f"{file}: {error}; say what its inputs were in training with {typed('objective')}"
+        ) from error
 
 
 def _recorded(file: Path, key: str) -> Any:
@@ -121,9 +124,9 @@ def of_files(
     name: of the task whose problems `unforced data export` wrote; None: as a table's metadata say, or own
     data. Raises UserError: a file cannot be read, or there are too few held-out problems for the confidence.
     """
-    for option, path in (("--data", data), ("--train", train)):
+    for setting, path in (("data", data), ("train", train)):
         if path is not None and not path.exists():
-            raise UserError(f"{option}: there is no {path}; give a file with problems")
+            raise UserError(f"there is no {path}; give a file with problems", about=setting)
     name = name or task_of(data) or _OWN
     if name == _OWN:
         task, known_problems, held_out = of_own_files(data, train, known, count)
@@ -131,11 +134,11 @@ def of_files(
     task, read_order, held_out = of_file(data, name, known, order, count)
     needed = problems_needed(confidence, MARGIN / 2)
     if len(held_out.problems) < needed:
-        more = "give more of them" if held_out.whole else f"use --count {needed} or more"
+        more = "give more of them" if held_out.whole else f"use {typed('count', needed)} or more"
         raise UserError(
             f"{data}: {len(held_out.problems)} held-out problems are too few for a verdict at confidence "
             f"{confidence:g}, which takes {needed} (intervals of ±{100 * MARGIN / 2:g} points): {more}, or a "
-            "lower --confidence"
+            f"lower {typed('confidence')}"
         )
     if train is None:
         return task, read_order, None, held_out
@@ -156,7 +159,9 @@ def of_own_files(
     """
     for key in ("path", "test_path"):
         if key in fields:
-            raise UserError(f"task.{key}: --data names held-out problems, and --train those of training")
+            raise UserError(
+                f"task.{key}: {typed('data')} names held-out problems, and {typed('train')} those of training"
+            )
     paths = {"path": str(data)} if train is None else {"path": str(train), "test_path": str(data)}
     task = GivenData.model_construct(**vars(build_task(_OWN, {**fields, **paths})))
     known = None if train is None else _some(task, "train", train, count)

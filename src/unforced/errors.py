@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+from unforced.wording import named
+
 TEMPORARY = 75
 """The exit code of a failure that may pass by itself: EX_TEMPFAIL of sysexits.h, on every system."""
 
@@ -13,10 +15,14 @@ DIVERGED = 3
 
 
 class UserError(Exception):
-    """A mistake that the user can mend. Its message is one line: what, where, the limit, what to do."""
+    """A mistake that the user can mend. Its message is one line: what, where, the limit, what to do.
 
-    def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+    about: the setting that was given wrongly, if it is one; the message begins with what that is called where
+    it was given (`unforced.wording`).
+    """
+
+    def __init__(self, message: str, about: str = "") -> None:
+        super().__init__(" ".join(f"{named(about)}: {message}".split() if about else message.split()))
 
 
 class PartWarning(UserWarning):

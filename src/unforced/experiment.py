@@ -33,6 +33,7 @@ from unforced.training.source import split_problems
 from unforced.training.store import FolderStore, MemoryStore
 from unforced.training.timer import USUAL, Rhythm
 from unforced.training.train_module import TrainModule, build_train_module
+from unforced.wording import typed
 
 OtherDecoder = str | Mapping[str, Any] | Decoder
 """A decoder by its name, with its fields, or with fields that are changed in the run's own."""
@@ -154,7 +155,9 @@ def as_user_error(error: UserError | OSError, path: Path) -> UserError:
     if isinstance(error, UserError):
         return error
     begun = os.path.exists(path / "config.json")
-    advice = "what was written is kept; continue with --resume" if begun else "choose another --out"
+    advice = f"choose another {typed('out')}"
+    if begun:
+        advice = f"what was written is kept; continue with {typed('resume', True)}"
     return TransientError(f"{error.filename or path}: {error.strerror or error}; {advice}")
 
 
@@ -221,7 +224,7 @@ def load_run(path: Path, base: Path | None = None) -> LoadedRun:
     train_module.select_kernels(device, autocast_dtype(run, device), folder.implementation())
     progress, refused = load_newest(folder.checkpoints, run, train_module)
     if progress is None:
-        raise UserError(f"{path} has no checkpoint yet; train it further with --resume")
+        raise UserError(f"{path} has no checkpoint yet; train it further with {typed('resume', True)}")
     return LoadedRun(run, train_module, progress.step, [*unchecked, *refused.values()])
 
 
@@ -252,8 +255,8 @@ def diagnose_run(
     folder = RunFolder.open(path)
     if not folder.done:
         raise UserError(
-            f"{path} has not finished: it has no result.json; finish it with `unforced train ... --resume`, "
-            f"or measure its newest checkpoint with `unforced evaluate {path}`"
+            f"{path} has not finished: it has no result.json; finish it by training with "
+            f"{typed('resume', True)}, or measure its newest checkpoint with `unforced evaluate {path}`"
         )
     loaded = load_run(path, base)
     steps = folder.read_result()["steps"]

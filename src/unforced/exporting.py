@@ -26,6 +26,7 @@ from unforced.reporting.card import Card, is_generate
 from unforced.runs.folder import RunFolder
 from unforced.runs.schemas import with_present_names
 from unforced.training.source import split_problems
+from unforced.wording import typed
 
 _NUM_EXAMPLES = 2
 _OF_A_DISK = {"lost+found"}  # in an empty folder where a disk is mounted
@@ -141,7 +142,7 @@ def _matrix_dtype(folder: RunFolder) -> str:
 def _check_free(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or {file.name for file in folder.iterdir()} - _OF_A_DISK):
         raise UserError(
-            f"{folder} exists and is not an empty folder; nothing was written, choose another --to"
+            f"{folder} exists and is not an empty folder; nothing was written, choose another {typed('to')}"
         )
 
 
@@ -177,6 +178,6 @@ def _written_whole(folder: Path) -> Iterator[Path]:
         if not isinstance(error, (OSError, SafetensorError)):
             raise
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise UserError(f"{folder}: {reason}; nothing was written, choose another --to") from None
+        raise UserError(f"{folder}: {reason}; nothing was written, choose another {typed('to')}") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)

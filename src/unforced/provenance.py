@@ -18,6 +18,7 @@ from unforced.files import read_json
 from unforced.parts import Config, Part, parts_of
 from unforced.plugins import import_from, load_file, plugin_of
 from unforced.registry import DECODERS, HEADS, MODELS, OBJECTIVES, TASKS, Registry, file_of
+from unforced.wording import offered, typed
 
 PARTS = "parts.json"
 """The file of a run folder that holds the records of its parts."""
@@ -38,7 +39,7 @@ def read_records(path: Path) -> list[dict[str, str]]:
         return []
     records = read_json(path)
     if not isinstance(records, list) or not all(map(_is_record, records)):
-        raise UserError(f"{path}: not a list of parts; delete it, and name their files with --plugin")
+        raise UserError(f"{path}: not a list of parts; delete it, and {_load('their files')}")
     return records
 
 
@@ -60,20 +61,22 @@ def origin_in_words(records: Iterable[Record], part: str) -> str:
     for record in records:
         if part == f"{record['kind']} {record['name']!r}":
             if "file" in record:
-                return (
-                    f"{part} came from {record['file']}, which is gone; name the file that has it with "
-                    "--plugin FILE.py"
-                )
+                return f"{part} came from {record['file']}, which is gone; {_load('the file that has it')}"
             if "distribution" in record:
                 whole = f"{record['distribution']} {record['version']}"
                 return (
                     f"{part} came from {whole}, which is not installed here; install {record['distribution']}"
                 )
-            return f"{part} was defined in a notebook or a session; put it into a file, --plugin FILE.py"
+            return f"{part} was defined in a notebook or a session; put it into a file, and {_load('that')}"
     return (
-        f"{part} is not installed here; install the package that the run had it from, or name the file with "
-        "--plugin FILE.py"
+        f"{part} is not installed here; install the package that the run had it from, or "
+        f"{_load('the file that has it')}"
     )
+
+
+def _load(file: str) -> str:
+    """Say how a file with parts is loaded."""
+    return f"name {file} with {typed('plugin', 'FILE.py')}" if offered("plugin") else f"import {file} first"
 
 
 def check_elsewhere(config: Config) -> None:

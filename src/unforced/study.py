@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from unforced.config import Run
 from unforced.errors import UserError
 from unforced.expectations import Expectation
+from unforced.wording import typed
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _TAKEN = {"logs", "report", "study.json", "states.json"}
@@ -93,8 +94,8 @@ def only(study: Study, patterns: Iterable[str]) -> Study:
         if not matching:
             some = ", ".join(list(study.runs)[:4])
             raise UserError(
-                f"--only {pattern}: no run of study {study.name!r} is called so; the {len(study.runs)} are "
-                f"called {some} and so on"
+                f"{typed('only', pattern)}: no run of study {study.name!r} is called so; the "
+                f"{len(study.runs)} are called {some} and so on"
             )
         chosen |= matching
     return replace(study, runs=chosen) if chosen else study

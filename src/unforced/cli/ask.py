@@ -9,6 +9,7 @@ import typer
 
 from unforced.cli.options import AsJson
 from unforced.errors import UserError, unknown
+from unforced.wording import renamed
 
 if TYPE_CHECKING:
     from unforced.evaluation.prompting import Answerer, Asked
@@ -40,6 +41,7 @@ def ask(
     from unforced.evaluation.prompting import Questions
     from unforced.evaluation.prompting import ask as put
     from unforced.models.generation import Reader, Writer
+    from unforced.models.huggingface import FIELD
     from unforced.registry import TASKS
     from unforced.training.memory import oom_as_user_error
     from unforced.training.processes import find_device
@@ -51,10 +53,11 @@ def ask(
         raise unknown("order", order, ["forward", "reversed"])
     asked_task, asked_order = build_task(chosen.pop("name"), chosen), cast("Order", order)
     questions = Questions.draw(asked_task, asked_order, seed, count, shots)
-    reader = Reader.load(model, chat, questions.characters | set(asked_task.text.separator))
-    prompts = reader.converse(questions.conversations()) if chat else questions.prompts()
-    reader.check(prompts, questions.most_tokens())
-    with oom_as_user_error("take a smaller model, lower --shots, or make the task smaller"):
+    memory = oom_as_user_error("take a smaller model, lower --shots, or make the task smaller")
+    with renamed({FIELD: "MODEL", "base": None}), memory:
+        reader = Reader.load(model, chat, questions.characters | set(asked_task.text.separator))
+        prompts = reader.converse(questions.conversations()) if chat else questions.prompts()
+        reader.check(prompts, questions.most_tokens())
         writer = Writer(reader, questions.most_tokens(), find_device())
         with _watched(writer, len(prompts), as_json) as answer:
             asked = put(questions, prompts, answer)

@@ -93,12 +93,12 @@ def diagnose(
     from unforced.cli.elsewhere import Options, diagnose_elsewhere, title
     from unforced.config import other_decoder
     from unforced.errors import UserError
+    from unforced.evaluation.statistics import check_confidence
     from unforced.experiment import diagnose_run
     from unforced.files import write_json
     from unforced.reporting.diagnosis import show_diagnosis
 
-    if not 0.5 < confidence < 1:
-        raise UserError(f"--confidence: {confidence:g} is not above 0.5 and below 1; 0.95 is usual")
+    check_confidence(confidence)
     if out is not None and out.exists():
         raise UserError(f"--out: {out} exists; choose another, or remove it")
     options = Options(

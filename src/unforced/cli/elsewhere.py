@@ -1,13 +1,12 @@
 """`diagnose --model`: what is typed about a model that was trained elsewhere."""
 
-import contextlib
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from unforced.errors import UserError, unknown
+from unforced.wording import renamed
 
 if TYPE_CHECKING:
     from unforced.evaluation.elsewhere import Encoding
@@ -38,8 +37,9 @@ class Options:
         for name, value in vars(self).items():
             if value not in (None, False):
                 raise UserError(
-                    f"{_option(name)}: it is about a model that was trained elsewhere, which --model names; "
-                    "a run's config says all that itself"
+                    "it is about a model that was trained elsewhere, which --model names; "
+                    "a run's config says all that itself",
+                    about=name,
                 )
 
     def check(self) -> None:
@@ -61,7 +61,8 @@ def diagnose_elsewhere(
     from unforced.cli.parts import settings_of_parts
     from unforced.decoding.base import Decoder
     from unforced.elsewhere import diagnose_model, objective_of, of_files, of_splits
-    from unforced.evaluation.elsewhere import Elsewhere
+    from unforced.evaluation.elsewhere import SETTINGS, Elsewhere, Format
+    from unforced.models.huggingface import FIELD
     from unforced.objectives.base import Objective
     from unforced.objectives.next_token import NextToken
     from unforced.parts import read_part
@@ -94,13 +95,15 @@ def diagnose_elsewhere(
         objective,
         order or "forward",
         decoder,
-        cast("Encoding | None", options.encoding),
-        options.mask_token,
-        options.first_symbol or 0,
-        options.template,
-        options.chat,
+        Format(
+            cast("Encoding | None", options.encoding),
+            options.mask_token,
+            options.first_symbol or 0,
+            options.template,
+            options.chat,
+        ),
     )
-    with _in_option_words(model):
+    with renamed({**SETTINGS, FIELD: "model", "tokenizer": "model"}):
         reads_text = options.first_symbol is None
         return diagnose_model(model, setting, train, held_out, confidence, reads_text)
 
@@ -113,32 +116,3 @@ def title(model: str, found: Mapping[str, Any]) -> str:
     if "trained_on" in asked:
         name = f"trained on {asked['trained_on']['name']}, without its heads: diagnosed as {name}"
     return f"{model} ({name}, {asked['order']} answers, asked as {form})"
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-@contextlib.contextmanager
-def _in_option_words(model: str) -> Iterator[None]:
-    """Let a UserError name options, where it names the arguments of `uf.diagnose`."""
-    from unforced.evaluation.elsewhere import NAME
-
-    try:
-        yield
-    except UserError as error:
-        line = re.sub(r"^network: it\b", f"--model: {model}", str(error))
-        line = re.sub(r"^network\b", "--model", line)
-        line = re.sub(r"(?<=: )network: the tokenizer\b", f"the tokenizer of {model}", line)
-        line = line.replace(f"tokenizer of {NAME} ", f"tokenizer of {model} ")
-        line = line.replace(f"template of {NAME} ", f"template of {model} ")
-        line = re.sub(r"^tokenizer: it\b", f"--model: the tokenizer of {model}", line)
-        line = re.sub(r"^(mask_token|encoding|template|objective|decoder):", _as_option, line)
-        line = re.sub(r"\b(mask_token|encoding|first_symbol)=(['\w]?)", _as_option, line)
-        error.args = (line,)
-        raise
-
-
-def _as_option(name: re.Match[str]) -> str:
-    end = ":" if name[0].endswith(":") else f" {name[2]}" if name[2] else ""
-    return f"{_option(name[1])}{end}"

@@ -26,6 +26,7 @@ from unforced.cli.train import train
 from unforced.cli.work import work
 from unforced.errors import TEMPORARY, PartWarning, TransientError, UserError
 from unforced.streams import lasting_streams
+from unforced.wording import on_the_command_line
 
 _shown_by_python = warnings.showwarning
 _VERBS: dict[str, Callable[..., None]] = {
@@ -109,7 +110,8 @@ def _show_warning(message: Warning | str, category: type[Warning], *place: Any, 
 def _run(arguments: list[str]) -> tuple[int, str]:
     """Run a command line; return the exit code, and the line that says what went wrong."""
     try:
-        status = build_app()(args=arguments, prog_name="unforced", standalone_mode=False)
+        with on_the_command_line():
+            status = build_app()(args=arguments, prog_name="unforced", standalone_mode=False)
     except TransientError as error:
         return TEMPORARY, str(error)
     except UserError as error:

@@ -21,6 +21,7 @@ from unforced.files import write_atomically
 from unforced.parts import read
 from unforced.tasks.base import EMPTY, Order, Problems, Symbols, Task
 from unforced.tasks.sampling import block
+from unforced.wording import typed
 
 SUFFIXES = (".txt", ".parquet", ".jsonl")
 MOST_SYMBOLS = 500_000_000  # in one file: some gigabytes of memory, some minutes
@@ -51,7 +52,7 @@ def write_problems(
     check_suffix(path)
     try:
         if path.exists():
-            raise UserError(f"{path} exists; nothing was written, choose another --out")
+            raise UserError(f"{path} exists; nothing was written, choose another {typed('out')}")
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix.lower() == ".txt":
             write_atomically(path, _text(task, problems, order))
@@ -61,7 +62,9 @@ def write_problems(
             write = _parquet if path.suffix.lower() == ".parquet" else _json_lines
             write_atomically(path, write(task, problems, order, origin, index))
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; nothing was written, choose another --out") from None
+        raise UserError(
+            f"{path}: {error.strerror}; nothing was written, choose another {typed('out')}"
+        ) from None
 
 
 def read_problems(
@@ -147,7 +150,7 @@ def task_of(path: Path) -> str | None:
         first = next((line for line in _read_text(path) if line.strip()), "")
         written = all(f'"{name}":' in first for name in _SYMBOLS)
     if written:
-        raise UserError(f"{path}: it does not say of what task it is; give --task NAME")
+        raise UserError(f"{path}: it does not say of what task it is; give {typed('task', 'NAME')}")
     return None
 
 

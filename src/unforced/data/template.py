@@ -44,8 +44,8 @@ class Template:
         between, answer, after = rest.partition(ANSWER)
         if not prompt or not answer or PROMPT in between + after or ANSWER in before + after:
             raise UserError(
-                f"template: {text!r} must have {PROMPT} once, and then {ANSWER} once, as in "
-                f"'Q: {PROMPT} A: {ANSWER}'"
+                f"{text!r} must have {PROMPT} once, and then {ANSWER} once, as in 'Q: {PROMPT} A: {ANSWER}'",
+                about="template",
             )
         return cls(before, between, after=after)
 
@@ -98,8 +98,9 @@ class Template:
         ends = {self._end_of(tokenizer, *pair) for pair in pairs}
         if len(ends) > 1 or None in ends:
             raise UserError(
-                f"template: the tokenizer joins what stands behind {ANSWER}, {self.after!r}, with answers, "
-                "or answers have its first token; put there what ended answers in training, or nothing"
+                f"the tokenizer joins what stands behind {ANSWER}, {self.after!r}, with answers, "
+                "or answers have its first token; put there what ended answers in training, or nothing",
+                about="template",
             )
         return ends.pop()
 
@@ -141,15 +142,16 @@ def conversation(tokenizer: Any, turns: Sequence[Turn], name: str, to_be_continu
             continue
         if all(turn["content"].strip() in text for turn in turns):
             return text
-    raise UserError(f"--chat: the chat template of {name} refuses the turns ({reason})")
+    raise UserError(f"the chat template of {name} refuses the turns ({reason})", about="chat")
 
 
 def check_chat(tokenizer: Any, name: str) -> None:
     """Raise UserError if a tokenizer has no chat template."""
     if not tokenizer.chat_template:
         raise UserError(
-            f"--chat: the tokenizer of {name} has no chat template; drop --chat, "
-            "or take a model that was trained to chat"
+            f"the tokenizer of {name} has no chat template; drop it, "
+            "or take a model that was trained to chat",
+            about="chat",
         )
 
 

@@ -29,6 +29,7 @@ from unforced.errors import UserError, shortened
 from unforced.tasks.base import Order, Problems, Symbols, Task
 from unforced.tasks.problems import NOT_A_SYMBOL
 from unforced.tasks.sampling import all_problems
+from unforced.wording import named, typed
 
 _ORDERS: tuple[Order, ...] = get_args(Order)
 _QUOTED = 20  # characters of a text that errors quote
@@ -70,8 +71,9 @@ class TextCodec(Codec):
         """
         if not tokenizer.is_fast:
             raise UserError(
-                f"model.name_or_path: {type(tokenizer).__name__} cannot tell which characters a token stands "
-                "for; give a model with a fast tokenizer (tokenizer.json), or model.encoding=symbol"
+                f"{type(tokenizer).__name__} cannot tell which characters a token stands "
+                f"for; give a model with a fast tokenizer (tokenizer.json), or {_in_symbols()}",
+                about="model.name_or_path",
             )
         start = () if template.whole else around(tokenizer)[0]
         prompt, answer = _most_tokens(task, tokenizer, template)
@@ -248,8 +250,9 @@ class TextCodec(Codec):
             longest = max(map(len, texts))
             if longest > most:
                 raise UserError(
-                    f"model.name_or_path: the tokenizer makes {longest} tokens of a problem, and by its "
-                    f"tokens for labels it should make {most} at the most; use model.encoding=symbol"
+                    f"the tokenizer makes {longest} tokens of a problem, and by its "
+                    f"tokens for labels it should make {most} at the most; use {_in_symbols()}",
+                    about="model.name_or_path",
                 )
 
     def _tokenized(
@@ -283,15 +286,15 @@ class TextCodec(Codec):
 
     def _joined(self, prompt: str, answer: str, place: str) -> UserError:
         where, advice = (f"{place}: ", "another task.separator, or ") if place else ("", "")
-        advice = f"use {advice}model.encoding=symbol"
+        advice = f"use {advice}{_in_symbols()}"
         if self.template != BARE:
             advice = "give a template in which they stay apart, as in training"
         end = prompt[-_QUOTED:]
         if len(prompt) > _QUOTED:
             end = end.partition(" ")[2] or end
         return UserError(
-            f"{where}model.name_or_path: the tokenizer joins the end of a prompt with its answer in "
-            f"{end + shortened(answer, _QUOTED)!r}; {advice}"
+            f"{where}{named('model.name_or_path')}: the tokenizer joins the end of a prompt with its answer "
+            f"in {end + shortened(answer, _QUOTED)!r}; {advice}"
         )
 
     def _places(
@@ -329,6 +332,10 @@ class TextCodec(Codec):
             skip_special_tokens=False,
             clean_up_tokenization_spaces=False,
         )
+
+
+def _in_symbols() -> str:
+    return typed("model.encoding", "symbol")
 
 
 def around(tokenizer: Any) -> tuple[Tokens, Tokens]:

@@ -27,6 +27,7 @@ class Vocabulary:
     mask_token  its token that hides answer tokens; None: one more token
     check       raises UserError for a text that the tokenizer does not keep
     template    what stands around a prompt and its answer in a text
+    grows       whether the model can be given more tokens
     """
 
     size: int = 0
@@ -34,6 +35,7 @@ class Vocabulary:
     mask_token: str | None = None
     check: Callable[[str], None] = lambda text: None
     template: Template = BARE
+    grows: bool = True
 
 
 def build_codec(task: Task, vocabulary: Vocabulary, specials: Sequence[str] = ()) -> Codec:
@@ -56,8 +58,8 @@ def _text_codec(task: Task, vocabulary: Vocabulary, specials: Sequence[str]) -> 
     own, tokenizer = vocabulary.mask_token, copy.deepcopy(vocabulary.tokenizer)
     if specials and own is not None:
         raise UserError(
-            f"model.mask_token: the objective adds tokens of its own ({', '.join(specials)}), so it can "
-            "add this, too; drop mask_token"
+            f"the objective adds tokens of its own ({', '.join(specials)}), so it can add this, too; drop it",
+            about="model.mask_token",
         )
     tried = task.sample(np.random.default_rng(0), _TRIED)
     answers = task.text.answers(task.answers(tried))
@@ -69,7 +71,8 @@ def _text_codec(task: Task, vocabulary: Vocabulary, specials: Sequence[str]) -> 
         tokenizer.add_special_tokens({"eos_token": _END})
     if own is None:
         tokenizer.add_tokens([_MASK], special_tokens=True)
-    mask_token = _token_id(tokenizer, own or _MASK)
+    one_more = ", or null for one more" if vocabulary.grows else ""
+    mask_token = _token_id(tokenizer, own or _MASK, one_more)
     names = {name: f"<|{name}|>" for name in specials}
     tokenizer.add_tokens(list(names.values()), special_tokens=True)
     ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in names.items()}
@@ -79,19 +82,21 @@ def _text_codec(task: Task, vocabulary: Vocabulary, specials: Sequence[str]) -> 
     codec = TextCodec.of(task, tokenizer, mask_token, end, size, ids, template)
     if mask_token in (codec.end, *codec.start) or _is_of_lines(tokenizer.decode([mask_token]), task):
         raise UserError(
-            f"model.mask_token: {own} may stand in problems, or begins or ends texts, so it cannot "
-            "hide tokens; take another token, or null for one more"
+            f"{own} may stand in problems, or begins or ends texts, so "
+            f"it cannot hide tokens; take another token{one_more}",
+            about="model.mask_token",
         )
     return codec
 
 
-def _token_id(tokenizer: Any, token: str) -> int:
-    """Return a token's id. Raises UserError for an unknown token."""
+def _token_id(tokenizer: Any, token: str, one_more: str) -> int:
+    """Return a token's id. Raises UserError for an unknown token, with the advice to take `one_more`."""
     if token not in tokenizer.get_vocab():
         special = ", ".join(tokenizer.all_special_tokens[:5]) or "it has none"
         raise UserError(
-            f"model.mask_token: {token} is not a token of the model's tokenizer; take one that problems do "
-            f"not use (special ones: {special}), or null for one more"
+            f"{token} is not a token of the model's tokenizer; take one that problems do "
+            f"not use (special ones: {special}){one_more}",
+            about="model.mask_token",
         )
     return tokenizer.convert_tokens_to_ids(token)
 

@@ -31,6 +31,7 @@ from unforced.evaluation.verdict import MARGIN, Evidence, judge
 from unforced.evaluation.writing import accuracy_by_steps, writing_order
 from unforced.tasks.base import Problems, Task
 from unforced.tasks.sampling import split_size
+from unforced.wording import typed
 
 
 def diagnose(
@@ -146,10 +147,12 @@ def check_enough(count: int, confidence: float, task: Task) -> None:
     """Raise UserError unless `count` problems can carry a verdict at this confidence, or are all."""
     needed, size = problems_needed(confidence, MARGIN / 2), split_size(task, "test")
     if count < needed and (size is None or count < size):
-        enough = f"{needed} or more" if size is None or size >= needed else f"{size}, all there are"
+        enough = f"{typed('count', needed)} or more"
+        if size is not None and size < needed:
+            enough = f"{typed('count', size)}, all there are"
         raise UserError(
             f"{count} held-out problems are too few for a verdict at confidence {confidence:g}, which takes "
-            f"{needed} (intervals of ±{100 * MARGIN / 2:g} points): use --count {enough}; "
+            f"{needed} (intervals of ±{100 * MARGIN / 2:g} points): use {enough}; "
             "accuracies can be measured on any number with `unforced evaluate`"
         )
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from unforced.errors import UserError
+
 CONFIDENCE = 0.95
 
 Estimate = dict[str, Any]
@@ -43,6 +45,12 @@ def wilson(value: float, trials: float | int, confidence: float = CONFIDENCE) ->
     half = z * math.sqrt(value * (1 - value) / trials + z * z / (4 * trials * trials))
     low, high = ((centre + side * half) / (1 + z * z / trials) for side in (-1, 1))
     return max(0.0, min(low, value)), min(1.0, max(high, value))
+
+
+def check_confidence(confidence: float) -> None:
+    """Raise UserError for a confidence that no interval has."""
+    if not 0.5 < confidence < 1:
+        raise UserError(f"{confidence:g} is not above 0.5 and below 1; 0.95 is usual", about="confidence")
 
 
 def normal_quantile(confidence: float) -> float:

@@ -5,21 +5,24 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import nn
 
 from unforced.data.batch import Batch
 from unforced.errors import UserError
 from unforced.integrations.answer_collator import AnswerCollator
-from unforced.models.huggingface import FAMILIES
+from unforced.models.huggingface import FIELD
+from unforced.models.networks import evaluated, length_limit, plain_network
 from unforced.models.pretrained import behind_the_contract
 from unforced.models.transformers_model import TransformersModel
 from unforced.objectives.base import Objective
 from unforced.objectives.moment import Moment
 from unforced.objectives.plain import unfit_for_causal
 from unforced.objectives.view import tensors_of
+from unforced.wording import renamed
 
 _ANY_LENGTH = 2**31
 """Stands for no limit of its own: rows are checked against the model's."""
+_NAMES = {FIELD: "model", "base": None}
+_FAMILIES = "take a model of the GPT-2, GPT-NeoX or Llama family"
 _TRIED_TOKENS = 16
 _ROWS, _ANSWER = 8, 8  # of the batch that shows which tokens an objective feeds
 _NO_TOKEN = -1
@@ -35,27 +38,8 @@ def check_objective(objective: Objective) -> None:
 
 def network_of(model: Any) -> Any:
     """Return the causal language model inside `model`, which may have adapters of peft. Raises UserError."""
-    prompts = [each for each in getattr(model, "peft_config", {}).values() if each.is_prompt_learning]
-    if prompts:
-        raise UserError(
-            "model: it learns prompts, which only its own forward pass puts in; give adapters, as LoraConfig"
-        )
-    network: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
-    is_module = isinstance(network, nn.Module)
-    if not is_module or not hasattr(network, "get_output_embeddings"):
-        raise UserError(
-            f"model: give a causal language model of transformers, not a {type(network).__name__}; a run of "
-            "unforced is trained by uf.train"
-        )
-    if network.config.is_encoder_decoder:
-        raise UserError(
-            f"model: {type(network).__name__} encodes before it decodes; take a decoder-only model"
-        )
-    if network.get_output_embeddings() is None:
-        raise UserError(
-            f"model: {type(network).__name__} has no output over tokens; load it with AutoModelForCausalLM"
-        )
-    return network
+    with renamed(_NAMES):
+        return plain_network(model, "trained by uf.train")
 
 
 def contract_of(network: Any) -> TransformersModel:
@@ -73,26 +57,12 @@ def contract_of(network: Any) -> TransformersModel:
             "load it with attn_implementation='sdpa'"
         )
     weight = network.get_output_embeddings().weight
-    with _as_in_evaluation(network), torch.device(weight.device):
+    with evaluated(network), torch.device(weight.device), renamed(_NAMES):
         model = TransformersModel(network, {}, _ANY_LENGTH)
         if weight.dtype == torch.float32:
-            model.check("model", min(_TRIED_TOKENS, length_limit(network) or _TRIED_TOKENS))
+            length = min(_TRIED_TOKENS, length_limit(network) or _TRIED_TOKENS)
+            model.check(f"this {type(network).__name__}", length, _FAMILIES)
     return model
-
-
-@contextlib.contextmanager
-def _as_in_evaluation(network: Any) -> Iterator[None]:
-    training, attention = network.training, network.config._attn_implementation
-    try:
-        network.eval()
-        yield
-    except UserError as error:
-        line = str(error).replace("model.name_or_path: model", "model: it")
-        error.args = (line.replace(FAMILIES, "take a model of the GPT-2, GPT-NeoX or Llama family"),)
-        raise
-    finally:
-        network.config._attn_implementation = attention
-        network.train(training)
 
 
 @contextlib.contextmanager
@@ -105,12 +75,6 @@ def masks_left_to_us(model: TransformersModel) -> Iterator[None]:
         yield
     finally:
         config._attn_implementation = attention
-
-
-def length_limit(network: Any) -> int | None:
-    """Return how many tokens a network reads at most; None if it does not say."""
-    limit = getattr(network.config.get_text_config(), "max_position_embeddings", None)
-    return limit if isinstance(limit, int) and limit > 0 else None
 
 
 def longest_answer(collator: AnswerCollator, data: Any, name: str, network: Any) -> int | None:

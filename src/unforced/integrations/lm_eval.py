@@ -22,6 +22,7 @@ from unforced.files import write_atomically
 from unforced.parts import tree
 from unforced.tasks.base import Order, Task
 from unforced.tasks.sampling import problems, split_size
+from unforced.wording import typed
 
 _SHOTS = 100  # training problems that worked examples may be taken from
 _STOP = "\n\n"  # behind the first lines, of which the first with more than marks is read
@@ -40,7 +41,7 @@ def write_task(folder: Path, task: Task, order: Order, seed: int, count: int, sh
     name = task_name(task, order)
     path = folder / f"{name}.yaml"
     if path.exists():
-        raise UserError(f"{path} exists; nothing was written, choose another --out")
+        raise UserError(f"{path} exists; nothing was written, choose another {typed('out')}")
     folder.mkdir(parents=True, exist_ok=True)
     settings = {"task": tree(task, changed=True), "order": order, "seed": seed, "count": count}
     write_atomically(path, _yaml(name, task, order, settings, shots).encode())

@@ -11,7 +11,6 @@ import pandas as pd
 
 from unforced.errors import UserError, unknown
 from unforced.interface.fit import Fit
-from unforced.interface.words import in_python_words
 from unforced.reporting.load import Collection, collect_runs
 from unforced.reporting.report import write_report
 from unforced.reporting.tidy import summary_frame, tidy_frame
@@ -27,16 +26,14 @@ def load(path: AnyPath, *, base: AnyPath | None = None) -> Fit:
     base: where the pretrained model that the run started from is now, if it was moved. It is checked by the
     hash of its weights, and holds for the rest of the process.
     """
-    with in_python_words():
-        return Fit.of_folder(Path(path).expanduser(), None if base is None else Path(base).expanduser())
+    return Fit.of_folder(Path(path).expanduser(), None if base is None else Path(base).expanduser())
 
 
 def runs(*folders: AnyPath) -> "RunCollection":
     """Read every finished run in these folders and below them. Raises UserError if there is none."""
     if not folders:
         raise UserError("runs: give a folder, as in uf.runs('runs')")
-    with in_python_words():
-        return RunCollection(collect_runs(_paths(folders)))
+    return RunCollection(collect_runs(_paths(folders)))
 
 
 def report(*folders: AnyPath, to: AnyPath | None = None) -> "Report":
@@ -47,8 +44,7 @@ def report(*folders: AnyPath, to: AnyPath | None = None) -> "Report":
     if not folders or (to is None and len(folders) > 1):
         raise UserError(f"report: with {len(folders)} folders, say where the report is written: to=FOLDER")
     paths = _paths(folders)
-    with in_python_words():
-        summary = write_report(paths, paths[0] / "report" if to is None else Path(to).expanduser())
+    summary = write_report(paths, paths[0] / "report" if to is None else Path(to).expanduser())
     return Report(Path(summary["folder"]), summary)
 
 

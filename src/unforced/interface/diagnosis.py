@@ -11,17 +11,19 @@ from unforced.decoding.base import Decoder
 from unforced.elsewhere import diagnose_model, objective_of
 from unforced.errors import UserError, unknown
 from unforced.evaluation.diagnosis import check_enough
-from unforced.evaluation.elsewhere import Elsewhere, Encoding, Given
-from unforced.evaluation.statistics import CONFIDENCE
+from unforced.evaluation.elsewhere import SETTINGS, Elsewhere, Encoding, Format, Given
+from unforced.evaluation.statistics import CONFIDENCE, check_confidence
 from unforced.interface.problems import AnyTask, Example, ProblemStream, as_task, problems
-from unforced.interface.words import in_python_words
+from unforced.models.huggingface import FIELD
 from unforced.objectives.base import Objective
 from unforced.objectives.next_token import NextToken
 from unforced.parts import read_part
 from unforced.reporting.diagnosis import diagnosis_html, diagnosis_text
 from unforced.tasks.base import Order, Task
+from unforced.wording import renamed
 
 _COUNT = 2000
+_NAMES = {**SETTINGS, FIELD: "network"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -82,7 +84,7 @@ def diagnose(
     order: Order = "forward",
     encoding: Encoding | None = None,
     mask_token: str | None = None,
-    first_symbol: int = 0,
+    first_symbol: int | None = None,
     template: str | None = None,
     chat: bool = False,
     train: Iterable[Example] | None = None,
@@ -95,7 +97,7 @@ def diagnose(
 
     network: the model, with adapters of peft or without; or its folder, or its name on the hub, with the
     tokenizer that is saved there. tokenizer: that of training; None where each symbol of the task is a
-    token id, from `first_symbol` on. task, order, objective: the problems, in which order it writes
+    token id, from `first_symbol` (0) on. task, order, objective: the problems, in which order it writes
     answers, and what its inputs were in training (`next_token`: the true answer so far; `teacherless`: mask
     tokens; None: as ObjectiveTrainer wrote into a folder, else `next_token`). encoding: problems as text,
     closed by the tokenizer's end-of-text token, or a token for each symbol (None: as the tokenizer can).
@@ -112,7 +114,8 @@ def diagnose(
         raise unknown("order", str(order), ["forward", "reversed"])
     if encoding not in (None, "text", "symbol"):
         raise unknown("encoding", str(encoding), ["text", "symbol"])
-    with in_python_words():
+    check_confidence(confidence)
+    with renamed(_NAMES):
         check_enough(count, confidence, built)
         known = _first(count, problems(built, "train", seed) if train is None else train, "train")
         fresh = _first(count, problems(built, "test", seed) if held_out is None else held_out, "held_out")
@@ -121,14 +124,11 @@ def diagnose(
             _objective(network) if objective is None else _part(Objective, "objective", objective),
             order,
             None if decoder is None else _part(Decoder, "decoder", decoder),
-            encoding,
-            mask_token,
-            first_symbol,
-            template,
-            chat,
+            Format(encoding, mask_token, first_symbol or 0, template, chat),
         )
         if isinstance(network, str | PathLike):
-            found = diagnose_model(fspath(network), setting, known, fresh, confidence)
+            reads_text = first_symbol is None
+            found = diagnose_model(fspath(network), setting, known, fresh, confidence, reads_text)
             return Diagnosis(_title(fspath(network), built, found), found)
         found = setting.diagnose(network, tokenizer, known, fresh, confidence)
     return Diagnosis(_title(type(network).__name__, built, found), found)

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from unforced.config import Run
 from unforced.errors import UserError
 from unforced.evaluation.evaluator import Evaluator
-from unforced.evaluation.statistics import CONFIDENCE
+from unforced.evaluation.statistics import CONFIDENCE, check_confidence
 from unforced.experiment import (
     LoadedRun,
     OtherDecoder,
@@ -31,7 +31,6 @@ from unforced.interface.answers import Prompts, answer
 from unforced.interface.diagnosis import Diagnosis
 from unforced.interface.notebook import show_figures
 from unforced.interface.progress import watch
-from unforced.interface.words import in_python_words
 from unforced.reporting.report_figures.curves import learning_curves
 from unforced.reporting.report_figures.style import styled
 from unforced.reporting.tables import accuracy_table, set_table
@@ -66,7 +65,7 @@ def train(
             raise UserError("resume=True: give the folder of the run that is to be continued, as out=")
         return _train_in_memory(run, observer)
     path = Path(out).expanduser()
-    with in_python_words(), watch(run, observer) as observer:
+    with watch(run, observer) as observer:
         outcome = run_experiment(run, path, observer, resume)
     _raise_if_stopped(outcome, f"the checkpoint is in {path}, continue with resume=True")
     return Fit.of_folder(path)
@@ -80,7 +79,7 @@ def _instead_of_a_run(value: object) -> str:
 
 
 def _train_in_memory(run: Run, observer: Observer | None) -> "Fit":
-    with in_python_words(), watch(run, observer) as observer:
+    with watch(run, observer) as observer:
         trained = train_in_memory(run, observer)
     _raise_if_stopped(trained.outcome, "it was trained in memory and is lost; with out= a checkpoint is kept")
     result = None if trained.measured is None else trained.measured.result
@@ -167,10 +166,9 @@ class Fit:
         """
         splits = [split] if isinstance(split, str) else list(split)
         _check_count(count)
-        with in_python_words():
-            for name in splits:
-                check_split(self.run.task, name)
-            return evaluate_run(self.loaded.decoded_by(decoder), splits, count)
+        for name in splits:
+            check_split(self.run.task, name)
+        return evaluate_run(self.loaded.decoded_by(decoder), splits, count)
 
     def diagnose(
         self,
@@ -185,15 +183,11 @@ class Fit:
         the run has not finished, the problems are too few.
         """
         _check_count(count)
-        if not 0.5 < confidence < 1:
-            raise UserError(f"confidence: {confidence:g} is not above 0.5 and below 1; 0.95 is usual")
-        with in_python_words():
-            if self.folder is None:
-                found = diagnose_loaded(self.loaded, self.lines, count, confidence, decoder)
-            else:
-                found = diagnose_run(
-                    self.folder.path, count, confidence, decoder, on_unwritten=_warn_unwritten
-                )
+        check_confidence(confidence)
+        if self.folder is None:
+            found = diagnose_loaded(self.loaded, self.lines, count, confidence, decoder)
+        else:
+            found = diagnose_run(self.folder.path, count, confidence, decoder, on_unwritten=_warn_unwritten)
         return Diagnosis(self.name, found)
 
     def answer(self, prompts: Prompts, decoder: OtherDecoder | None = None) -> pd.DataFrame:

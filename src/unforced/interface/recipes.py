@@ -6,7 +6,6 @@ from typing import Any, Literal, TypeVar, overload
 
 from unforced.config import Run
 from unforced.errors import UserError
-from unforced.interface.words import in_python_words
 from unforced.parts import Part
 from unforced.recipes import resolve
 
@@ -23,8 +22,7 @@ def recipe(name: str | PathLike[str]) -> Run | Mapping[str, Run]:
     name: a recipe (`unforced list recipes`), one of its runs (`quickstart.teacherless`), FILE.py:FUNCTION, or
     the path of a run's config.json. Raises UserError for another name.
     """
-    with in_python_words():
-        return resolve(fspath(name), ())
+    return resolve(fspath(name), ())
 
 
 def register(part: AnyPartClass) -> AnyPartClass:

@@ -17,7 +17,6 @@ from unforced.errors import UserError
 from unforced.expectations import Expectation
 from unforced.interface.collection import AnyPath, Report, RunCollection, report, runs
 from unforced.interface.notebook import display, shell
-from unforced.interface.words import in_python_words
 from unforced.recipes import resolve_study
 from unforced.reporting.study_progress import Forecast, watch_study
 from unforced.studies.budget import within_budget
@@ -37,12 +36,11 @@ def study(plan: "str | PathLike[str] | Study | Mapping[str, Run]", name: str = "
     plan: a study's name (`unforced list studies`), FILE.py:FUNCTION, a `Study`, or runs by name, which make
     a study called `name`. Raises UserError.
     """
-    with in_python_words():
-        if isinstance(plan, Study):
-            return RunnableStudy(plan)
-        if isinstance(plan, Mapping):
-            return RunnableStudy(Study(name, "", dict(plan)))
-        return RunnableStudy(resolve_study(fspath(plan), ()))
+    if isinstance(plan, Study):
+        return RunnableStudy(plan)
+    if isinstance(plan, Mapping):
+        return RunnableStudy(Study(name, "", dict(plan)))
+    return RunnableStudy(resolve_study(fspath(plan), ()))
 
 
 @dataclass(frozen=True, repr=False)
@@ -113,17 +111,16 @@ class RunnableStudy:
         path = Path("runs") / self.name if out is None else Path(out).expanduser()
         if engine is not None and workers is not None:
             raise UserError("workers: the engine has its own; give one of the two")
-        with in_python_words():
-            at_once = check_stack(stack, trackers)
-            chosen = within_budget(choose(self.study, [only] if isinstance(only, str) else only), budget)
-            place = LocalEngine(workers) if engine is None else engine
-            try:
-                stacks = choose_stacks(chosen.runs, at_once, place)
-                with _watched(chosen.runs, path) as watch:
-                    summary = run_study(chosen, path, place, watch, retries, trackers, runs_per_job, stacks)
-            finally:
-                if engine is None:
-                    place.close()
+        at_once = check_stack(stack, trackers)
+        chosen = within_budget(choose(self.study, [only] if isinstance(only, str) else only), budget)
+        place = LocalEngine(workers) if engine is None else engine
+        try:
+            stacks = choose_stacks(chosen.runs, at_once, place)
+            with _watched(chosen.runs, path) as watch:
+                summary = run_study(chosen, path, place, watch, retries, trackers, runs_per_job, stacks)
+        finally:
+            if engine is None:
+                place.close()
         _raise_if_stopped(summary, path)
         return StudyResult(path, dict(summary.statuses))
 

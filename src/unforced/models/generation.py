@@ -16,8 +16,8 @@ from unforced.data.template import check_chat, conversation
 from unforced.errors import UserError
 from unforced.models.failures import as_user_error, first_words
 from unforced.models.huggingface import (
+    FIELD,
     NO_NUMBERS,
-    OPTION,
     SEES_LATER,
     check_tokenizer,
     load_network,
@@ -27,9 +27,13 @@ from unforced.models.huggingface import (
     transformers,
 )
 from unforced.paths import absolute_path
+from unforced.wording import named, typed
 
 Ids = list[list[int]]
 
+_TAKE_ANOTHER = (
+    "take a model that reads text; a run of unforced is measured by `unforced evaluate RUN_FOLDER`"
+)
 _TRIED, _PADDING = 8, 3  # tokens that a model is tried on, and how many fewer a padded row has
 _SHARED = 2  # of these, how many are read ahead where that is tried
 _ROUNDING, _COARSE_ROUNDING = 1e-2, 0.3  # of the logits' deviation: in float32, and in half precision
@@ -58,8 +62,8 @@ class Reader:
         Raises UserError: no model, an encoder-decoder, no tokenizer, or no chat template where one is needed.
         """
         name_or_path = absolute_path(name_or_path)
-        config = read_config(name_or_path, None, OPTION)
-        tokenizer = read_tokenizer(name_or_path, None, OPTION)
+        config = read_config(name_or_path, None)
+        tokenizer = read_tokenizer(name_or_path, None)
         if chat:
             check_chat(tokenizer, name_or_path)
         return cls(name_or_path, tokenizer, config, chat, characters)
@@ -97,13 +101,14 @@ class Reader:
 
     def check(self, prompts: Sequence[str], most_tokens: int) -> None:
         """Refuse prompts that the model cannot read whole, with room for an answer. Raises UserError."""
-        check_tokenizer(self.tokenizer, prompts[0], self.name, self.config.vocab_size, OPTION)
+        check_tokenizer(self.tokenizer, prompts[0], self.name, self.config.vocab_size, _TAKE_ANOTHER)
         longest = max(map(len, self.ids(prompts)))
         limit = getattr(self.config, "max_position_embeddings", None)
         if limit is not None and 0 < limit < longest + most_tokens:
             raise UserError(
-                f"{OPTION}: {self.name} reads at most {limit} tokens; the longest prompt has {longest}, and "
-                f"the answer takes up to {most_tokens}; lower --shots, or make the task smaller"
+                f"{self.name} reads at most {limit} tokens; the longest prompt has {longest}, and "
+                f"the answer takes up to {most_tokens}; lower {typed('shots')}, or make the task smaller",
+                about=FIELD,
             )
 
 
@@ -120,7 +125,7 @@ class Writer:
         """Load the weights. Raises UserError: they are missing, cannot be run, or the model is not causal."""
         self.reader, self.most_tokens, self.device = reader, most_tokens, device
         dtype: torch.dtype | str = torch.float32 if device.type == "cpu" else "auto"
-        with loading(reader.name, OPTION):
+        with loading(reader.name):
             self.network = (
                 load_network(reader.name, None, copy.deepcopy(reader.config), dtype).to(device).eval()
             )
@@ -148,9 +153,9 @@ class Writer:
         tokens = self._some_tokens()
         whole, shorter = self.network(tokens).logits, self.network(tokens[:, :-1]).logits
         if whole.isnan().any():
-            raise UserError(f"{OPTION}: {self.reader.name} {NO_NUMBERS}")
+            raise UserError(f"{self.reader.name} {NO_NUMBERS}", about=FIELD)
         if not _alike(whole[:, :-1], shorter):
-            raise UserError(f"{OPTION}: {self.reader.name} {SEES_LATER}")
+            raise UserError(f"{self.reader.name} {SEES_LATER}", about=FIELD)
 
     def _answers_alike_in_a_batch(self, shared: int) -> bool:
         """Try whether two rows, one of them padded, are gone on from as each is by itself.
@@ -229,7 +234,7 @@ def _running(name: str) -> AbstractContextManager[None]:
     """Turn whatever a model raises while it is run into one line."""
     return as_user_error(
         lambda error: (
-            f"{OPTION}: {name} loads but does not run ({type(error).__name__}: {first_words(error)}); "
+            f"{named(FIELD)}: {name} loads but does not run ({type(error).__name__}: {first_words(error)}); "
             "its config.json may not be that of its weights"
         )
     )

@@ -12,17 +12,14 @@ from unforced.errors import UserError
 from unforced.huggingface import ask_hub, import_transformers
 from unforced.models.failures import as_user_error, first_words
 from unforced.models.places import is_folder, place_of
+from unforced.wording import named, offered, typed
 
 FAMILIES = "take a model of the GPT-2, GPT-NeoX, Llama or Mamba family"
 FIELD = "model.name_or_path"
+"""The setting that names a model; `unforced.wording` says what it is called where it is no field."""
 SEES_LATER = "sees the tokens after the one it predicts; take a causal (decoder-only) model"
 NO_NUMBERS = "gives logits that are no numbers; its weights are damaged, take another copy"
-OPTION = "MODEL"
 _TRIED_TOKENS = 8
-_ELSEWHERE = {
-    FIELD: "use model.encoding=symbol, which gives each symbol of the task a token of its own",
-    OPTION: "take a model that reads text; a run of unforced is measured by `unforced evaluate RUN_FOLDER`",
-}
 _HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 _NO_TOKENIZER = "save the model's own into the same folder"
 
@@ -33,32 +30,30 @@ def transformers() -> Any:
 
 
 @lru_cache(maxsize=8)
-def read_config(name_or_path: str, revision: str | None, given_as: str = FIELD) -> Any:
-    """Return transformers' config of a model, `given_as` a field or an option; of its text, if it has more.
-
-    Raises UserError.
-    """
+def read_config(name_or_path: str, revision: str | None) -> Any:
+    """Return transformers' config of a model; of its text, if it has more. Raises UserError."""
     if not name_or_path:
-        raise UserError(f"{given_as}: give a folder with a causal language model, or a name on the hub")
-    _check_path(name_or_path, given_as)
-    with loading(name_or_path, given_as):
+        raise UserError("give a folder with a causal language model, or a name on the hub", about=FIELD)
+    _check_path(name_or_path)
+    with loading(name_or_path):
         if not is_folder(name_or_path):
             ask_hub(name_or_path, revision)
         whole = _whole_config(name_or_path, revision)
     config = whole.get_text_config()
     if whole.is_encoder_decoder:
         raise UserError(
-            f"{given_as}: {name_or_path} ({whole.model_type}) encodes before it decodes; "
-            "take a decoder-only model"
+            f"{name_or_path} ({whole.model_type}) encodes before it decodes; take a decoder-only model",
+            about=FIELD,
         )
     if _is_masked(config):
         raise UserError(
-            f"{given_as}: {name_or_path} ({whole.model_type}) is a masked language model, which {SEES_LATER}"
+            f"{name_or_path} ({whole.model_type}) is a masked language model, which {SEES_LATER}", about=FIELD
         )
     if not isinstance(getattr(config, "vocab_size", None), int) or not _has_causal_text(whole):
         raise UserError(
-            f"{given_as}: transformers has no causal language model for the text part of {name_or_path} "
-            f"({whole.model_type}); {FAMILIES}"
+            f"transformers has no causal language model for the text part of {name_or_path} "
+            f"({whole.model_type}); {FAMILIES}",
+            about=FIELD,
         )
     return config
 
@@ -99,31 +94,40 @@ def forget_models() -> None:
     read_tokenizer.cache_clear()
 
 
-def _check_path(name_or_path: str, given_as: str) -> None:
+def _check_path(name_or_path: str) -> None:
     """Refuse a file, and what is neither a folder nor like a name on the hub. Raises UserError."""
     place = place_of(name_or_path, None)[0] if is_folder(name_or_path) else name_or_path
     path = Path(place)
     if path.suffix == ".gguf" and (is_folder(place) or path.is_file()):
         raise UserError(
-            f"{given_as}: {name_or_path} is a GGUF file, of which a folder is made first: unforced export "
-            f"{name_or_path} --to {path.stem}"
+            f"{name_or_path} is a GGUF file, of which a folder is made first: `unforced "
+            f"export {name_or_path} --to {path.stem}`",
+            about=FIELD,
         )
     if is_folder(place) and path.is_file():
-        raise UserError(f"{given_as}: {name_or_path} is a file; give the folder that it is in, {path.parent}")
+        raise UserError(
+            f"{name_or_path} is a file; give the folder that it is in, {path.parent}", about=FIELD
+        )
     if path.is_dir() if is_folder(place) else _HUB_NAME.fullmatch(place):
         return
-    recorded = given_as == FIELD and is_folder(place)
-    moved = "; if a run started from it, say where it is now with --base FOLDER" if recorded else ""
+    moved = ""
+    if is_folder(place) and offered("base"):
+        moved = f"; if a run started from it, say where it is now with {typed('base', 'FOLDER')}"
     raise UserError(
-        f"{given_as}: there is no folder {name_or_path}; give one with config.json and weights, or a "
-        f"name on the hub, as OWNER/NAME{moved}"
+        f"there is no folder {name_or_path}; give one with config.json and weights, or a "
+        f"name on the hub, as OWNER/NAME{moved}",
+        about=FIELD,
     )
 
 
 @lru_cache(maxsize=8)
-def read_tokenizer(name_or_path: str, revision: str | None, given_as: str = FIELD) -> Any:
-    """Return a model's tokenizer. Raises UserError."""
-    read_config(name_or_path, revision, given_as)
+def read_tokenizer(name_or_path: str, revision: str | None, or_else: str = "") -> Any:
+    """Return a model's tokenizer. Raises UserError.
+
+    or_else: what can be done where there is none.
+    """
+    read_config(name_or_path, revision)
+    advice = "; ".join(filter(None, (_NO_TOKENIZER, or_else)))
     try:
         place, revision = place_of(name_or_path, revision)
         tokenizer = transformers().AutoTokenizer.from_pretrained(
@@ -131,36 +135,36 @@ def read_tokenizer(name_or_path: str, revision: str | None, given_as: str = FIEL
         )
     except Exception as error:
         raise UserError(
-            f"{given_as}: no tokenizer could be loaded from {name_or_path} ({first_words(error)}); "
-            f"{_NO_TOKENIZER}"
+            f"no tokenizer could be loaded from {name_or_path} ({first_words(error)}); {advice}", about=FIELD
         ) from error
     if {*tokenizer.get_vocab()} <= {*tokenizer.all_special_tokens}:  # what transformers makes of no files
-        other = "; or use model.encoding=symbol" if given_as == FIELD else ""
-        raise UserError(f"{given_as}: there is no tokenizer in {name_or_path}; {_NO_TOKENIZER}{other}")
+        raise UserError(f"there is no tokenizer in {name_or_path}; {advice}", about=FIELD)
     return tokenizer
 
 
-def check_tokenizer(tokenizer: Any, text: str, name_or_path: str, vocab_size: int, given_as: str) -> None:
+def check_tokenizer(tokenizer: Any, text: str, name: str, vocab_size: int, or_else: str) -> None:
     """Refuse a tokenizer that loses some of a text, or makes tokens of it that the model does not know.
 
-    Raises UserError.
+    name: of its model. or_else: what can be done where it reads no text. Raises UserError.
     """
     try:
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     except Exception as error:  # tokenizers raises no narrower one
         raise UserError(
-            f"{given_as}: the tokenizer in {name_or_path} reads some symbols alone, not the text of these "
-            f"problems ({first_words(error)}); {_ELSEWHERE[given_as]}"
+            f"the tokenizer of {name} reads some symbols alone, not the text of these "
+            f"problems ({first_words(error)}); {or_else}",
+            about=FIELD,
         ) from error
     back = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     if "".join(back.lower().split()) != "".join(text.lower().split()):
         raise UserError(
-            f"{given_as}: the tokenizer in {name_or_path} loses some of a problem's text; {_NO_TOKENIZER}"
+            f"the tokenizer of {name} loses some of a problem's text; {_NO_TOKENIZER}", about=FIELD
         )
     if max(ids) >= vocab_size:
         raise UserError(
-            f"{given_as}: the tokenizer in {name_or_path} has token {max(ids)}, and the model knows "
-            f"{vocab_size}; {_NO_TOKENIZER}"
+            f"the tokenizer of {name} has token {max(ids)}, and the model knows "
+            f"{vocab_size}; {_NO_TOKENIZER}",
+            about=FIELD,
         )
 
 
@@ -213,14 +217,14 @@ def text_part(network: Any) -> Any:
     return part.train(network.training)
 
 
-def loading(name_or_path: str, given_as: str = FIELD) -> AbstractContextManager[None]:
+def loading(name_or_path: str) -> AbstractContextManager[None]:
     """Turn any exception of transformers about an unusable folder or name into one line."""
     missing = f"no causal language model could be loaded from {name_or_path}"
     if not is_folder(name_or_path):
         missing = f"there is no folder {name_or_path} here, and the hub gave no causal language model"
     return as_user_error(
         lambda error: (
-            f"{given_as}: {missing} ({first_words(error)}); "
+            f"{named(FIELD)}: {missing} ({first_words(error)}); "
             "give a folder with config.json and weights, or a name on a hub that can be reached"
         )
     )

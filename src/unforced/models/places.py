@@ -24,7 +24,7 @@ def is_folder(name_or_path: str) -> bool:
 def relocate(name_or_path: str, folder: Path) -> None:
     """Let this process find a recorded model in a folder. Raises UserError if there is none."""
     if not folder.is_dir():
-        raise UserError(f"--base: there is no folder {folder}; give one with config.json and weights")
+        raise UserError(f"there is no folder {folder}; give one with config.json and weights", about="base")
     _moved[name_or_path] = Path(os.path.abspath(folder))
 
 

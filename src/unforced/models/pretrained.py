@@ -33,6 +33,7 @@ from unforced.models.places import is_folder
 from unforced.models.transformers_model import TransformersModel
 
 _TRIED_TOKENS = 8
+_SYMBOLS = "model.encoding=symbol"
 
 
 class Pretrained(ModelConfig):
@@ -119,12 +120,16 @@ class Pretrained(ModelConfig):
         size = read_config(self.name_or_path, self.revision).vocab_size
         if self.encoding == "symbol":
             return Vocabulary(size)
-        tokenizer = read_tokenizer(self.name_or_path, self.revision)
+        tokenizer = self._tokenizer()
 
         def check(text: str) -> None:
-            check_tokenizer(tokenizer, text, self.name_or_path, size, FIELD)
+            own = f"use {_SYMBOLS}, which gives each symbol of the task a token of its own"
+            check_tokenizer(tokenizer, text, self.name_or_path, size, own)
 
         return Vocabulary(size, tokenizer, self.mask_token, check)
+
+    def _tokenizer(self) -> Any:
+        return read_tokenizer(self.name_or_path, self.revision, f"or use {_SYMBOLS}")
 
     def build(self, vocab_size: int, max_length: int) -> SequenceModel:
         """Load the model; tokens that are new to it start as one more of the old ones might.
@@ -183,7 +188,7 @@ class Pretrained(ModelConfig):
         model_size = int(read_config(self.name_or_path, self.revision).vocab_size)
         if self.encoding == "symbol":
             return model_size
-        tokenizer = read_tokenizer(self.name_or_path, self.revision)
+        tokenizer = self._tokenizer()
         tokenizer_size = num_ids(tokenizer)
         if self.mask_token is None or tokenizer.eos_token_id is None:
             return min(tokenizer_size, model_size)
@@ -199,7 +204,7 @@ class Pretrained(ModelConfig):
         for what, limit in _limits(config).items():
             if limit < max_length:
                 raise UserError(
-                    f"model.name_or_path: {self.name_or_path} {what} {limit} tokens, and this task has "
+                    f"{FIELD}: {self.name_or_path} {what} {limit} tokens, and this task has "
                     f"{max_length}; make the task smaller, or take a model with more positions"
                 )
 

@@ -66,23 +66,23 @@ class TransformersModel(SequenceModel):
                 if parameter.dim() == 2:
                     set_role(parameter, "matrix")
 
-    def check(self, name: str, length: int) -> None:
+    def check(self, name: str, length: int, families: str = FAMILIES) -> None:
         """Refuse a network that says something else than this module does, on `length` tokens.
 
-        Raises UserError.
+        name: of the network. families: which can be taken instead, in words. Raises UserError.
         """
         tokens = torch.arange(length)[None] % self.vocab_size
         with torch.inference_mode():
             theirs = self.network(tokens).logits
             shorter = self.network(tokens[:, :-1]).logits
             if theirs.isnan().any():
-                raise UserError(f"{FIELD}: {name} {NO_NUMBERS}")
+                raise UserError(f"{name} {NO_NUMBERS}", about=FIELD)
             if not _close(theirs[:, :-1], shorter):
-                raise UserError(f"{FIELD}: {name} {SEES_LATER}")
+                raise UserError(f"{name} {SEES_LATER}", about=FIELD)
             reason = self._unlike(theirs, tokens)
         if reason:
             kind = self.network.config.model_type
-            raise UserError(f"{FIELD}: {name} ({kind}) {reason}; {FAMILIES}")
+            raise UserError(f"{name} ({kind}) {reason}; {families}", about=FIELD)
 
     def _unlike(self, theirs: Float[Tensor, "1 time vocab"], tokens: Int[Tensor, "1 time"]) -> str:
         """Say in what this module is unlike the network, whose logits of the tokens are given."""

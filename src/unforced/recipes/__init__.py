@@ -14,6 +14,7 @@ from unforced.plugins import load_file, where
 from unforced.provenance import load_parts, origin_in_words, read_records
 from unforced.registry import DECODERS, MODELS, OBJECTIVES, RECIPES, STUDIES, TASKS, Registry, summary
 from unforced.study import Study
+from unforced.wording import typed
 
 
 def resolve(name: str, overrides: Iterable[str]) -> Run | dict[str, Run]:
@@ -63,7 +64,10 @@ def resolve_study(name: str, overrides: Iterable[str]) -> Study:
     if not isinstance(study, Study):
         raise UserError(f"study {name!r}: its function returns no Study")
     _keep_differences(
-        name, study.runs, overrides, "drop it, or choose among them with --only, as in --only '*-0'"
+        name,
+        study.runs,
+        overrides,
+        f"drop it, or choose among them with {typed('only')}, as in {typed('only', '*-0')}",
     )
     runs = {part: run.override(overrides) for part, run in study.runs.items()}
     altering = [each for each in overrides if each.partition("=")[0] not in study.given]

@@ -17,6 +17,7 @@ from unforced.reporting.report_tables import TABLES
 from unforced.reporting.tables import WHOLE_ANSWERS, latex, markdown
 from unforced.reporting.tidy import tidy_frame
 from unforced.runs.groups import Group, group_runs
+from unforced.wording import typed
 
 _MARKER = "skipped.json"
 _OF_A_GROUP = (
@@ -72,7 +73,7 @@ def _claim(folder: Path) -> None:
     if folder.exists() and (
         not folder.is_dir() or (any(folder.iterdir()) and not (folder / _MARKER).exists())
     ):
-        raise UserError(f"{folder} exists and is not the folder of a report; choose another --to")
+        raise UserError(f"{folder} exists and is not the folder of a report; choose another {typed('to')}")
     for part in ("tables", "figures"):
         (folder / part).mkdir(parents=True, exist_ok=True)
 

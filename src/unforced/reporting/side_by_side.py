@@ -10,6 +10,7 @@ from unforced.evaluation.glossary import SECTIONS, definition
 from unforced.files import read_json, write_atomically
 from unforced.reporting.diagnosis import label, rows_of
 from unforced.reporting.page import render
+from unforced.wording import typed
 
 PAGE = "index.html"
 _NEEDED = ("verdict", "problems", "confidence")
@@ -42,7 +43,7 @@ def write_side_by_side(files: Sequence[Path], folder: Path) -> dict[str, Any]:
     """
     diagnoses = {name: read_diagnosis(file) for name, file in zip(_names(files), files, strict=True)}
     if folder.exists() and (not folder.is_dir() or {each.name for each in folder.iterdir()} - {PAGE}):
-        raise UserError(f"{folder} exists and is not the folder of such a page; choose another --to")
+        raise UserError(f"{folder} exists and is not the folder of such a page; choose another {typed('to')}")
     folder.mkdir(parents=True, exist_ok=True)
     content = render(
         "diagnoses.html", names=[*diagnoses], diagnoses=[*diagnoses.values()], **_tables(diagnoses)

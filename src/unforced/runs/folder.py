@@ -36,13 +36,17 @@ from unforced.runs.schemas import (
     with_present_names,
     with_prompts,
 )
+from unforced.wording import typed
 
 if TYPE_CHECKING:  # a run brings torch, which a report does without
     from unforced.config import Run
 
 STUDY = "study.json"
 """Marks the folder of a study, in which runs have their folders."""
-_RESTORE = "restore it, or start a new run with another --out"
+
+
+def _restore() -> str:
+    return f"restore it, or start a new run with another {typed('out')}"
 
 
 class RunFolder:
@@ -62,10 +66,12 @@ class RunFolder:
         folder = cls(path)
         if folder.config.exists():
             same = not folder.run().changes(run)
-            advice = "add --resume to continue it" if same else "choose another --out"
+            advice = (
+                f"add {typed('resume', True)} to continue it" if same else f"choose another {typed('out')}"
+            )
             raise UserError(f"{path} holds {'this' if same else 'another'} run already; {advice}")
         if path.exists() and not is_blank(path, folder.config, folder.checkpoints, folder.parts.name):
-            raise UserError(f"{path} exists and is not a run folder; choose another --out")
+            raise UserError(f"{path} exists and is not a run folder; choose another {typed('out')}")
         return folder
 
     def create(self, run: "Run") -> None:
@@ -89,12 +95,13 @@ class RunFolder:
             if (data := _data_of(changed, now)) is not None:
                 raise UserError(
                     f"{path} cannot be resumed: {data} has changed since the run was begun; restore it, or "
-                    "start a new run with another --out"
+                    f"start a new run with another {typed('out')}"
                 )
             key, more = changed[0], f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
             raise UserError(
                 f"{path} cannot be resumed with {key}={json.dumps(now.get(key))}{more}: its run has "
-                f"{key}={json.dumps(was.get(key))}; drop the override, or start a new run with another --out"
+                f"{key}={json.dumps(was.get(key))}; drop the override, or start a new run with another "
+                f"{typed('out')}"
             )
         folder.checkpoints.mkdir(exist_ok=True)
         return folder
@@ -114,7 +121,7 @@ class RunFolder:
         """Build the folder's run; parts of one's own are loaded from the files that parts.json names."""
         from unforced.config import Run
 
-        tree = self._read(self.config, Record, _RESTORE)
+        tree = self._read(self.config, Record, _restore())
         records = read_records(self.parts)
         load_parts(records)
         try:
@@ -123,11 +130,11 @@ class RunFolder:
             why = origin_in_words(records, error.part) if error.part else _in_a_record(error)
             raise UserError(f"{self.config}: {why}") from None
         except (UserError, TypeError, ValueError, RecursionError) as error:
-            raise UserError(f"{self.config}: {error}; {_RESTORE}") from None
+            raise UserError(f"{self.config}: {error}; {_restore()}") from None
 
     def read_config(self) -> Tree:
         """Read the settings of the run, whose parts need not be installed."""
-        return self._read(self.config, Config, _RESTORE)
+        return self._read(self.config, Config, _restore())
 
     def config_digest(self) -> str:
         """Hash config.json, which never changes after the run began."""
@@ -148,21 +155,23 @@ class RunFolder:
 
     def read_result(self) -> dict[str, Any]:
         """Read the results of a run that is done."""
-        advice = "delete it, and train with --resume to measure again"
+        advice = f"delete it, and train with {typed('resume', True)} to measure again"
         return self._read(self.result, Result, advice, with_present_names)
 
     def check_result(self, run: "Run") -> None:
         """Raise UserError if the files of a finished run are damaged or another run's."""
         if self.run().changes(run):
-            raise UserError(f"{self.config} is another run's; {_RESTORE}")
+            raise UserError(f"{self.config} is another run's; {_restore()}")
         result, digest = self.read_result(), self.config_digest()
         if result.get("config", result.get("run", digest)) != digest:  # the first release wrote `run` alone
-            raise UserError(f"{self.result} is another run's; delete it, and train with --resume")
+            raise UserError(
+                f"{self.result} is another run's; delete it, and train with {typed('resume', True)}"
+            )
         self.read_metrics()
 
     def read_traces(self) -> dict[str, Any]:
         """Read the traces of a run that is done."""
-        advice = "delete it and result.json, and train with --resume"
+        advice = f"delete it and result.json, and train with {typed('resume', True)}"
         return self._read(self.traces, Traces, advice, with_prompts)
 
     def read_diagnosis(self) -> dict[str, Any] | None:
@@ -206,7 +215,7 @@ class RunFolder:
         if missing:
             raise UserError(
                 f"{self.metrics}: the evaluation at step {missing[0]} is missing, though there is a "
-                f"checkpoint of step {step}; {_RESTORE}"
+                f"checkpoint of step {step}; {_restore()}"
             )
         return lines
 
@@ -226,9 +235,9 @@ class RunFolder:
         try:
             return check(Evaluation, json.loads(text), where)
         except (ValueError, RecursionError):
-            raise UserError(f"{where}: not JSON; {_RESTORE}") from None
+            raise UserError(f"{where}: not JSON; {_restore()}") from None
         except UserError as error:
-            raise UserError(f"{error}; {_RESTORE}") from None
+            raise UserError(f"{error}; {_restore()}") from None
 
     def _read(
         self,
@@ -246,8 +255,8 @@ class RunFolder:
 def _in_a_record(error: ConfigError) -> str:
     """Describe an error in a recorded config, with advice."""
     if error.newer:
-        return f"{error}; if a newer version wrote it, upgrade the package, else {_RESTORE}"
-    return f"{error}; {_RESTORE}"
+        return f"{error}; if a newer version wrote it, upgrade the package, else {_restore()}"
+    return f"{error}; {_restore()}"
 
 
 def _data_of(changed: Sequence[str], now: Mapping[str, Any]) -> str | None:

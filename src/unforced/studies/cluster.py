@@ -13,6 +13,7 @@ from typing import Any
 
 from unforced.errors import UserError
 from unforced.studies.engines import LOST, Job
+from unforced.wording import typed
 
 _WAIT_SECONDS = 0.2
 _ANSWER_SECONDS = 10.0
@@ -37,7 +38,8 @@ class RayEngine:
         if not any(_fits(self._needs, resources) for resources in largest):
             self.close()
             raise UserError(
-                f"no machine of the cluster has {_words(self._needs)} for a run; lower --cpus or --gpus"
+                f"no machine of the cluster has {_words(self._needs)} for a run; lower {typed('cpus')} or "
+                f"{typed('gpus')}"
             )
         options = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": 0}
         self._carry_out = self._ray.remote(carry_out).options(**options)
@@ -119,7 +121,7 @@ def _connect(address: str | None) -> Any:
         import ray
     except ImportError:
         raise UserError(
-            "--engine ray needs Ray, which is not installed: pip install 'unforced[ray]'"
+            f"{typed('engine', 'ray')} needs Ray, which is not installed: pip install 'unforced[ray]'"
         ) from None
     address = address or os.environ.get("RAY_ADDRESS")
     try:
@@ -129,7 +131,7 @@ def _connect(address: str | None) -> Any:
                 address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
             )
     except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"--address {address}: no Ray cluster answers there: {error}") from None
+        raise UserError(f"{typed('address', address)}: no Ray cluster answers there: {error}") from None
     return ray
 
 

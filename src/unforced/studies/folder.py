@@ -19,6 +19,7 @@ from unforced.provenance import check_elsewhere, records_of
 from unforced.runs.folder import STUDY, RunFolder
 from unforced.studies.engines import Job
 from unforced.study import Study
+from unforced.wording import typed
 
 _TAKEN = "another process is at work on this study; let it end, or stop it"
 
@@ -49,11 +50,13 @@ class StudyFolder:
             check_elsewhere(run)
         for above in self.path.parents:
             if above.exists() and not above.is_dir():
-                raise UserError(f"{self.path}: {above} is a file; choose another --out")
+                raise UserError(f"{self.path}: {above} is a file; choose another {typed('out')}")
         if self.marker.exists():
             self._check_same(study)
         elif self.path.exists() and not is_blank(self.path, self.marker, self.logs):
-            raise UserError(f"{self.path} exists and is not the folder of a study; choose another --out")
+            raise UserError(
+                f"{self.path} exists and is not the folder of a study; choose another {typed('out')}"
+            )
 
     def check_free(self) -> None:
         """Raise UserError if another process works on the study."""
@@ -119,13 +122,13 @@ class StudyFolder:
         try:
             marker = read_json(self.marker)
         except UserError as error:
-            raise UserError(f"{error}; restore it, or choose another --out") from None
+            raise UserError(f"{error}; restore it, or choose another {typed('out')}") from None
         if isinstance(marker, dict) and self._is_of(study, marker):
             return
         for name, run in study.runs.items():
             if self.run(name).config.exists():
                 RunFolder.reopen(self.path / name, run)
-        raise UserError(f"{self.path} holds another study (see {self.marker}); choose another --out")
+        raise UserError(f"{self.path} holds another study (see {self.marker}); choose another {typed('out')}")
 
     def _is_of(self, study: Study, marker: Mapping[str, Any]) -> bool:
         """Whether the marker is that of the study, of a part of it, or of a study that contains it.

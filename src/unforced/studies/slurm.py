@@ -19,6 +19,7 @@ from unforced.errors import UserError
 from unforced.studies.engines import LOST, Job
 from unforced.studies.slurm_queue import Request, SlurmQueue, checked, read_minutes
 from unforced.studies.slurm_task import SlurmTask, look_anew
+from unforced.wording import named, typed
 
 _WORKERS = 100
 _LOOK_SECONDS = 2.0
@@ -70,8 +71,8 @@ class SlurmEngine:
         _require_submitit()
         if gpus != int(gpus):
             raise UserError(
-                f"--gpus {gpus:g}: Slurm gives whole GPUs; give {math.ceil(gpus)}, or a part of one as your "
-                "cluster calls it, for example --slurm gres=shard:1"
+                f"{typed('gpus', gpus)}: Slurm gives whole GPUs; give {math.ceil(gpus)}, or a part of one as "
+                f"your cluster calls it, for example {named('slurm')} gres=shard:1"
             )
         request = Request(read_minutes(str(time)), cpus, int(gpus), partition or "", checked(slurm or {}))
         self.queue = queue or SlurmQueue(request)
@@ -232,5 +233,6 @@ def _require_submitit() -> None:
         import submitit  # noqa: F401
     except ImportError:
         raise UserError(
-            "--engine slurm needs submitit, which is not installed: pip install 'unforced[slurm]'"
+            f"{typed('engine', 'slurm')} needs submitit, which is not installed: pip install "
+            "'unforced[slurm]'"
         ) from None

@@ -13,12 +13,13 @@ from typing import Any
 from unforced.errors import UserError, unknown
 from unforced.studies.engines import SAFE_PATH
 from unforced.studies.slurm_task import SlurmTask
+from unforced.wording import named, typed
 
 _TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
 _ANSWER_SECONDS = 60.0
 _SHARE_FOR_THE_CHECKPOINT, _MOST_SECONDS_FOR_IT = 0.25, 120
 _ALWAYS = 10**6  # requeue: SlurmTask knows when it is in vain
-_OURS = {"partition": "--partition", "time": "--time", "cpus-per-task": "--cpus", "gpus-per-node": "--gpus"}
+_OURS = {"partition": "partition", "time": "time", "cpus-per-task": "cpus", "gpus-per-node": "gpus"}
 _FIXED = {"array", "chdir", "error", "job-name", "nodes", "ntasks", "open-mode", "output", "requeue"}
 _FIXED |= {"signal", "wrap"}
 
@@ -115,8 +116,8 @@ def read_minutes(text: str) -> int:
     )
     if not seconds:
         raise UserError(
-            f"--time {text}: not a time; give minutes, HOURS:MINUTES:SECONDS or DAYS-HOURS, as in --time 90 "
-            "or --time 1:30:00"
+            f"{typed('time', text)}: not a time; give minutes, HOURS:MINUTES:SECONDS or DAYS-HOURS, as in "
+            f"{typed('time', 90)} or {typed('time', '1:30:00')}"
         )
     return math.ceil(seconds / 60)
 
@@ -126,11 +127,11 @@ def checked(further: Mapping[str, str]) -> Mapping[str, str]:
     options = {key.replace("_", "-"): value for key, value in further.items()}
     for key in options:
         if key in _OURS:
-            raise UserError(f"--slurm {key}: give it as {_OURS[key]}")
+            raise UserError(f"{named('slurm')} {key}: give it as {typed(_OURS[key])}")
         if key in _FIXED:
-            raise UserError(f"--slurm {key}: the engine sets it; drop it")
+            raise UserError(f"{named('slurm')} {key}: the engine sets it; drop it")
         if not re.fullmatch(r"[a-z][a-z-]*", key):
-            raise UserError(f"--slurm {key}: not an option of sbatch; as in --slurm account=physics")
+            raise UserError(f"{named('slurm')} {key}: not an option of sbatch; one is account=physics")
     return options
 
 
@@ -140,8 +141,8 @@ def ask(*command: str) -> str:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_SECONDS)
     except FileNotFoundError:
         raise UserError(
-            f"--engine slurm: there is no command {command[0]} here; start the study on a machine of a Slurm "
-            "cluster, or with another --engine"
+            f"{typed('engine', 'slurm')}: there is no command {command[0]} here; start the study on a "
+            f"machine of a Slurm cluster, or with another {typed('engine')}"
         ) from None
     except subprocess.TimeoutExpired:
         raise UserError(f"{command[0]}: Slurm did not answer within {_ANSWER_SECONDS:.0f} s") from None
@@ -173,17 +174,18 @@ def _check_partition(request: Request) -> None:
     names = request.partition.split(",") if request.partition else default
     for name in names:
         if name not in known:
-            raise UserError(f"--partition {name}: {unknown('partition', name, known)}")
+            raise UserError(f"{typed('partition', name)}: {unknown('partition', name, known)}")
     rows = [row for row in rows if row[0].removesuffix("*") in names]
     where = f"partition {' or '.join(names)}"
     limits = [read_minutes(limit) if _TIME.fullmatch(limit) else math.inf for _, limit, _ in rows]
     if (most := max(limits, default=math.inf)) < request.minutes:
         raise UserError(
-            f"--time {request.minutes}: {where} allows {most} minutes; give --time {most} or less"
+            f"{typed('time', request.minutes)}: {where} allows {most} minutes; give "
+            f"{typed('time', most)} or less"
         )
     cpus = max((_number(text) for *_, text in rows), default=0)
     if 0 < cpus < request.cpus:
-        raise UserError(f"--cpus {request.cpus}: the largest node of {where} has {cpus}; lower it")
+        raise UserError(f"{typed('cpus', request.cpus)}: the largest node of {where} has {cpus}; lower it")
 
 
 def _number(text: str) -> int:

@@ -17,6 +17,7 @@ from unforced.errors import UserError
 from unforced.models.failures import first_words
 from unforced.studies.engines import Engine
 from unforced.training.footprint import bytes_of, stack_size
+from unforced.wording import typed
 
 Stack = int | Literal["auto"]
 AUTO: Literal["auto"] = "auto"
@@ -50,18 +51,21 @@ def read_stack(text: str) -> Stack:
     if text == AUTO:
         return AUTO
     if re.fullmatch(r"[0-9]{1,9}", text) is None or int(text) < 1:
-        raise UserError(f"--stack: {text!r} is neither auto nor a number from 1")
+        raise UserError(f"{text!r} is neither auto nor a number from 1", about="stack")
     return int(text)
 
 
 def check_stack(stack: Stack, trackers: Sequence[str]) -> Stack:
     """Return how many runs to train at once beside trackers. Raises UserError: several were asked for."""
-    if stack != AUTO and stack < 1:
-        raise UserError(f"--stack {stack}: give auto, or a number from 1")
+    if stack != AUTO and (not isinstance(stack, int) or stack < 1):
+        raise UserError(f"{typed('stack', stack)}: give {AUTO!r}, or a number from 1")
     if trackers and stack == AUTO:
         return 1
     if trackers and stack != 1:
-        raise UserError("--stack: a tracker follows one run of a process; drop --tracker, or give --stack 1")
+        raise UserError(
+            f"a tracker follows one run of a process; drop the tracker, or give {typed('stack', 1)}",
+            about="stack",
+        )
     return stack
 
 
@@ -89,7 +93,7 @@ def choose_stacks(runs: Mapping[str, Run], stack: Stack, engine: Engine) -> Stac
 def _refused(runs: Mapping[str, Run], stack: int) -> list[str]:
     """Say why no two runs can be trained at once, by the example of the first ones."""
     first = list(runs.values())[:2]
-    return [f"--stack {stack}: no two of the runs can be trained at once: {refusal(first)}"] * (
+    return [f"{typed('stack', stack)}: no two of the runs can be trained at once: {refusal(first)}"] * (
         len(first) > 1
     )
 

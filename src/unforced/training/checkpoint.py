@@ -35,6 +35,7 @@ from unforced.training.optimizer import Optimizers
 from unforced.training.precision import sum_dtype
 from unforced.training.processes import Processes
 from unforced.training.train_module import TrainModule
+from unforced.wording import typed
 
 FORMAT = "unforced checkpoint 2"
 _FIRST_FORMAT = "unforced checkpoint 1"  # has no config
@@ -164,7 +165,9 @@ def load_newest(
             refused[path] = f"{path}: checkpoint refused: {reason}"
     if refused:
         newest = next(iter(refused.values()))
-        raise UserError(f"{newest}; no other checkpoint is usable: start a new run with another --out")
+        raise UserError(
+            f"{newest}; no other checkpoint is usable: start a new run with another {typed('out')}"
+        )
     return None, refused
 
 
@@ -182,7 +185,7 @@ def _load(path: Path, run: Run, train_module: TrainModule, optimizer: Optimizers
     if recorded is not None and recorded != train_module.frozen_sha256:
         raise UserError(
             f"{path}: what was trained stands beside other weights than {run.model.origin.name} has now; "
-            "put back the model that the run started from, or start a new run with another --out"
+            f"put back the model that the run started from, or start a new run with another {typed('out')}"
         )
     _copy_into(train_module.weights(), _verified(path, "learner.safetensors", state["sha256"]))
     device = next(train_module.parameters()).device

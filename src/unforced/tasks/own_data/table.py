@@ -16,6 +16,7 @@ from unforced.tasks.own_data.settings import SPLIT, DataFile, OwnSettings
 from unforced.tasks.own_data.splits import SPLITS, Choices, keep, normalised
 from unforced.tasks.own_data.symbols import Cut, cutter
 from unforced.tasks.problems import Problems
+from unforced.wording import typed
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _check_unchanged(path: str, recorded: str) -> None:
     if present and present != recorded:
         raise UserError(
             f"{path} has changed: its SHA-256 is {present[:12]}, and was {recorded[:12]} when the "
-            "run was begun; restore it, or begin a new run with another --out"
+            f"run was begun; restore it, or begin a new run with another {typed('out')}"
         )
 
 
