@@ -18,7 +18,7 @@ def test_settings_are_spelled_as_they_are_given_and_fields_of_a_run_by_their_pat
     with on_the_command_line():
         assert spelled() == AS_OPTIONS
         assert typed("model.encoding", "symbol") == "model.encoding=symbol"
-        assert str(UserError("too few", about="num_test")) == "--num-test: too few"
+        assert str(UserError("too few", about="first_symbol")) == "--first-symbol: too few"
     assert spelled() == IN_PYTHON
     assert str(UserError("it is\nunknown", about="model.mask_token")) == "model.mask_token: it is unknown"
 
@@ -29,7 +29,7 @@ def test_what_stands_for_a_field_is_named_in_its_place_until_the_context_ends():
         assert typed("model.encoding", "symbol") == "--encoding symbol"
         assert named("model.name_or_path") == "MODEL"
         assert (offered("base"), offered("plugin")) == (False, True)
-    with pytest.raises(UserError, match="^encoding: it is"), renamed(names):
+    with pytest.raises(UserError, match=r"^encoding: it is"), renamed(names):
         raise UserError(f"it is {typed('model.encoding', 'text')}", about="model.encoding")
     assert named("model.encoding") == "model.encoding"
     assert (offered("base"), offered("plugin")) == (True, False)

@@ -118,8 +118,8 @@ class Elsewhere:
         if decoder.needs_heads:
             raise UserError(
                 f"{self.objective.name} answers by {decoder.name}, with heads of its own, which a causal "
-                "language model of transformers does not have; give the objective whose inputs it was trained "
-                "on, next_token or teacherless, or a decoder without heads",
+                "language model of transformers does not have; give the objective whose inputs it was "
+                "trained on, next_token or teacherless, or a decoder without heads",
                 about="objective",
             )
         return decoder

@@ -61,8 +61,8 @@ def with_room(
     if room < longest.answer:
         raise UserError(
             f"{name} reads at most {limit} tokens, and {longest.place} has {longest.prompt} in its prompt, "
-            f"which leaves no room for answers of up to {longest.answer}; leave such problems out, or give the "
-            "task that it was trained on",
+            f"which leaves no room for answers of up to {longest.answer}; leave such problems out, or give "
+            "the task that it was trained on",
             about=FIELD,
         )
     return replace(codec, prompt_length=longest.prompt, answer_length=min(room, codec.answer_length))
