@@ -11,6 +11,7 @@ from typing import Any
 
 from unforced.errors import UserError
 from unforced.tasks.base import Problems, Task
+from unforced.wording import typed
 
 PROMPT, ANSWER = "{prompt}", "{answer}"
 _ASKED, _ANSWERED = "the-prompt-stands-here", "the-answer-stands-here"
@@ -149,7 +150,7 @@ def check_chat(tokenizer: Any, name: str) -> None:
     """Raise UserError if a tokenizer has no chat template."""
     if not tokenizer.chat_template:
         raise UserError(
-            f"the tokenizer of {name} has no chat template; drop it, "
+            f"the tokenizer of {name} has no chat template; drop {typed('chat', True)}, "
             "or take a model that was trained to chat",
             about="chat",
         )
