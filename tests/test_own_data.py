@@ -267,6 +267,30 @@ def test_a_run_on_own_data_is_measured_and_refuses_a_file_that_has_changed(tmp_p
         evaluate_run(load_run(out), ["test"], 5)
 
 
+def test_a_run_refuses_a_tokenizer_that_has_changed_and_takes_one_that_no_hash_was_recorded_of(
+    tmp_path, file
+):
+    folder = save_with_tokenizer("gpt2", tmp_path / "tokenizer")
+    run = tiny_run(*OWN, f"task.path={file}", f"task.tokenizer={folder}", "task.unseen=keep", *GPT, *SMALL)
+    out, config = tmp_path / "run", tmp_path / "run" / "config.json"
+    train(run, out)
+    recorded = json.loads(config.read_text())
+    assert recorded["task"]["tokenizer_sha256"] == run.task.tokenizer_sha256 != ""
+    assert run.override(["task.tokenizer=null"]).task.tokenizer_sha256 == ""
+    vocabulary = tmp_path / "tokenizer" / "tokenizer.json"
+    vocabulary.write_text(vocabulary.read_text() + "\n")
+    changed = run.replace(task={"tokenizer": folder})
+    with pytest.raises(UserError, match=r"tokenizer has changed since the run was begun; restore it"):
+        train(changed, out, resume=True)
+    load.cache_clear()  # as another process
+    with pytest.raises(UserError, match=r"tokenizer has changed: its SHA-256 is \w+, and was"):
+        evaluate_run(load_run(out), ["test"], 5)
+    del recorded["task"]["tokenizer_sha256"]  # as an earlier version wrote it
+    config.write_text(json.dumps(recorded))
+    assert load_run(out).run.changes(changed) == []
+    evaluate_run(load_run(out), ["test"], 5)
+
+
 class TestPretrained:
     def run(self, file, *overrides, folder=None):
         model = ["model=pretrained", f"model.name_or_path={folder or saved_with_tokenizer('gpt2')}"]

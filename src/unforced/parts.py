@@ -85,7 +85,8 @@ class Config(BaseModel):
     """By field that holds the path of data (a file or a folder): the field that holds its SHA-256.
 
     Where the path is given, it is made absolute, and the hash is filled in; a config that was recorded keeps
-    it, so that what reads the data can refuse data that have changed.
+    it, so that what reads the data can refuse data that have changed. One of `path_fields` may also hold a
+    name, which has no hash. An empty hash is unknown.
     """
 
     @model_validator(mode="before")
@@ -168,8 +169,11 @@ def settled(kind: type[Config], fields: Mapping[str, Any]) -> Tree:
             found[key] = absolute_path(fields[key])
     for key, digest in kind.file_fields.items():
         if isinstance(fields.get(key), str) and fields[key]:
-            found[key] = absolute_file(fields[key])
+            if key not in kind.path_fields:
+                found[key] = absolute_file(fields[key])
             found[digest] = fields.get(digest) or data_sha256(found[key])
+        elif key in fields:
+            found[digest] = ""
     return found
 
 

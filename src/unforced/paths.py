@@ -2,9 +2,13 @@
 
 import hashlib
 import os
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
 
 SAVED_DATASET = ("dataset_dict.json", "dataset_info.json")
 """Files of a folder that `datasets` saved, one of which is there."""
+_TOKENIZER = ("*.model", "added_tokens.json", "merges.txt", "special_tokens_map.json", "tokenizer.json")
+_TOKENIZER += ("tokenizer_config.json", "vocab.json", "vocab.txt")
 
 
 def absolute_path(name_or_path: str) -> str:
@@ -33,26 +37,35 @@ def is_saved_dataset(path: str) -> bool:
 
 
 def data_sha256(path: str) -> str:
-    """Hash a file, or all files of a folder that `datasets` saved, and their names.
+    """Hash a file, all files of a folder that `datasets` saved, or a tokenizer's of another folder.
 
-    Empty where there is neither, or it cannot be read.
+    Of files in a folder, names count as well. Empty where there are none, where a file cannot be read, and
+    for a name, which is not an absolute path.
     """
-    if os.path.isdir(path) and not is_saved_dataset(path):
+    if not os.path.isabs(path):
         return ""
     try:
         if not os.path.isdir(path):
             with open(path, "rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
-        names = sorted(
-            os.path.relpath(os.path.join(folder, name), path)
-            for folder, _, files in os.walk(path)
-            for name in files
-            if not name.startswith("cache-")  # what `datasets` keeps beside the data
-        )
+        names = sorted(_names_of_dataset(path) if is_saved_dataset(path) else _names_of_tokenizer(path))
         digest = hashlib.sha256()
         for name in names:
             with open(os.path.join(path, name), "rb") as file:
                 digest.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-        return digest.hexdigest()
+        return digest.hexdigest() if names else ""
     except OSError:
         return ""
+
+
+def _names_of_dataset(folder: str) -> Iterator[str]:
+    for place, _, files in os.walk(folder):
+        for name in files:
+            if not name.startswith("cache-"):  # what `datasets` keeps beside the data
+                yield os.path.relpath(os.path.join(place, name), folder)
+
+
+def _names_of_tokenizer(folder: str) -> Iterator[str]:
+    for name in os.listdir(folder):
+        if any(fnmatchcase(name, pattern) for pattern in _TOKENIZER):
+            yield name

@@ -19,10 +19,16 @@ def tree_digest(recorded: Mapping[str, Any]) -> str:
     return _digest({key: value for key, value in recorded.items() if key not in _OPERATIONAL})
 
 
-def changes(was: Mapping[str, Any], now: Mapping[str, Any], ignored: Collection[str]) -> list[str]:
-    """Return the dotted keys in which two flat trees differ, but for those that are ignored."""
+def changes(
+    was: Mapping[str, Any], now: Mapping[str, Any], ignored: Collection[str], hashes: Collection[str]
+) -> list[str]:
+    """Return the dotted keys in which two flat trees differ, but for those that are ignored.
+
+    hashes: keys of data's hashes; where one of the two did not record a hash, the data count as the same.
+    """
+    unknown = {key for key in hashes if not was.get(key) or not now.get(key)}
     keys = dict.fromkeys([*was, *now])
-    return [key for key in keys if was.get(key) != now.get(key) and key not in ignored]
+    return [key for key in keys if was.get(key) != now.get(key) and key not in {*ignored, *unknown}]
 
 
 def _digest(tree: Mapping[str, Any]) -> str:

@@ -216,7 +216,8 @@ class Run(Settings):
 
     def changes(self, other: "Run") -> list[str]:
         """Return the dotted keys in which another run is another experiment."""
-        return changes(flatten(self.tree()), flatten(other.tree()), keys_of(Run, Role.OPERATIONAL))
+        hashes = [f"task.{digest}" for digest in self.task.file_fields.values()]
+        return changes(flatten(self.tree()), flatten(other.tree()), keys_of(Run, Role.OPERATIONAL), hashes)
 
     def belongs(self, recorded: Mapping[str, Any]) -> bool:
         """Whether a recorded config is of this experiment. Raises UserError if it is the config of none."""

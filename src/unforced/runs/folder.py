@@ -92,7 +92,7 @@ class RunFolder:
         folder = cls.open(path)
         if changed := folder.run().changes(run):
             was, now = flatten(folder.run().tree()), flatten(run.tree())
-            if (data := _data_of(changed, now)) is not None:
+            if (data := _data_of(run, changed, now)) is not None:
                 raise UserError(
                     f"{path} cannot be resumed: {data} has changed since the run was begun; restore it, or "
                     f"start a new run with another {typed('out')}"
@@ -259,8 +259,8 @@ def _in_a_record(error: ConfigError) -> str:
     return f"{error}; {_restore()}"
 
 
-def _data_of(changed: Sequence[str], now: Mapping[str, Any]) -> str | None:
+def _data_of(run: "Run", changed: Sequence[str], now: Mapping[str, Any]) -> str | None:
     """Return the path of data that are no longer the same, where the runs differ in nothing else."""
+    paths = {f"task.{digest}": now.get(f"task.{path}") for path, digest in run.task.file_fields.items()}
     [key, *others] = changed
-    part, _, field = key.rpartition(".")
-    return str(now.get(f"{part}.path")) if not others and field == "sha256" else None
+    return str(paths[key]) if not others and key in paths else None

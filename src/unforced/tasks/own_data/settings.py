@@ -27,7 +27,9 @@ class DataFile(NamedTuple):
 class OwnSettings(Task, ABC):
     """Every field of `own_data`."""
 
-    file_fields = MappingProxyType({"path": "sha256", "test_path": "test_sha256"})
+    file_fields = MappingProxyType(
+        {"path": "sha256", "test_path": "test_sha256", "tokenizer": "tokenizer_sha256"}
+    )
     path_fields = ("tokenizer",)
 
     path: str = Field(
@@ -52,6 +54,9 @@ class OwnSettings(Task, ABC):
     separator: str = Field("\n", min_length=1, description="text between prompt and answer")
     tokenizer: str | None = Field(
         None, description="folder or name of the tokenizer whose tokens are the symbols (null: characters)"
+    )
+    tokenizer_sha256: str = Field(
+        "", description="SHA-256 of the tokenizer's files; filled in where tokenizer is a folder"
     )
     conflicts: Literal["refuse", "accept", "first"] = Field(
         "refuse", description="prompts with two answers: refuse, accept all as right, or keep the first"

@@ -68,8 +68,8 @@ def load(task: OwnSettings) -> Data:
     """Read the data of a task. Raises UserError."""
     if not task.path:
         raise UserError("task.path: name your data, a .jsonl, .csv or .parquet file, or a folder of datasets")
-    _check_unchanged(task.path, task.sha256)
-    _check_unchanged(task.test_path, task.test_sha256)
+    for path, digest in task.file_fields.items():
+        _check_unchanged(getattr(task, path), getattr(task, digest))
     needs_split = task.split_column not in (None, SPLIT)
     columns = Columns(task.prompt_column, task.answer_column, task.split_column, needs_split)
     rows = [row for file in task.files for row in _rows_of(file, columns)]
@@ -97,8 +97,8 @@ def _rows_of(file: DataFile, columns: Columns) -> list[Row]:
     return [replace(row, split=file.split) for row in rows]
 
 
-def _check_unchanged(path: str, recorded: str) -> None:
-    """Raise UserError if data are not what a run was begun with; of none, nothing is asked."""
+def _check_unchanged(path: str | None, recorded: str) -> None:
+    """Raise UserError if data or a tokenizer are not what a run was begun with; of none, nothing is asked."""
     present = data_sha256(path) if path and recorded else ""
     if present and present != recorded:
         raise UserError(
