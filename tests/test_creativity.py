@@ -20,7 +20,7 @@ from unforced.reporting.progress import accuracies
 from unforced.reporting.report import write_report
 from unforced.reporting.report_figures.solved import solved_by
 from unforced.reporting.report_figures.success import success as seeds_solved
-from unforced.reporting.report_tables import success
+from unforced.reporting.report_tables.outcomes import success
 from unforced.reporting.tables import accuracy_table, error_table, set_table
 from unforced.runs.finished import FinishedRun
 from unforced.runs.groups import group_runs

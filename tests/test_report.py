@@ -29,7 +29,7 @@ from unforced.reporting.report_figures.margins import decision_margins
 from unforced.reporting.report_figures.solved import prepare_solved_by
 from unforced.reporting.report_figures.style import marks, pages
 from unforced.reporting.report_figures.success import prepare_success
-from unforced.reporting.report_tables import expectations
+from unforced.reporting.report_tables.expected import expectations
 from unforced.reporting.tables import MET, MISSED, latex
 from unforced.runs.finished import FinishedRun
 from unforced.runs.groups import group_runs, natural

@@ -7,7 +7,7 @@ import pytest
 from unforced.evaluation.spending import AXES, common_amount, spendings, spent, success_at
 from unforced.evaluation.statistics import proportion
 from unforced.reporting.report_figures.solved import prepare_solved_by, solved_by
-from unforced.reporting.report_tables import equal_compute
+from unforced.reporting.report_tables.compute import equal_compute
 from unforced.runs.finished import FinishedRun
 from unforced.runs.groups import Group, group_runs
 from unforced.runs.history import training_seconds

@@ -12,7 +12,7 @@ from unforced.evaluation.evaluator import Evaluator
 from unforced.evaluation.glossary import definition
 from unforced.evaluation.reliance import reliance
 from unforced.objectives.teacherless import Teacherless
-from unforced.reporting.report_tables import _reliance
+from unforced.reporting.report_tables.diagnoses import _reliance
 from unforced.tasks.own_data import OwnData
 from unforced.testing.planted import (
     Memoriser,
