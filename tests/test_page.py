@@ -45,6 +45,7 @@ EXPECTATIONS = [
     {**EXPECTED, "group": "backwards", "select": {"order": "reversed"}, **IMPOSSIBLE},
     {**EXPECTED, "group": "wide ones", "select": {"task.degree": 3}},
 ]
+AGAIN = "diagnose it again"
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -113,10 +114,10 @@ def embedded(file):
     return json.loads(data)
 
 
-def diagnose(folder, verdict):
-    """Write a diagnosis with nothing but a verdict."""
+def diagnose(folder, verdict, **sections):
+    """Write a diagnosis with a verdict, and these sections."""
     content = {"verdict": {**verdict, "because": ["of this"], "settle": ""}}
-    content |= {"clever_hans": {}, "indecipherable_token": {}}
+    content |= {"clever_hans": {}, "indecipherable_token": {}, **sections}
     (folder / "diagnosis.json").write_text(json.dumps(content))
 
 
@@ -411,6 +412,50 @@ def test_expectations_are_shown_with_what_was_measured(
     judged = open_file(write([study], tmp_path / "judged.html")[0])
     assert column(judged, "claims", "verdict") == ["✓ met", "✗ missed", "✓ met"]
     assert page.locator("#claims").count() == page.get_by_role("link", name="Expected").count() == 0
+
+
+def share(value):
+    return {"value": value, "low": value, "high": value}
+
+
+def test_diagnoses_stand_side_by_side_and_follow_the_filters(open_file, study, tmp_path):
+    copy = shutil.copytree(study, tmp_path / "study")
+    verdict, first = {"name": "memorised", "title": "memorised"}, {"first_error": share(0.125)}
+    for name, value in {"fixed-0": 0.5, "fixed-1": 0.25, "reversed-0": 0.75, "reversed-1": 0.0}.items():
+        by_position = {"token_0": {"forced": share(value), "free": share(value), **first}}
+        diagnose(copy / name, verdict, positions=by_position, reliance={"given": share(value)})
+    diagnose(copy / "wide-0", verdict, error_kinds={"correct": 3})
+    diagnose(copy / "stream-0", verdict, reliance={"given": {"low": None}})
+    file, notes = write([copy], tmp_path / "index.html")
+    assert notes == [
+        f"{copy / 'stream-0'}: without its diagnosis: its section 'reliance' is damaged; {AGAIN}"
+    ]
+    page = open_file(file)
+    values = page.locator("#diagnosis tr:has(th:text-is('given')) td:visible")
+    charts = page.locator("#diagnosis figure:visible")
+    assert values.all_inner_texts()[:4] == [
+        f"{v} [{v[:-1]}, {v[:-1]}]" for v in ("50.0%", "25.0%", "75.0%", "0.0%")
+    ]
+    assert charts.locator("figcaption strong").all_inner_texts() == [
+        "fixed-0",
+        "fixed-1",
+        "reversed-0",
+        "reversed-1",
+    ]
+    assert "position 0, first error: 12.5%" in charts.locator("svg").first.get_attribute("aria-label")
+    page.locator("#diagnosis-seeds").select_option("one")
+    assert charts.locator("figcaption strong").all_inner_texts() == ["fixed-0", "reversed-0"]
+    assert text(page, "#diagnosis-count") == "3 of 5 diagnosed runs"
+    page.locator("#runs").get_by_role(
+        "button", name="fixed-1"
+    ).click()  # the run looked at stands for its group
+    assert charts.locator("figcaption strong").all_inner_texts() == ["fixed-1", "reversed-0"]
+    page.get_by_label("order").select_option("reversed")
+    assert charts.locator("figcaption strong").all_inner_texts() == ["reversed-0"]
+    assert page.locator("#diagnosis summary:visible").all_inner_texts() == [
+        "Teacher-forced and free-running by position",
+        "Reliance on the true answer so far",
+    ]
 
 
 def test_charts_are_read_with_pointer_and_keys(page):

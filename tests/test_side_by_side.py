@@ -1,6 +1,9 @@
 """Diagnoses of several models on one page."""
 
 import json
+import re
+
+from unforced.reporting.page.position_chart import position_chart
 
 
 def diagnosis(title, exact, **more):
@@ -33,18 +36,46 @@ def test_measures_of_two_diagnoses_stand_in_one_row(tmp_path, call):
     assert code == 0, errors
     assert told.splitlines()[:2] == ["tuned: solved", "plain: memorised"]
     page = (tmp_path / "page" / "index.html").read_text()
-    assert "<td>90.0% [80.0, 100.0]  90 of 100</td><td>20.0% [10.0, 30.0]  20 of 100</td>" in page
-    assert "<td></td><td>2.0</td>" in page
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in page.split("<tr")]
+    assert ["90.0% [80.0, 100.0]  90 of 100", "20.0% [10.0, 30.0]  20 of 100"] in cells
+    assert ["", "2.0"] in cells
+    assert ["100 held-out, 100 training; intervals at 95%"] * 2 in cells
     assert "memorised &lt;because&gt;" in page
     assert "What applies to none of these: Clever Hans cheat." in page
     code, told, _ = call("report", *files, "--to", tmp_path / "page", "--json")
     assert json.loads(told)["verdicts"] == {"tuned": "solved", "plain": "memorised"}
 
 
+def test_a_chart_draws_each_position_at_its_share_and_says_what_it_draws():
+    def share(value):
+        return {"value": value, "low": value - 0.1, "high": value, "correct": 1, "total": 2}
+
+    chart = position_chart(
+        {
+            "positions": {
+                "token_0": {"forced": share(0.5), "free": share(0.25), "first_error": share(0.75)},
+                "tokens_1_to_3": {"forced": share(1.0), "free": share(0.75)},
+            }
+        }
+    )
+    height = {label: y for y, label in chart.levels}
+    assert [label for _, label in chart.ticks] == ["0", "1–3"]
+    assert [dot.y for dot in chart.forced] == [height["50%"], height["100%"]]
+    assert [dot.y for dot in chart.free] == [height["25%"], height["75%"]]
+    assert all(dot.low > dot.y == dot.high for dot in chart.free)
+    [(left, top, width, tall, _)] = chart.bars
+    assert (top, top + tall) == (height["75%"], height["0%"])
+    assert left < chart.ticks[0][0] < left + width
+    assert "position 1–3, free-running: 75.0% [65.0, 75.0]" in chart.summary
+    assert position_chart({"positions": {"does_not_apply": "of a set"}}) is None
+
+
 def test_a_comparison_takes_diagnoses_alone(tmp_path, call):
-    other = tmp_path / "result.json"
+    other, damaged = tmp_path / "result.json", tmp_path / "damaged.json"
     other.write_text("{}")
+    damaged.write_text(json.dumps(diagnosis("solved", 0.9, reliance={"given": {"low": None}})))
     for arguments, line in {
+        (damaged, "--to", tmp_path / "page"): "damaged.json: its section 'reliance' is damaged",
         (other,): "with 1 files, say where the report goes: --to FOLDER",
         (other, "--to", tmp_path / "page"): "result.json: it is no diagnosis",
         (tmp_path / "none.json", "--to", tmp_path / "page"): "none.json: No such file",

@@ -7,8 +7,16 @@ from fnmatch import fnmatchcase
 
 SAVED_DATASET = ("dataset_dict.json", "dataset_info.json")
 """Files of a folder that `datasets` saved, one of which is there."""
-_TOKENIZER = ("*.model", "added_tokens.json", "merges.txt", "special_tokens_map.json", "tokenizer.json")
-_TOKENIZER += ("tokenizer_config.json", "vocab.json", "vocab.txt")
+_TOKENIZER = (
+    "*.model",
+    "added_tokens.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+)
 
 
 def absolute_path(name_or_path: str) -> str:

@@ -1,33 +1,17 @@
 """Diagnoses of several models on one page: verdicts, what they rest on, and every number, side by side."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from unforced.errors import UserError
-from unforced.evaluation.glossary import SECTIONS, definition
 from unforced.files import read_json, write_atomically
-from unforced.reporting.diagnosis import label, rows_of
 from unforced.reporting.page import render
+from unforced.reporting.page.diagnoses import Diagnosed, side_by_side
 from unforced.wording import typed
 
 PAGE = "index.html"
 _NEEDED = ("verdict", "problems", "confidence")
-
-
-@dataclass(frozen=True)
-class Row:
-    """A measure, what it means, and its value for each model; empty where a diagnosis does not have it."""
-
-    label: str
-    meaning: str
-    values: tuple[str, ...]
-
-    @property
-    def is_silent(self) -> bool:
-        """Whether it applies to none of the models."""
-        return all(value.startswith("does not apply") or not value for value in self.values)
 
 
 def is_diagnosis(path: Path) -> bool:
@@ -42,12 +26,11 @@ def write_side_by_side(files: Sequence[Path], folder: Path) -> dict[str, Any]:
     the folder holds something else.
     """
     diagnoses = {name: read_diagnosis(file) for name, file in zip(_names(files), files, strict=True)}
+    columns = [_column(*each, file) for each, file in zip(diagnoses.items(), files, strict=True)]
     if folder.exists() and (not folder.is_dir() or {each.name for each in folder.iterdir()} - {PAGE}):
         raise UserError(f"{folder} exists and is not the folder of such a page; choose another {typed('to')}")
     folder.mkdir(parents=True, exist_ok=True)
-    content = render(
-        "diagnoses.html", names=[*diagnoses], diagnoses=[*diagnoses.values()], **_tables(diagnoses)
-    )
+    content = render("diagnoses.html", told=side_by_side(columns))
     write_atomically(folder / PAGE, content.encode())
     verdicts = {name: each["verdict"]["name"] for name, each in diagnoses.items()}
     return {"folder": str(folder), "verdicts": verdicts, "files": [PAGE]}
@@ -72,19 +55,11 @@ def _names(files: Sequence[Path]) -> list[str]:
     return [name if names.count(name) == 1 else str(file) for name, file in zip(names, files, strict=True)]
 
 
-def _tables(diagnoses: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    each = [*diagnoses.values()]
-    sections = {
-        title: [*_rows(section, [one.get(section) for one in each])]
-        for section, title in SECTIONS.items()
-        if any(section in one for one in each)
-    }
-    silent = {title for title, rows in sections.items() if all(row.is_silent for row in rows)}
-    return {
-        "sections": {title: rows for title, rows in sections.items() if title not in silent},
-        "silent": [title for title in sections if title in silent],
-        "asked": [_asked(one) for one in each],
-    }
+def _column(name: str, diagnosis: Mapping[str, Any], file: Path) -> Diagnosed:
+    try:
+        return Diagnosed.of(diagnosis, name, _asked(diagnosis))
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
 
 
 def _asked(diagnosis: Mapping[str, Any]) -> str:
@@ -93,10 +68,3 @@ def _asked(diagnosis: Mapping[str, Any]) -> str:
     objective = asked.get("trained_on", asked.get("objective", {})).get("name", "")
     task = asked.get("task", {}).get("name", "")
     return ", ".join(filter(None, [str(diagnosis.get("model", "")), task, objective]))
-
-
-def _rows(section: str, values: Iterable[Any]) -> Iterator[Row]:
-    """Put the same measures of several diagnoses into a row each, in the order in which they first come."""
-    columns = [{} if value is None else dict(rows_of(section, value)) for value in values]
-    for path in dict.fromkeys(path for column in columns for path in column):
-        yield Row(label(section, path), definition(path), tuple(column.get(path, "") for column in columns))

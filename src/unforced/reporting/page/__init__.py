@@ -14,10 +14,13 @@ from typing import Any
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from unforced.errors import UserError
 from unforced.files import write_atomically
 from unforced.reporting.expectations_table import Judged
 from unforced.reporting.load import ReportedStudy
 from unforced.reporting.page.data import describe
+from unforced.reporting.page.diagnoses import Diagnosed, side_by_side
+from unforced.reporting.page.position_chart import HEIGHT, WIDTH
 from unforced.runs.groups import Group
 
 _SCRIPTS = (
@@ -31,6 +34,7 @@ _SCRIPTS = (
     "drawing",
     "answers",
     "explorer",
+    "diagnosed",
     "main",
 )
 
@@ -49,17 +53,19 @@ def write_page(
     Returns a line for each part of a run that is not on the page.
     """
     missing: list[str] = []
-    data = describe(groups, judged, studies, missing)
+    diagnosed = _diagnosed(groups, missing)
+    data = describe(groups, judged, studies, missing, [*diagnosed])
     left_out = [f"{folder}: left out: {reason}" for folder, reason in (skipped or {}).items()]
     to.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(to, _render(data, left_out + missing).encode())
+    write_atomically(to, _render(data, [*diagnosed.values()], left_out + missing).encode())
     return missing
 
 
 def render(template: str, **values: Any) -> str:
     """Render a template of `assets/`, with the style of the pages."""
     environment = _environment()
-    return environment.get_template(template).render(style=_asset(environment, "page.css"), **values)
+    style = _asset(environment, "page.css")
+    return environment.get_template(template).render(style=style, size=(WIDTH, HEIGHT), **values)
 
 
 def _environment() -> Environment:
@@ -71,7 +77,22 @@ def _environment() -> Environment:
     )
 
 
-def _render(data: Mapping[str, Any], skipped: Sequence[str]) -> str:
+def _diagnosed(groups: Sequence[Group], missing: list[str]) -> dict[Path, Diagnosed]:
+    """Put the diagnoses of runs into words, by folder. Appends a line to `missing` for a damaged one."""
+    found = {}
+    for group in groups:
+        for run in group.runs:
+            if run.diagnosis is None:
+                continue
+            label = f"{group.label}, seed {run.seed}"
+            try:
+                found[run.path] = Diagnosed.of(run.diagnosis, run.name, label, run.forced_note)
+            except UserError as error:
+                missing.append(f"{run.path}: without its diagnosis: {error}")
+    return found
+
+
+def _render(data: Mapping[str, Any], diagnosed: Sequence[Diagnosed], skipped: Sequence[str]) -> str:
     environment = _environment()
     return render(
         "page.html",
@@ -85,6 +106,7 @@ def _render(data: Mapping[str, Any], skipped: Sequence[str]) -> str:
         num_runs=len(data["runs"]),
         studies=data["studies"],
         num_claims=len(data["claims"]),
+        told=side_by_side(diagnosed),
         skipped=skipped,
     )
 

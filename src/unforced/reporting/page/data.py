@@ -6,6 +6,7 @@ Groups, spreads and curves are those of the report's tables and figures; the pag
 import math
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -27,17 +28,26 @@ _FREE = "test.free.exact"
 
 
 def describe(
-    groups: Sequence[Group], judged: Sequence[Judged], studies: Sequence[ReportedStudy], missing: list[str]
+    groups: Sequence[Group],
+    judged: Sequence[Judged],
+    studies: Sequence[ReportedStudy],
+    missing: list[str],
+    diagnosed: Sequence[Path],
 ) -> dict[str, Any]:
-    """Describe everything that the page shows. Appends a line to `missing` for each part that is not there.
+    """Describe what the page's scripts show. Appends a line to `missing` for each part that is not there.
 
-    Runs name their group by its index, claims the groups that they speak of.
+    Runs name their group by its index, and their column among the `diagnosed` folders; claims the groups that
+    they speak of.
     """
     sources = {study.name: study.source for study in studies}
     return {
         "groups": [_group(group) for group in groups],
         "runs": [
-            {**_run(run, missing), "group": number}
+            {
+                **_run(run, missing),
+                "group": number,
+                "column": diagnosed.index(run.path) if run.path in diagnosed else None,
+            }
             for number, group in enumerate(groups)
             for run in group.runs
         ],

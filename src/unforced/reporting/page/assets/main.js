@@ -23,6 +23,7 @@ function choose(run) {
   redrawGroups();
   drawPositions(run);
   explore.open(run);
+  showDiagnoses(shown, run);
 }
 
 function redrawGroups() {
@@ -55,10 +56,14 @@ function look(run) {
 }
 
 /** Unfold for printing. */
-addEventListener("beforeprint", () => { if (CLAIMS.length) byId("claims-details").open = true; });
+addEventListener("beforeprint", () => {
+  if (CLAIMS.length) byId("claims-details").open = true;
+  for (const details of document.querySelectorAll("#diagnosis details")) details.open = true;
+});
 
 const explore = explorer(RUNS, choose);
 const table = overview(GROUPS, RUNS, narrow, look);
+const showDiagnoses = diagnosed(RUNS);
 const showClaims = claimsTable(CLAIMS);
 choices(byId("curve-measure"), measures(RUNS), GROUPS.every((group) => group.open_ended) ? "creative" : "exact");
 byId("curve-measure").addEventListener("change", redrawGroups);
