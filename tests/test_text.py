@@ -1,5 +1,7 @@
 """Problems as text in a tokenizer's own tokens: what is encoded, read back, and asked of ragged batches."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -36,7 +38,9 @@ def drawn(task, count, seed=0):
     return task.sample(np.random.default_rng(seed), count)
 
 
+@functools.cache
 def codec_of(task, kind):
+    """A codec with a tokenizer of a kind, which is trained once for all tests that share the kind."""
     tokenizer = kind(task.lines(drawn(task, 200, seed=9)))
     tokenizer.add_tokens([DUMMY], special_tokens=True)
     dummy = tokenizer.convert_tokens_to_ids(DUMMY)
@@ -137,7 +141,7 @@ def test_the_rest_of_an_answer_is_read_where_some_is_given(task, kind, order):
 
 def test_no_text_is_longer_than_the_codec_says(codec):
     for order in ORDERS:
-        batch = codec.encode(drawn(codec.task, 2000), order)
+        batch = codec.encode(drawn(codec.task, 500), order)
         assert batch.prompt.shape[1] <= codec.prompt_length
         assert batch.answer.shape[1] <= codec.answer_length
     longest = int((batch.places >= 0).sum(1).max())
@@ -245,7 +249,7 @@ def test_no_text_is_longer_than_the_codec_says_where_labels_are_joined_with_sign
     task = PathStar(degree=3, path_length=4, num_nodes=100)
     codec = codec_of(task, lambda lines: added(byte_level(lines, 400), token))
     for order in ORDERS:
-        codec.encode(drawn(task, 3000), order)
+        codec.encode(drawn(task, 1000), order)
 
 
 @pytest.mark.parametrize("start", ["", START, f"{START} {START}"])

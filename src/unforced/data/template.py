@@ -69,8 +69,9 @@ class Template:
 
     def bare_prompts(self, task: Task, problems: Problems) -> list[str]:
         """Write the prompts alone; with text around them, without what otherwise parts them from answers."""
-        texts = task.text.prompts(problems)
-        return texts if self == BARE else [text.removesuffix(task.text.joint) for text in texts]
+        written = task.text
+        texts = written.prompts(problems)
+        return texts if self == BARE else [text.removesuffix(written.joint) for text in texts]
 
     def fitted(self, tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> "Template":
         """Move as many blanks from the prompt's end into the answer as the tokenizer joins with it.

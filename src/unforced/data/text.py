@@ -27,6 +27,7 @@ from unforced.data.spelling import Spelled, Tokens
 from unforced.data.template import BARE, Template
 from unforced.errors import UserError, shortened
 from unforced.tasks.base import Order, Problems, Symbols, Task
+from unforced.tasks.capabilities import TextFormat
 from unforced.tasks.problems import NOT_A_SYMBOL
 from unforced.tasks.sampling import all_problems
 from unforced.wording import named, typed
@@ -172,7 +173,7 @@ class TextCodec(Codec):
         texts = self._texts([_before(said[row, columns], self.end) for row, *_, columns in groups])
         trues = self._texts([batch.answer[row, columns].numpy(force=True) for row, *_, columns in groups])
         for (row, first, last, _), text, true in zip(groups, texts, trues, strict=True):
-            (read,) = self.task.text.read_answers([self._bare(text, true)], last - first)
+            (read,) = self._text.read_answers([self._bare(text, true)], last - first)
             read[read < 0] = self._none
             written[row, first:last] = self._none if (read == written[row, first:last]).all() else read
         return self.task.in_order(written, batch.order)
@@ -182,6 +183,11 @@ class TextCodec(Codec):
         """Whether all problems of the task are listed, and were encoded when the codec was built."""
         return all_problems(self.task) is not None
 
+    @cached_property
+    def _text(self) -> TextFormat:
+        """The task's text format, built once: it is asked for with every row."""
+        return self.task.text
+
     @property
     def _none(self) -> int:
         """What stands for what is not a symbol."""
@@ -189,7 +195,7 @@ class TextCodec(Codec):
 
     def _bare(self, text: str, true: str) -> str:
         """Take off the separator that follows a symbol, and one before it where the true text has it, too."""
-        separator = self.task.text.separator
+        separator = self._text.separator
         text = text.strip().removesuffix(separator)
         return text.removeprefix(separator) if true.strip().startswith(separator) else text
 
@@ -301,8 +307,8 @@ class TextCodec(Codec):
         self, answer: str, spans: Sequence[tuple[int, int]], offset: int
     ) -> tuple[list[int], list[int]]:
         """Say of which symbols each token is, the first and the last; a separator is of the one before."""
-        width = len(self.task.text.separator)
-        symbols = self.task.text.spelled(answer)
+        width = len(self._text.separator)
+        symbols = self._text.spelled(answer)
         lengths = np.array([len(symbol) for symbol in symbols])
         ends = np.cumsum(lengths + width) - width
         begins, stops = np.array(spans).reshape(-1, 2).T - offset

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -144,12 +145,11 @@ class TextFormat:
         """
         length = self.longest if length is None else length
         wrong = NOT_A_SYMBOL if self.varied else -1
-        symbols = {text: symbol for symbol, text in enumerate(self.symbols)}
         answers = np.full((len(lines), length), -1, dtype=np.int64)
         for row, line in zip(answers, lines, strict=True):
             parts = self._parts(line)
             parts = parts if self.cut is not None else [part.strip() for part in parts]
-            known = [symbols.get(part, wrong) for part in parts[:length]]
+            known = [self._numbers.get(part, wrong) for part in parts[:length]]
             row[: len(known)] = known
             if len(parts) > length:
                 row[-1] = wrong
@@ -160,6 +160,11 @@ class TextFormat:
         if self.cut is not None:
             return self.cut(answer)
         return answer.split(self.separator) if self.separator else list(answer)
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        """The symbol of each text."""
+        return {text: symbol for symbol, text in enumerate(self.symbols)}
 
     def _parts(self, line: str) -> list[str]:
         if self.cut is not None:

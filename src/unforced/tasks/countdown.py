@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from unforced.tasks.base import Order, Problems, Symbols, Task, Verdicts
 from unforced.tasks.capabilities import PromptReader, TextFormat
 from unforced.tasks.lines import read_prompts
-from unforced.tasks.problems import END, answer_lengths
+from unforced.tasks.problems import END, answer_lengths, numerals
 from unforced.tasks.published import Published, Source, table
 from unforced.tasks.sampling import hash_rows
 
@@ -96,7 +96,7 @@ class Countdown(Task):
     @property
     def alphabet(self) -> tuple[str, ...]:
         """Values, then the signs."""
-        return (*map(str, range(self.max_value + 1)), *_SIGNS, ">", ":")
+        return (*numerals(self.max_value + 1), *_SIGNS, ">", ":")
 
     @property
     def answer_symbols(self) -> int:

@@ -30,7 +30,7 @@ from unforced.tasks.capabilities import Pictures, PromptReader, TextFormat
 from unforced.tasks.dag import Dag, dag_of
 from unforced.tasks.lines import read_prompts
 from unforced.tasks.path_errors import WALK_KINDS, walk_verdicts
-from unforced.tasks.problems import END
+from unforced.tasks.problems import END, numerals
 from unforced.tasks.published import Published, Source, table
 from unforced.tasks.sampling import hash_rows
 
@@ -124,7 +124,7 @@ class DagPaths(Task):
     @property
     def alphabet(self) -> tuple[str, ...]:
         """Nodes, then the end of a prompt."""
-        return (*map(str, range(self.num_nodes)), "=")
+        return (*numerals(self.num_nodes), "=")
 
     @property
     def answer_symbols(self) -> int:

@@ -16,7 +16,7 @@ from pydantic import Field
 from unforced.tasks import graph_text
 from unforced.tasks.base import Order, Problems, Symbols, Task
 from unforced.tasks.capabilities import Pictures, PromptReader, Reader, TextFormat
-from unforced.tasks.problems import END
+from unforced.tasks.problems import END, numerals
 from unforced.tasks.sampling import hash_rows
 
 
@@ -80,7 +80,7 @@ class GraphTask(Task, ABC):
     @property
     def alphabet(self) -> tuple[str, ...]:
         """Node labels, then the separators."""
-        return (*map(str, range(self.num_labels)), "|", "=", "/")
+        return (*numerals(self.num_labels), "|", "=", "/")
 
     @property
     def answer_symbols(self) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -18,6 +19,12 @@ NOT_A_SYMBOL = -2
 """What is not a symbol of an answer, in tasks whose answers vary in length; in others it is -1."""
 
 AnyProblems = TypeVar("AnyProblems", bound="Problems")
+
+
+@lru_cache(maxsize=16)
+def numerals(count: int) -> tuple[str, ...]:
+    """Write the numbers below `count`: symbols of many alphabets."""
+    return tuple(map(str, range(count)))
 
 
 @dataclass(frozen=True)
