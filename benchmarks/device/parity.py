@@ -26,6 +26,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.device.verbs import carry_out
 from unforced.config.stacking import refusal
 from unforced.recipes import resolve_run
 from unforced.registry import OBJECTIVES
@@ -178,9 +179,13 @@ def commands(overrides: Sequence[str]) -> dict[str, Any]:
         (folder / "result.json").unlink()
         _command(*train, "--resume")
         again = (max((folder / "checkpoints").iterdir()) / "learner.safetensors").read_bytes()
-        _command("evaluate", str(folder))
-        _command("diagnose", str(folder), "--count", "1600")
-        _command("export", str(folder), "--to", f"{name}/exported")
+        for verb, *options in (
+            ["evaluate"],
+            ["diagnose", "--count", "1600"],
+            ["export", "--to", f"{name}/exported"],
+        ):
+            if code := carry_out([verb, str(folder), *options]):
+                raise SystemExit(code)  # behind the line that says why
     return {"note": "all, same bytes after resuming" if first == again else "all, other bytes after resuming"}
 
 

@@ -4,8 +4,9 @@
 
 With the folder MODEL of a language model, only what is wanted of pretrained models is done.
 
-Each is a command of its own, `unforced train` or `unforced study`, that ends when it has had its seconds. The
-run folders, without checkpoints, go into FOLDER/runs.tar.gz; a line is printed for each run.
+Each is a process of its own, `unforced train` or `unforced study`, that ends when it has had its seconds; a
+rehearsal carries them out in this one. The run folders, without checkpoints, go into FOLDER/runs.tar.gz; a
+line is printed for each run.
 """
 
 import argparse
@@ -18,6 +19,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from benchmarks.device.verbs import carry_out
 
 _LEAST_SECONDS = 20.0
 """What a run needs at the least, its start and its last evaluation among it."""
@@ -54,6 +57,7 @@ class Wanted:
             return ["train", self.of, *overrides, f"max_seconds={seconds:.0f}", *options]
         only = [f"--only={pattern}" for pattern in self.only]
         limits = ["--stack", str(self.stack)] if self.stack > 1 else ["--budget", f"seconds={seconds:.0f}"]
+        options += ["--workers", "1"] if rehearse else []  # as on a machine with one GPU
         return ["study", self.of, *overrides, *only, *limits, *options]
 
 
@@ -92,14 +96,14 @@ def main(out: Path, seconds: float, rehearse: bool = False, model: str = "") -> 
                 print(f"{wanted.name}: no time is left", flush=True)
                 continue
             command = wanted.command(root, min(wanted.seconds, left - _LEAST_SECONDS / 2), rehearse, model)
-            code = _carry_out(command, left)
+            code = f"exit code {carry_out(command)}" if rehearse else _in_process(command, left)
             for line in lines_of(root / wanted.name) or [f"{wanted.name}: no result ({code})"]:
                 print(line, flush=True)
             pack(root, out / "runs.tar.gz")
 
 
-def _carry_out(command: Sequence[str], seconds: float) -> str:
-    """Run a command; return its exit code, or that it was stopped."""
+def _in_process(command: Sequence[str], seconds: float) -> str:
+    """Run a command in a process of its own; return its exit code, or that it was stopped."""
     try:
         done = subprocess.run(
             [sys.executable, "-m", "unforced", *command], stdout=sys.stderr, check=False, timeout=seconds
