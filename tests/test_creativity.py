@@ -91,12 +91,12 @@ def test_a_diagnosis_says_why_answers_do_not_count(folder):
     assert "by heart" in text
 
 
-def test_reports_and_notebooks_show_it(folder, tmp_path):
+def test_reports_and_notebooks_show_it(folder, tmp_path, in_svg_alone):
     write_report([folder], tmp_path)
     table = (tmp_path / "tables" / "creativity.md").read_text()
     assert "creative" in table
     assert "1,600" in table
-    assert (tmp_path / "figures" / "creativity.png").stat().st_size > 5000
+    assert (tmp_path / "figures" / "creativity.svg").stat().st_size > 5000
     result = uf.load(folder).result
     shown = set_table(result)
     assert list(shown.columns) == ["creative", "coherent", "original", "unique"]

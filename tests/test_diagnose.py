@@ -37,7 +37,7 @@ KINDS = [f"{task}-{objective}" for task in TASKS for objective in ("next_token",
 
 
 @pytest.mark.parametrize("name", [*KINDS, "path_star-reversed"])
-def test_every_task_objective_and_order_is_diagnosed(runs, call, name):
+def test_every_task_objective_and_order_is_diagnosed_and_every_number_defined(runs, call, name):
     code, output, _ = call("diagnose", runs / name, "--json")
     assert code == 0
     found = json.loads(output)
@@ -47,12 +47,6 @@ def test_every_task_objective_and_order_is_diagnosed(runs, call, name):
     result = json.loads((runs / name / "result.json").read_text())
     assert found["exact"]["test"]["correct"] == pytest.approx(result["test.free.exact"]["correct"], abs=3)
     assert found["problems"] == {"train": 300, "test": 1600}
-
-
-@pytest.mark.parametrize("name", [*KINDS, "path_star-reversed"])
-def test_every_number_is_defined(runs, call, name):
-    _, output, _ = call("diagnose", runs / name, "--json")
-    found = json.loads(output)
     for section in SECTIONS.keys() & found.keys():
         for path, value in rows_of(section, found[section]):
             assert value.startswith("does not apply") or definition(path), path

@@ -62,8 +62,9 @@ def asked(task, behaviour, **options):
 
 @pytest.mark.parametrize("behaviour", VERDICTS, ids=repr)
 def test_planted_models_are_named_rightly_over_twenty_seeds(behaviour):
+    count = 4000 if isinstance(behaviour, Cheater) else 1600  # a cheat takes more to tell from chance
     with unchecked():
-        found = [diagnosis(STAR, behaviour, seed=seed, count=4000)["verdict"]["name"] for seed in range(20)]
+        found = [diagnosis(STAR, behaviour, seed=seed, count=count)["verdict"]["name"] for seed in range(20)]
     assert found == [VERDICTS[behaviour]] * 20
 
 

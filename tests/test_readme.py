@@ -46,7 +46,7 @@ def test_the_commands_of_results_can_be_typed(document):
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=ids)
-def test_the_python_of_each_page_runs(document, tmp_path, monkeypatch):
+def test_the_python_of_each_page_runs(document, tmp_path, monkeypatch, in_svg_alone):
     pieces = [block for block in blocks(document) if block.language == "python"]
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
@@ -63,7 +63,7 @@ def test_the_python_of_each_page_runs(document, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", TOURS)
-def test_every_command_of_a_tour_runs_in_order(page, tmp_path, monkeypatch):
+def test_every_command_of_a_tour_runs_in_order(page, tmp_path, monkeypatch, in_svg_alone):
     monkeypatch.chdir(tmp_path)
     pieces = blocks(ROOT / page)
     for block in pieces:

@@ -36,7 +36,7 @@ from unforced.training.step import EagerStep, term_weights
 from unforced.training.train_module import build_train_module
 
 OBJECTIVES = every_objective()
-STEPS = 6
+STEPS = 4
 RATES = 1.0, 0.3, 0.1
 
 
@@ -99,10 +99,12 @@ def assert_close(one, other):
 )
 def test_a_stack_trains_as_each_run_alone(objective, optimizer):
     objective = OBJECTIVES[objective]
-    run = tiny_run(f"optimizer={optimizer}", "gradient_accumulation=2").replace(objective=objective)
+    run = tiny_run(f"optimizer={optimizer}", "gradient_accumulation=2", "model.layers=1")
+    run = run.replace(objective=objective)
     alone, stacked = members(run), members(run)
-    expected = [train_alone(member) for member in alone]
-    reports = train_stacked(stacked)
+    with unchecked():
+        expected = [train_alone(member) for member in alone]
+        reports = train_stacked(stacked)
     for row, (one, other) in enumerate(zip(alone, stacked, strict=True)):
         assert_close(state(one), state(other))
         for theirs, ours in zip(expected[row], reports, strict=True):

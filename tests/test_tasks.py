@@ -91,17 +91,17 @@ def test_a_task_that_breaks_the_contract_is_found_out():
     assert not any(line.startswith("- Prompts and answers are made of its alphabet") for line in lines)
 
 
-def test_another_process_gives_the_same_problems(task, some):
+def test_another_process_gives_the_same_problems():
     script = (
         "import sys, json; from unforced.registry import TASKS; from unforced.tasks.sampling import problems;"
-        "task = TASKS.get(sys.argv[1])();"
-        f"print(json.dumps(task.lines(problems(task, 0, 'train', 0, {COUNT}))))"
+        "tasks = [TASKS.get(name)() for name in sys.argv[1:]];"
+        f"print(json.dumps([task.lines(problems(task, 0, 'train', 0, {COUNT})) for task in tasks]))"
     )
-    environment = os.environ | {"PYTHONHASHSEED": "12345"}
-    said = subprocess.run(
-        [sys.executable, "-c", script, task.name], capture_output=True, text=True, env=environment, check=True
-    )
-    assert json.loads(said.stdout) == task.lines(some)
+    environment, command = os.environ | {"PYTHONHASHSEED": "12345"}, [sys.executable, "-c", script, *READY]
+    said = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    for name, lines in zip(READY, json.loads(said.stdout), strict=True):
+        task = TASKS.get(name)()
+        assert lines == task.lines(problems(task, 0, "train", 0, COUNT)), name
 
 
 def not_listed(task):
