@@ -1,4 +1,4 @@
-"""What two cores can do of `pretrained_stars`: G(2,3) with 10 labels, a thousand or two problems, one seed.
+"""What two cores can do of `pretrained_stars`: G(2,3) with 10 labels, 2,400 fresh problems, three seeds.
 
     unforced study papers/pretrained/two_cores.py:two_cores model.name_or_path=FOLDER --out runs/two_cores
 
@@ -23,14 +23,14 @@ def two_cores() -> Study:
         objective=NextToken(),
         stream=True,
         batch_size=16,
-        max_steps=100,
+        max_steps=150,
         learning_rate=1e-3,
         warmup_steps=10,
         schedule="cosine",
         evaluate_every=50,
-        num_evaluate=50,
+        num_evaluate=32,
         num_test=100,
-        checkpoint_every=100,
+        checkpoint_every=150,
     )
     random = base.replace(
         model={"weights": "random", "lora_rank": None, "frozen_weights": "fp32"}, learning_rate=3e-4
@@ -40,4 +40,4 @@ def two_cores() -> Study:
         for weights, start in (("pretrained", base), ("random", random))
         for way, changes in WAYS.items()
     }
-    return Study("two_cores", "a small part of pretrained_stars", over_seeds(runs, [0]), given=[FOLDER])
+    return Study("two_cores", "a small part of pretrained_stars", over_seeds(runs, [0, 1, 2]), given=[FOLDER])
