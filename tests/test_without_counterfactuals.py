@@ -2,6 +2,7 @@
 
 import json
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,11 @@ from unforced.evaluation.evaluator import Evaluator
 from unforced.evaluation.glossary import definition
 from unforced.evaluation.reliance import reliance
 from unforced.objectives.teacherless import Teacherless
+from unforced.reporting.report_figures.positions import positions as figure
 from unforced.reporting.report_tables.diagnoses import _reliance
+from unforced.reporting.report_tables.diagnoses import positions as table
+from unforced.runs.finished import FinishedRun
+from unforced.runs.groups import group_runs
 from unforced.tasks.own_data import OwnData
 from unforced.testing.planted import (
     Memoriser,
@@ -121,3 +126,24 @@ def test_a_table_of_diagnoses_has_its_columns_where_one_was_made(task):
     said = _reliance([found(task, PrefixReader()), {}])
     assert said["follows another answer"] == "100.0 (one seed)"
     assert set(_reliance([{}]).values()) == {""}  # a column that is left out
+
+
+def test_positions_of_several_seeds_are_a_table_and_a_figure(task):
+    told = [found(task, PrefixReader()), found(task, Perfect()), None]
+    trees = [tiny_run(f"seed={seed}").tree() for seed in range(3)]
+    groups = group_runs(
+        FinishedRun(str(seed), Path(), tree, {}, [], diagnosis, {})
+        for seed, (tree, diagnosis) in enumerate(zip(trees, told, strict=True))
+    )
+    low = told[0]["positions"]["token_0"]["free"]["value"]
+    made = table(groups, [])
+    assert made is not None
+    assert made.frame["position"].tolist() == [name.split("_")[1] for name in told[0]["positions"]]
+    assert made.frame["free-running"].iloc[0] == f"{50 * (1 + low):.1f} ({100 * low:.1f}–100.0)"
+    assert "seeds 2" in made.note
+    (axes,) = figure(groups)[""].axes
+    first = [bar.get_height() for bar in axes.patches]
+    assert first[:2] == [pytest.approx((1 - low) / 2), 0]
+    assert axes.lines[1].get_ydata()[0] == pytest.approx((1 + low) / 2)
+    assert table([], []) is None
+    assert figure([]) == {}

@@ -59,10 +59,10 @@ class Diagnosed:
 
     @property
     def decoder(self) -> str:
-        """The decoder, and its settings."""
+        """The decoder, and the settings that are not off."""
         settings = dict(self.diagnosis.get("decoder", {}))
         name = str(settings.pop("name", ""))
-        return " ".join([name, *(f"{key}={value}" for key, value in settings.items() if value is not None)])
+        return " ".join([name, *(f"{key}={value}" for key, value in settings.items() if value)])
 
 
 @dataclass(frozen=True)

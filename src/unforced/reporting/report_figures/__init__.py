@@ -14,6 +14,7 @@ from unforced.reporting.report_figures.compute import compute
 from unforced.reporting.report_figures.curves import learning_curves
 from unforced.reporting.report_figures.errors import error_kinds
 from unforced.reporting.report_figures.margins import decision_margins
+from unforced.reporting.report_figures.positions import positions
 from unforced.reporting.report_figures.slices import slices
 from unforced.reporting.report_figures.solved import solved_by
 from unforced.reporting.report_figures.success import success
@@ -26,6 +27,7 @@ FIGURES: Sequence[Callable[[Sequence[Group]], Mapping[str, Figure]]] = (
     learning_curves,
     cascade,
     decision_margins,
+    positions,
     error_kinds,
     success,
     solved_by,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from unforced.reporting.expectations_table import Judged
 from unforced.reporting.report_tables.cells import ReportTable
 from unforced.reporting.report_tables.compute import equal_compute
-from unforced.reporting.report_tables.diagnoses import diagnosis
+from unforced.reporting.report_tables.diagnoses import diagnosis, positions
 from unforced.reporting.report_tables.expected import expectations
 from unforced.reporting.report_tables.outcomes import accuracy, creativity, seeds, slices, success
 from unforced.runs.groups import Group
@@ -20,6 +20,7 @@ TABLES: Sequence[Callable[[Sequence[Group], Sequence[Judged]], ReportTable | Non
     equal_compute,
     seeds,
     diagnosis,
+    positions,
     creativity,
     expectations,
 )

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from unforced.reporting.expectations_table import Judged
+from unforced.reporting.positions import FIRST_ERROR, FORCED, FREE, by_position
 from unforced.reporting.report_tables.cells import (
     ReportTable,
     about_failures,
@@ -15,6 +16,8 @@ from unforced.reporting.report_tables.cells import (
 )
 from unforced.reporting.tables import NONE, in_percent
 from unforced.runs.groups import Group
+
+_OF_A_POSITION = {FORCED: "teacher-forced", FREE: "free-running", FIRST_ERROR: "first error"}
 
 
 def diagnosis(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable | None:
@@ -28,6 +31,19 @@ def diagnosis(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable 
         f"on the inputs of training. {NONE}: does not apply. docs/metrics.md defines each number."
     )
     return as_table(rows, note, about_failures(diagnosed), about_kernels(diagnosed))
+
+
+def positions(groups: Sequence[Group], judged: Sequence[Judged]) -> ReportTable | None:
+    """What diagnoses say of each answer position where no counterfactual is known: a row per position."""
+    rows = [row for group in groups for row in _by_position(group)]
+    if not rows:
+        return None
+    note = (
+        "Held-out problems, in percent: median over seeds (range). Teacher-forced: right given the true "
+        "answer so far. First error: of the answers without an error before, those that go wrong here. "
+        f"{NONE}: does not apply."
+    )
+    return as_table(rows, note)
 
 
 def _diagnosed(group: Group) -> Iterator[dict[str, str]]:
@@ -72,3 +88,18 @@ def _decisions(diagnosis: Mapping[str, Any]) -> dict[str | None, Any]:
     return {
         token: measured for token, measured in tokens if isinstance(measured, dict) and "test" in measured
     }
+
+
+def _by_position(group: Group) -> Iterator[dict[str, str]]:
+    measured = [found for run in group.runs if (found := by_position(run.diagnosis))]
+    for position in dict.fromkeys(position for found in measured for position in found):
+        seeds = [found[position] for found in measured if position in found]
+        yield {
+            **names(group),
+            "position": position,
+            **{
+                heading: over_seeds([seed[key]["value"] for seed in seeds if key in seed])
+                for key, heading in _OF_A_POSITION.items()
+            },
+            "seeds": str(len(seeds)),
+        }
