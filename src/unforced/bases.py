@@ -37,7 +37,8 @@ def locate_base(path: Path, base: Path) -> list[str]:
     model = folder.run().model
     if not isinstance(model, Pretrained):
         raise UserError(
-            f"{path} trained a model {model.name}, which starts from no other; drop it", about="base"
+            f"{path} trained a model {model.name}, which starts from no other; drop {typed('base')}",
+            about="base",
         )
     recorded = recorded_base(folder).get(_KEY)
     relocate(model.name_or_path, base)
