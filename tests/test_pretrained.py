@@ -363,7 +363,7 @@ def test_a_folder_that_is_no_model_is_refused_in_one_line(make, tmp_path, monkey
     assert "\n" not in line
 
 
-MOVED = "; if a run started from it, say where it is now with --base FOLDER"
+MOVED = "; if a run started from it, say where it is now with base=FOLDER"
 ABSENT = {
     "/absent": "/absent",
     "./absent": "HERE/absent",

@@ -9,6 +9,7 @@ from unforced.models.huggingface import forget_models
 from unforced.models.places import folder_of, relocate, weights_sha256
 from unforced.models.pretrained import Pretrained
 from unforced.runs.folder import RunFolder
+from unforced.wording import typed
 
 _KEY = "base_sha256"
 
