@@ -33,9 +33,14 @@ class Dot:
 
 @dataclass(frozen=True)
 class PositionChart:
-    """What is drawn. ticks: of each position, x and label; levels: y and label; bars: x, y, width, height."""
+    """What is drawn. ticks: x and label of each position; levels: y and label.
+
+    bars: x, y, width, height and words. A range of positions is labelled by its first one, since labels must
+    fit beside each other.
+    """
 
     ticks: list[tuple[float, str]]
+    x_title: str
     levels: list[tuple[float, str]]
     forced: list[Dot]
     free: list[Dot]
@@ -63,7 +68,8 @@ def position_chart(diagnosis: Mapping[str, Any]) -> PositionChart | None:
             words = _words(FIRST_ERROR, label, estimates)
             bars.append((round(left, 1), top, round(width, 1), round(_height(0) - top, 1), words))
     return PositionChart(
-        ticks=[(round(x, 1), label) for label, x in middles.items()],
+        ticks=[(round(x, 1), label.partition("–")[0]) for label, x in middles.items()],
+        x_title="answer position" + ", the first of each range" * any("–" in label for label in found),
         levels=[(_height(share), f"{100 * share:.0f}%") for share in (0, 0.25, 0.5, 0.75, 1)],
         forced=[_dot(FORCED, label, found[label], x - _ASIDE) for label, x in middles.items()],
         free=[_dot(FREE, label, found[label], x + _ASIDE) for label, x in middles.items()],

@@ -77,6 +77,6 @@ def _panel(axes: Axes, table: pd.DataFrame) -> None:
         seed: dict[str, Any] = {"color": look["color"], "marker": look["marker"], "s": 9, "linewidths": 0.7}
         axes.plot(medians.index + aside, medians[name], color=look["color"], linestyle=look.get("linestyle"))
         axes.scatter(places + aside, table[name], clip_on=False, zorder=3, **seed)
-    axes.set_xticks(range(len(names)), names)
+    axes.set_xticks(range(len(names)), names, rotation=90 if any("–" in name for name in names) else 0)
     axes.set_xlim(-0.6, len(names) - 0.4)
     percent_axis(axes)
