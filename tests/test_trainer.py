@@ -109,6 +109,7 @@ def test_a_checkpoint_has_the_heads_beside_a_plain_model_and_resumes_exactly(tmp
     told = read_json(tmp_path / "saved" / "objective.json")
     assert OBJECTIVES.get(told["objective"].pop("name"))(**told["objective"]) == NOISY
     assert told["special_tokens"]["register"] == asked.tokenizer.convert_tokens_to_ids("<|register|>")
+    assert (told["separator"], told["closes"]) == ("", True)
 
     (first / "heads.safetensors").unlink()
     with pytest.raises(UserError, match=r"checkpoint-2/heads.safetensors: these are no heads of mixture"):

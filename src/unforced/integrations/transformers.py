@@ -237,7 +237,15 @@ class ObjectiveMixin(_BaseOfMixin):  # type: ignore[misc]
             if heads:
                 save_file(heads, folder / HEADS)
             specials = {"mask": self._mask_token, **self._specials}
-            write_json(folder / OBJECTIVE, {"objective": tree(self.objective), "special_tokens": specials})
+            said = {"objective": tree(self.objective), "special_tokens": specials}
+            write_json(folder / OBJECTIVE, said | self._written())
+
+    def _written(self) -> dict[str, Any]:
+        """Say how rows of text were made tokens, if an AnswerCollator did it."""
+        collator = self.data_collator
+        if not isinstance(collator, AnswerCollator) or collator.tokenizer is None:
+            return {}
+        return {"separator": collator.separator, "closes": collator.closes}
 
     def _load_from_checkpoint(self, resume_from_checkpoint: Any, model: Any = None) -> None:
         with self._without_heads():
