@@ -76,7 +76,7 @@ def tiny_by(mine):
     return tiny_run("max_steps=4", "evaluate_every=2").replace(objective=f"{mine}:Scaled")
 
 
-def test_every_verb_of_any_process_knows_the_parts_of_a_file(mine, tmp_path, call, monkeypatch):
+def test_every_verb_of_any_process_knows_the_parts_of_a_file(mine, tmp_path, call, monkeypatch, in_svg_alone):
     """From another folder; each verb has forgotten what the one before it knew."""
     elsewhere, run, study = tmp_path / "elsewhere", tmp_path / "run", tmp_path / "study"
     elsewhere.mkdir()
@@ -94,7 +94,7 @@ def test_every_verb_of_any_process_knows_the_parts_of_a_file(mine, tmp_path, cal
     diagnosing = command("diagnose", run, "--count", "400", "--confidence", "0.51", "--json", cwd=elsewhere)
     assert "verdict" in json.loads(diagnosing.communicate()[0])
     assert json.loads(unforced("evaluate", run, "--count", "50", "--json"))["test.free.exact"]["total"] == 50
-    unforced("study", f"{mine}:seeds", *small, "--out", study, "--workers", "2")
+    unforced("study", f"{mine}:seeds", *small, "--out", study, "--workers", "1")
     assert [RunFolder(study / f"scaled-{seed}").done for seed in range(2)] == [True, True]
     assert "scaled" in unforced("compare", study)
     unforced("report", tmp_path, "--to", tmp_path / "report")
