@@ -86,5 +86,5 @@ def _words(measure: str, label: str, estimates: Mapping[str, Any]) -> str:
     return f"position {label}, {_NAMES[measure]}: {percent(estimates[measure])}"
 
 
-def _height(share: float) -> float:
+def _height(share: float | int) -> float:
     return round(_TOP + (1 - share) * (HEIGHT - _TOP - _BOTTOM), 1)

@@ -7,7 +7,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from unforced.reporting.positions import FIRST_ERROR, FORCED, FREE, by_position
 from unforced.reporting.report_figures.style import (
@@ -61,7 +60,7 @@ def _panels(groups: Sequence[Group]) -> Figure:
         _panel(panel, prepare_positions([group]))
         panel.set_title(titled(group, columns))
     figure.suptitle(groups[0].facet, fontsize=8, fontweight="bold")
-    bar: Any = Patch(**_BAR)
+    bar = Line2D([], [], linewidth=7, **_BAR)
     legend(figure, [*(Line2D([], [], markersize=4, **look) for look in _LINES.values()), bar])
     return figure
 
