@@ -87,4 +87,4 @@ def _words(measure: str, label: str, estimates: Mapping[str, Any]) -> str:
 
 
 def _height(share: float | int) -> float:
-    return round(_TOP + (1 - share) * (HEIGHT - _TOP - _BOTTOM), 1)
+    return round(_TOP + (1.0 - share) * (HEIGHT - _TOP - _BOTTOM), 1)
