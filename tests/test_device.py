@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 def rehearsed(tmp_path_factory):
     """The folder that a rehearsal has written, and what it has printed."""
     out = tmp_path_factory.mktemp("device")
-    command = [sys.executable, "-m", "benchmarks.device", "--rehearse", "--out", str(out)]
+    command = [sys.executable, "-m", "benchmarks.device", "--rehearse", "--minutes", "60", "--out", str(out)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
     return out, done.stdout
 
