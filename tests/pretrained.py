@@ -45,6 +45,11 @@ OTHERS = {
             vocab_size=vocab, num_key_value_heads=2, num_local_experts=2, sliding_window=None, **_SIZES
         )
     ),
+    "granite": lambda vocab, positions: transformers.GraniteForCausalLM(
+        transformers.GraniteConfig(
+            vocab_size=vocab, max_position_embeddings=positions, logits_scaling=8.0, **_SIZES
+        )
+    ),
     "opt": lambda vocab, positions: transformers.OPTForCausalLM(
         transformers.OPTConfig(
             vocab_size=vocab,

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import unforced as uf
-from tests.pretrained import CAUSAL
+from tests.pretrained import CAUSAL, OTHERS
 from tests.runs import stop_at, tiny_run, unchecked
 from tests.tokens import letters
 from unforced.data.tokenizer import symbol_tokenizer
@@ -344,6 +344,14 @@ def test_what_cannot_be_diagnosed_is_one_line():
         "network: give a causal language model of transformers, not a Linear": (nn.Linear(2, 2), None),
         r"network: this GPT2LMHeadModel reads at most 8 tokens, and problem 0 of the test split \(seed 0\)": (
             small,
+            None,
+        ),
+        "network: this MistralForCausalLM attends to no more than the last 6 tokens, and problem 0": (
+            OTHERS["mistral"](len(TASK.alphabet), 64),
+            None,
+        ),
+        r"network: this GraniteForCausalLM \(granite\) computes its logits in another way": (
+            OTHERS["granite"](len(TASK.alphabet), 64).bfloat16(),
             None,
         ),
         "tokenizer: the tokenizer of this GPT2LMHeadModel has no eos_token": (network, endless),

@@ -21,6 +21,7 @@ from unforced.integrations.transformers import ObjectiveMixin, ObjectiveTrainer
 from unforced.objectives.future_summary import FutureSummary
 from unforced.objectives.masked import Masked
 from unforced.objectives.mixture import Mixture, MixturePart
+from unforced.objectives.next_token import NextToken
 from unforced.objectives.registers import Registers
 from unforced.registry import OBJECTIVES
 
@@ -97,7 +98,12 @@ def test_a_checkpoint_has_the_heads_beside_a_plain_model_and_resumes_exactly(tmp
     assert not torch.equal(
         *(load_file(each / "heads.safetensors")["1.weight"] for each in (first, tmp_path / "saved"))
     )
-    assert straight.state.log_history[-2]["loss"] == resumed.state.log_history[-2]["loss"]
+    logged = [
+        [{key: value for key, value in line.items() if "loss" in key} for line in each.state.log_history[:4]]
+        for each in (straight, resumed)
+    ]
+    assert logged[0] == logged[1]
+    assert len(logged[0][2]) == 5
     assert get_last_checkpoint(tmp_path / "resumed").endswith("checkpoint-4")
 
     plain, report = AutoModelForCausalLM.from_pretrained(tmp_path / "saved", output_loading_info=True)
@@ -111,6 +117,11 @@ def test_a_checkpoint_has_the_heads_beside_a_plain_model_and_resumes_exactly(tmp
     assert told["special_tokens"]["register"] == asked.tokenizer.convert_tokens_to_ids("<|register|>")
     assert (told["separator"], told["closes"]) == ("", True)
 
+    other = replace(asked, objective=NextToken())
+    with pytest.raises(
+        UserError, match=r"checkpoint-2/objective.json: .*'mixture', which is 'next_token' here"
+    ):
+        tuned(other, tmp_path / "again", resume=str(first), **saving)
     (first / "heads.safetensors").unlink()
     with pytest.raises(UserError, match=r"checkpoint-2/heads.safetensors: these are no heads of mixture"):
         tuned(asked, tmp_path / "again", resume=str(first), **saving)
@@ -130,6 +141,10 @@ def test_an_evaluation_has_the_objectives_loss_and_the_models_logits():
     trainer.heads.load_state_dict(asked.heads)
     assert trainer.evaluate()["eval_all_loss"] == pytest.approx(asked.own.loss, rel=1e-5)
     assert seen[0][::2] == (ROWS, len(asked.tokenizer))
+    trainer.compute_metrics = None
+    assert trainer.predict(asked.rows).predictions.shape == seen[0]
+    with pytest.raises(UserError, match="a row of a batch: it has token 999"):
+        trainer.evaluate([{"prompt": [999], "answer": [1]}])
 
 
 def test_rows_are_the_same_as_text_as_tokens_and_with_labels_wherever_they_are_padded():
@@ -181,6 +196,10 @@ def asked():
         ("insertion", "objective: insertion needs attention to later tokens"),
         ("belief_state", "objective: belief_state writes answers with its heads"),
         ("mixtures", "did you mean 'mixture'?"),
+        (
+            {"name": "next_token", "train_positions": [99]},
+            "objective.train_positions: 99 is not an answer position of these data; they are 0 to ",
+        ),
         ({"name": "multi_token", "horizon": 40}, "objective.horizon: 40 parallel heads look 40 tokens ahead"),
     ],
 )
@@ -194,7 +213,7 @@ ROW_MISTAKES = {
     "train_dataset[1]: it has no columns 'prompt' and 'answer', and no 'input_ids'": {
         "question": "1", "answer": "2"
     },
-    "train_dataset[1]: prompt and answer have 3001 tokens, and the model reads 2048": {
+    "train_dataset[1]: prompt and answer have 3001 tokens, and the model reads at most 2048": {
         "prompt": [1] * 3000, "answer": [1]
     },
     "train_dataset[1]: prompt and answer are str and int": {"prompt": "1", "answer": 1},
@@ -204,12 +223,37 @@ ROW_MISTAKES = {
     "train_dataset[1]: the prompt has no token": {"input_ids": [1, 2], "labels": [1, 2]},
     "train_dataset[1]: it has token 999": {"prompt": [999], "answer": [1]},
     "train_dataset[1]: it is None; give an object": None,
+    "train_dataset[1]: it has token -3; ids count from 0": {"prompt": [-3, 3], "answer": [1]},
+    "train_dataset[1]: prompt and answer are int and int": {"prompt": 5, "answer": 25},
+    "train_dataset[1]: prompt is a list of texts": {"prompt": ["5="], "answer": ["25", "26"]},
+    "train_dataset[1]: prompt is a list of lists": {"prompt": [[3, 4]], "answer": [[4]]},
+    "train_dataset[1]: prompt holds 2.5, which is no token id": {"prompt": [2.5, 3], "answer": [4]},
+    "train_dataset[1]: the answer is empty but for blanks, so": {"prompt": "5=", "answer": "  "},
+    "train_dataset[1]: it is a conversation; write": {"prompt": [{"role": "user"}], "answer": "25"},
+    "tokenizer.apply_chat_template": {"messages": [{"role": "user", "content": "5="}]},
+    "say TrainingArguments(remove_unused_columns=False)": {},
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("line", ROW_MISTAKES)
 def test_a_row_that_cannot_be_trained_on_is_named(line, asked):
     assert line in refused(asked, rows=[ROW, ROW_MISTAKES[line]])
+
+
+def test_data_that_are_no_rows_are_refused(asked):
+    assert refused(asked, rows=[]) == "train_dataset: it has no rows; give some, or leave it out"
+    assert "train_dataset: it is several data sets (train, test); give one, as data['train']" in refused(
+        asked, rows={"train": asked.rows, "test": asked.rows}
+    )
+
+
+def test_an_answer_that_ends_in_the_eos_token_gets_no_other(asked):
+    end = asked.tokenizer.eos_token
+    one, other = (
+        AnswerCollator(asked.tokenizer)([{"prompt": "1,2=", "answer": answer}])["input_ids"]
+        for answer in ("1", "1" + end)
+    )
+    assert torch.equal(one, other)
 
 
 def test_a_tokenizer_that_joins_prompt_and_answer_is_refused(asked):
@@ -230,9 +274,20 @@ def test_a_model_that_does_not_fit_is_refused(asked):
     assert "model.resize_token_embeddings(len(tokenizer))" in refused(asked, small)
     learned = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
     assert "it learns prompts" in refused(asked, peft.get_peft_model(copy.deepcopy(asked.network), learned))
+    assert "give AutoModelForCausalLM.from_pretrained('gpt2')" in refused(asked, "gpt2")
+    sliding = OTHERS["mistral"](400, 2048)
+    assert "tokens, and the model attends to no more than the last 6;" in refused(asked, sliding)
     eager = copy.deepcopy(asked.network)
     eager.set_attn_implementation("eager")
     assert "attn_implementation='sdpa'" in refused(asked, eager)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_a_model_that_computes_logits_in_another_way_is_refused_in_every_precision(dtype, asked):
+    model = OTHERS["granite"](len(asked.tokenizer), 2048).to(dtype)
+    assert "computes its logits in another way" in refused(asked, model)
+    fitting = CAUSAL["llama"](len(asked.tokenizer), 2048).to(dtype)
+    ObjectiveTrainer(fitting, arguments(), objective="next_token")
 
 
 def test_what_a_loss_needs_beside_the_rows_is_asked_for(asked):
@@ -243,6 +298,10 @@ def test_what_a_loss_needs_beside_the_rows_is_asked_for(asked):
         "the tokenizer has no <hidden>; say tokenizer.add_special_tokens({'mask_token': '<hidden>'})" in line
     )
     assert "has no token 'mask'" in refused(asked, special_tokens={"mask": 3})
+    assert "by name, as {'mask': '<mask>'}, not '<mask>'" in refused(asked, special_tokens="<mask>")
+    for wrong in ([1], 1.5):
+        line = refused(asked, objective="teacherless", special_tokens={"mask": wrong})
+        assert f"'mask' is {wrong}; give the text of one token, or its id" in line
     assert "label_smoothing_factor" in refused(asked, arguments={"label_smoothing_factor": 0.1})
     assert "give what is null in name=" in refused(asked, objective="next_latent", rows=iter(asked.rows))
 

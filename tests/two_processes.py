@@ -4,15 +4,18 @@ folder that is locked; gradients of every objective, in our loop and in transfor
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch.utils.data import IterableDataset
 
 from tests.every_objective import every_objective
 from tests.runs import Silent, stop_at, tiny_run, train
 from tests.test_step import gradients_of
 from tests.trainer import ROWS, offered, problem, step
 from unforced.errors import UserError
+from unforced.objectives.next_token import NextToken
 from unforced.training.timer import Rhythm
 
 
@@ -41,11 +44,23 @@ def gradients(folder):
     torch.save(found, folder / f"gradients of {os.environ['RANK']}")
 
 
+class Stream(IterableDataset):
+    """Rows of different lengths that have no number."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __iter__(self):
+        return iter(self.rows)
+
+
 def steps_of_the_trainer(folder):
     found = {}
     for name, objective in offered().items():
         asked = problem(objective, folder=str(folder / "gpt2"))
         found[name] = step(asked, ROWS // 4, 2), asked.own
+    asked = problem(NextToken(), folder=str(folder / "gpt2"))
+    found["a stream"] = step(replace(asked, rows=Stream(asked.rows)), ROWS // 4, 2), asked.own
     torch.save(found, folder / f"steps of {os.environ['RANK']}")
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from unforced.config.fingerprint import changes, fingerprint
 from unforced.config.overrides import assign, flatten, with_quoting
+from unforced.config.positions import check_positions
 from unforced.config.settings import Settings, size_in_words
 from unforced.data.codec import Codec
 from unforced.data.vocabulary import build_codec
@@ -81,7 +82,7 @@ class Run(Settings):
             )
         self._check_decoder()
         if readable or not self.task.file_fields:
-            self._check_positions()
+            check_positions(self.objective, self.task.answer_length, "this task")
             self._check_parts()
         if not is_recorded(info):  # a recorded run was checked, and its model may be elsewhere now
             self._check_attention()
@@ -116,16 +117,6 @@ class Run(Settings):
                 f"choose {' or '.join(_decoders_for(self.objective))}, or null; a decoder of your own names "
                 "the objectives that it fits (objectives)"
             )
-
-    def _check_positions(self) -> None:
-        """Check the positions that the loss counts, also those of an objective's parts."""
-        last = self.task.answer_length - 1
-        for key, positions in flatten(tree(self.objective), "objective.").items():
-            for position in (positions or ()) if key.endswith(".train_positions") else ():
-                if not 0 <= position <= last:
-                    raise ValueError(
-                        f"{key}: {position} is not an answer position of this task; they are 0 to {last}"
-                    )
 
     def _check_goals(self) -> None:
         """Check that each graph's goals are in one batch, and in the training set together."""

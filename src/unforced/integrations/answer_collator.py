@@ -5,6 +5,7 @@ tokens  1 , 7 | ... 9 =  1 , 7 , 9 <eos>
 labels  - - - - ... - -  1 , 7 , 9 <eos>        - is -100, which no loss counts
 """
 
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,11 @@ from unforced.errors import UserError
 IGNORED = -100
 """The label of a token that no loss counts, as PyTorch and transformers have it."""
 _CHUNK = 1000  # rows of a data set that are read at once
+_CHAT = ("messages", "conversations")
+_SAY_TEMPLATE = (
+    "write its turns as one text with tokenizer.apply_chat_template(turns, tokenize=False, "
+    "add_generation_prompt=True): all before the last turn is the prompt"
+)
 _SHOWN = 20  # characters of a text that a message shows, on either side of a seam
 
 
@@ -39,7 +45,7 @@ class AnswerCollator:
     loss is then next-token prediction of the answers.
 
     tokenizer: of transformers, for rows of text. separator: between a prompt and an answer that are text.
-    closes: whether the eos_token closes answers that are text.
+    closes: whether the eos_token closes answers that are text and do not end in it already.
     """
 
     tokenizer: Any = None
@@ -67,7 +73,14 @@ class AnswerCollator:
         for start in range(0, len(data), _CHUNK):
             places = range(start, min(len(data), start + _CHUNK))
             names = [f"{name}[{place}]" for place in places]
-            yield from zip(names, self.read([data[place] for place in places], names), strict=True)
+            try:
+                rows = [data[place] for place in places]
+            except (KeyError, TypeError):  # a table of pandas, for one
+                kind = type(data).__name__
+                raise UserError(
+                    f"{name}: a {kind} has no row {start}; give a list of rows, or a Dataset"
+                ) from None
+            yield from zip(names, self.read(rows, names), strict=True)
 
     def read(self, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[Row]:
         """Read rows, called `names` in messages. Raises UserError."""
@@ -82,7 +95,8 @@ class AnswerCollator:
             elif isinstance(pair[0], str):
                 texts.append((index, pair))
             else:
-                read[index] = Row(*map(_ids, pair))
+                columns = self.prompt_column, self.answer_column
+                read[index] = Row(*(_ids(*each, name) for each in zip(pair, columns, strict=True)))
         places = [index for index, _ in texts]
         for index, of_text in zip(places, self._tokenized(texts, names), strict=True):
             read[index] = of_text
@@ -99,15 +113,19 @@ class AnswerCollator:
                 return None
             raise UserError(
                 f"{name}: it has no columns {wanted[0]!r} and {wanted[1]!r}, and no 'input_ids' with "
-                f"'labels' (it has {', '.join(map(str, row)) or 'none'}); rename them, or say "
-                "AnswerCollator(prompt_column=..., answer_column=...)"
+                f"'labels' (it has {', '.join(map(str, row)) or 'none'}); {_instead(row)}"
             )
         prompt, answer = (row[column] for column in wanted)
-        if isinstance(prompt, str) is not isinstance(answer, str) or prompt is None or answer is None:
+        if _is_conversation(prompt) or _is_conversation(answer):
+            raise UserError(f"{name}: it is a conversation; {_SAY_TEMPLATE}")
+        if isinstance(prompt, str) is not isinstance(answer, str) or not (
+            _is_list(prompt) and _is_list(answer)
+        ):
             kinds = " and ".join(type(each).__name__ for each in (prompt, answer))
             raise UserError(f"{name}: prompt and answer are {kinds}; give two texts, or two lists of ids")
-        if len(answer) == 0:
-            raise UserError(f"{name}: the answer is empty, so there is nothing to learn; drop the row")
+        if len(answer) == 0 or (isinstance(answer, str) and not answer.strip()):
+            blank = " but for blanks" if len(answer) else ""
+            raise UserError(f"{name}: the answer is empty{blank}, so there is nothing to learn; drop the row")
         return prompt, answer
 
     def _tokenized(self, texts: Sequence[tuple[int, tuple[str, str]]], names: Sequence[str]) -> list[Row]:
@@ -132,7 +150,8 @@ class AnswerCollator:
                     "end prompts with a sign that it keeps apart, as a line break, or give token ids"
                 )
             begun = tuple(head[: len(start)]) == start  # a chat template writes it, for one
-            rows.append(Row((*(() if begun else start), *head), (*ids[len(head) :], *end)))
+            closed = () if tuple(ids[-len(end) :]) == end else end
+            rows.append(Row((*(() if begun else start), *head), (*ids[len(head) :], *closed)))
         return rows
 
     @property
@@ -153,16 +172,49 @@ class AnswerCollator:
         return next((token for token in known if token is not None), 0)
 
 
-def _ids(tokens: Any) -> tuple[int, ...]:
-    return tuple(map(int, tokens))
+def _is_list(value: Any) -> bool:
+    """Whether a value is a text or may be a list of token ids."""
+    return hasattr(value, "__len__") and hasattr(value, "__getitem__") and not isinstance(value, Mapping)
+
+
+def _is_conversation(value: Any) -> bool:
+    return _is_list(value) and not isinstance(value, str) and len(value) > 0 and isinstance(value[0], Mapping)
+
+
+def _ids(tokens: Any, column: str, name: str) -> tuple[int, ...]:
+    """Read token ids. Raises UserError: they are something else."""
+    listed = tokens.tolist() if hasattr(tokens, "tolist") else tokens
+    if not isinstance(listed, Sequence) or isinstance(listed, str):
+        raise UserError(f"{name}: {column} is {_kind(tokens)}; give a list of token ids")
+    try:
+        return tuple(map(operator.index, listed))
+    except TypeError:
+        wrong = next(each for each in listed if not hasattr(each, "__index__"))
+    if isinstance(wrong, str):
+        told = "is a list of texts; give one text, and a row for each of several answers"
+    elif _is_list(wrong):
+        told = "is a list of lists; give one list of token ids"
+    else:
+        told = f"holds {wrong!r}, which is no token id; give integers"
+    raise UserError(f"{name}: {column} {told}")
+
+
+def _instead(row: Mapping[str, Any]) -> str:
+    """Say what to do with a row that has no columns that are read."""
+    if any(key in row for key in _CHAT):
+        return f"of a conversation, {_SAY_TEMPLATE}"
+    if not {*row} - {"label", "labels", "label_ids"}:
+        return "a Trainer of transformers drops columns: say TrainingArguments(remove_unused_columns=False)"
+    return "rename them, or say AnswerCollator(prompt_column=..., answer_column=...)"
 
 
 def _labelled(row: Mapping[str, Any], name: str) -> Row:
     """Cut a row where its labels begin, and leave out what stands behind them."""
     if row.get("labels") is None:
         raise UserError(f"{name}: it has 'input_ids' and no 'labels'; give labels, -100 over the prompt")
-    ids, labels = _ids(row["input_ids"]), _ids(row["labels"])
-    real = _ids(row["attention_mask"]) if "attention_mask" in row else (1,) * len(ids)
+    ids, labels = (_ids(row[column], column, name) for column in ("input_ids", "labels"))
+    mask = row.get("attention_mask")
+    real = (1,) * len(ids) if mask is None else _ids(mask, "attention_mask", name)
     if not len(ids) == len(labels) == len(real):
         raise UserError(f"{name}: {len(ids)} input_ids have {len(labels)} labels; give one for each token")
     counted = [place for place, label in enumerate(labels) if label != IGNORED]

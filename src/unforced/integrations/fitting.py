@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 
+from unforced.config.positions import check_positions
 from unforced.data.batch import Batch
 from unforced.errors import UserError
 from unforced.integrations.answer_collator import AnswerCollator
 from unforced.models.huggingface import FIELD
-from unforced.models.networks import evaluated, length_limit, plain_network
+from unforced.models.networks import evaluated, length_limit, length_limits, plain_network
 from unforced.models.pretrained import behind_the_contract
 from unforced.models.transformers_model import TransformersModel
 from unforced.objectives.base import Objective
@@ -42,10 +43,11 @@ def network_of(model: Any) -> Any:
         return plain_network(model, "trained by uf.train")
 
 
-def contract_of(network: Any) -> TransformersModel:
+def contract_of(network: Any, longest: int | None) -> TransformersModel:
     """Put a network behind the model contract, sharing its weights.
 
-    Raises UserError where it says something else there than by itself.
+    longest: the tokens of the longest row (None: that is unknown). Raises UserError where the network says
+    something else there than by itself.
     """
     if not isinstance(behind_the_contract(network, {}, _ANY_LENGTH), TransformersModel):
         raise UserError(
@@ -59,9 +61,8 @@ def contract_of(network: Any) -> TransformersModel:
     weight = network.get_output_embeddings().weight
     with evaluated(network), torch.device(weight.device), renamed(_NAMES):
         model = TransformersModel(network, {}, _ANY_LENGTH)
-        if weight.dtype == torch.float32:
-            length = min(_TRIED_TOKENS, length_limit(network) or _TRIED_TOKENS)
-            model.check(f"this {type(network).__name__}", length, _FAMILIES)
+        length = min(max(_TRIED_TOKENS, longest or 0), length_limit(network) or _ANY_LENGTH)
+        model.check(f"this {type(network).__name__}", length, _FAMILIES)
     return model
 
 
@@ -77,29 +78,75 @@ def masks_left_to_us(model: TransformersModel) -> Iterator[None]:
         config._attn_implementation = attention
 
 
-def longest_answer(collator: AnswerCollator, data: Any, name: str, network: Any) -> int | None:
-    """Read a data set, and return the most tokens of an answer; None where it cannot be read beforehand.
+def longest_tokens(
+    collator: Any, train: Any, evaluated_on: Any, network: Any
+) -> tuple[int | None, int | None]:
+    """Read data sets; return the most tokens of a row, and of an answer to train on; None where unknown.
 
-    Raises UserError: a row that cannot be trained on, or has tokens that the network does not know or read.
+    Without data to train on, those to evaluate on count. Raises UserError: a row that cannot be trained on,
+    or has tokens that the network does not know or read.
     """
+    if not isinstance(collator, AnswerCollator):
+        return None, None
+    others = {"eval_dataset": evaluated_on}
+    if isinstance(evaluated_on, dict):
+        others = {f"eval_dataset[{key!r}]": data for key, data in evaluated_on.items()}
+    lengths = [_longest_of(collator, data, name, network) for name, data in others.items()]
+    if train is not None:
+        of_train = _longest_of(collator, train, "train_dataset", network)
+        return max(of_train[0], *(row for row, _ in lengths)) or None, of_train[1] or None
+    row, answer = (max(each, default=0) for each in zip((0, 0), *lengths, strict=True))
+    return row or None, answer or None
+
+
+def _longest_of(collator: AnswerCollator, data: Any, name: str, network: Any) -> tuple[int, int]:
+    """Return the most tokens of a row and of an answer; 0 where data cannot be read beforehand."""
+    row, answer = 0, 0
+    if isinstance(data, Mapping):
+        one = f"data[{next(iter(data), 'train')!r}]"
+        raise UserError(f"{name}: it is several data sets ({', '.join(map(str, data))}); give one, as {one}")
     if not hasattr(data, "__getitem__") or not hasattr(data, "__len__"):
-        return None
-    limit, size = length_limit(network), network.get_input_embeddings().weight.shape[0]
-    longest = None
-    for row_name, row in collator.read_all(data, name):
-        tokens = (*row.prompt, *row.answer)
-        if limit is not None and len(tokens) > limit:
-            raise UserError(
-                f"{row_name}: prompt and answer have {len(tokens)} tokens, and the model reads {limit}; "
-                "shorten or drop the row"
-            )
-        if not 0 <= min(tokens) <= max(tokens) < size:
-            raise UserError(
-                f"{row_name}: it has token {max(tokens)}, and the model knows {size}; give the model's own "
-                "tokenizer, or say model.resize_token_embeddings(len(tokenizer))"
-            )
-        longest = max(longest or 0, len(row.answer))
-    return longest
+        return row, answer
+    if not len(data):
+        raise UserError(f"{name}: it has no rows; give some, or leave it out")
+    for row_name, read in collator.read_all(data, name):
+        tokens = (*read.prompt, *read.answer)
+        _check_length(f"{row_name}: prompt and answer have", len(tokens), network)
+        _check_ids(row_name, min(tokens), max(tokens), network)
+        row, answer = max(row, len(tokens)), max(answer, len(read.answer))
+    return row, answer
+
+
+def check_batch(inputs: Mapping[str, Any], network: Any) -> None:
+    """Refuse rows that were not read beforehand, whose tokens the network does not know or read.
+
+    Raises UserError.
+    """
+    ids, mask = inputs["input_ids"], inputs.get("attention_mask")
+    lowest, highest = torch.stack(ids.aminmax()).tolist()
+    _check_ids("a row of a batch", lowest, highest, network)
+    longest = ids.shape[1]
+    if longest > (length_limit(network) or _ANY_LENGTH) and mask is not None:
+        longest = int(mask.sum(1).max())
+    _check_length("a row of a batch has", longest, network)
+
+
+def _check_length(has: str, length: int, network: Any) -> None:
+    """Refuse more tokens than a network reads, or than all of its layers attend to. Raises UserError."""
+    for reads, limit in length_limits(network.config.get_text_config()).items():
+        if length > limit:
+            raise UserError(f"{has} {length} tokens, and the model {reads} {limit}; shorten or drop the row")
+
+
+def _check_ids(name: str, lowest: int, highest: int, network: Any) -> None:
+    size = network.get_input_embeddings().weight.shape[0]
+    if lowest < 0:
+        raise UserError(f"{name}: it has token {lowest}; ids count from 0")
+    if highest >= size:
+        raise UserError(
+            f"{name}: it has token {highest}, and the model knows {size}; give the model's own "
+            "tokenizer, or say model.resize_token_embeddings(len(tokenizer))"
+        )
 
 
 def for_answers(objective: Objective, longest: int | None) -> Objective:
@@ -116,6 +163,10 @@ def for_answers(objective: Objective, longest: int | None) -> Objective:
         objective.check(longest)
     except ValueError as error:
         raise UserError(f"objective.{error}") from None
+    try:
+        check_positions(objective, longest, "these data")
+    except ValueError as error:
+        raise UserError(str(error)) from None
     return objective.for_answers(longest)
 
 
@@ -127,6 +178,8 @@ def find_special_tokens(
     given: by name ("mask" for the mask token), as texts of tokens or as ids. By default they are the
     tokenizer's mask_token, and its token <|NAME|>. Raises UserError: one is missing, or new to the network.
     """
+    if not isinstance(given, Mapping):
+        raise UserError(f"special_tokens: give texts or ids by name, as {{'mask': {given!r}}}, not {given!r}")
     wanted = [*(("mask",) if _feeds_mask(objective) else ()), *objective.needs.specials]
     unknown = sorted({*given} - {*wanted})
     if unknown:
@@ -144,6 +197,8 @@ def find_special_tokens(
 
 
 def _id_of(name: str, token: str | int, tokenizer: Any, size: int, objective: Objective) -> int:
+    if not isinstance(token, str | int) or isinstance(token, bool):
+        raise UserError(f"special_tokens: {name!r} is {token!r}; give the text of one token, or its id")
     known = {} if tokenizer is None or isinstance(token, int) else tokenizer.get_vocab()
     number = token if isinstance(token, int) else known.get(token)
     if number is None:

@@ -18,30 +18,28 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from unforced.errors import UserError
-from unforced.files import write_json
 from unforced.integrations.answer_collator import AnswerCollator
 from unforced.integrations.fitting import (
+    check_batch,
     check_objective,
     contract_of,
     find_special_tokens,
     for_answers,
-    longest_answer,
+    longest_tokens,
     masks_left_to_us,
     network_of,
 )
 from unforced.integrations.forward import COMPUTE, let_compute
 from unforced.integrations.labelled_batch import answer_batch
-from unforced.models.failures import first_words
+from unforced.integrations.saved import check_checkpoint, load_heads, save_beside
+from unforced.integrations.trainer_options import check_options
 from unforced.objectives.base import Objective
 from unforced.objectives.moment import Moment
-from unforced.objectives.plain import OBJECTIVE
 from unforced.objectives.view import View
-from unforced.parts import read_part, tree
+from unforced.parts import read_part
 from unforced.training.precision import sum_dtype
 from unforced.training.step import term_counts, term_weights
 
@@ -52,8 +50,6 @@ except ImportError:
 
 __all__ = ["AnswerCollator", "ObjectiveMixin", "ObjectiveTrainer"]
 
-HEADS = "heads.safetensors"
-"""Beside a saved model: the heads that were trained with it."""
 _VIEW, _ATTACHED = "unforced_view", "unforced_heads"
 _READ = ("input_ids", "attention_mask")
 _BaseOfMixin: Any = object  # what it calls of itself and above it is a Trainer's
@@ -83,33 +79,22 @@ class ObjectiveMixin(_BaseOfMixin):  # type: ignore[misc]
         if options.get("model_init") is not None:
             raise UserError("model_init: heads are built for one model; give model=")
         super().__init__(*args, **options)
-        _check_options(self)
+        check_options(self)
         network = network_of(self.model)
         tokenizer = getattr(self.data_collator, "tokenizer", None) or self.processing_class
-        fed = find_special_tokens(self.objective, network, tokenizer, special_tokens or {})
+        given = {} if special_tokens is None else special_tokens
+        fed = find_special_tokens(self.objective, network, tokenizer, given)
         self._mask_token, self._specials = fed
-        self.objective = for_answers(self.objective, self._longest_answer(network))
-        self._contract = contract_of(network)
+        row, answer = longest_tokens(self.data_collator, self.train_dataset, self.eval_dataset, network)
+        self.objective = for_answers(self.objective, answer)
+        self._contract = contract_of(network, row)
         self.heads = self._build_heads(network)
         self._noted: dict[tuple[str, ...], Tensor] = {}
-        self._logged_step = 0
+        self._noted_steps: set[int] = set()
+        self._gives_logits = False
+        self._unread = answer is None
         self.model_accepts_loss_kwargs = True  # a loss is divided by the counts of the whole step already
         let_compute(self.model)
-
-    def _longest_answer(self, network: Any) -> int | None:
-        """Return the most tokens of an answer to train on; None where that is unknown. Raises UserError."""
-        collator, train, others = self.data_collator, self.train_dataset, self.eval_dataset
-        if not isinstance(collator, AnswerCollator):
-            return None
-        if not isinstance(others, dict):
-            longest = longest_answer(collator, others, "eval_dataset", network)
-        else:
-            of_each = [
-                longest_answer(collator, data, f"eval_dataset[{key!r}]", network)
-                for key, data in others.items()
-            ]
-            longest = max((each for each in of_each if each is not None), default=None)
-        return longest if train is None else longest_answer(collator, train, "train_dataset", network)
 
     def _build_heads(self, network: Any) -> nn.Module:
         """Build the heads as the seed decides, on the device and in the dtype of the network's output."""
@@ -145,6 +130,7 @@ class ObjectiveMixin(_BaseOfMixin):  # type: ignore[misc]
     def _view(self, inputs: Mapping[str, Any], start: int) -> View:
         """Lay a batch out, whose first row is number `start` of the step."""
         batch = answer_batch(inputs, self._mask_token, self._specials)
+        check_batch(inputs, self._contract.network)
         steps = max(1, self.state.max_steps)
         end, step = start + len(batch), min(self.state.global_step, steps - 1)
         moment = Moment(end, slice(start, end), step, steps, self.args.seed, batch.prompt.device)
@@ -157,6 +143,11 @@ class ObjectiveMixin(_BaseOfMixin):  # type: ignore[misc]
         averaged over them.
         """
         counts = self.accelerator.reduce(_counts(views), "sum")
+        if self._unread and not counts.any():
+            raise UserError(
+                "objective: it counts no token of the answers of the first step; give other train_positions"
+            )
+        self._unread = False
         return self.accelerator.num_processes * _inverse(counts)
 
     def compute_loss(
@@ -185,32 +176,43 @@ class ObjectiveMixin(_BaseOfMixin):  # type: ignore[misc]
             return self.objective.loss(self._contract, self.heads, view)
 
     def _outputs(self, model: nn.Module, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the model's logits, if something is to be computed from them."""
-        if self.compute_metrics is None:
+        """Return the model's logits, if they are asked for."""
+        if not self._gives_logits:
             return {}
         return {"logits": model(**{key: inputs[key] for key in inputs if key in _READ}).logits}
+
+    def prediction_step(
+        self, model: nn.Module, inputs: Any, prediction_loss_only: bool, *args: Any, **options: Any
+    ) -> Any:
+        """Return a batch's loss and, unless it alone is asked for, the model's logits and the labels."""
+        self._gives_logits = not prediction_loss_only
+        try:
+            return super().prediction_step(model, inputs, prediction_loss_only, *args, **options)
+        finally:
+            self._gives_logits = False
 
     def _note(self, names: tuple[str, ...], means: Float[Tensor, " terms"]) -> None:
         """Remember a part of a step's mean losses until they are logged."""
         before = self._noted.get(names)
         self._noted[names] = means if before is None else before + means
+        self._noted_steps.add(self.state.global_step)
 
     def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
         """Log the mean of each term as well, where there are several."""
-        steps = self.state.global_step - self._logged_step
+        steps = len(self._noted_steps)
         if "loss" in logs and steps > 0:
             for names, means in self._noted.items():
                 values = (self.accelerator.reduce(means, "mean") / steps).tolist()
                 if len(names) > 1:
                     logs |= {f"loss_{name}": value for name, value in zip(names, values, strict=True)}
             self._noted.clear()
-            self._logged_step = self.state.global_step
+            self._noted_steps.clear()
         super().log(logs, *args, **options)
 
     def train(self, *args: Any, **options: Any) -> Any:
         """Train the model, and the heads as a part of it."""
-        self._logged_step = self.state.global_step
         self._noted.clear()
+        self._noted_steps.clear()
         self.model.add_module(_ATTACHED, self.heads)
         try:
             return super().train(*args, **options)
@@ -233,41 +235,19 @@ class ObjectiveMixin(_BaseOfMixin):  # type: ignore[misc]
             super()._save(output_dir, state_dict)
         if self.args.should_save:
             folder = Path(self.args.output_dir if output_dir is None else output_dir)
-            heads = {key: each.detach().clone().cpu() for key, each in self.heads.state_dict().items()}
-            if heads:
-                save_file(heads, folder / HEADS)
             specials = {"mask": self._mask_token, **self._specials}
-            said = {"objective": tree(self.objective), "special_tokens": specials}
-            write_json(folder / OBJECTIVE, said | self._written())
-
-    def _written(self) -> dict[str, Any]:
-        """Say how rows of text were made tokens, if an AnswerCollator did it."""
-        collator = self.data_collator
-        if not isinstance(collator, AnswerCollator) or collator.tokenizer is None:
-            return {}
-        return {"separator": collator.separator, "closes": collator.closes}
+            save_beside(folder, self.heads, self.objective, specials, self.data_collator)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: Any, model: Any = None) -> None:
+        check_checkpoint(Path(resume_from_checkpoint), self.objective)
         with self._without_heads():
             super()._load_from_checkpoint(resume_from_checkpoint, model)
-        self._load_heads(Path(resume_from_checkpoint))
+        load_heads(Path(resume_from_checkpoint), self.heads, self.objective)
 
     def _load_best_model(self) -> None:
         with self._without_heads():
             super()._load_best_model()
-        self._load_heads(Path(self.state.best_model_checkpoint))
-
-    def _load_heads(self, folder: Path) -> None:
-        """Load the heads of a checkpoint. Raises UserError."""
-        if not self.heads.state_dict():
-            return
-        try:
-            self.heads.load_state_dict(load_file(folder / HEADS))
-        except (OSError, RuntimeError, SafetensorError) as error:
-            raise UserError(
-                f"{folder / HEADS}: these are no heads of {self.objective.name} for this model "
-                f"({first_words(error)}); resume a checkpoint that this objective trained"
-            ) from None
+        load_heads(Path(self.state.best_model_checkpoint), self.heads, self.objective)
 
 
 class ObjectiveTrainer(ObjectiveMixin, _transformers.Trainer):  # type: ignore[misc]
@@ -276,29 +256,16 @@ class ObjectiveTrainer(ObjectiveMixin, _transformers.Trainer):  # type: ignore[m
     def __init__(
         self, model: Any = None, args: Any = None, data_collator: Any = None, **options: Any
     ) -> None:
+        if isinstance(model, str):
+            raise UserError(
+                f"model: {model!r} is a text; give AutoModelForCausalLM.from_pretrained({model!r})"
+            )
+        if options.get("model_init") is None:
+            network_of(model)
         collator = AnswerCollator() if data_collator is None else data_collator
         if isinstance(collator, AnswerCollator) and collator.tokenizer is None:
             collator = replace(collator, tokenizer=options.get("processing_class"))
         super().__init__(model, args, collator, **options)
-
-
-def _check_options(trainer: Any) -> None:
-    """Refuse options of a Trainer that an objective's loss would not heed. Raises UserError."""
-    args = trainer.args
-    if args.n_gpu > 1:
-        raise UserError(
-            "one process uses several GPUs; start one process for each, as by `accelerate launch`, or set "
-            "CUDA_VISIBLE_DEVICES to one"
-        )
-    for name, unwanted in (
-        ("FSDP", trainer.is_fsdp_enabled),
-        ("DeepSpeed", trainer.is_deepspeed_enabled),
-        ("torch_compile", args.torch_compile),
-        ("label_smoothing_factor", args.label_smoothing_factor != 0),
-        ("compute_loss_func", trainer.compute_loss_func is not None),
-    ):
-        if unwanted:
-            raise UserError(f"{name}: an objective's loss does not go with it; leave it out")
 
 
 def _counts(views: Sequence[View]) -> Float[Tensor, " terms"]:

@@ -9,6 +9,10 @@ from torch import nn
 from unforced.errors import UserError
 from unforced.models.huggingface import FIELD
 
+_WINDOWS = ("sliding_window", "sliding_window_size", "attention_chunk_size", "attention_window_size")
+_SHORT_LAYERS = ("sliding", "chunked", "window", "local")
+"""Words in what configs call layers that do not see all tokens before them."""
+
 
 def plain_network(model: Any, of_a_run: str) -> Any:
     """Return a causal language model of transformers, without the adapters of peft that it may stand in.
@@ -38,8 +42,26 @@ def plain_network(model: Any, of_a_run: str) -> Any:
 
 def length_limit(network: Any) -> int | None:
     """Return how many tokens a network reads at most; None if its config does not say."""
-    limit = getattr(network.config.get_text_config(), "max_position_embeddings", None)
-    return limit if isinstance(limit, int) and limit > 0 else None
+    return min(length_limits(network.config.get_text_config()).values(), default=None)
+
+
+def length_limits(config: Any) -> dict[str, int]:
+    """Return how many tokens a model reads, in words that a number follows.
+
+    config: of transformers, that of a model's text.
+    """
+    positions = getattr(config, "max_position_embeddings", None)
+    limits = {"reads at most": positions, "attends to no more than the last": _window(config)}
+    return {what: limit for what, limit in limits.items() if isinstance(limit, int) and limit > 0}
+
+
+def _window(config: Any) -> int | None:
+    """Return how many tokens the layers see that see the fewest; None where all see all before them."""
+    kinds = getattr(config, "layer_types", None)
+    if kinds is not None and not any(word in kind for kind in kinds for word in _SHORT_LAYERS):
+        return None
+    found = (getattr(config, name, None) for name in _WINDOWS)
+    return min((size for size in found if isinstance(size, int) and size > 0), default=None)
 
 
 @contextlib.contextmanager

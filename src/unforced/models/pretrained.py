@@ -29,6 +29,7 @@ from unforced.models.huggingface import (
     transformers,
 )
 from unforced.models.mamba import Mamba, MambaModel
+from unforced.models.networks import length_limits
 from unforced.models.places import is_folder
 from unforced.models.transformers_model import TransformersModel
 
@@ -197,25 +198,16 @@ class Pretrained(ModelConfig):
     @property
     def most_tokens(self) -> int | None:
         """By its positions, or its window of attention."""
-        limits = _limits(read_config(self.name_or_path, self.revision)).values()
+        limits = length_limits(read_config(self.name_or_path, self.revision)).values()
         return min(limits, default=None)
 
     def _check_length(self, config: Any, max_length: int) -> None:
-        for what, limit in _limits(config).items():
+        for what, limit in length_limits(config).items():
             if limit < max_length:
                 raise UserError(
                     f"{FIELD}: {self.name_or_path} {what} {limit} tokens, and this task has "
                     f"{max_length}; make the task smaller, or take a model with more positions"
                 )
-
-
-def _limits(config: Any) -> dict[str, int]:
-    """Return how many tokens a model reads, in words that a number follows."""
-    limits = {
-        "reads at most": getattr(config, "max_position_embeddings", None),
-        "attends to no more than the last": getattr(config, "sliding_window", None),
-    }
-    return {what: limit for what, limit in limits.items() if limit is not None and limit > 0}
 
 
 def _disable_dropout(config: Any) -> dict[str, float]:

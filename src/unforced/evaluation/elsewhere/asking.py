@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
 from torch import nn
 
 from unforced.data.codec import Codec
@@ -17,7 +16,7 @@ from unforced.evaluation.diagnostics import does_not_apply
 from unforced.evaluation.elsewhere.format import Format
 from unforced.evaluation.elsewhere.given import Given, with_room
 from unforced.evaluation.evaluator import Evaluator
-from unforced.models.networks import evaluated, length_limit, plain_network
+from unforced.models.networks import evaluated, length_limits, plain_network
 from unforced.models.pretrained import behind_the_contract
 from unforced.models.transformers_model import TransformersModel
 from unforced.objectives.base import Objective
@@ -95,12 +94,15 @@ class Elsewhere:
         decoder = self._decoder()
         codec = self.format.codec(self.task, self.objective.needs.specials, tokenizer, size, name)
         self._check_mask(codec, size)
-        codec = with_room(codec, self.objective, self.order, given, length_limit(network), name)
+        codec = with_room(
+            codec, self.objective, self.order, given, length_limits(network.config.get_text_config()), name
+        )
         length = self.objective.sequence_length(codec.prompt_length, codec.answer_length)
         weight = next(network.parameters())
         with evaluated(network):
             model = behind_the_contract(network, {}, length)
-            _check_model(model, length, weight, name)
+            if isinstance(model, TransformersModel):
+                model.check(name, length)
             yield Evaluator(
                 self.task, self.order, self.objective, decoder, model, nn.Identity(), weight.device, codec
             )
@@ -133,11 +135,3 @@ class Elsewhere:
                 f"{typed('model.mask_token', '<mask>')}",
                 about="model.mask_token",
             )
-
-
-def _check_model(model: nn.Module, length: int, weight: torch.Tensor, name: str) -> None:
-    """Refuse a network that behaves otherwise behind the contract than by itself. Raises UserError."""
-    if isinstance(model, TransformersModel) and weight.dtype == torch.float32:
-        model.check(name, length)
-    elif isinstance(model, TransformersModel):
-        model.skip_masks()

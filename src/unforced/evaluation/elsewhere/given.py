@@ -1,7 +1,7 @@
 """Problems that a model is asked about, and the room that it has to answer them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -45,22 +45,28 @@ class _Lengths:
 
 
 def with_room(
-    codec: Codec, objective: Objective, order: Order, given: Sequence[Given], limit: int | None, name: str
+    codec: Codec,
+    objective: Objective,
+    order: Order,
+    given: Sequence[Given],
+    limits: Mapping[str, int],
+    name: str,
 ) -> Codec:
     """Leave answers the room that a network has behind the longest prompt.
 
-    given: problems, at least one. limit: tokens that the network reads (None: it does not say). name: of the
-    network. Raises UserError: problems are longer than what it reads.
+    given: problems, at least one. limits: tokens that the network reads, as `length_limits` says. name: of
+    the network. Raises UserError: problems are longer than what it reads.
     """
-    most = math.inf if limit is None else limit
+    most = min(limits.values(), default=math.inf)
     if objective.sequence_length(codec.prompt_length, codec.answer_length) <= most:
         return codec
     longest = _longest(codec, order, given)
     beyond = objective.sequence_length(longest.prompt, codec.answer_length) - most
     room = codec.answer_length - int(beyond)
     if room < longest.answer:
+        reads = min(limits, key=lambda words: limits[words])
         raise UserError(
-            f"{name} reads at most {limit} tokens, and {longest.place} has {longest.prompt} in its prompt, "
+            f"{name} {reads} {most} tokens, and {longest.place} has {longest.prompt} in its prompt, "
             f"which leaves no room for answers of up to {longest.answer}; leave such problems out, or give "
             "the task that it was trained on",
             about=FIELD,
