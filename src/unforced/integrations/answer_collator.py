@@ -15,6 +15,7 @@ from torch import Tensor
 
 from unforced.data.text import around
 from unforced.errors import UserError
+from unforced.models.failures import first_words
 
 IGNORED = -100
 """The label of a token that no loss counts, as PyTorch and transformers have it."""
@@ -138,9 +139,7 @@ class AnswerCollator:
         start, _ = around(self.tokenizer)
         prompts = [prompt + self.separator for _, (prompt, _) in texts]
         wholes = [prompt + answer for prompt, (_, (_, answer)) in zip(prompts, texts, strict=True)]
-        heads, both = (
-            self.tokenizer(each, add_special_tokens=False)["input_ids"] for each in (prompts, wholes)
-        )
+        heads, both = (self._tokens(each, [names[place] for place, _ in texts]) for each in (prompts, wholes))
         rows = []
         for (place, (_, answer)), prompt, head, ids in zip(texts, prompts, heads, both, strict=True):
             if list(ids[: len(head)]) != list(head):
@@ -153,6 +152,18 @@ class AnswerCollator:
             closed = () if tuple(ids[-len(end) :]) == end else end
             rows.append(Row((*(() if begun else start), *head), (*ids[len(head) :], *closed)))
         return rows
+
+    def _tokens(self, texts: Sequence[str], names: Sequence[str]) -> Any:
+        """Tokenize texts. Raises UserError that names the first one that the tokenizer does not read."""
+        try:
+            return self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        except Exception as error:  # tokenizers raises no narrower one
+            if len(texts) > 1:
+                return [self._tokens([text], [name])[0] for text, name in zip(texts, names, strict=True)]
+            raise UserError(
+                f"{names[0]}: the tokenizer does not read {texts[0][:_SHOWN]!r} ({first_words(error)}); give "
+                "the model's own tokenizer"
+            ) from error
 
     @property
     def _end(self) -> tuple[int, ...]:

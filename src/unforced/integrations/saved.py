@@ -30,7 +30,7 @@ def save_beside(
     weights = {key: each.detach().clone().cpu() for key, each in heads.state_dict().items()}
     if weights:
         save_file(weights, folder / HEADS)
-    said = {"objective": tree(objective), "special_tokens": dict(specials)}
+    said: dict[str, Any] = {"objective": tree(objective), "special_tokens": dict(specials)}
     if isinstance(collator, AnswerCollator) and collator.tokenizer is not None:
         said |= {"separator": collator.separator, "closes": collator.closes}
     write_json(folder / OBJECTIVE, said)
