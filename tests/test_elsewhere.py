@@ -11,7 +11,7 @@ import unforced as uf
 from tests.pretrained import save, saved, saved_with_tokenizer
 from tests.tokens import byte_level, joining, letters, sentence_piece
 from unforced.data.files import write_problems
-from unforced.data.template import Template
+from unforced.data.template import BARE, Template
 from unforced.errors import UserError
 from unforced.tasks.own_data import OwnData
 from unforced.tasks.path_star import PathStar
@@ -119,7 +119,8 @@ def test_own_data_come_from_one_file_or_two(chatting, tmp_path, call):
     task = OwnData(path=str(tmp_path / "train.jsonl"), test_path=str(tmp_path / "test.jsonl"))
     some = task.listed("test").take(slice(0, 2))
     assert Template.parse("Q: {prompt} A: {answer}").prompts(task, some) == ["Q: 3,6 A: ", "Q: 3,7 A: "]
-    assert Template().prompts(task, some) == ["3,6\n", "3,7\n"]
+    assert Template.parse("{prompt}{answer}").prompts(task, some) == ["3,6", "3,7"]
+    assert BARE.prompts(task, some) == ["3,6\n", "3,7\n"]
 
 
 @pytest.mark.parametrize("split", ["test", "of mine", None])

@@ -72,6 +72,20 @@ def test_it_asks_what_ask_asks_and_scores_by_the_verifier(written):
         assert wrong["malformed"] == 1 == sum(wrong.values())
 
 
+@pytest.mark.parametrize("verb", [["data", "lm-eval", "--out", "lme"], ["ask", "no_model"]])
+def test_an_answer_of_several_lines_is_refused_with_the_line(verb, call, tmp_path, monkeypatch):
+    """A model's answer is read from one line; where another right answer has one, too."""
+    monkeypatch.chdir(tmp_path)
+    rows = [{"prompt": f"p{i}", "answer": f"a{i}", "split": "train"} for i in range(60)]
+    rows += [{"prompt": "q", "answer": "b", "split": "test"}]
+    rows += [{"prompt": "r", "answer": ["b", "c\n\nb"], "split": "test"}]
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = ["--task", "own_data", "task.path=own.jsonl", "--count", "2"]
+    code, _, errors = call(*verb, *given)
+    assert (code, errors.count("\n"), [*tmp_path.glob("lme")]) == (2, 1, [])
+    assert r"own.jsonl:62: its answer 'c\n\nb' has 3 lines" in errors
+
+
 def test_a_name_has_the_stem_of_a_file_and_some_digits_of_its_hash():
     task = OwnData(path="/far/away/words.jsonl", sha256="1ae3ef23" * 8, normalise="case")
     assert task_name(task, "forward") == "unforced_own_data_words_1ae3ef23_normalisecase"

@@ -13,7 +13,9 @@ from unforced.cli.main import main
 from unforced.errors import UserError
 from unforced.experiment import diagnose_run, evaluate_run, load_run
 from unforced.tasks.own_data import OwnData
-from unforced.tasks.own_data.splits import normalised
+from unforced.tasks.own_data.columns import Columns
+from unforced.tasks.own_data.rows import read_rows
+from unforced.tasks.own_data.splits import hash_of, normalised
 from unforced.tasks.own_data.table import load
 from unforced.testing import check_task
 
@@ -52,6 +54,15 @@ def pairs(task):
 class TestReading:
     def test_it_keeps_to_the_contract_of_tasks(self, file):
         check_task(OwnData(path=file, separator="="))
+
+    def test_nothing_need_stand_between_prompts_and_answers_that_are_told_apart(self, tmp_path):
+        rows = [{"prompt": f"{row['prompt']}=", "answer": row["answer"]} for row in ROWS]
+        path = written(tmp_path / "own.jsonl", rows)
+        check_task(OwnData(path=path, separator=""))
+        task = OwnData(path=path, separator="", tokenizer=saved_with_tokenizer("gpt2"), unseen="keep")
+        some = task.listed("train")
+        assert "" not in task.alphabet
+        assert task.prompts(some).max(axis=0)[-1] == task.alphabet.index("=")
 
     def test_every_format_gives_the_same_problems(self, tmp_path, file):
         import datasets
@@ -110,6 +121,42 @@ class TestReading:
         assert re.search(rf"own\.jsonl:71: the {kind} has 1,000 characters, the median is 4;", task.notice)
         assert not OwnData(path=written(tmp_path / "plain.jsonl", ROWS)).notice
 
+    def test_numbers_stay_as_they_are_written_and_classes_have_names(self, tmp_path):
+        import datasets
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        values = ["3.10", "-0", "1e3", "12345678901234567890123"]
+        rows = "".join(f'{{"prompt": "p{i}", "answer": {value}}}\n' for i, value in enumerate(values * 40))
+        (tmp_path / "own.jsonl").write_text(rows)
+        task = OwnData(path=str(tmp_path / "own.jsonl"), unseen="keep", conflicts="accept")
+        assert {right[0] for right in load(task).problems.right} == {*values}
+        prompts = [f"p{i}" for i in range(90)]
+        floats = pa.array([5.0, 0.1, 2.5] * 30, pa.float32())
+        pq.write_table(pa.table({"prompt": prompts, "answer": floats}), tmp_path / "own.parquet")
+        classes = datasets.ClassLabel(names=["even", "odd"])
+        features = datasets.Features({"prompt": datasets.Value("string"), "answer": classes})
+        saved = datasets.Dataset.from_dict({"prompt": prompts, "answer": [0, 1] * 45}, features)
+        saved.save_to_disk(tmp_path / "saved")
+        saved.to_parquet(tmp_path / "classes.parquet")
+        for name, want in {
+            "own": {"5", "0.1", "2.5"},
+            "saved": {"even", "odd"},
+            "classes": {"even", "odd"},
+        }.items():
+            path = tmp_path / (name if name == "saved" else f"{name}.parquet")
+            found = load(OwnData(path=str(path), unseen="keep")).problems
+            assert {right[0] for right in found.right} == want
+
+    def test_a_csv_file_may_have_a_long_cell_and_must_not_be_empty(self, tmp_path):
+        long = "ab" * 70_000
+        (tmp_path / "own.csv").write_text(f"prompt,answer\n{long},b\n")
+        [row] = read_rows(tmp_path / "own.csv", Columns("prompt", "answer", None, False), "task.path")
+        assert row.prompt == long
+        (tmp_path / "own.csv").write_text("\n")
+        with pytest.raises(UserError, match=r"own\.csv: no rows in it; its first line names the columns"):
+            OwnData(path=str(tmp_path / "own.csv")).listed("train")
+
     def test_a_quoted_line_break_counts_as_a_line(self, tmp_path):
         (tmp_path / "own.csv").write_text('prompt,answer\n"two\nlines",b\nc,\n')
         with pytest.raises(UserError, match=r"own\.csv:4: the answer"):
@@ -158,12 +205,22 @@ class TestSplits:
         ("whitespace", ["New  York.", " New York. "]),
         ("case", ["New  York.", "new york."]),
         ("punctuation", ["New  York.", "new york"]),
+        ("whitespace", ["caf\u00e9", "cafe\u0301"]),
+        ("case", ["\u0390", "\u1fd3"]),
+        ("punctuation", ["(-3.5)", "-3.5."]),
+        ("punctuation", ["1,7,9", "1, 7, 9"]),
     ],
 )
 def test_what_does_not_count_is_left_out(how, same):
     assert len({normalised(text, how) for text in same}) == 1
     others = {"none": "New York.", "whitespace": "new york.", "case": "new york"}
     assert how == "punctuation" or normalised(others[how], how) != normalised(same[0], how)
+
+
+def test_signs_points_and_strokes_of_numbers_are_no_punctuation():
+    texts = ["-5", "5", "3.5", "3,5", "35", ".5", "1/2", "1 2"]
+    assert len({normalised(text, "punctuation") for text in texts}) == len(texts)
+    assert normalised("pp. 3-5 and/or so.", "punctuation") == "pp 3 5 and or so"
 
 
 def test_an_answer_is_of_a_kind(file):
@@ -193,6 +250,7 @@ def test_a_tokenizer_cuts_text_into_pieces_that_are_the_text(tmp_path):
 
 
 OK = [{"prompt": f"p{i}", "answer": f"a{i}"} for i in range(100)]
+BY_HASH = next(row for row in OK if hash_of(row["prompt"]) < 2**64 / 10)
 BAD = {
     "columns": (lines([{"q": 1, "a": 2}]), [], r":1: no column 'prompt'; it has q, a; .*task\.prompt_column"),
     "empty": (lines([*OK, {"prompt": "x", "answer": " "}]), [], r":101: the answer \(answer\) is empty"),
@@ -211,7 +269,42 @@ BAD = {
         [],
         r"7 prompts are in more than one split \(train and validation and test\), as 'p0' in train \(line",
     ),
-    "split": (lines([{**row, "split": "tset"} for row in OK]), [], r":1: unknown split 'tset'; .*'test'"),
+    "split": (
+        lines([{**row, "split": "easy"} for row in OK]),
+        [],
+        r":1: 'easy' is no split; it may be train, validation, test \(.*task.split_column=null splits",
+    ),
+    "tests": (lines([{**row, "split": "test"} for row in OK]), [], "no row names the split train; name the"),
+    "by hash": (
+        lines([*({**row, "split": "train"} for row in OK), {**BY_HASH, "split": "test"}]),
+        [],
+        r"in validation, by hash of train rows \(line \d+\) and test \(line \d+\)",
+    ),
+    "forms": (
+        lines([*OK, *({"prompt": word, "answer": word} for word in ("caf\u00e9", "cafe\u0301 "))]),
+        ["task.normalise=none"],
+        r"1 prompt has two or more answers, as .* \(line 101\) and .* \(line 102\)",
+    ),
+    "nan": (
+        lines([*OK, {"prompt": "x", "answer": float("nan")}]),
+        [],
+        r":101: the answer .* no number, but nan",
+    ),
+    "half": (
+        lines([*OK, {"prompt": "hi \ud83d", "answer": "1"}]),
+        [],
+        r":101: the prompt .* half a character",
+    ),
+    "named twice": (
+        lines(OK) + '{"prompt": "x", "answer": "1", "answer": "2"}\n',
+        [],
+        r":101: 'answer' is there twice",
+    ),
+    "no separator": (
+        lines([*OK, {"prompt": "q1", "answer": "23"}, {"prompt": "q12", "answer": "9"}]),
+        ["task.separator="],
+        r":102: its prompt is that of .*:101 and the beginning of its answer; give a task.separator",
+    ),
     "unseen": (
         lines([*({**row, "split": "train"} for row in OK), {"prompt": "é", "answer": "a", "split": "test"}]),
         [],

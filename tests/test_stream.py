@@ -97,11 +97,47 @@ def test_problems_of_one_length_are_collated_by_default():
     assert len(batch["prompt"]) == 8
 
 
-def test_what_a_stream_cannot_be_is_one_line():
-    with pytest.raises(UserError, match="unknown split 'tests'; did you mean 'test'"):
-        ProblemDataset(STAR, "tests")
-    with pytest.raises(UserError, match="start=-1, count=None: start counts from 0"):
-        ProblemDataset(STAR, start=-1)
+WRONG = {
+    "unknown split 'tests'; did you mean 'test'": {"split": "tests"},
+    "start: give a whole number from 0 up, not -1": {"start": -1},
+    "count: give a whole number from 1 up, not 2.5": {"count": 2.5},
+    "seed: give a whole number from 0 up, not -1": {"seed": -1},
+    "unknown order 'backwards'; did you mean 'forward'": {"order": "backwards"},
+    "shard: give Shard\\(rank, world_size\\), not \\(0, 2\\)": {"shard": (0, 2)},
+    "unknown task 'path_sta'; did you mean 'path_star'": {"task": "path_sta"},
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_what_a_stream_cannot_be_is_one_line(message):
+    with pytest.raises(UserError, match=message):
+        ProblemDataset(**{"task": STAR, **WRONG[message]})
+
+
+def test_there_is_no_shard_beyond_the_last_and_no_index_beyond_the_end():
+    with pytest.raises(UserError, match="shard: there is no rank 3 of 2"):
+        Shard(3, 2)
+    stream = ProblemDataset({"name": "path_star", "degree": 2, "path_length": 3, "num_nodes": 30}, count=5)
+    assert indices(stream.from_index(3)) == indices(ProblemDataset(STAR, start=3, count=2)) == [3, 4]
+    assert indices(stream.from_index(5)) == []
+    with pytest.raises(UserError, match="start: give a whole number from 0 up to 5, where the stream ends"):
+        stream.from_index(6)
+
+
+def test_a_split_that_is_a_list_has_no_more_problems_than_it_lists(tmp_path):
+    path = tmp_path / "own.jsonl"
+    path.write_text("".join(f'{{"prompt": "{i}", "answer": "{i}"}}\n' for i in range(100, 200)))
+    own = {"name": "own_data", "path": str(path)}
+    size = len(list(uf.problems(own, split="test")))
+    assert len({item["prompt"] for item in ProblemDataset(own, "test", count=size)}) == size
+    message = f"has {size} problems in its test split, not {size}"
+    for stream in (ProblemDataset, uf.problems):
+        with pytest.raises(UserError, match=f"has {size} problems in its test split, not {size + 1}"):
+            stream(own, split="test", count=size + 1)
+    with pytest.raises(UserError, match=f"{message} from start=1 on"):
+        ProblemDataset(own, "test", start=1, count=size)
+    with pytest.raises(UserError, match="this part of a stream has none"):
+        uf.problems(own, split="test")[size:].to_dataset()
 
 
 def test_a_dataset_holds_what_a_stream_and_a_file_do(tmp_path):

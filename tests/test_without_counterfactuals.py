@@ -5,13 +5,14 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.runs import tiny_run, unchecked
 from unforced.evaluation.by_position import position_groups
 from unforced.evaluation.diagnosis import diagnose
 from unforced.evaluation.evaluator import Evaluator
 from unforced.evaluation.glossary import definition
-from unforced.evaluation.reliance import reliance
+from unforced.evaluation.reliance import _in_place, _inner, reliance
 from unforced.objectives.teacherless import Teacherless
 from unforced.reporting.report_figures.positions import positions as figure
 from unforced.reporting.report_tables.diagnoses import _reliance
@@ -112,6 +113,24 @@ def test_a_mask_token_hides_where_training_showed_it_and_nothing_is_hidden_where
     assert parts["hidden_by"] == "the mask token"
     nothing = found(task, Perfect(), objective=Teacherless())["reliance"]
     assert "not trained on the true answer" in nothing["does_not_apply"]
+
+
+def test_what_hides_an_answer_is_of_another_one_however_few_and_long_they_are(tmp_path):
+    answers = ["abcdef", "ghijkl", "mnopqrst"]
+    rows = [
+        {"prompt": f"{split} {i}", "answer": answer, "split": split}
+        for split in ("train", "validation", "test")
+        for i, answer in enumerate(answers)
+    ]
+    path = tmp_path / "own.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = tiny_run("num_train=3").replace(task=OwnData(path=str(path), unseen="keep"))
+    evaluator = Evaluator.of(run, build_train_module(run))
+    batch = evaluator.encode(run.task.listed("test"))
+    inner = _inner(batch)
+    replaced = _in_place(evaluator, batch, inner) != batch.answer
+    assert int(inner.sum()) == sum(map(len, answers))
+    assert torch.equal(replaced, inner)
 
 
 def test_long_answers_are_cut_into_ten_ranges():

@@ -53,6 +53,7 @@ def ask(
         raise unknown("order", order, ["forward", "reversed"])
     asked_task, asked_order = build_task(chosen.pop("name"), chosen), cast("Order", order)
     questions = Questions.draw(asked_task, asked_order, seed, count, shots)
+    questions.check()
     memory = oom_as_user_error("take a smaller model, lower --shots, or make the task smaller")
     with renamed({FIELD: "MODEL", "base": None}), memory:
         reader = Reader.load(model, chat, questions.characters | set(asked_task.text.separator))

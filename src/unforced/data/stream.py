@@ -9,7 +9,9 @@ loader = DataLoader(dataset, batch_size=64, num_workers=2, collate_fn=list)
 torchdata's StatefulDataLoader in place of DataLoader saves how far each worker has come, and goes on there.
 """
 
+import copy
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +22,9 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from unforced.data.files import columns_of
 from unforced.errors import UserError
-from unforced.tasks.base import Order, Task
-from unforced.tasks.sampling import Split, block, check_split
+from unforced.tasks.base import Order
+from unforced.tasks.given import GivenTask, check_part, given_task
+from unforced.tasks.sampling import Split, block
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,14 @@ class Shard:
 
     rank: int = 0
     world_size: int = 1
+
+    def __post_init__(self) -> None:
+        whole = isinstance(self.rank, int) and isinstance(self.world_size, int)
+        if not whole or not 0 <= self.rank < self.world_size:
+            raise UserError(
+                f"shard: there is no rank {self.rank!r} of {self.world_size!r}; ranks are whole numbers from "
+                "0 up to world_size - 1"
+            )
 
 
 class ProblemDataset(IterableDataset[dict[str, Any]]):
@@ -45,13 +56,15 @@ class ProblemDataset(IterableDataset[dict[str, Any]]):
     together have seen, if that is a whole number of rounds (batch_size x workers x world_size). An iterator
     goes on without such counting: it has `state_dict` and `load_state_dict`.
 
-    start: the index of the first problem. count: how many (None: there is no end). order: in which answers
-    are written. shard: of several processes (None: as torch.distributed says here). Raises UserError.
+    task: a task, its name, or its fields with the name. start: the index of the first problem. count: how
+    many (None: there is no end; a split that is a list comes again and again, in another order each time).
+    order: in which answers are written. shard: of several processes (None: as torch.distributed says here).
+    Raises UserError.
     """
 
     def __init__(
         self,
-        task: Task,
+        task: GivenTask,
         split: Split = "train",
         seed: int = 0,
         *,
@@ -60,18 +73,23 @@ class ProblemDataset(IterableDataset[dict[str, Any]]):
         order: Order = "forward",
         shard: Shard | None = None,
     ) -> None:
-        check_split(task, split)
-        if start < 0 or (count is not None and count < 1):
-            raise UserError(f"start={start}, count={count}: start counts from 0, count from 1 (None: no end)")
-        self.task, self.split, self.seed, self.order = task, split, seed, order
+        built = given_task(task)
+        check_part(built, split, seed, order, count, start)
+        if shard is not None and not isinstance(shard, Shard):
+            raise UserError(f"shard: give Shard(rank, world_size), not {shard!r}")
+        self.task, self.split, self.seed, self.order = built, split, seed, order
         self.start, self.count = start, count
         self.shard = _this_process() if shard is None else shard
 
     def from_index(self, start: int) -> "ProblemDataset":
-        """Return the same stream from another index on, up to the same end."""
-        count = None if self.count is None else self.start + self.count - start
-        of_split = self.task, self.split, self.seed
-        return ProblemDataset(*of_split, start=start, count=count, order=self.order, shard=self.shard)
+        """Return the same stream from another index on, up to the same end. Raises UserError beyond it."""
+        end = math.inf if self.count is None else self.start + self.count
+        if not isinstance(start, int) or not 0 <= start <= end:
+            last = "" if self.count is None else f" to {end}, where the stream ends"
+            raise UserError(f"start: give a whole number from 0 up{last}, not {start!r}")
+        rest = copy.copy(self)
+        rest.start, rest.count = start, None if self.count is None else int(end) - start
+        return rest
 
     def __iter__(self) -> "ProblemIterator":
         worker = get_worker_info()

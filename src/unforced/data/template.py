@@ -14,6 +14,7 @@ from unforced.tasks.base import Problems, Task
 from unforced.wording import typed
 
 PROMPT, ANSWER = "{prompt}", "{answer}"
+_QUOTED = 20  # characters of a text that errors quote
 _ASKED, _ANSWERED = "the-prompt-stands-here", "the-answer-stands-here"
 _ESCAPES = {r"\n": "\n", r"\t": "\t"}
 Turn = Mapping[str, str]
@@ -28,6 +29,7 @@ class Template:
     lead     stands there too, blanks that a tokenizer joins with the answer, and so a part of it
     after    stands behind the answer; its first token ends the answer (empty: the end-of-text token does)
     whole    the text has its special tokens in it, so the tokenizer adds none
+    keeps_joint  what a task puts behind prompts to part them from answers (task.separator) stays there
     """
 
     before: str = ""
@@ -35,6 +37,7 @@ class Template:
     lead: str = ""
     after: str = ""
     whole: bool = False
+    keeps_joint: bool = False
 
     @classmethod
     def parse(cls, text: str) -> "Template":
@@ -68,15 +71,16 @@ class Template:
         return [self.prompt(text) for text in self.bare_prompts(task, problems)]
 
     def bare_prompts(self, task: Task, problems: Problems) -> list[str]:
-        """Write the prompts alone; with text around them, without what otherwise parts them from answers."""
+        """Write the prompts alone, without what otherwise parts them from answers, unless it is kept."""
         written = task.text
         texts = written.prompts(problems)
-        return texts if self == BARE else [text.removesuffix(written.joint) for text in texts]
+        return texts if self.keeps_joint else [text.removesuffix(written.joint) for text in texts]
 
     def fitted(self, tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> "Template":
         """Move as many blanks from the prompt's end into the answer as the tokenizer joins with it.
 
-        pairs: prompts and answers to try. Where nothing helps, it is returned as it is.
+        pairs: prompts and answers to try. Raises UserError if it joins others with it, where the template is
+        one that was given.
         """
         blanks = len(self.between) - len(self.between.rstrip())
         for count in range(blanks + 1):
@@ -84,11 +88,22 @@ class Template:
             moved = replace(self, between=self.between[:kept], lead=self.between[kept:])
             if all(moved._is_apart(tokenizer, *pair) for pair in pairs):
                 return moved
-        return self
+        if self.keeps_joint:
+            return self  # what a problem's own text is made of is refused with the problem's place
+        prompt, answer = next(pair for pair in pairs if not self._is_apart(tokenizer, *pair))
+        end = self.prompt(prompt)[-_QUOTED:]
+        raise UserError(
+            f"the tokenizer joins the end of a prompt with its answer in {end + answer[:_QUOTED]!r}; give a "
+            "template in which they stay apart, as in training",
+            about="template",
+        )
 
     def _is_apart(self, tokenizer: Any, prompt: str, answer: str) -> bool:
-        head = _ids(tokenizer, self.prompt(prompt))
-        return _ids(tokenizer, self.prompt(prompt) + self.lead + answer)[: len(head)] == head
+        try:
+            head = _ids(tokenizer, self.prompt(prompt))
+            return _ids(tokenizer, self.prompt(prompt) + self.lead + answer)[: len(head)] == head
+        except Exception:  # of tokenizers, for a text that it does not know when it is cut so
+            return False
 
     def end(self, tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> int | None:
         """Return the token that ends an answer: the first one of `after`; None if nothing stands there.
@@ -115,11 +130,13 @@ class Template:
         end = closed[len(bare)]
         return None if end in bare[len(_ids(tokenizer, head)) :] else end
 
-    def __str__(self) -> str:
-        return f"{self.before}{PROMPT}{self.between}{self.lead}{ANSWER}{self.after}"
+    def shown(self, joint: str) -> str:
+        """Write it with the names of prompt and answer; joint: of the task."""
+        joint = joint if self.keeps_joint else ""
+        return f"{self.before}{PROMPT}{joint}{self.between}{self.lead}{ANSWER}{self.after}"
 
 
-BARE = Template()
+BARE = Template(keeps_joint=True)
 
 
 def conversation(tokenizer: Any, turns: Sequence[Turn], name: str, to_be_continued: bool = True) -> str:

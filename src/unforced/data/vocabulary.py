@@ -1,8 +1,9 @@
 """The tokens that a model knows before a run, and the codec that a run builds on them."""
 
+import contextlib
 import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from unforced.data.codec import Codec, SymbolCodec
 from unforced.data.template import BARE, Template
 from unforced.data.text import TextCodec
 from unforced.errors import UserError
-from unforced.tasks.base import Task
+from unforced.tasks.base import Problems, Task
 from unforced.tasks.sampling import all_problems
+from unforced.wording import typed
 
 _MASK, _END = "<|mask|>", "<|end|>"
 _TRIED = 16  # problems whose tokens show how a template is to be taken
@@ -62,10 +64,8 @@ def _text_codec(task: Task, vocabulary: Vocabulary, specials: Sequence[str]) -> 
             about="model.mask_token",
         )
     tried = task.sample(np.random.default_rng(0), _TRIED)
-    answers = task.text.answers(task.answers(tried))
-    pairs = list(zip(vocabulary.template.bare_prompts(task, tried), answers, strict=True))
-    for text in ("".join(pairs[0]), task.text.separator.join(task.alphabet)):
-        vocabulary.check(text)
+    pairs = _pairs(task, vocabulary.template, tried)
+    _check_texts(task, vocabulary)
     template = vocabulary.template.fitted(tokenizer, pairs)
     if tokenizer.eos_token_id is None:
         tokenizer.add_special_tokens({"eos_token": _END})
@@ -87,6 +87,77 @@ def _text_codec(task: Task, vocabulary: Vocabulary, specials: Sequence[str]) -> 
             about="model.mask_token",
         )
     return codec
+
+
+def _pairs(task: Task, template: Template, problems: Problems) -> list[tuple[str, str]]:
+    """Return the prompts and answers of problems, as a template takes them."""
+    answers = task.text.answers(task.answers(problems))
+    return list(zip(template.bare_prompts(task, problems), answers, strict=True))
+
+
+def _check_texts(task: Task, vocabulary: Vocabulary) -> None:
+    """Refuse a tokenizer that cannot read what will be written. Raises UserError, with a problem's place.
+
+    Of problems that are a list, those are tried that show a character which none before shows.
+    """
+    template = vocabulary.template
+    listed = all_problems(task)
+    problems = task.sample(np.random.default_rng(0), 1) if listed is None else listed
+    alone = _pairs(task, replace(template, keeps_joint=False), problems)
+    joint = task.text.joint if template.keeps_joint else ""
+    if listed is None:
+        vocabulary.check(task.text.separator.join(task.alphabet))
+    seen: set[str] = set()
+    for row, (prompt, answer) in enumerate(alone):
+        new = {*prompt, *answer} - seen
+        seen |= new
+        if new or row == 0:
+            place = task.place(problems, row)
+            with _at(place):
+                vocabulary.check(prompt)
+                vocabulary.check(answer)
+            text = f"{template.prompt(prompt + joint)}{answer}{template.after}"
+            if template.keeps_joint:
+                _check_joint(vocabulary, text, joint, place)
+            else:
+                _check_template(vocabulary, text)
+
+
+@contextlib.contextmanager
+def _at(place: str) -> Iterator[None]:
+    """Put the place of a problem before an error about its text."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{place}: {error}" if place else str(error)) from None
+
+
+def _check_joint(vocabulary: Vocabulary, text: str, joint: str, place: str) -> None:
+    """Refuse a tokenizer that reads a prompt and its answer, and not the two put together."""
+    if not joint:
+        with _at(place):
+            vocabulary.check(text)
+        return
+    try:
+        vocabulary.check(text)
+    except UserError as error:
+        where = f" ({place})" if place else ""
+        raise UserError(
+            f"task.separator: the tokenizer cannot read {joint!r} between a prompt and its answer{where}; "
+            f"give what stood there in training with {typed('task.separator')}, or nothing, if nothing did"
+        ) from error
+
+
+def _check_template(vocabulary: Vocabulary, text: str) -> None:
+    """Refuse a tokenizer that cannot read a template; one that reads some signs as unknown may."""
+    try:
+        vocabulary.tokenizer(text, add_special_tokens=False)
+    except Exception as error:  # tokenizers raises no narrower one
+        raise UserError(
+            f"the tokenizer cannot read {vocabulary.template.shown('')!r} around a prompt and its answer; "
+            "give what stood there in training, in characters that it has",
+            about="template",
+        ) from error
 
 
 def _token_id(tokenizer: Any, token: str, one_more: str) -> int:

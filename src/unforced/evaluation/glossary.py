@@ -250,8 +250,8 @@ DEFINITIONS: Mapping[str, str] = {
     ),
     "reliance.hidden_by": (
         "What hides the true answer so far: the mask token, where training showed it, or tokens of other "
-        "answers, each from the same place of another one. A token never read in training would measure "
-        "surprise."
+        "answers, each from the same place of another one (of a shorter one, counted on from its beginning). "
+        "A token never read in training would measure surprise."
     ),
     "reliance.given": (
         "Accuracy of the tokens behind the first one given the true answer so far, on held-out problems "

@@ -13,7 +13,10 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from unforced.data.marks import behind_closing, behind_opening, is_only_marks
+from unforced.errors import UserError, shortened
 from unforced.evaluation.accuracy import count_free, count_set, prefixed, with_intervals
 from unforced.evaluation.creativity import NO_FORMS, Forms, creativity, forms_of
 from unforced.evaluation.trace import symbol_texts
@@ -25,6 +28,7 @@ Conversation = list[dict[str, str]]
 ASKED: Split = "test"
 _BATCH = 32
 _SLACK = 16  # tokens
+_QUOTED = 40  # characters of an answer that an error quotes
 _ROLES = ("user", "assistant")
 _STOPS = ".;!"
 
@@ -88,6 +92,31 @@ class Questions:
             return NO_FORMS
         shown = self.task.text.read_answers([answer for _, answer in self.shots])
         return forms_of(self.task, self.task.in_order(shown, self.order))
+
+    def check(self) -> None:
+        """Refuse problems with a right answer that is not read where it is written as it stands.
+
+        Raises UserError that names the first one.
+        """
+        task, form = self.task, self.task.text
+        rights = [[text] for text in form.answers(task.answers(self.problems))]
+        if form.right is not None:
+            rights = [list(right) for right in form.right(self.problems)]
+        rows = np.repeat(np.arange(len(rights)), [len(right) for right in rights])
+        written = [text for right in rights for text in right]
+        if self.order != "forward":
+            written = form.answers(task.in_order(form.read_answers(written), self.order))
+        verdicts = task.score(self.problems.take(rows), self.read(written))
+        for place in np.flatnonzero(~verdicts.exact).tolist():
+            row = int(rows[place])
+            where = task.place(self.problems, row) or f"problem {row}"
+            lines = len(written[place].strip().splitlines())
+            why = f"has {lines} lines" if lines > 1 else "is read otherwise than it is written"
+            raise UserError(
+                f"{where}: its answer {shortened(written[place], _QUOTED)!r} {why}, and an answer is read "
+                "from one line of what a model writes; drop the row, or ask by tokens: "
+                "unforced diagnose --model MODEL --data FILE"
+            )
 
     @property
     def characters(self) -> frozenset[str]:

@@ -5,8 +5,8 @@
     swapped  ... =  R  o  m  e           of the same, or do they go on with Rome?
 
 A mask token hides where training shows it; where it does not, each token gives way to one of another answer
-at the same place: what was never read in training would measure surprise. Tokens are those of the codec, in
-order of generation.
+at the same place (of a shorter one, counted on from its beginning): what was never read in training would
+measure surprise. Tokens are those of the codec, in order of generation.
 """
 
 from dataclasses import replace
@@ -91,11 +91,15 @@ def _in_place(evaluator: Evaluator, batch: Batch, inner: Bool[Tensor, "batch ans
     """Replace tokens of answers by the mask token, or each by one of another answer at the same place."""
     if evaluator.shows == "parts":
         return torch.where(inner, batch.mask_token, batch.answer)
-    row = torch.arange(len(batch), device=inner.device)[:, None]
-    place = torch.arange(batch.answer.shape[1], device=inner.device)[None]
-    from_row = (row + 1 + place) % len(batch)
-    tokens, there = batch.answer[from_row, place], inner[from_row, place]
-    return torch.where(inner & there, tokens, batch.answer)
+    count, device = len(batch), inner.device
+    if count == 1:
+        return batch.answer
+    row = torch.arange(count, device=device)[:, None]
+    place = torch.arange(batch.answer.shape[1], device=device)[None]
+    other = (row + 1 + place % (count - 1)) % count  # never the row itself
+    theirs = (~inner).int().argsort(dim=1, stable=True)  # places, those with a token first
+    tokens = batch.answer[other, theirs[other, place % inner.sum(1).clamp(min=1)[other]]]
+    return torch.where(inner, tokens, batch.answer)
 
 
 def _any_before(marks: Bool[Tensor, "batch answer"]) -> Bool[Tensor, "batch answer"]:

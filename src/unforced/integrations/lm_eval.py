@@ -36,12 +36,15 @@ def write_task(folder: Path, task: Task, order: Order, seed: int, count: int, sh
     """Write the YAML file of a task with its settings; return it.
 
     count: held-out problems, or all that there are. shots: worked examples, if `--num_fewshot` does not say.
-    Raises UserError if the file exists.
+    Raises UserError if the file exists, or an answer would not be read.
     """
     name = task_name(task, order)
     path = folder / f"{name}.yaml"
     if path.exists():
         raise UserError(f"{path} exists; nothing was written, choose another {typed('out')}")
+    size = split_size(task, ASKED)
+    asked = problems(task, seed, ASKED, 0, count if size is None else min(count, size))
+    Questions(task, order, asked, ()).check()
     folder.mkdir(parents=True, exist_ok=True)
     settings = {"task": tree(task, changed=True), "order": order, "seed": seed, "count": count}
     write_atomically(path, _yaml(name, task, order, settings, shots).encode())

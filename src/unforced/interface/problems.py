@@ -1,19 +1,20 @@
 """The problems of a task, one by one or as many as are asked for: texts and symbols."""
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
-from unforced.config import Run, build_task
+from unforced.config import Run
 from unforced.data.files import arrow_tables
-from unforced.errors import UserError, unknown
+from unforced.errors import UserError
 from unforced.tasks.base import Order, Problems, Task
+from unforced.tasks.given import GivenTask, check_part, given_task
 from unforced.tasks.problems import END
-from unforced.tasks.sampling import block, check_split, split_size
+from unforced.tasks.sampling import block, split_size
 from unforced.tasks.sampling import problems as part_of_stream
 
-AnyTask = str | Mapping[str, Any] | Task | Run
+AnyTask = GivenTask | Run
 """A task, its name, its fields with the name, or a run, whose task it is."""
 
 
@@ -82,6 +83,8 @@ class ProblemStream:
         """Return all of them at once, as the task generates them. Raises UserError without a count."""
         if self.count is None:
             raise UserError("problems: this stream has no end; give count=")
+        if self.count == 0:
+            raise UserError("problems: this part of a stream has none")
         return part_of_stream(self.task, self.seed, self.split, self.start, self.count)
 
     def to_dataset(self) -> Any:
@@ -125,34 +128,13 @@ def problems(
     UserError.
     """
     built = as_task(task, **fields)
-    check_split(built, split)
-    if order not in ("forward", "reversed"):
-        raise unknown("order", str(order), ["forward", "reversed"])
-    for name, value, least in (("count", count, 1), ("seed", seed, 0)):
-        if value is not None and (not isinstance(value, int) or value < least):
-            raise UserError(f"{name}: give a whole number from {least} up, not {value!r}")
-    size = split_size(built, split)
-    if size is not None and count is not None and count > size:
-        raise UserError(f"count: {built} has {size} problems in its {split} split, not {count}")
-    return ProblemStream(built, split, seed, size if count is None else count, order)
+    check_part(built, split, seed, order, count)
+    return ProblemStream(built, split, seed, split_size(built, split) if count is None else count, order)
 
 
 def as_task(task: AnyTask, **fields: Any) -> Task:
     """Build a task from what names it. Raises UserError."""
-    if isinstance(task, Run | Task) and fields:
-        raise UserError(
-            f"{next(iter(fields))}: fields are for a task given by name; this one is built already"
-        )
-    if isinstance(task, Run):
-        return task.task
-    if isinstance(task, Task):
-        return task
-    if isinstance(task, str):
-        return build_task(task, fields)
-    if isinstance(task, Mapping) and isinstance(task.get("name"), str):
-        given = {key: value for key, value in task.items() if key != "name"}
-        return build_task(task["name"], given | fields)
-    raise UserError(f"task: give a task, its name, or a run, not {task!r}")
+    return given_task(task.task if isinstance(task, Run) else task, **fields)
 
 
 def examples(task: Task, problems: Problems, order: Order = "forward") -> Iterator[Example]:

@@ -115,6 +115,8 @@ class TextFormat:
     cut          cuts an answer into the texts of its symbols, where no separator does; None: by `separator`
     joint        what prompts end with that only parts them from answers, in a text without a template
     trim         takes off an answer that is read what does not count, before it is cut
+    right        lists the right answers to each problem, in forward order; None: none is listed but the
+                 reference
     """
 
     symbols: tuple[str, ...]
@@ -128,6 +130,7 @@ class TextFormat:
     cut: Callable[[str], list[str]] | None = None
     trim: Callable[[str], str] = str
     joint: str = ""
+    right: Callable[[Problems], list[Sequence[str]]] | None = None
 
     def answers(self, answers: Symbols) -> list[str]:
         """Write answers as text, in the order in which they are given."""

@@ -75,7 +75,9 @@ class Elsewhere:
             "objective": tree(self.objective),
             "order": self.order,
             "encoding": "text" if isinstance(codec, TextCodec) else "symbol",
-            "template": str(codec.template) if isinstance(codec, TextCodec) else None,
+            "template": (
+                codec.template.shown(self.task.text.joint) if isinstance(codec, TextCodec) else None
+            ),
             "mask_token": codec.mask_token if self.objective.shows == "nothing" else None,
             "end": codec.end,
         }

@@ -9,29 +9,20 @@ Lines are counted as an editor counts them, rows of tables from 1.
 import codecs
 import contextlib
 import csv
-import importlib
 import io
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unforced.errors import UserError, shortened, unknown
-from unforced.paths import is_saved_dataset
+from unforced.errors import UserError, shortened
+from unforced.tasks.own_data.arrow import parquet_rows, saved_rows
+from unforced.tasks.own_data.columns import Columns, check_columns
 
 SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 _SIGNS = {",": "commas", ";": "semicolons", "\t": "tabs"}  # between the fields of a CSV file
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which columns hold what; `split` may be None, or a name that need not be there."""
-
-    prompt: str
-    answer: str
-    split: str | None
-    needs_split: bool
 
 
 @dataclass(frozen=True)
@@ -63,7 +54,7 @@ def read_rows(path: Path, columns: Columns, name: str) -> list[Row]:
 def _records(path: Path, columns: Columns, name: str) -> Iterator[tuple[str, Mapping[str, Any], str | None]]:
     """Yield each row: its place, its fields, and the split of its table."""
     if path.is_dir():
-        yield from _saved(path, columns, name)
+        yield from saved_rows(path, columns, name)
         return
     suffix = path.suffix.lower()
     if suffix in (".jsonl", ".ndjson"):
@@ -71,7 +62,7 @@ def _records(path: Path, columns: Columns, name: str) -> Iterator[tuple[str, Map
     elif suffix in (".csv", ".tsv"):
         yield from ((place, fields, None) for place, fields in _csv(path, columns))
     elif suffix == ".parquet":
-        yield from ((place, fields, None) for place, fields in _parquet(path, columns))
+        yield from ((place, fields, None) for place, fields in parquet_rows(path, columns))
     else:
         advice = "; write one object a line, as .jsonl" if suffix == ".json" else ""
         raise UserError(
@@ -85,22 +76,51 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         if not line.strip():
             continue
         place = f"{path}:{number}"
-        try:
-            fields = json.loads(line)
+        try:  # numbers stay as they are written
+            fields = json.loads(line, parse_int=str, parse_float=str, object_pairs_hook=_Object)
         except (ValueError, RecursionError):
             raise UserError(
                 f"{place}: not JSON; each line is an object with the prompt and the answer"
             ) from None
         if not isinstance(fields, dict):
             raise UserError(f"{place}: not an object with the prompt and the answer")
+        if fields.twice:
+            raise UserError(f"{place}: {fields.twice!r} is there twice; rename or drop one")
         yield place, fields
+
+
+class _Object(dict[str, Any]):
+    """An object of JSON; twice: a name that it has twice, if it has one."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        names = [name for name, _ in pairs]
+        self.twice = next((name for name in names if names.count(name) > 1), "")
 
 
 def _csv(path: Path, columns: Columns) -> Iterator[tuple[str, Mapping[str, Any]]]:
     text = _text(path)
+    if not text.strip():
+        raise UserError(f"{path}: no rows in it; its first line names the columns, as in prompt,answer")
+    with _fields_of(len(text)):
+        yield from list(_csv_rows(text, path, columns))
+
+
+@contextlib.contextmanager
+def _fields_of(most: int) -> Iterator[None]:
+    """Let the csv module read fields of so many characters within this context."""
+    before = csv.field_size_limit()
+    csv.field_size_limit(max(before, most + 1))
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def _csv_rows(text: str, path: Path, columns: Columns) -> Iterator[tuple[str, Mapping[str, Any]]]:
     sign = _separator(text, path, columns)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=sign, restkey="", strict=True)
-    _check_columns(str(path), list(reader.fieldnames or []), columns)
+    check_columns(str(path), list(reader.fieldnames or []), columns)
     begin = reader.line_num + 1
     try:
         for fields in reader:
@@ -130,70 +150,8 @@ def _separator(text: str, path: Path, columns: Columns) -> str:
     return next(fitting, max(names, key=lambda sign: len(names[sign])))
 
 
-def _parquet(path: Path, columns: Columns) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            _check_columns(str(path), names, columns)
-            number = 0
-            for batch in file.iter_batches(columns=_wanted(names, columns)):
-                for fields in batch.to_pylist():
-                    number += 1
-                    yield f"{path}, row {number}", fields
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: not a Parquet file: {error}") from None
-
-
-def _saved(
-    path: Path, columns: Columns, given_as: str
-) -> Iterator[tuple[str, Mapping[str, Any], str | None]]:
-    """Read a saved Dataset, or the splits of a DatasetDict, which have names."""
-    if not is_saved_dataset(str(path)):
-        raise UserError(
-            f"{given_as}: {path} is no folder that datasets saved (save_to_disk); give one, or a file"
-        )
-    try:
-        datasets = importlib.import_module("datasets")
-    except ImportError:
-        raise UserError(
-            f"{given_as}: {path} is a folder of datasets, which is not installed; pip install datasets"
-        ) from None
-    try:
-        found = datasets.load_from_disk(str(path))
-    except Exception as error:
-        words = shortened(" ".join(str(error).split()), 120)
-        raise UserError(f"{path}: datasets cannot load it: {words}") from error
-    tables = found.items() if isinstance(found, Mapping) else [(None, found)]
-    for split, table in tables:
-        name = str(path) if split is None else f"{path}, {split}"
-        _check_columns(name, table.column_names, columns, is_split=split is not None)
-        for number, fields in enumerate(table.select_columns(_wanted(table.column_names, columns)), 1):
-            yield f"{name}, row {number}", fields, split
-
-
-def _wanted(names: list[str], columns: Columns) -> list[str]:
-    wanted = [columns.prompt, columns.answer, *([columns.split] if columns.split else [])]
-    return [name for name in dict.fromkeys(wanted) if name in names]
-
-
-def _check_columns(place: str, names: list[str], columns: Columns, is_split: bool = False) -> None:
-    """Raise UserError unless the columns are there."""
-    for key, name in (("prompt", columns.prompt), ("answer", columns.answer), ("split", columns.split or "")):
-        needed = key != "split" or (columns.needs_split and not is_split)
-        if needed and name not in names:
-            raise UserError(
-                f"{place}: no column {name!r}; it has {', '.join(map(str, names)) or 'none'}; "
-                f"say which one it is with task.{key}_column"
-            )
-        if names.count(name) > 1:
-            raise UserError(f"{place}: {names.count(name)} columns are named {name!r}; rename or drop one")
-
-
 def _row(place: str, fields: Mapping[str, Any], columns: Columns, split: str | None) -> Row:
-    _check_columns(place, list(fields), columns, is_split=split is not None)
+    check_columns(place, list(fields), columns, is_split=split is not None)
     prompt = _as_text(fields[columns.prompt], f"{place}: the prompt ({columns.prompt})")
     answer, word = fields[columns.answer], f"{place}: the answer ({columns.answer})"
     if isinstance(answer, list | tuple):
@@ -211,11 +169,25 @@ def _as_text(value: Any, word: str) -> str:
     """Return text, or a number as text. Raises UserError for what is empty or neither."""
     if value is None or (isinstance(value, str) and not value.strip()):
         raise UserError(f"{word} is {'missing' if value is None else 'empty'}; drop the row, or fill it in")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{word} is no number, but {value}; drop the row, fill it in, or write it as text")
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise UserError(
             f"{word} is neither text nor a number: {shortened(json.dumps(value, default=str), 60)}"
         )
-    return str(value)
+    text = str(value)
+    if not is_whole(text):
+        raise UserError(f"{word} has half a character (a lone surrogate) in {shortened(ascii(text), 60)}")
+    return text
+
+
+def is_whole(text: str) -> bool:
+    """Whether text has no half of a character that UTF-16 writes in two, as a text cut by machine may."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _text(path: Path) -> str:
@@ -238,6 +210,7 @@ _NAMES = {
     "test": ("test", "testing"),
 }
 _SPLIT_OF = {name: split for split, names in _NAMES.items() for name in names}
+_OTHERS = [name for name in _SPLIT_OF if name not in _NAMES]
 
 
 def split_of(row: Row) -> str | None:
@@ -246,5 +219,9 @@ def split_of(row: Row) -> str | None:
         return None
     found = _SPLIT_OF.get(row.split.strip().lower())
     if found is None:
-        raise UserError(f"{row.place}: {unknown('split', row.split, _SPLIT_OF)}")
+        names = ", ".join(_NAMES)
+        raise UserError(
+            f"{row.place}: {row.split!r} is no split; it may be {names} (or {', '.join(_OTHERS)}); "
+            "if these are no splits, task.split_column=null splits the data by hash of the prompt"
+        )
     return found

@@ -51,7 +51,7 @@ class OwnSettings(Task, ABC):
         "whitespace",
         description="what does not count in comparing answers: nothing, blanks, also case, also punctuation",
     )
-    separator: str = Field("\n", min_length=1, description="text between prompt and answer")
+    separator: str = Field("\n", description="text between prompt and answer; may be empty")
     tokenizer: str | None = Field(
         None, description="folder or name of the tokenizer whose tokens are the symbols (null: characters)"
     )

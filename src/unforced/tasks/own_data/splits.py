@@ -1,10 +1,12 @@
 """Which rows of own data are problems of which split; the same prompt twice is found, named, and decided.
 
-Prompts are the same if they are so up to blanks. What is not asked for is refused: a prompt that two splits
-share, a prompt with two answers. A row that is another row of its split again is dropped.
+Prompts are the same if they are so up to blanks, and to how Unicode composes their characters. What is not
+asked for is refused: a prompt that two splits share, a prompt with two answers. A row that is another row of
+its split again is dropped.
 """
 
 import hashlib
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +17,10 @@ from unforced.tasks.own_data.rows import Row, split_of
 
 Normalise = Literal["none", "whitespace", "case", "punctuation"]
 SPLITS = ("train", "validation", "test")
+_OF_NUMBERS = re.compile(
+    r"(?<!\w)[-\u2010-\u2014](?=\.?\d)"  # a sign
+    r"|(?<=\d)[./](?=\d)|(?<![\w.])\.(?=\d)"  # a decimal point, or the stroke of a fraction
+)
 
 
 @dataclass(frozen=True)
@@ -46,20 +52,31 @@ class Choices:
 def normalised(text: str, how: Normalise) -> str:
     """Return what an answer is compared as; each way does what those before it do, too.
 
-    none: the text. whitespace: blanks at both ends do not count, and several count as one. case: nor does
-    case. punctuation: nor does punctuation (Unicode's categories P).
+    none: the text. whitespace: blanks at both ends do not count, several count as one, and characters that
+    Unicode writes in two ways (NFC, NFD) are the same. case: nor does case. punctuation: nor does punctuation
+    (Unicode's categories P), but for what is part of a number: a sign, a decimal point, the stroke of a
+    fraction.
     """
     if how == "none":
         return text
+    text = unicodedata.normalize("NFC", text)
     if how == "punctuation":
-        text = "".join(" " if unicodedata.category(sign).startswith("P") else sign for sign in text)
+        text = _without_punctuation(text)
     text = " ".join(text.split())
-    return text if how == "whitespace" else text.casefold()
+    return text if how == "whitespace" else unicodedata.normalize("NFC", text.casefold())
+
+
+def _without_punctuation(text: str) -> str:
+    kept = {found.start() for found in _OF_NUMBERS.finditer(text)}
+    return "".join(
+        " " if unicodedata.category(sign).startswith("P") and place not in kept else sign
+        for place, sign in enumerate(text)
+    )
 
 
 def prompt_key(prompt: str) -> str:
     """Return what prompts that ask the same have in common."""
-    return " ".join(prompt.split())
+    return " ".join(unicodedata.normalize("NFC", prompt).split())
 
 
 def hash_of(text: str) -> int:
@@ -72,7 +89,10 @@ def keep(rows: Sequence[Row], choices: Choices, path: str) -> Kept:
     _check_answers(rows, choices.normalise)
     found = [split_of(row) for row in rows]
     if choices.files is None and any(found) and "train" not in found:
-        raise UserError(f"{path}: no row names the split train")
+        raise UserError(
+            f"{path}: no row names the split train; name the training rows so, or give them as task.path and "
+            "this file as task.test_path; task.split_column=null splits the data by hash of the prompt"
+        )
     splits = (
         _assigned(rows, found, choices.held_out)
         if choices.files is None
@@ -186,10 +206,10 @@ def _without_overlaps(kept: Kept, choices: Choices, path: str) -> Kept:
                 f"leaves them to {choices.files['train']}"
             )
         pairs = sorted({" and ".join(_in_order(kept.splits[i] for i in group)) for group in shared})
+        where = [f"{_split_of(kept, i)} ({place})" for i, place in zip((one, other), places, strict=True)]
         raise UserError(
             f"{path}: {counted} in more than one split ({', '.join(pairs)}), as {prompt} in "
-            f"{kept.splits[one]} ({places[0]}) and {kept.splits[other]} ({places[1]}); "
-            "task.overlaps=drop leaves them to the training split"
+            f"{' and '.join(where)}; task.overlaps=drop leaves each to the first of these splits"
         )
     owner = {
         prompt_key(kept.rows[group[0]].prompt): _in_order(kept.splits[i] for i in group)[0]
@@ -200,6 +220,12 @@ def _without_overlaps(kept: Kept, choices: Choices, path: str) -> Kept:
         lambda i: owner.get(prompt_key(kept.rows[i].prompt), kept.splits[i]) != kept.splits[i],
         "overlapping",
     )
+
+
+def _split_of(kept: Kept, i: int) -> str:
+    """Name the split of a row, and what the data call it where a hash decides."""
+    said = split_of(kept.rows[i])
+    return kept.splits[i] if said in (None, kept.splits[i]) else f"{kept.splits[i]}, by hash of {said} rows"
 
 
 def _dropping(kept: Kept, drop: Callable[[int], bool], reason: str) -> Kept:

@@ -40,7 +40,7 @@ def _pieces(text: str, spans: Sequence[tuple[int, int]]) -> list[str]:
     begins = [begin for begin, _ in spans[1:]]
     ends = [end for (_, end), begin in zip(spans, begins, strict=False) if begin >= end]
     cuts = [0, *(end for end in dict.fromkeys(ends) if 0 < end < len(text)), len(text)]
-    return [text[begin:end] for begin, end in pairwise(cuts)]
+    return [text[begin:end] for begin, end in pairwise(cuts)] if text else []
 
 
 @lru_cache(maxsize=8)

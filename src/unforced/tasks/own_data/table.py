@@ -1,5 +1,6 @@
 """Own data as they were read: the problems, and the symbols that they are made of."""
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -10,8 +11,9 @@ from jaxtyping import Int, Shaped
 
 from unforced.errors import UserError, shortened
 from unforced.paths import data_sha256
+from unforced.tasks.own_data.columns import Columns
 from unforced.tasks.own_data.lengths import Lengths
-from unforced.tasks.own_data.rows import Columns, Row, read_rows
+from unforced.tasks.own_data.rows import Row, read_rows
 from unforced.tasks.own_data.settings import SPLIT, DataFile, OwnSettings
 from unforced.tasks.own_data.splits import SPLITS, Choices, keep, normalised
 from unforced.tasks.own_data.symbols import Cut, cutter
@@ -86,7 +88,27 @@ def load(task: OwnSettings) -> Data:
     splits = np.array([SPLITS.index(split) for split in kept.splits], dtype=np.int64)
     prompts = [row.prompt for row in kept.rows]
     problems = problems_of(prompts, right, np.arange(len(prompts)), splits)
-    return _with_symbols(task, problems, [row.place for row in kept.rows], dict(kept.dropped))
+    places = [row.place for row in kept.rows]
+    if not task.separator:
+        _check_apart(problems, places)
+    return _with_symbols(task, problems, places, dict(kept.dropped))
+
+
+def _check_apart(problems: OwnProblems, places: Sequence[str]) -> None:
+    """Refuse a prompt that is another one and the beginning of its answer: a model cannot tell the two apart.
+
+    Raises UserError.
+    """
+    row_of = {prompt: row for row, prompt in enumerate(problems.prompt)}
+    lengths = sorted({*map(len, row_of)})
+    for prompt, row in row_of.items():
+        for length in lengths[: bisect_left(lengths, len(prompt))]:
+            other = row_of.get(prompt[:length])
+            if other is not None and problems.right[other][0].startswith(prompt[length:]):
+                raise UserError(
+                    f"{places[row]}: its prompt is that of {places[other]} and the beginning of its answer; "
+                    f"give a {typed('task.separator')} between prompts and answers"
+                )
 
 
 def _rows_of(file: DataFile, columns: Columns) -> list[Row]:

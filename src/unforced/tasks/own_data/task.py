@@ -18,6 +18,7 @@ from jaxtyping import Int, UInt64
 from unforced.errors import UserError
 from unforced.tasks.base import Order, Problems, Symbols, Verdicts
 from unforced.tasks.capabilities import PromptReader, TextFormat
+from unforced.tasks.own_data.rows import is_whole
 from unforced.tasks.own_data.settings import OwnSettings
 from unforced.tasks.own_data.splits import SPLITS, hash_of, normalised, prompt_key
 from unforced.tasks.own_data.table import OwnProblems, load, problems_of
@@ -106,7 +107,7 @@ class OwnData(OwnSettings):
         return load(self).places[index] if index >= 0 else ""
 
     def keys(self, problems: Problems) -> UInt64[np.ndarray, " count"]:
-        """Hash the prompt, without regard to blanks."""
+        """Hash the prompt, without regard to blanks and to how Unicode composes characters."""
         prompts = cast(OwnProblems, problems).prompt
         return np.array([hash_of(prompt_key(prompt)) for prompt in prompts], dtype=np.uint64)
 
@@ -156,7 +157,7 @@ class OwnData(OwnSettings):
         """The texts of the data."""
         reader = PromptReader(self.read_prompts, "prompt")
         texts = self.text_format("", self._texts, self._instruct, prompt_reader=reader)
-        return replace(texts, cut=self._cut, trim=self._trim, joint=self.separator)
+        return replace(texts, cut=self._cut, trim=self._trim, joint=self.separator, right=self._right)
 
     def read_prompts(self, prompts: Sequence[str]) -> OwnProblems:
         """Take prompts as they are. Raises UserError for an empty one, or one with unknown symbols."""
@@ -164,6 +165,8 @@ class OwnData(OwnSettings):
         for text in texts:
             if not text.strip():
                 raise UserError(f"{text!r} is not a prompt of {self.name}: it is empty")
+            if not is_whole(text):
+                raise UserError(f"{text!r} is not a prompt of {self.name}: it has half a character")
         found = problems_of(texts, [()] * len(texts), np.full(len(texts), -1), np.full(len(texts), -1))
         self.prompts(found)
         return found
@@ -202,6 +205,9 @@ class OwnData(OwnSettings):
 
     def _texts(self, problems: Problems) -> list[str]:
         return [prompt + self.separator for prompt in cast(OwnProblems, problems).prompt]
+
+    def _right(self, problems: Problems) -> list[Sequence[str]]:
+        return list(cast(OwnProblems, problems).right)
 
     def _cut(self, answer: str) -> list[str]:
         return next(iter(load(self).cut([answer]))) if answer else []
