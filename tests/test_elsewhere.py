@@ -1,17 +1,21 @@
 """Models that other loops fine-tuned, diagnosed from their folders: in the format of their training."""
 
 import json
+import re
 import shutil
 
 import pytest
 import torch
-from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 import unforced as uf
 from tests.pretrained import save, saved, saved_with_tokenizer
 from tests.tokens import byte_level, joining, letters, sentence_piece
+from unforced.config import build_task
 from unforced.data.files import write_problems
 from unforced.data.template import BARE, Template
+from unforced.elsewhere import as_recorded
 from unforced.errors import UserError
 from unforced.tasks.own_data import OwnData
 from unforced.tasks.path_star import PathStar
@@ -121,6 +125,70 @@ def test_own_data_come_from_one_file_or_two(chatting, tmp_path, call):
     assert Template.parse("Q: {prompt} A: {answer}").prompts(task, some) == ["Q: 3,6 A: ", "Q: 3,7 A: "]
     assert Template.parse("{prompt}{answer}").prompts(task, some) == ["3,6", "3,7"]
     assert BARE.prompts(task, some) == ["3,6\n", "3,7\n"]
+
+
+def recorded(folder, **said):
+    """The folder with what ObjectiveTrainer writes."""
+    tree = {"objective": {"name": "next_token"}, "special_tokens": {"mask": -1}, **said}
+    (folder / "objective.json").write_text(json.dumps(tree))
+    return folder
+
+
+@pytest.fixture
+def few(tmp_path):
+    rows = [{"prompt": f"{i},{i}", "answer": str(i)} for i in range(6)]
+    path = tmp_path / "few.jsonl"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return path
+
+
+def test_own_data_are_asked_with_the_separator_of_training(few, chatting, tmp_path, call):
+    """As it is recorded, or given; a template is taken as it is written."""
+    folder = recorded(shutil.copytree(chatting, tmp_path / "model"), separator="=", closes=True)
+    asked = ["diagnose", "--model", folder, "--data", few, "--confidence", "0.6"]
+    given = {
+        "{prompt}={answer}": [],
+        "{prompt}{answer}": ["task.separator="],
+        "{prompt};{answer}": ["--template", "{prompt};{answer}"],
+    }
+    for form, options in given.items():
+        code, output, errors = call(*asked, *options, "--json")
+        assert code == 0, errors
+        assert json.loads(output)["asked"]["template"] == form
+    task = {"path": str(few), "unseen": "keep"}
+    for more, form in (({}, "="), ({"separator": ";"}, ";"), ({"separator": "\n"}, "\n")):
+        built = as_recorded(build_task("own_data", {**task, **more}), str(folder))
+        assert built.separator == form
+    recorded(folder, separator="", closes=False)
+    code, _, errors = call(*asked)
+    assert (code, errors.count("\n")) == (2, 1)
+    assert "no token closed answers in training" in errors
+
+
+def test_a_tokenizer_without_the_text_around_answers_is_one_line(few, tmp_path, call):
+    signs = ["<eos>", *"0123456789,="]
+    words = Tokenizer(models.WordLevel({sign: number for number, sign in enumerate(signs)}))
+    words.pre_tokenizer, words.decoder = pre_tokenizers.Split("", "isolated"), decoders.Fuse()
+    save("gpt2", tmp_path / "model", len(signs))
+    PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<eos>").save_pretrained(tmp_path / "model")
+    asked = ["diagnose", "--model", tmp_path / "model", "--data", few, "--confidence", "0.6"]
+    for options, message in (
+        ([], r"task.separator: the tokenizer cannot read '\\n' between a prompt .* \(\S+few.jsonl:1\)"),
+        (["--template", "{prompt} {answer}"], "--template: the tokenizer cannot read '{prompt} {answer}'"),
+    ):
+        code, _, errors = call(*asked, *options)
+        assert (code, errors.count("\n")) == (2, 1)
+        assert re.search(message, errors), errors
+    with few.open("a") as more:
+        more.write('{"prompt": "7,x", "answer": "7"}\n')
+    assert re.search(r"few.jsonl:7: --model: the tokenizer of", call(*asked, "task.separator==")[2])
+
+
+def test_a_template_that_a_tokenizer_joins_with_answers_is_refused():
+    tokenizer = joining([f"A:{i}" for i in range(9)] * 9)
+    assert str(Template.parse("{prompt} A: {answer}").fitted(letters(LINES), [("1", "2")]).lead) == ""
+    with pytest.raises(UserError, match=r"template: the tokenizer joins .* in '1A:5'; give a"):
+        Template.parse("{prompt}A:{answer}").fitted(tokenizer, [("1", "5")])
 
 
 @pytest.mark.parametrize("split", ["test", "of mine", None])

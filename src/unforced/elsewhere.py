@@ -9,7 +9,7 @@ from unforced.config import build_task
 from unforced.data.files import lines_of, read_problems, task_of
 from unforced.errors import UserError
 from unforced.evaluation.diagnosis import check_enough
-from unforced.evaluation.elsewhere import Elsewhere, Given
+from unforced.evaluation.elsewhere import Elsewhere, Format, Given
 from unforced.evaluation.statistics import problems_needed
 from unforced.evaluation.verdict import MARGIN
 from unforced.files import read_json
@@ -26,6 +26,7 @@ from unforced.training.memory import oom_as_user_error
 from unforced.training.processes import find_device
 from unforced.wording import typed
 
+_ENDED = r"{prompt}{answer}\n"
 _OWN: str = OwnData.model_fields["name"].default
 
 
@@ -42,6 +43,7 @@ def diagnose_model(
     reads_text: by its tokenizer; else each symbol of the task is a token id.
     """
     with oom_as_user_error("take a smaller model, or make the task smaller"):
+        _check_ends(name_or_path, setting.format)
         network, tokenizer = load_trained(name_or_path, find_device(), with_tokenizer=reads_text)
         mask_token = setting.format.mask_token or _recorded_mask(name_or_path, tokenizer)
         setting = replace(setting, format=replace(setting.format, mask_token=mask_token))
@@ -81,6 +83,32 @@ def _recorded_mask(name_or_path: str, tokenizer: Any) -> str | None:
     return tokenizer.convert_ids_to_tokens(number) if isinstance(number, int) and number >= 0 else None
 
 
+def as_recorded(task: Task, name_or_path: str) -> Task:
+    """Return own data with the separator that a folder says its model was trained with.
+
+    Where another one was given, or the folder says nothing, the task is returned as it is.
+    """
+    file = Path(name_or_path) / OBJECTIVE
+    if not isinstance(task, OwnData) or "separator" in task.model_fields_set or not file.is_file():
+        return task
+    found = read_json(file)
+    separator = found.get("separator") if isinstance(found, dict) else None
+    return task.model_copy(update={"separator": separator}) if isinstance(separator, str) else task
+
+
+def _check_ends(name_or_path: str, form: Format) -> None:
+    """Refuse a model for which nothing ended answers, unless something is said to have. Raises UserError."""
+    file = Path(name_or_path) / OBJECTIVE
+    if form.template is not None or form.chat or form.encoding == "symbol" or not file.is_file():
+        return
+    found = read_json(file)
+    if isinstance(found, dict) and found.get("closes") is False:
+        raise UserError(
+            f"{file}: no token closed answers in training (closes: false), and nothing ends one; say what "
+            f"stood behind them, as in {typed('template', _ENDED)}"
+        )
+
+
 def of_splits(task: Task, seed: int, count: int, confidence: float) -> tuple[Given, Given]:
     """Return the first `count` problems of a task's training and test split, or all that there are.
 
@@ -111,6 +139,7 @@ def of_file(
 
 
 def of_files(
+    model: str,
     data: Path,
     train: Path | None,
     name: str | None,
@@ -121,15 +150,16 @@ def of_files(
 ) -> tuple[Task, Order, Given | None, Given]:
     """Read held-out problems, and those of training, which are of the same task.
 
-    name: of the task whose problems `unforced data export` wrote; None: as a table's metadata say, or own
-    data. Raises UserError: a file cannot be read, or there are too few held-out problems for the confidence.
+    model: that is asked. name: of the task whose problems `unforced data export` wrote; None: as a table's
+    metadata say, or own data. Raises UserError: a file cannot be read, or there are too few held-out problems
+    for the confidence.
     """
     for setting, path in (("data", data), ("train", train)):
         if path is not None and not path.exists():
             raise UserError(f"there is no {path}; give a file with problems", about=setting)
     name = name or task_of(data) or _OWN
     if name == _OWN:
-        task, known_problems, held_out = of_own_files(data, train, known, count)
+        task, known_problems, held_out = of_own_files(model, data, train, known, count)
         return task, order or "forward", known_problems, held_out
     task, read_order, held_out = of_file(data, name, known, order, count)
     needed = problems_needed(confidence, MARGIN / 2)
@@ -151,11 +181,11 @@ def of_files(
 
 
 def of_own_files(
-    data: Path, train: Path | None, fields: Mapping[str, Any], count: int | None
+    model: str, data: Path, train: Path | None, fields: Mapping[str, Any], count: int | None
 ) -> tuple[Task, Given | None, Given]:
     """Read prompts and answers of one's own: all of `data` is held out, all of `train` is known.
 
-    fields: other ones of the task. Raises UserError.
+    model: that is asked. fields: other ones of the task. Raises UserError.
     """
     for key in ("path", "test_path"):
         if key in fields:
@@ -163,7 +193,8 @@ def of_own_files(
                 f"task.{key}: {typed('data')} names held-out problems, and {typed('train')} those of training"
             )
     paths = {"path": str(data)} if train is None else {"path": str(train), "test_path": str(data)}
-    task = GivenData.model_construct(**vars(build_task(_OWN, {**fields, **paths})))
+    built = as_recorded(build_task(_OWN, {**fields, **paths}), model)
+    task = GivenData.model_construct(**vars(built))
     known = None if train is None else _some(task, "train", train, count)
     return task, known, _some(task, "test", data, count)
 

@@ -60,7 +60,7 @@ def diagnose_elsewhere(
     """Diagnose a model that was trained elsewhere. Raises UserError."""
     from unforced.cli.parts import settings_of_parts
     from unforced.decoding.base import Decoder
-    from unforced.elsewhere import diagnose_model, objective_of, of_files, of_splits
+    from unforced.elsewhere import as_recorded, diagnose_model, objective_of, of_files, of_splits
     from unforced.evaluation.elsewhere import SETTINGS, Elsewhere, Format
     from unforced.models.huggingface import FIELD
     from unforced.objectives.base import Objective
@@ -84,11 +84,11 @@ def diagnose_elsewhere(
     if options.data is not None:
         fields = dict(parts["task"])
         files = options.data, options.train, fields.pop("name", None), fields
-        task, order, train, held_out = of_files(*files, order, count, confidence)
+        task, order, train, held_out = of_files(model, *files, order, count, confidence)
     elif "name" not in parts["task"]:
         raise UserError(f"say what to ask: --task and one of {', '.join(TASKS.names())}, or --data FILE")
     else:
-        task = read_part(Task, "task", parts["task"])  # type: ignore[type-abstract]
+        task = as_recorded(read_part(Task, "task", parts["task"]), model)  # type: ignore[type-abstract]
         train, held_out = of_splits(task, options.seed or 0, count or _COUNT, confidence)
     setting = Elsewhere(
         task,

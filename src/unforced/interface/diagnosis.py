@@ -8,7 +8,7 @@ from os import PathLike, fspath
 from typing import Any
 
 from unforced.decoding.base import Decoder
-from unforced.elsewhere import diagnose_model, objective_of
+from unforced.elsewhere import as_recorded, diagnose_model, objective_of
 from unforced.errors import UserError, unknown
 from unforced.evaluation.diagnosis import check_enough
 from unforced.evaluation.elsewhere import SETTINGS, Elsewhere, Encoding, Format, Given
@@ -99,8 +99,9 @@ def diagnose(
     tokenizer that is saved there. tokenizer: that of training; None where each symbol of the task is a
     token id, from `first_symbol` (0) on. task, order, objective: the problems, in which order it writes
     answers, and what its inputs were in training (`next_token`: the true answer so far; `teacherless`: mask
-    tokens; None: as ObjectiveTrainer wrote into a folder, else `next_token`). encoding: problems as text,
-    closed by the tokenizer's end-of-text token, or a token for each symbol (None: as the tokenizer can).
+    tokens; None: as ObjectiveTrainer wrote into a folder, else `next_token`). Own data have the separator
+    that it wrote there, unless the task was given another. encoding: problems as text, closed by the
+    tokenizer's end-of-text token, or a token for each symbol (None: as the tokenizer can).
     template: what stood around prompt and answer, as in "Q: {prompt} A: {answer}"; what follows the answer
     ends it. chat: it was the tokenizer's chat template.
     train: the whole training set, as `uf.problems` gives it; of an endless stream, or of more than `count`,
@@ -110,6 +111,8 @@ def diagnose(
     The network is left as it was. Raises UserError: it cannot be read so, the problems are too few.
     """
     built = as_task(task)
+    if isinstance(network, str | PathLike):
+        built = as_recorded(built, fspath(network))
     if order not in ("forward", "reversed"):
         raise unknown("order", str(order), ["forward", "reversed"])
     if encoding not in (None, "text", "symbol"):

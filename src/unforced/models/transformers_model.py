@@ -95,7 +95,7 @@ class TransformersModel(SequenceModel):
         if self.network.config._attn_implementation != "sdpa":
             return "does not run on PyTorch's attention, which masks padding here"
         self.skip_masks()
-        padding = min(_PADDING, tokens.shape[1] - 1)
+        padding = min(_PADDING, tokens.shape[1] - 2)
         try:
             ours = self._logits_in_pieces(tokens, padding=0)
             padded = self._logits_in_pieces(tokens[:, padding:], padding)
