@@ -82,7 +82,7 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
             raise UserError(
                 f"{place}: not JSON; each line is an object with the prompt and the answer"
             ) from None
-        if not isinstance(fields, dict):
+        if not isinstance(fields, _Object):
             raise UserError(f"{place}: not an object with the prompt and the answer")
         if fields.twice:
             raise UserError(f"{place}: {fields.twice!r} is there twice; rename or drop one")
