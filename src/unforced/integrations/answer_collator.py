@@ -123,7 +123,10 @@ class AnswerCollator:
             _is_list(prompt) and _is_list(answer)
         ):
             kinds = " and ".join(type(each).__name__ for each in (prompt, answer))
-            raise UserError(f"{name}: prompt and answer are {kinds}; give two texts, or two lists of ids")
+            raise UserError(
+                f"{name}: prompt and answer are {kinds}; give two texts (several answers are a row each), or "
+                "two lists of ids"
+            )
         if len(answer) == 0 or (isinstance(answer, str) and not answer.strip()):
             blank = " but for blanks" if len(answer) else ""
             raise UserError(f"{name}: the answer is empty{blank}, so there is nothing to learn; drop the row")
@@ -215,7 +218,10 @@ def _instead(row: Mapping[str, Any]) -> str:
     if any(key in row for key in _CHAT):
         return f"of a conversation, {_SAY_TEMPLATE}"
     if not {*row} - {"label", "labels", "label_ids"}:
-        return "a Trainer of transformers drops columns: say TrainingArguments(remove_unused_columns=False)"
+        return (
+            "rename them; or, if a Trainer of transformers dropped them, say "
+            "TrainingArguments(remove_unused_columns=False)"
+        )
     return "rename them, or say AnswerCollator(prompt_column=..., answer_column=...)"
 
 
