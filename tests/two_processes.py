@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from torch.utils.data import IterableDataset
 
@@ -14,8 +15,10 @@ from tests.every_objective import every_objective
 from tests.runs import Silent, stop_at, tiny_run, train
 from tests.test_step import gradients_of
 from tests.trainer import ROWS, offered, problem, step
+from unforced.data import ProblemDataset
 from unforced.errors import UserError
 from unforced.objectives.next_token import NextToken
+from unforced.tasks.path_star import PathStar
 from unforced.training.timer import Rhythm
 
 
@@ -61,6 +64,8 @@ def steps_of_the_trainer(folder):
         found[name] = step(asked, ROWS // 4, 2), asked.own
     asked = problem(NextToken(), folder=str(folder / "gpt2"))
     found["a stream"] = step(replace(asked, rows=Stream(asked.rows)), ROWS // 4, 2), asked.own
+    with pytest.raises(UserError, match=r"train_dataset: .* shard=Shard\(\)"):
+        step(replace(asked, rows=ProblemDataset(PathStar())), ROWS // 4, 2)
     torch.save(found, folder / f"steps of {os.environ['RANK']}")
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from unforced.data import ProblemDataset
 from unforced.errors import UserError
 
 
@@ -26,6 +27,12 @@ def check_options(trainer: Any) -> None:
     ):
         if unwanted:
             raise UserError(f"{name}: an objective's loss does not go with it; leave it out")
+    for name, data in (("train_dataset", trainer.train_dataset), ("eval_dataset", trainer.eval_dataset)):
+        if isinstance(data, ProblemDataset) and data.shard.world_size > 1 < args.world_size:
+            raise UserError(
+                f"{name}: it gives each process its own problems, and the Trainer divides them again; "
+                "say ProblemDataset(..., shard=Shard())"
+            )
     loading = trainer.accelerator.dataloader_config
     if loading.dispatch_batches is None:
         loading.dispatch_batches = False
