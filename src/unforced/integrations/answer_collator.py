@@ -55,7 +55,7 @@ class AnswerCollator:
     separator: str = ""
     closes: bool = True
 
-    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+    def __call__(self, rows: Sequence[Any]) -> dict[str, Tensor]:
         """Return a batch. Raises UserError for a row that cannot be trained on."""
         read = self.read(rows, [f"a row ({_told(row)})" for row in rows])
         longest = max(len(row.prompt) + len(row.answer) for row in read)
@@ -83,7 +83,7 @@ class AnswerCollator:
                 ) from None
             yield from zip(names, self.read(rows, names), strict=True)
 
-    def read(self, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[Row]:
+    def read(self, rows: Sequence[Any], names: Sequence[str]) -> list[Row]:
         """Read rows, called `names` in messages. Raises UserError."""
         read = [Row((), ())] * len(rows)
         texts = []
