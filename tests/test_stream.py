@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 import unforced as uf
+from tests.runs import unchecked
 from unforced.data import ProblemDataset
 from unforced.data.files import read_problems
 from unforced.data.stream import Shard
@@ -110,7 +111,7 @@ WRONG = {
 
 @pytest.mark.parametrize("message", WRONG)
 def test_what_a_stream_cannot_be_is_one_line(message):
-    with pytest.raises(UserError, match=message):
+    with unchecked(), pytest.raises(UserError, match=message):
         ProblemDataset(**{"task": STAR, **WRONG[message]})
 
 
