@@ -1,4 +1,4 @@
-"""What two cores can do of `pretrained_stars`: path-stars with 10 labels, a few thousand fresh problems, three seeds.
+"""What two cores can do of `pretrained_stars`: 10 labels, 2,400 or 3,200 fresh problems, three seeds.
 
     unforced study papers/pretrained/two_cores.py:short_paths model.name_or_path=FOLDER --out runs/short_paths
     unforced study papers/pretrained/two_cores.py:long_paths model.name_or_path=FOLDER --out runs/long_paths
@@ -27,7 +27,7 @@ def short_paths() -> Study:
 
 
 def long_paths() -> Study:
-    """G(2,5), where the paper says that next_token fails: three ways to train from pretrained weights, 200 steps."""
+    """G(2,5), of which the paper speaks: three ways to train from pretrained weights, 200 steps."""
     start = on_star(_from_text(200), 2, 5, 10)
     runs = {f"pretrained-{way}": run for way, run in _ways(start).items()}
     return Study("long_paths", SOURCE, over_seeds(runs, SEEDS), given=[FOLDER])
