@@ -119,7 +119,7 @@ def test_a_model_that_recites_its_training_set_is_not_solved(folder, tmp_path, c
     (group,) = group_runs([read_finished(copy)])
     assert success([group], []) is None
     assert seeds_solved([group]) == solved_by([group]) == {}
-    data = describe([group], [], [], [])
+    data = describe([group], [], [], [], [])
     assert (data["groups"][0]["solved"], data["runs"][0]["solved"]) == (None, False)
     assert data["groups"][0]["creative"]["median"] == pytest.approx(
         recited["test.free.creative"]["value"], abs=1e-4

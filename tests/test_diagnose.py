@@ -221,7 +221,7 @@ def test_seeds_and_report_find_the_same_runs(seeds, tmp_path, call):
     assert [each.name for each in reported.runs] == [
         f"{kind}-{seed}" for kind in ("next_token", "teacherless") for seed in (0, 2)
     ]
-    assert reported.skipped == found["skipped"]
+    assert list(reported.skipped) == list(found["skipped"])
     assert {str(twin): str(first) for twin, first in reported.duplicates.items()} == found["duplicates"]
 
 

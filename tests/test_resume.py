@@ -232,7 +232,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing_written(straight, tmp_path, t
     )
     assert full.returncode != 0
     assert "TransientError" in full.stderr
-    assert "continue with --resume" in full.stderr
+    assert "continue with resume=True" in full.stderr
     assert newest_weights(path) == before[0]
     assert metrics(path)[: len(before[1])] == before[1]
     train(tiny_run(), path, resume=True)
