@@ -92,7 +92,7 @@ class ObjectiveMixin(_BaseOfMixin):  # type: ignore[misc]
         self._noted: dict[tuple[str, ...], Tensor] = {}
         self._noted_steps: set[int] = set()
         self._gives_logits = False
-        self._unread = answer is None
+        self._streams = self._unread = answer is None
         self.model_accepts_loss_kwargs = True  # a loss is divided by the counts of the whole step already
         let_compute(self.model)
 
@@ -130,7 +130,8 @@ class ObjectiveMixin(_BaseOfMixin):  # type: ignore[misc]
     def _view(self, inputs: Mapping[str, Any], start: int) -> View:
         """Lay a batch out, whose first row is number `start` of the step."""
         batch = answer_batch(inputs, self._mask_token, self._specials)
-        check_batch(inputs, self._contract.network)
+        if self._streams or not self.model.training:  # it waits for the device
+            check_batch(inputs, self._contract.network)
         steps = max(1, self.state.max_steps)
         end, step = start + len(batch), min(self.state.global_step, steps - 1)
         moment = Moment(end, slice(start, end), step, steps, self.args.seed, batch.prompt.device)
